@@ -1,0 +1,1 @@
+# checks: see doc/HACKING.md for how a local.mk is written.

@@ -1,0 +1,1 @@
+# libcdb: see doc/HACKING.md for how a local.mk is written.

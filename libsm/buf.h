@@ -1,0 +1,48 @@
+/*
+ * struct sm_buf: owned bytes that grow up to a hard maximum.
+ *
+ * An append past the maximum appends nothing and sets a sticky flag, so that a chain of appends is checked once
+ * by sm_buf_err(). Consuming from the front costs no copy until the space is needed.
+ */
+#ifndef SM_BUF_H
+#define SM_BUF_H
+
+#include <stdarg.h>
+#include "libsm/str.h"
+
+struct sm_buf {
+	char *mem;
+	size_t head; /* first live byte */
+	size_t len;  /* live bytes */
+	size_t cap;
+	size_t max; /* most live bytes ever */
+	int err;    /* 0 or SM_E_TOOBIG, sticky until sm_buf_reset */
+};
+
+/* Caller's struct; no memory is taken until the first append. */
+void sm_buf_init(struct sm_buf *b, size_t max_bytes);
+void sm_buf_fini(struct sm_buf *b);  /* frees; may be init'ed again */
+void sm_buf_reset(struct sm_buf *b); /* empties, clears the error, keeps the memory */
+void sm_buf_wipe(struct sm_buf *b);  /* overwrites with zeros, then frees: for secrets */
+/* Gives memory back when nothing is in it: for the idle. */
+void sm_buf_trim(struct sm_buf *b);
+
+void sm_buf_append(struct sm_buf *b, const void *p, size_t n);
+void sm_buf_str(struct sm_buf *b, struct sm_str s);
+void sm_buf_cstr(struct sm_buf *b, const char *s);
+void sm_buf_char(struct sm_buf *b, char c);
+void sm_buf_printf(struct sm_buf *b, const char *fmt, ...) SM_PRINTF(2, 3);
+void sm_buf_vprintf(struct sm_buf *b, const char *fmt, va_list ap);
+/* Room for `n` more bytes, to be written by the caller, then sm_buf_commit(actual). NULL when past the maximum. */
+char *sm_buf_reserve(struct sm_buf *b, size_t n);
+void sm_buf_commit(struct sm_buf *b, size_t n);
+void sm_buf_consume(struct sm_buf *b, size_t n); /* from the front; n <= len */
+void sm_buf_truncate(struct sm_buf *b, size_t n); /* keep the first n */
+
+static inline char *sm_buf_p(const struct sm_buf *b) { return b->mem + b->head; }
+static inline struct sm_str sm_buf_view(const struct sm_buf *b) { return sm_str_n(b->mem ? b->mem + b->head : "", b->len); }
+static inline int sm_buf_err(const struct sm_buf *b) { return b->err; }
+/* NUL-terminated, for libc; valid until the next change. */
+const char *sm_buf_c(struct sm_buf *b);
+
+#endif

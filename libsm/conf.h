@@ -1,0 +1,136 @@
+/*
+ * The configuration language: parser, option tables, binding of one to the other, dumps.
+ *
+ *   conf    = *entry
+ *   entry   = option / section
+ *   section = keyword [name] "{" *entry "}" [";"]
+ *   option  = keyword "=" ( value ";" / "{" [value *("," value)] "}" [";"] )
+ *
+ * Keywords fold case. "#" to the end of the line and C comments are skipped. Adjacent quoted strings are one. Everything is bounded: file
+ * size 1 MiB, nesting 8, entries 20000, value 64 KiB.
+ */
+#ifndef SM_CONF_H
+#define SM_CONF_H
+
+#include "libsm/arena.h"
+#include "libsm/list.h"
+
+/* ---- syntax tree ------------------------------------------------------------------------------------------------ */
+struct sm_conf_value {
+	struct sm_str text;
+	int line;
+	struct sm_conf_value *next;
+};
+struct sm_conf_node {
+	struct sm_str key;  /* as written */
+	struct sm_str name; /* of a named section, else empty */
+	int line;
+	bool is_section, is_list;
+	struct sm_conf_value *values;                    /* option */
+	struct sm_conf_node *parent, *first, *last, *next; /* section: children in order */
+	bool used;                                       /* bound by some table */
+};
+struct sm_conf_file {
+	const char *path;
+	struct sm_arena arena;
+	struct sm_conf_node root;
+};
+/* Parse. On error SM_E_SYNTAX or another code, and the diag says "path:line: what". The tree lives until sm_conf_free. */
+int sm_conf_load(struct sm_conf_file *f, const char *path) SM_MUST_CHECK;
+int sm_conf_parse(struct sm_conf_file *f, const char *path, struct sm_str text) SM_MUST_CHECK;
+void sm_conf_free(struct sm_conf_file *f);
+
+/* ---- option tables: one row = parser, target, default, bounds, unit, help, man page -------------------------------- */
+enum sm_opt_type {
+	SM_OPT_BOOL,    /* bool */
+	SM_OPT_INT,     /* int64_t; decimal, 0x, 0 octal */
+	SM_OPT_TIME,    /* int64_t milliseconds; "1h 5m", "5m3s"; unit "us" in the row: microseconds, default unit as well */
+	SM_OPT_SIZE,    /* int64_t bytes; unit "KB" in the row: a bare number counts KB */
+	SM_OPT_STR,     /* struct sm_str */
+	SM_OPT_PATH,    /* struct sm_str; a default without '/' is relative to the config file when unit is "etc", else to the queue directory */
+	SM_OPT_ENUM,    /* int; words of the row */
+	SM_OPT_FLAGS,   /* uint32_t; words of the row; "dont_x", "no_x", "not_x" clear */
+	SM_OPT_LIST,    /* struct sm_conf_list of strings */
+	SM_OPT_SECTION, /* a fixed subsection: `sub` at offset */
+	SM_OPT_SECTIONS /* any number of subsections, named or not: struct sm_conf_sections, elements of `sub_size` by `sub` */
+};
+struct sm_word {
+	const char *word;
+	uint32_t value;
+	const char *help;
+};
+struct sm_conf_list {
+	size_t count;
+	struct sm_str *v;
+};
+struct sm_conf_sections {
+	size_t count;
+	void *v; /* array of sub_size elements, in file order */
+};
+struct sm_opt {
+	const char *name;
+	enum sm_opt_type type;
+	size_t offset;
+	const char *def;        /* default as it would be written; NULL: none (required when `required`) */
+	int64_t min, max;       /* INT, TIME (ms or us), SIZE (bytes), STR/LIST (length/count) when max > 0 */
+	const char *unit;       /* for people and for the cases above; NULL: none */
+	const struct sm_word *words;
+	const struct sm_opt *sub;
+	size_t sub_size;        /* of one element (SECTIONS) */
+	bool required;
+	bool reload;            /* takes effect on HUP */
+	const char *help;       /* one line, for -h and dumps */
+	const char *man;        /* further sentences for the manual page; NULL: help is enough */
+};
+#define SM_OPT_END {0}
+/* In a SECTIONS element a first member of this type gets name and line. */
+struct sm_conf_where {
+	struct sm_str name;
+	int line;
+};
+
+/* Set every target of the table to its default. */
+void sm_conf_defaults(const struct sm_opt *table, void *target, struct sm_arena *a);
+/*
+ * Bind the entries of `section` to `target` by `table`. `also` (may be NULL) is a second table whose names are known but not bound here (mcp's
+ * options in a component's section). Unknown option: SM_E_NOTFOUND, diag "file:line: unknown option X (did you mean Y?)". Values out of range and of the wrong
+ * type likewise. Later entries win. Strings live in the arena.
+ */
+int sm_conf_bind(const struct sm_conf_file *f, struct sm_conf_node *section, const struct sm_opt *table, const struct sm_opt *also, void *target,
+		 struct sm_arena *a) SM_MUST_CHECK;
+/* One option given as text, e.g. from a short command line option: `where` stands for file:line in errors. */
+int sm_conf_set(const struct sm_opt *table, void *target, struct sm_arena *a, const char *name, const char *value, const char *where) SM_MUST_CHECK;
+/* The section `key` with this name; name empty: the unnamed one, or the only one. NULL: none. */
+struct sm_conf_node *sm_conf_find(struct sm_conf_file *f, struct sm_str key, struct sm_str name);
+
+/* The table as configuration text with current values, one option a line; with_help adds "# help (unit, min..max, default)". */
+struct sm_buf;
+void sm_conf_dump(struct sm_buf *b, const struct sm_opt *table, const void *target, int indent, bool with_help);
+void sm_conf_dump_json(struct sm_buf *b, const struct sm_opt *table, const void *target);
+void sm_conf_dump_flags(struct sm_buf *b, const struct sm_opt *table); /* all words of ENUM and FLAGS options */
+void sm_conf_man(struct sm_buf *b, const struct sm_opt *table, const char *prefix); /* mdoc list items */
+
+/* Parsers by themselves: SM_E_SYNTAX, SM_E_RANGE. */
+int sm_conf_time(struct sm_str s, bool microseconds, int64_t *out) SM_MUST_CHECK;
+int sm_conf_size(struct sm_str s, bool kilobytes, int64_t *out) SM_MUST_CHECK;
+int sm_conf_bool(struct sm_str s, bool *out) SM_MUST_CHECK;
+int sm_conf_int(struct sm_str s, int64_t *out) SM_MUST_CHECK;
+
+/* Global options that every component reads (hostname, CDB_base_directory, sockets), and the log section that each has. */
+struct sm_conf_global {
+	struct sm_str hostname, cdb_base_directory, smar_socket, smtpc_socket, smtps_socket;
+};
+extern const struct sm_opt sm_conf_global_opts[];
+struct sm_conf_log {
+	int facility;
+	struct sm_str ident;
+	uint32_t options;
+};
+extern const struct sm_opt sm_conf_log_opts[];
+/* What mcp binds in every section and the components accept beside their own. Its struct is mcp's affair; here only the names matter. */
+extern const struct sm_opt sm_conf_mcp_opts[];
+
+/* Levenshtein-near name of the tables, NULL when nothing is near: for "did you mean". */
+const char *sm_conf_nearest(const struct sm_opt *table, const struct sm_opt *also, struct sm_str name);
+
+#endif

@@ -1,0 +1,11 @@
+# libsm: what every process stands on. Each file's unit test is t_<file>.c beside it.
+noinst_LIBRARIES += libsm.a
+libsm_a_SOURCES =
+LIBSM_TESTS =
+EXTRA_DIST += libsm/msg.def libsm/err.def
+noinst_HEADERS += libsm/base.h
+
+if HAVE_CMOCKA
+check_PROGRAMS += $(LIBSM_TESTS)
+unit_tests += $(LIBSM_TESTS)
+endif

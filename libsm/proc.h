@@ -1,0 +1,58 @@
+/*
+ * How every worker starts, lives under its supervisor and ends.
+ *
+ * The supervisor leaves a SOCK_SEQPACKET descriptor, its number in SM_MCP_FD. Packets are at most 512 bytes, the first byte tells the kind:
+ *   to mcp:    'R' ready   'T' tick (at least every quarter of the watchdog time)   'S'text status line
+ *   from mcp:  'H' reload configuration   'L' + descriptor: the log file, becomes 1 and 2
+ *              'F'name + descriptor: an opened file (open_files)   'A'name + descriptor: a listening socket when no pass_fd_socket is configured
+ * A program started by hand has none of it: then stderr is the log and TERM ends it.
+ */
+#ifndef SM_PROC_H
+#define SM_PROC_H
+
+#include "libsm/conf.h"
+#include "libsm/loop.h"
+#include "libsm/msg.h"
+
+#define SM_MCP_FD_ENV "SM_MCP_FD"
+enum { SM_EXIT_OK = 0, SM_EXIT_USAGE = 64, SM_EXIT_SOFTWARE = 70, SM_EXIT_OSERR = 71, SM_EXIT_TEMP = 75, SM_EXIT_CONFIG = 78 };
+
+struct sm_proc {
+	/* The component says: */
+	const char *name;              /* "smtps": section keyword, log ident */
+	enum sm_role role;
+	const struct sm_opt *opts;     /* of its section */
+	size_t conf_size;              /* of its configuration struct */
+	const char *short_opts;        /* getopt string of its own short options, may be NULL */
+	int (*short_opt)(struct sm_proc *p, int opt, const char *arg); /* 0 or an error with diag */
+	const char *usage;             /* lines for the short options */
+	void (*on_reload)(struct sm_proc *p, const void *new_conf);    /* a good new configuration was read; NULL: none */
+	void (*on_term)(struct sm_proc *p);                            /* asked to end: drain, then sm_loop_stop(0) */
+	void (*on_file)(struct sm_proc *p, const char *name, int fd);  /* opened file or listener came; owns fd. NULL: none expected */
+	/* sm_proc_start fills: */
+	void *conf;                    /* conf_size bytes, bound */
+	struct sm_conf_global global;
+	struct sm_conf_log log;
+	struct sm_str section;         /* -N */
+	int index;                     /* -i, the process index; 0 */
+	const char *conf_path;         /* -f, NULL: defaults only */
+	struct sm_arena arena;         /* strings of the configuration */
+	int mcp_fd;                    /* -1: none */
+	bool hostname_set;
+};
+/*
+ * Options -f FILE -N NAME -i ID -h -V.. and the component's own, in order; configuration; log; loop; signals TERM INT HUP USR1 USR2 (coroutine dump),
+ * PIPE ignored; fault points. Gives SM_EXIT_OK to go on (then *done is false), or the exit status when all is said (-h, -V, errors: one clear line).
+ */
+int sm_proc_start(struct sm_proc *p, int argc, char **argv, bool *done) SM_MUST_CHECK;
+/* Listening, connected, ready to serve: tells mcp (or, by hand, logs it). */
+void sm_proc_ready(struct sm_proc *p);
+void sm_proc_status(struct sm_proc *p, const char *fmt, ...) SM_PRINTF(2, 3);
+/* Flush the log, free for leak checkers, give `status`. */
+int sm_proc_end(struct sm_proc *p, int status);
+
+/* "smx 0.1.0", and the libraries compiled with and running. */
+#define SM_VERSION_TEXT "smx " PACKAGE_VERSION
+void sm_proc_versions(struct sm_buf *b);
+
+#endif

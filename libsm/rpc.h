@@ -1,0 +1,112 @@
+/*
+ * Calls between processes over Unix sockets: frames, hello, tags, reconnect.
+ *
+ * Frame: u32 length of what follows (at most SM_FRAME_MAX), u16 type, u16 flags, u64 tag, body as msg.def says; little-endian. Frames
+ * to be sent gather and go out once per loop turn. Both ends check SO_PEERCRED and the hello. Either side may ask. A frame that is malformed
+ * closes its connection and nothing else. Requests get their answer in any order.
+ */
+#ifndef SM_RPC_H
+#define SM_RPC_H
+
+#include "libsm/co.h"
+#include "libsm/hash.h"
+#include "libsm/list.h"
+#include "libsm/msg.h"
+
+enum { SM_FRAME_REPLY = 1, SM_FRAME_MORE = 2 };
+
+struct sm_frame {
+	uint16_t type, flags;
+	uint64_t tag;
+	struct sm_str body; /* valid during the callback */
+};
+
+struct sm_peer; /* one connection whose hello has been accepted */
+
+/* A request or a one-way message came in. Called on the loop's stack; decode, act, answer with sm_peer_reply now or later. Returning an error closes the peer. */
+typedef int sm_frame_cb(struct sm_peer *p, const struct sm_frame *f, void *arg);
+typedef void sm_peer_cb(struct sm_peer *p, void *arg);
+
+/* What a process says of itself in every hello. Set once at start. */
+void sm_rpc_self(enum sm_role role, uint8_t proc);
+
+/* ---- server ---- */
+struct sm_rpc_server;
+struct sm_rpc_server_conf {
+	const char *path;
+	unsigned umask;                /* of the socket: 0007 gives 0770 */
+	const uid_t *uids;             /* who may connect: these, root, and the own user; */
+	size_t uid_count;
+	gid_t read_gid;                /* (gid_t)-1: none. Others of this group may connect too; sm_peer_trusted is false for them. */
+	unsigned roles;                /* bit mask 1 << SM_ROLE_*: whom to accept */
+	size_t max_peers;
+	sm_peer_cb *on_open, *on_close; /* may be NULL; on_close: no sending any more, pending replies are void */
+	sm_frame_cb *on_frame;
+	void *arg;
+};
+/* Refuses (SM_E_BUSY) when another living process listens on the path; replaces a stale socket. */
+int sm_rpc_listen(const struct sm_rpc_server_conf *conf, struct sm_rpc_server **out) SM_MUST_CHECK;
+void sm_rpc_server_free(struct sm_rpc_server **s);
+
+/* ---- client: a link that reconnects for ever with back-off (10 ms .. 1 s) ---- */
+struct sm_link;
+struct sm_link_conf {
+	const char *path;
+	enum sm_role role;              /* whom we expect there */
+	const uid_t *uids;              /* who may be listening there: these, root, and the own user */
+	size_t uid_count;
+	sm_peer_cb *on_up, *on_down;    /* on_up: after both hellos; send what has to be first. May be NULL. */
+	sm_frame_cb *on_frame;          /* requests and one-way messages from there; NULL: none expected */
+	void *arg;
+};
+struct sm_link *sm_link_open(const struct sm_link_conf *conf);
+void sm_link_free(struct sm_link **l);
+struct sm_peer *sm_link_peer(struct sm_link *l); /* NULL while down */
+/* Wait until it is up. 0, SM_E_TIMEOUT, SM_E_CANCEL. */
+int sm_link_wait(struct sm_link *l, int64_t deadline_ms) SM_YIELDS SM_MUST_CHECK;
+/* What was in the way the last time: for logs ("connect: ...", "other build ..."). Never NULL. */
+const char *sm_link_trouble(struct sm_link *l);
+
+/* ---- both ---- */
+enum sm_role sm_peer_role(const struct sm_peer *p);
+uint8_t sm_peer_proc(const struct sm_peer *p);
+uint64_t sm_peer_incarnation(const struct sm_peer *p);
+pid_t sm_peer_pid(const struct sm_peer *p);
+uid_t sm_peer_uid(const struct sm_peer *p);
+bool sm_peer_trusted(const struct sm_peer *p); /* root, own user or one of conf.uids; false: only of the reading group */
+void *sm_peer_data(const struct sm_peer *p);   /* owner's pointer, NULL at first */
+void sm_peer_set_data(struct sm_peer *p, void *data);
+void sm_peer_close(struct sm_peer *p, const char *why); /* soon: on_close comes from the loop */
+size_t sm_peer_unsent(const struct sm_peer *p);         /* bytes gathered: for back-pressure of streams (control answers) */
+/* Tell me once when no more than `below` bytes wait to be sent. */
+void sm_peer_on_drain(struct sm_peer *p, size_t below, sm_peer_cb *cb, void *arg);
+
+/* `m` is the struct of `type`. One-way; lost when the peer goes away. */
+void sm_peer_send(struct sm_peer *p, uint16_t type, const void *m);
+/* Answer the request with `tag`. SM_FRAME_MORE: more of them follow. */
+void sm_peer_reply(struct sm_peer *p, uint64_t tag, uint16_t flags, uint16_t type, const void *m);
+
+/*
+ * Ask; cb comes exactly once, on the loop's stack: err 0 and the frame (decode it there), or SM_E_PEER (connection lost), SM_E_TIMEOUT; f is NULL then.
+ * `c` is the caller's memory until then; sm_call_cancel forgets it without a callback.
+ */
+struct sm_call {
+	struct sm_hash_node node;
+	struct sm_timer timer;
+	struct sm_peer *peer;
+	uint64_t tag;
+	void (*cb)(int err, const struct sm_frame *f, void *arg);
+	void *arg;
+};
+void sm_call(struct sm_call *c, struct sm_peer *p, uint16_t type, const void *m, int64_t deadline_ms,
+	     void (*cb)(int err, const struct sm_frame *f, void *arg), void *arg);
+void sm_call_cancel(struct sm_call *c);
+
+/*
+ * Ask and park until the answer is decoded into *reply (struct of `reply_type`; its strings are copied into `a`).
+ * 0, SM_E_PEER, SM_E_TIMEOUT, SM_E_CANCEL, SM_E_PROTO (another type or malformed: the peer is closed).
+ */
+int sm_rpc(struct sm_peer *p, uint16_t type, const void *m, uint16_t reply_type, struct sm_arena *a, void *reply, int64_t deadline_ms)
+    SM_YIELDS SM_MUST_CHECK;
+
+#endif

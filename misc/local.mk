@@ -1,0 +1,1 @@
+# misc: see doc/HACKING.md for how a local.mk is written.
