@@ -13,7 +13,7 @@
 #define SM_CONF_H
 
 #include "libsm/arena.h"
-#include "libsm/list.h"
+#include "libsm/err.h"
 
 /* ---- syntax tree ------------------------------------------------------------------------------------------------ */
 struct sm_conf_value {
@@ -127,8 +127,10 @@ struct sm_conf_log {
 	uint32_t options;
 };
 extern const struct sm_opt sm_conf_log_opts[];
-/* What mcp binds in every section and the components accept beside their own. Its struct is mcp's affair; here only the names matter. */
+/* What mcp binds in every section and the components accept beside their own. Its struct is mcp's affair; here only the names matter (conf_mcp.h). */
 extern const struct sm_opt sm_conf_mcp_opts[];
+/* As `also` of sm_conf_bind: every other name belongs to somebody else. */
+extern const struct sm_opt sm_conf_any[];
 
 /* Levenshtein-near name of the tables, NULL when nothing is near: for "did you mean". */
 const char *sm_conf_nearest(const struct sm_opt *table, const struct sm_opt *also, struct sm_str name);

@@ -2,6 +2,7 @@
 noinst_LIBRARIES += libsm.a
 libsm_a_SOURCES =
 LIBSM_TESTS =
+libsm_a_SOURCES += libsm/conf.h libsm/conf_mcp.h libsm/conf_mcp.c
 EXTRA_DIST += libsm/msg.def libsm/err.def
 noinst_HEADERS += libsm/base.h
 
