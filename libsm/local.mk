@@ -3,6 +3,8 @@ noinst_LIBRARIES += libsm.a
 libsm_a_SOURCES =
 LIBSM_TESTS =
 libsm_a_SOURCES += libsm/conf.h libsm/conf_mcp.h libsm/conf_mcp.c
+libsm_a_SOURCES += libsm/wire.h libsm/wire.c libsm/def.h libsm/def.c libsm/msg.h libsm/msg.c
+noinst_HEADERS += libsm/def_struct.h libsm/def_proto.h libsm/def_numbers.h libsm/def_code.h libsm/def_nofields.h libsm/def_undef.h
 EXTRA_DIST += libsm/msg.def libsm/err.def
 noinst_HEADERS += libsm/base.h
 

@@ -25,8 +25,9 @@ enum sm_stage { SM_STAGE_LOCAL, SM_STAGE_CONNECT, SM_STAGE_GREETING, SM_STAGE_HE
 enum sm_reach { SM_REACH_NONE, SM_REACH_OK, SM_REACH_REFUSED, SM_REACH_BUSY };
 enum sm_dsn_kind { SM_DSN_NONE, SM_DSN_FAILED, SM_DSN_DELAYED, SM_DSN_DELIVERED, SM_DSN_RELAYED, SM_DSN_EXPANDED };
 
-#define SM_DEF_FILE "libsm/msg.def"
-#define SM_DEF(name) sm_msg_##name
+#define SM_DEF_FILE         "libsm/msg.def"
+#define SM_DEF(name)        sm_msg_##name
+#define SM_DEF_NUMBER(name) SM_MSG_##name
 #include "libsm/def_struct.h"
 #include "libsm/def_proto.h"
 
@@ -36,18 +37,6 @@ enum sm_msg_type {
 };
 #undef SM_DEF_FILE
 #undef SM_DEF
-
-/* What the table says of a type, NULL for a number that is none. Decoding by number is for rpc.c, the dump and the fuzzer. */
-struct sm_msg_info {
-	uint16_t type;
-	const char *name, *from, *to, *what;
-	size_t size; /* of its struct */
-	void (*encode)(struct sm_buf *b, const void *m);
-	int (*decode)(struct sm_str body, struct sm_arena *a, void *m);
-	void (*dump)(struct sm_buf *b, const void *m);
-	void (*sample)(uint64_t seed, struct sm_arena *a, void *m);
-};
-const struct sm_msg_info *sm_msg_info(uint16_t type);
-const struct sm_msg_info *sm_msg_table(size_t *count);
+#undef SM_DEF_NUMBER
 
 #endif

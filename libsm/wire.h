@@ -16,6 +16,9 @@ void sm_w_u32(struct sm_buf *b, uint32_t v);
 void sm_w_u64(struct sm_buf *b, uint64_t v);
 void sm_w_i64(struct sm_buf *b, int64_t v);
 void sm_w_str(struct sm_buf *b, struct sm_str s);
+/* Above `max`: the buffer's sticky error becomes SM_E_TOOBIG; the reader at the other end would refuse it. */
+void sm_w_str_max(struct sm_buf *b, struct sm_str s, size_t max);
+void sm_w_count(struct sm_buf *b, uint32_t n, uint32_t max);
 void sm_w_id(struct sm_buf *b, struct sm_id id);
 void sm_w_sa(struct sm_buf *b, const struct sm_sa *sa);
 
@@ -33,6 +36,9 @@ struct sm_str sm_r_str(struct sm_reader *r, size_t max); /* points into the inpu
 struct sm_id sm_r_id(struct sm_reader *r);
 void sm_r_sa(struct sm_reader *r, struct sm_sa *sa);
 uint32_t sm_r_count(struct sm_reader *r, uint32_t max, size_t least_bytes_each); /* array count, checked against what is left */
+/* Count, and room for so many elements of `size` in the arena (NULL for none). SM_E_TOOBIG in r when it is full. */
+void *sm_r_array(struct sm_reader *r, struct sm_arena *a, uint32_t max, size_t least_bytes_each, size_t size,
+		 uint32_t *count);
 int sm_r_end(struct sm_reader *r) SM_MUST_CHECK; /* 0 only when all was read and nothing failed */
 
 #endif
