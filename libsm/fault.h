@@ -20,6 +20,9 @@ int sm_fault(const char *point);
 /* Read SM_FAULTS; called once by sm_proc_start. Text may be given directly by unit tests; NULL text disarms all. Bad text: SM_E_SYNTAX. */
 int sm_fault_arm(const char *text);
 void sm_fault_init(void);
+/* Read SM_FAULTS_FILE again (on SIGRTMIN): what it says replaces what is armed. It must exist at the start, be written in place and not be
+ * renamed over, because it is held open. SM_E_SYNTAX leaves armed what was. */
+int sm_fault_reload(void);
 /* How often the point was passed since it was armed. */
 uint64_t sm_fault_passes(const char *point);
 #define SM_FAULT(point) sm_fault(point)

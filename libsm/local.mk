@@ -1,6 +1,10 @@
 # libsm: what every process stands on. Each file's unit test is t_<file>.c beside it.
 noinst_LIBRARIES += libsm.a
 libsm_a_SOURCES =
+libsm_a_SOURCES += libsm/base.c libsm/err.c libsm/str.c libsm/buf.c libsm/arena.c libsm/hash.c libsm/heap.c libsm/time.c
+libsm_a_SOURCES += libsm/crc32c.c libsm/rand.c libsm/id.c libsm/fault.c
+libsm_a_SOURCES += libsm/err.h libsm/str.h libsm/buf.h libsm/arena.h libsm/hash.h libsm/heap.h libsm/list.h libsm/time.h
+libsm_a_SOURCES += libsm/crc32c.h libsm/rand.h libsm/id.h libsm/fault.h
 LIBSM_TESTS =
 libsm_a_SOURCES += libsm/conf.h libsm/conf_mcp.h libsm/conf_mcp.c
 libsm_a_SOURCES += libsm/wire.h libsm/wire.c libsm/def.h libsm/def.c libsm/msg.h libsm/msg.c

@@ -1,0 +1,175 @@
+/*
+ * The growable byte buffer with a hard maximum.
+ *
+ * Invariant: mem is NULL and cap 0, or head + len < cap, so that there is always room for
+ * sm_buf_c's NUL; len <= max; cap <= max + 1. Once err is set nothing more is appended: a text with
+ * a hole in it never exists.
+ */
+#include "libsm/buf.h"
+
+#include <stdio.h>
+
+#include "libsm/err.h"
+
+#define FIRST_BYTES 64
+
+void sm_buf_init(struct sm_buf *b, size_t max_bytes)
+{
+	sm_assert(max_bytes < SIZE_MAX / 2);
+	*b = (struct sm_buf){.max = max_bytes};
+}
+
+void sm_buf_fini(struct sm_buf *b)
+{
+	sm_free(b->mem);
+	*b = (struct sm_buf){.max = b->max};
+}
+
+void sm_buf_reset(struct sm_buf *b)
+{
+	b->head = b->len = 0;
+	b->err = 0;
+}
+
+void sm_buf_wipe(struct sm_buf *b)
+{
+	if (b->mem)
+		explicit_bzero(b->mem, b->cap);
+	sm_buf_fini(b);
+}
+
+void sm_buf_trim(struct sm_buf *b)
+{
+	if (b->len > 0)
+		return;
+	SM_FREE(b->mem);
+	b->head = b->cap = 0;
+}
+
+/* Move the live bytes to the front, or into a larger block. Not realloc: that would copy the dead
+ * front too. */
+static void make_room(struct sm_buf *b, size_t need)
+{
+	/* Moving down is cheap only when it moves no more than what was consumed, else a slow
+	 * reader costs squares. */
+	bool move = b->head + b->len + need > b->cap && b->len + need <= b->cap &&
+	            (b->head >= b->len || b->cap == b->max + 1);
+
+	if (move) {
+		memmove(b->mem, b->mem + b->head, b->len);
+		b->head = 0;
+		return;
+	}
+	size_t cap = SM_MAX(b->cap, (size_t)FIRST_BYTES);
+
+	if (b->cap > 0)
+		cap *= 2;
+	cap = SM_MAX(cap, b->len + need);
+	cap = SM_MIN(cap, b->max + 1);
+	char *mem = sm_malloc(cap);
+
+	if (b->len > 0)
+		memcpy(mem, b->mem + b->head, b->len);
+	sm_free(b->mem);
+	b->mem = mem;
+	b->head = 0;
+	b->cap = cap;
+}
+
+char *sm_buf_reserve(struct sm_buf *b, size_t n)
+{
+	if (b->err)
+		return NULL;
+	if (n > b->max - b->len) {
+		b->err = sm_fail(SM_E_TOOBIG, "more than %zu bytes", b->max);
+		return NULL;
+	}
+	if (b->head + b->len + n + 1 > b->cap)
+		make_room(b, n + 1);
+	return b->mem + b->head + b->len;
+}
+
+void sm_buf_commit(struct sm_buf *b, size_t n)
+{
+	sm_assert(n == 0 || n < b->cap - b->head - b->len);
+	b->len += n;
+}
+
+void sm_buf_append(struct sm_buf *b, const void *p, size_t n)
+{
+	char *to = sm_buf_reserve(b, n);
+
+	if (to == NULL || n == 0)
+		return;
+	memcpy(to, p, n);
+	b->len += n;
+}
+
+void sm_buf_str(struct sm_buf *b, struct sm_str s)
+{
+	sm_buf_append(b, s.p, s.n);
+}
+
+void sm_buf_cstr(struct sm_buf *b, const char *s)
+{
+	sm_buf_append(b, s, strlen(s));
+}
+
+void sm_buf_char(struct sm_buf *b, char c)
+{
+	sm_buf_append(b, &c, 1);
+}
+
+void sm_buf_vprintf(struct sm_buf *b, const char *fmt, va_list ap)
+{
+	va_list again;
+
+	if (b->err)
+		return;
+	va_copy(again, ap);
+	/* Most texts fit into what is there; then they are formatted once. */
+	size_t room = b->mem ? b->cap - b->head - b->len : 0;
+	int n = vsnprintf(room ? b->mem + b->head + b->len : NULL, room, fmt, ap);
+
+	sm_assert(n >= 0);
+	char *to = sm_buf_reserve(b, (size_t)n);
+
+	if (to) {
+		if ((size_t)n >= room)
+			vsnprintf(to, (size_t)n + 1, fmt, again);
+		b->len += (size_t)n;
+	}
+	va_end(again);
+}
+
+void sm_buf_printf(struct sm_buf *b, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	sm_buf_vprintf(b, fmt, ap);
+	va_end(ap);
+}
+
+void sm_buf_consume(struct sm_buf *b, size_t n)
+{
+	sm_assert(n <= b->len);
+	b->head += n;
+	b->len -= n;
+	if (b->len == 0)
+		b->head = 0;
+}
+
+void sm_buf_truncate(struct sm_buf *b, size_t n)
+{
+	sm_assert(n <= b->len);
+	b->len = n;
+}
+
+const char *sm_buf_c(struct sm_buf *b)
+{
+	if (b->mem == NULL)
+		return "";
+	b->mem[b->head + b->len] = '\0';
+	return b->mem + b->head;
+}

@@ -1,0 +1,251 @@
+/*
+ * Fault points: parse what a test asks for, count passes, and fail, sleep or die accordingly.
+ *
+ * Threads: every function may be called from any thread; one mutex guards the table, and nobody
+ * sleeps under it. Unless something is armed a pass costs one atomic read.
+ */
+#include "libsm/fault.h"
+
+#ifdef SM_TESTING
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "libsm/err.h"
+#include "libsm/rand.h"
+#include "libsm/str.h"
+
+#define MAX_ARMED    32
+#define POINT_MAX    32
+#define TEXT_MAX     4096
+#define MAX_DELAY_MS 600000
+
+enum action { FAIL, ERRNO, DELAY, KILL, ABORT };
+enum when { ALWAYS, NTH, FROM, CHANCE };
+
+struct armed {
+	char point[POINT_MAX];
+	enum action action;
+	int err;           /* ERRNO */
+	uint64_t delay_ms; /* DELAY */
+	enum when when;
+	uint64_t n; /* of NTH, FROM; percent of CHANCE */
+	uint64_t passes;
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct armed table[MAX_ARMED]; /* under lock */
+static size_t count;                  /* under lock */
+static atomic_bool any;
+static int file_fd = -1; /* SM_FAULTS_FILE, held open: a sandboxed process cannot open it again */
+
+static int parse_action(struct sm_str s, struct armed *a)
+{
+	static const struct {
+		struct sm_str name;
+		enum action action;
+		int err;
+	} names[] = {
+	    {SM_STR("eio"), ERRNO, EIO},     {SM_STR("enospc"), ERRNO, ENOSPC},
+	    {SM_STR("erofs"), ERRNO, EROFS}, {SM_STR("emfile"), ERRNO, EMFILE},
+	    {SM_STR("short"), FAIL, 0},      {SM_STR("fail"), FAIL, 0},
+	    {SM_STR("kill"), KILL, 0},       {SM_STR("abort"), ABORT, 0},
+	};
+	const struct sm_str delay = SM_STR("delay:");
+
+	if (sm_str_has_prefix(s, delay)) {
+		a->action = DELAY;
+		return sm_str_u64(sm_str_from(s, delay.n), 10, MAX_DELAY_MS, &a->delay_ms);
+	}
+	for (size_t i = 0; i < SM_ARRAY_SIZE(names); i++) {
+		if (sm_str_eq(s, names[i].name)) {
+			a->action = names[i].action;
+			a->err = names[i].err;
+			return 0;
+		}
+	}
+	return sm_fail(SM_E_SYNTAX, "no such fault action: " SM_STR_FMT, SM_STR_ARG(s));
+}
+
+/* when = N / N+ / N% */
+static int parse_when(struct sm_str s, struct armed *a)
+{
+	uint64_t max = UINT64_MAX;
+
+	a->when = NTH;
+	if (sm_str_has_suffix(s, SM_STR("+")))
+		a->when = FROM;
+	if (sm_str_has_suffix(s, SM_STR("%"))) {
+		a->when = CHANCE;
+		max = 100;
+	}
+	if (a->when != NTH)
+		s.n--;
+	int rc = sm_str_u64(s, 10, max, &a->n);
+
+	if (rc == 0 && a->n == 0 && a->when != CHANCE)
+		rc = sm_fail(SM_E_RANGE, "passes are counted from 1");
+	return rc;
+}
+
+/* point=action[@when] */
+static int parse_one(struct sm_str s, struct armed *a)
+{
+	struct sm_str rest, when;
+	struct sm_str point = sm_str_split(s, '=', &rest);
+	struct sm_str action = sm_str_split(rest, '@', &when);
+	int rc;
+
+	*a = (struct armed){.when = ALWAYS};
+	if (point.n == 0 || rest.p == NULL)
+		return sm_fail(SM_E_SYNTAX, "not point=action: " SM_STR_FMT, SM_STR_ARG(s));
+	if ((rc = sm_str_copy(point, a->point, sizeof(a->point))) != 0)
+		return rc;
+	if ((rc = parse_action(action, a)) != 0)
+		return rc;
+	return when.p ? parse_when(when, a) : 0;
+}
+
+int sm_fault_arm(const char *text)
+{
+	struct armed fresh[MAX_ARMED];
+	size_t n = 0;
+
+	/* All or nothing: a text with an error in it leaves armed what was. */
+	for (const char *p = text; p && *p;) {
+		size_t len = strcspn(p, ",\n");
+		struct sm_str one = sm_str_trim(sm_str_n(p, len));
+
+		p += len + (p[len] != '\0');
+		if (one.n == 0)
+			continue;
+		if (n == MAX_ARMED)
+			return sm_fail(SM_E_SYNTAX, "more than %d faults", MAX_ARMED);
+		if (parse_one(one, &fresh[n]) != 0)
+			return sm_fail_in(SM_E_SYNTAX, "fault");
+		n++;
+	}
+	pthread_mutex_lock(&lock);
+	if (n > 0)
+		memcpy(table, fresh, n * sizeof(fresh[0]));
+	count = n;
+	atomic_store(&any, n > 0);
+	pthread_mutex_unlock(&lock);
+	return 0;
+}
+
+int sm_fault_reload(void)
+{
+	char text[TEXT_MAX];
+
+	if (file_fd == -1)
+		return sm_fail(SM_E_NOTFOUND, "SM_FAULTS_FILE was not there at the start");
+	ssize_t n = pread(file_fd, text, sizeof(text) - 1, 0);
+
+	if (n == -1)
+		return sm_fail_sys(errno, "SM_FAULTS_FILE");
+	text[n] = '\0';
+	return sm_fault_arm(text);
+}
+
+void sm_fault_init(void)
+{
+	const char *text = getenv("SM_FAULTS");
+	const char *file = getenv("SM_FAULTS_FILE");
+	int rc = text ? sm_fault_arm(text) : 0;
+
+	if (file && file_fd == -1)
+		file_fd = open(file, O_RDONLY | O_CLOEXEC);
+	if (rc == 0 && file_fd != -1 && !text)
+		rc = sm_fault_reload();
+	if (rc != 0) {
+		/* A test that asks for something else than it thinks would pass for the wrong
+		 * reason. */
+		fprintf(stderr, "fault points: %s\n", sm_diag());
+		abort();
+	}
+}
+
+static bool due(const struct armed *a)
+{
+	switch (a->when) {
+	case ALWAYS:
+		return true;
+	case NTH:
+		return a->passes == a->n;
+	case FROM:
+		return a->passes >= a->n;
+	case CHANCE:
+		return sm_rand_below(100) < a->n;
+	}
+	return false;
+}
+
+static void sleep_ms(uint64_t ms)
+{
+	struct timespec ts = {.tv_sec = (time_t)(ms / 1000),
+	                      .tv_nsec = (long)(ms % 1000) * 1000000};
+
+	while (nanosleep(&ts, &ts) == -1 && errno == EINTR)
+		continue;
+}
+
+int sm_fault(const char *point)
+{
+	uint64_t delay_ms = 0;
+	int rc = 0;
+
+	if (SM_LIKELY(!atomic_load_explicit(&any, memory_order_relaxed)))
+		return 0;
+	pthread_mutex_lock(&lock);
+	for (size_t i = 0; i < count; i++) {
+		struct armed *a = &table[i];
+
+		if (strcmp(a->point, point) != 0)
+			continue;
+		a->passes++;
+		if (!due(a))
+			continue;
+		switch (a->action) {
+		case FAIL:
+			rc = -1;
+			break;
+		case ERRNO:
+			rc = a->err;
+			break;
+		case DELAY:
+			delay_ms += a->delay_ms;
+			break;
+		case KILL:
+			kill(getpid(), SIGKILL);
+			break;
+		case ABORT:
+			abort();
+		}
+	}
+	pthread_mutex_unlock(&lock);
+	if (delay_ms > 0)
+		sleep_ms(delay_ms);
+	return rc;
+}
+
+uint64_t sm_fault_passes(const char *point)
+{
+	uint64_t passes = 0;
+
+	pthread_mutex_lock(&lock);
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(table[i].point, point) == 0)
+			passes = SM_MAX(passes, table[i].passes);
+	pthread_mutex_unlock(&lock);
+	return passes;
+}
+
+#endif

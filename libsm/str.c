@@ -1,0 +1,172 @@
+/*
+ * Views of bytes: compare, search, cut, and read numbers. Nothing here allocates, copies (but for
+ * sm_str_copy) or depends on the locale; every function takes any bytes, the empty view and the
+ * NULL view.
+ */
+#include "libsm/str.h"
+
+#include "libsm/err.h"
+
+bool sm_str_caseeq(struct sm_str a, struct sm_str b)
+{
+	if (a.n != b.n)
+		return false;
+	for (size_t i = 0; i < a.n; i++)
+		if (sm_lower(a.p[i]) != sm_lower(b.p[i]))
+			return false;
+	return true;
+}
+
+int sm_str_cmp(struct sm_str a, struct sm_str b)
+{
+	size_t n = SM_MIN(a.n, b.n);
+	int rc = n ? memcmp(a.p, b.p, n) : 0;
+
+	if (rc != 0)
+		return rc;
+	return a.n < b.n ? -1 : a.n > b.n;
+}
+
+struct sm_str sm_str_from(struct sm_str s, size_t start)
+{
+	start = SM_MIN(start, s.n);
+	return sm_str_n(s.p ? s.p + start : NULL, s.n - start);
+}
+
+struct sm_str sm_str_head(struct sm_str s, size_t n)
+{
+	return sm_str_n(s.p, SM_MIN(n, s.n));
+}
+
+static struct sm_str tail(struct sm_str s, size_t n)
+{
+	return sm_str_from(s, s.n - n);
+}
+
+bool sm_str_has_prefix(struct sm_str s, struct sm_str prefix)
+{
+	return s.n >= prefix.n && sm_str_eq(sm_str_head(s, prefix.n), prefix);
+}
+
+bool sm_str_has_caseprefix(struct sm_str s, struct sm_str prefix)
+{
+	return s.n >= prefix.n && sm_str_caseeq(sm_str_head(s, prefix.n), prefix);
+}
+
+bool sm_str_has_suffix(struct sm_str s, struct sm_str suffix)
+{
+	return s.n >= suffix.n && sm_str_eq(tail(s, suffix.n), suffix);
+}
+
+bool sm_str_has_casesuffix(struct sm_str s, struct sm_str suffix)
+{
+	return s.n >= suffix.n && sm_str_caseeq(tail(s, suffix.n), suffix);
+}
+
+ptrdiff_t sm_str_chr(struct sm_str s, char c)
+{
+	const char *at = s.n ? memchr(s.p, c, s.n) : NULL;
+
+	return at ? at - s.p : -1;
+}
+
+ptrdiff_t sm_str_rchr(struct sm_str s, char c)
+{
+	const char *at = s.n ? memrchr(s.p, c, s.n) : NULL;
+
+	return at ? at - s.p : -1;
+}
+
+static bool is_blank(char c)
+{
+	return c == ' ' || c == '\t';
+}
+
+struct sm_str sm_str_trim(struct sm_str s)
+{
+	size_t from = 0;
+
+	while (from < s.n && is_blank(s.p[from]))
+		from++;
+	s = sm_str_from(s, from);
+	while (s.n > 0 && is_blank(s.p[s.n - 1]))
+		s.n--;
+	return s;
+}
+
+struct sm_str sm_str_split(struct sm_str s, char sep, struct sm_str *rest)
+{
+	ptrdiff_t at = sm_str_chr(s, sep);
+
+	if (at < 0) {
+		*rest = SM_STR_NONE;
+		return s;
+	}
+	*rest = sm_str_from(s, (size_t)at + 1);
+	return sm_str_head(s, (size_t)at);
+}
+
+struct sm_str sm_str_word(struct sm_str *s)
+{
+	size_t from = 0;
+
+	while (from < s->n && is_blank(s->p[from]))
+		from++;
+	size_t end = from;
+
+	while (end < s->n && !is_blank(s->p[end]))
+		end++;
+	struct sm_str word = sm_str_head(sm_str_from(*s, from), end - from);
+
+	*s = sm_str_from(*s, end);
+	return word;
+}
+
+static unsigned digit_value(char c)
+{
+	if (sm_isdigit(c))
+		return (unsigned)(c - '0');
+	c = sm_lower(c);
+	return c >= 'a' && c <= 'f' ? (unsigned)(c - 'a') + 10 : 16;
+}
+
+int sm_str_u64(struct sm_str s, unsigned base, uint64_t max, uint64_t *out)
+{
+	uint64_t v = 0;
+	bool over = false;
+
+	sm_assert(base == 10 || base == 16);
+	if (s.n == 0)
+		return sm_fail(SM_E_SYNTAX, "a number is missing");
+	for (size_t i = 0; i < s.n; i++) {
+		unsigned d = digit_value(s.p[i]);
+
+		if (d >= base)
+			return sm_fail(SM_E_SYNTAX, "'%.*s' is no number", (int)SM_MIN(s.n, 40u),
+			               s.p);
+		/* Go on after an overflow: "99999999999999999999x" is bad syntax, not out of range.
+		 */
+		over |= __builtin_mul_overflow(v, (uint64_t)base, &v) ||
+		        __builtin_add_overflow(v, (uint64_t)d, &v);
+	}
+	if (over || v > max)
+		return sm_fail(SM_E_RANGE, "%.*s is more than %llu", (int)SM_MIN(s.n, 40u), s.p,
+		               (unsigned long long)max);
+	*out = v;
+	return 0;
+}
+
+int sm_str_copy(struct sm_str s, char *dst, size_t size)
+{
+	sm_assert(size > 0);
+	dst[0] = '\0';
+	if (s.n >= size)
+		return sm_fail(SM_E_TOOBIG, "text of %zu bytes where %zu are allowed", s.n,
+		               size - 1);
+	if (sm_str_chr(s, '\0') >= 0)
+		return sm_fail(SM_E_TOOBIG, "text with a NUL in it");
+	if (s.n > 0)
+		memcpy(dst, s.p, s.n);
+	dst[s.n] = '\0';
+	return 0;
+}
