@@ -11,7 +11,7 @@ enum { SM_LOCALPART_MAX = 64, SM_DOMAIN_MAX = 255, SM_MAILBOX_MAX = SM_LOCALPART
 struct sm_addr {
 	struct sm_str mailbox; /* "local@domain" as to be sent; empty for <> */
 	struct sm_str local;   /* part of mailbox */
-	struct sm_str domain;  /* part of mailbox, lower case; "[...]" for a literal; empty for <> and bare <postmaster> */
+	struct sm_str domain;  /* part of mailbox, lower case; "[1.2.3.4]" or "[IPv6:...]" for a literal; empty for <> and bare <postmaster> */
 	bool literal;
 };
 

@@ -9,6 +9,20 @@ LIBSM_TESTS =
 libsm_a_SOURCES += libsm/conf.h libsm/conf_mcp.h libsm/conf_mcp.c
 libsm_a_SOURCES += libsm/wire.h libsm/wire.c libsm/def.h libsm/def.c libsm/msg.h libsm/msg.c
 noinst_HEADERS += libsm/def_struct.h libsm/def_proto.h libsm/def_numbers.h libsm/def_code.h libsm/def_nofields.h libsm/def_undef.h
+
+# SMTP as both ends speak it.
+libsm_a_SOURCES += libsm/addr.h libsm/addr.c libsm/smtp_cmd.h libsm/smtp_cmd.c \
+	libsm/smtp_reply.h libsm/smtp_reply.c libsm/stream.h libsm/stream.c libsm/unstuff.c
+LIBSM_TESTS += libsm/t_addr libsm/t_smtp_cmd libsm/t_smtp_reply libsm/t_unstuff
+libsm_t_addr_SOURCES = libsm/t_addr.c
+libsm_t_addr_LDADD = $(UNIT_LDADD)
+libsm_t_smtp_cmd_SOURCES = libsm/t_smtp_cmd.c
+libsm_t_smtp_cmd_LDADD = $(UNIT_LDADD)
+libsm_t_smtp_reply_SOURCES = libsm/t_smtp_reply.c
+libsm_t_smtp_reply_LDADD = $(UNIT_LDADD)
+libsm_t_unstuff_SOURCES = libsm/t_unstuff.c
+libsm_t_unstuff_LDADD = $(UNIT_LDADD)
+
 EXTRA_DIST += libsm/msg.def libsm/err.def
 noinst_HEADERS += libsm/base.h
 

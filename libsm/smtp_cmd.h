@@ -19,7 +19,7 @@ int sm_smtp_param_next(struct sm_str *s, struct sm_str *key, struct sm_str *valu
 /* "FROM:" path params / "TO:" path params: checks the keyword (case folded; white space behind the colon is tolerated), parses the path; *params is what follows it. */
 int sm_smtp_from_to(struct sm_str arg, struct sm_str keyword, unsigned addr_flags, struct sm_arena *a, struct sm_addr *out, struct sm_str *params) SM_MUST_CHECK;
 
-/* RFC 3461 xtext: decoded into the arena; SM_E_SYNTAX when malformed or when the decoded text has a control character, NUL or line end. */
+/* RFC 3461 xtext: decoded into the arena; SM_E_SYNTAX when malformed or when the decoded text has anything but printable ASCII. */
 int sm_xtext_decode(struct sm_str s, struct sm_arena *a, struct sm_str *out) SM_MUST_CHECK;
 
 #endif

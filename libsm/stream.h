@@ -19,7 +19,7 @@ struct sm_stream {
 	enum sm_eod_state eod; /* of the data being read */
 	bool bare_cr, bare_lf; /* seen in the data being read */
 	bool out_bol;          /* data being written: at the beginning of a line */
-	char out_last[2];      /* last two bytes of data written */
+	bool out_cr;           /* data being written: a CR is held back, the LF may follow */
 	uint64_t data_in_bytes; /* of this data, after un-stuffing */
 };
 
@@ -58,7 +58,10 @@ int sm_stream_put_data(struct sm_stream *s, const char *p, size_t n, int64_t dea
 /* End it: CRLF if the last line has none, then ".CRLF" (not flushed). */
 void sm_stream_put_data_end(struct sm_stream *s);
 
-/* The two state machines without a socket, for tests and fuzzing. Unstuff: consumes up to n of in, writes at most n to out, sets counts. */
+/*
+ * The state machine of data without a socket (sm_stream_data, tests, fuzzing): consumes up to n of in, writes at most n + 1 bytes to out (a CR that the
+ * call before held back may come out first), sets the counts. `out` may be in - 1 or less in the same memory, but not in itself.
+ */
 void sm_unstuff(enum sm_eod_state *st, bool *bare_cr, bool *bare_lf, const char *in, size_t n, size_t *used, char *out, size_t *written);
 
 #endif

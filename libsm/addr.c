@@ -1,0 +1,345 @@
+/*
+ * The one parser of mail addresses (RFC 5321 4.1.2) for all components.
+ *
+ * Invariant: what comes out as struct sm_addr is canonical (quotes only where needed, domain in
+ * lower case) and has passed every limit of 4.5.3.1; nobody looks inside a local part again, so
+ * that a '%', a '!' or an '@' in quotes is never taken for routing. Pure functions; any thread with
+ * a diag.
+ */
+#include "libsm/addr.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+
+#include "libsm/err.h"
+
+/* atext of RFC 5322 3.2.3, which RFC 5321 uses for Atom. */
+static bool is_atext(char c)
+{
+	return sm_isalnum(c) || (c != '\0' && strchr("!#$%&'*+-/=?^_`{|}~", c) != NULL);
+}
+
+static bool is_8bit(char c)
+{
+	return (unsigned char)c >= 0x80;
+}
+
+/* Names a byte that has no place here: 8-bit is a matter of its own, because the reply differs. */
+static int bad_byte(char c, const char *where)
+{
+	if (is_8bit(c))
+		return sm_fail(SM_E_NOTSUP, "8-bit character in %s", where);
+	return sm_fail(SM_E_SYNTAX, "unexpected character 0x%02x in %s", (unsigned char)c, where);
+}
+
+/* ---- domains
+ * ----------------------------------------------------------------------------------------------------
+ */
+
+/*
+ *   Domain     = sub-domain *("." sub-domain)
+ *   sub-domain = Let-dig [Ldh-str]
+ * 0, SM_E_SYNTAX, SM_E_TOOBIG, SM_E_NOTSUP.
+ */
+static int check_domain(struct sm_str d, bool loose)
+{
+	bool numeric = false;
+	size_t label = 0;
+
+	if (d.n == 0)
+		return sm_fail(SM_E_SYNTAX, "empty domain");
+	for (size_t i = 0; i <= d.n; i++) {
+		char c = i < d.n ? d.p[i] : '.';
+		if (c == '.') {
+			size_t len = i - label;
+			if (len == 0)
+				return sm_fail(SM_E_SYNTAX, "empty label in domain");
+			if (len > 63)
+				return sm_fail(SM_E_TOOBIG, "label of domain longer than 63");
+			if (d.p[label] == '-' || d.p[i - 1] == '-')
+				return sm_fail(SM_E_SYNTAX,
+				               "label of domain begins or ends with '-'");
+			numeric = true;
+			for (size_t k = label; k < i; k++)
+				numeric = numeric && sm_isdigit(d.p[k]);
+			label = i + 1;
+		} else if (!sm_isalnum(c) && c != '-' && !(loose && c == '_')) {
+			return bad_byte(c, "domain");
+		}
+	}
+	if (d.n > SM_DOMAIN_MAX)
+		return sm_fail(SM_E_TOOBIG, "domain longer than %d", SM_DOMAIN_MAX);
+	if (numeric)
+		return sm_fail(SM_E_SYNTAX, "last label of domain is a number");
+	return 0;
+}
+
+bool sm_domain_valid(struct sm_str d, bool loose)
+{
+	return check_domain(d, loose) == 0;
+}
+
+bool sm_domain_literal_valid(struct sm_str d)
+{
+	static const struct sm_str tag = SM_STR("IPv6:");
+	char text[INET6_ADDRSTRLEN];
+	unsigned char addr[16];
+	int family = AF_INET;
+
+	if (d.n < 2 || d.p[0] != '[' || d.p[d.n - 1] != ']')
+		return false;
+	d = sm_str_n(d.p + 1, d.n - 2);
+	if (sm_str_has_caseprefix(d, tag)) {
+		family = AF_INET6;
+		d = sm_str_from(d, tag.n);
+	}
+	return sm_str_copy(d, text, sizeof(text)) == 0 && inet_pton(family, text, addr) == 1;
+}
+
+bool sm_helo_valid(struct sm_str arg, bool strict)
+{
+	if (strict)
+		return sm_domain_valid(arg, false) || sm_domain_literal_valid(arg);
+	if (arg.n == 0 || arg.n > SM_DOMAIN_MAX)
+		return false;
+	for (size_t i = 0; i < arg.n; i++)
+		if (arg.p[i] <= ' ' || arg.p[i] > '~')
+			return false;
+	return true;
+}
+
+/* ---- local part
+ * ---------------------------------------------------------------------------------------------------
+ */
+
+/* Dot-string = Atom *("." Atom), all of `s`. */
+static bool is_dot_string(struct sm_str s)
+{
+	bool dot = true; /* an atom has to begin here */
+
+	for (size_t i = 0; i < s.n; i++) {
+		if (s.p[i] == '.') {
+			if (dot)
+				return false;
+			dot = true;
+		} else if (is_atext(s.p[i])) {
+			dot = false;
+		} else {
+			return false;
+		}
+	}
+	return !dot;
+}
+
+/*
+ *   Quoted-string   = DQUOTE *QcontentSMTP DQUOTE
+ *   qtextSMTP       = %d32-33 / %d35-91 / %d93-126
+ *   quoted-pairSMTP = %d92 %d32-126
+ * Takes it from the front of *in; *bare is the text without quotes and backslashes.
+ */
+static int take_quoted(struct sm_str *in, char *buf, size_t size, struct sm_str *bare)
+{
+	size_t n = 0;
+
+	for (size_t i = 1; i < in->n; i++) {
+		char c = in->p[i];
+		if (c == '"') {
+			*in = sm_str_from(*in, i + 1);
+			*bare = sm_str_n(buf, n);
+			return 0;
+		}
+		if (c == '\\' && ++i < in->n)
+			c = in->p[i];
+		if (c < ' ' || c > '~')
+			return bad_byte(c, "quoted local part");
+		if (n == size)
+			return sm_fail(SM_E_TOOBIG, "local part longer than %d", SM_LOCALPART_MAX);
+		buf[n++] = c;
+	}
+	return sm_fail(SM_E_SYNTAX, "quote in local part is not closed");
+}
+
+/*
+ * Local-part = Dot-string / Quoted-string, from the front of *in; its canonical form goes to `out`
+ * (room for SM_LOCALPART_MAX bytes), quoted again only when it is no Dot-string.
+ */
+static int take_local(struct sm_str *in, char *out, size_t *out_n)
+{
+	char buf[SM_LOCALPART_MAX];
+	struct sm_str bare;
+	size_t n = 0;
+
+	if (in->n > 0 && in->p[0] == '"') {
+		int err = take_quoted(in, buf, sizeof(buf), &bare);
+		if (err != 0)
+			return err;
+		if (!is_dot_string(bare)) {
+			size_t need = 2;
+			for (size_t i = 0; i < bare.n; i++)
+				need += bare.p[i] == '"' || bare.p[i] == '\\' ? 2 : 1;
+			if (need > SM_LOCALPART_MAX)
+				goto toobig;
+			out[n++] = '"';
+			for (size_t i = 0; i < bare.n; i++) {
+				if (bare.p[i] == '"' || bare.p[i] == '\\')
+					out[n++] = '\\';
+				out[n++] = bare.p[i];
+			}
+			out[n++] = '"';
+			*out_n = n;
+			return 0;
+		}
+	} else {
+		while (n < in->n && (is_atext(in->p[n]) || in->p[n] == '.'))
+			n++;
+		bare = sm_str_head(*in, n);
+		if (n < in->n && in->p[n] != '@' && in->p[n] != '>')
+			return bad_byte(in->p[n], "local part");
+		if (!is_dot_string(bare))
+			return sm_fail(SM_E_SYNTAX,
+			               n == 0 ? "empty local part" : "misplaced dot in local part");
+		if (n > SM_LOCALPART_MAX)
+			goto toobig;
+		*in = sm_str_from(*in, n);
+	}
+	memcpy(out, bare.p, bare.n);
+	*out_n = bare.n;
+	return 0;
+toobig:
+	return sm_fail(SM_E_TOOBIG, "local part longer than %d", SM_LOCALPART_MAX);
+}
+
+/* ---- mailbox and path
+ * ------------------------------------------------------------------------------------------- */
+
+/*
+ * Mailbox = Local-part "@" ( Domain / address-literal ), up to `end` or, when that is NUL, all of
+ * *in. What follows the mailbox stays in *in.
+ */
+static int take_mailbox(struct sm_str *in, char end, bool bare_postmaster, struct sm_arena *a,
+                        struct sm_addr *out)
+{
+	char local[SM_LOCALPART_MAX], *mem;
+	size_t local_n = 0, n = 0;
+	struct sm_str domain;
+	bool literal;
+	int err;
+
+	err = take_local(in, local, &local_n);
+	if (err != 0)
+		return err;
+	if (in->n == 0 || in->p[0] != '@') {
+		if (in->n > 0 && in->p[0] != end)
+			return bad_byte(in->p[0], "address");
+		if (!bare_postmaster ||
+		    !sm_str_caseeq(sm_str_n(local, local_n), SM_STR("postmaster")))
+			return sm_fail(SM_E_SYNTAX, "address without domain");
+		domain = SM_STR_NONE;
+		literal = false;
+	} else {
+		*in = sm_str_from(*in, 1);
+		literal = in->n > 0 && in->p[0] == '[';
+		while (n < in->n && in->p[n] != '>' && !(literal && n > 0 && in->p[n - 1] == ']'))
+			n++;
+		domain = sm_str_head(*in, n);
+		*in = sm_str_from(*in, n);
+		if (literal) {
+			if (!sm_domain_literal_valid(domain))
+				return sm_fail(SM_E_SYNTAX, "bad address literal");
+		} else {
+			err = check_domain(domain, false);
+			if (err != 0)
+				return err;
+		}
+	}
+
+	out->mailbox.n = local_n + (domain.n > 0 ? 1 + domain.n : 0);
+	if (out->mailbox.n > SM_PATH_MAX - 2)
+		return sm_fail(SM_E_TOOBIG, "path longer than %d", SM_PATH_MAX);
+	mem = sm_arena_alloc(a, out->mailbox.n + 1);
+	if (mem == NULL)
+		return sm_fail(SM_E_TOOBIG, "no room for another address");
+	memcpy(mem, local, local_n);
+	out->local = sm_str_n(mem, local_n);
+	out->domain = SM_STR("");
+	if (domain.n > 0) {
+		char *d = mem + local_n + 1;
+		d[-1] = '@';
+		for (size_t i = 0; i < domain.n; i++)
+			d[i] = sm_lower(domain.p[i]);
+		if (literal && d[1] == 'i')
+			memcpy(d + 1, "IPv6", 4);
+		out->domain = sm_str_n(d, domain.n);
+	}
+	mem[out->mailbox.n] = '\0';
+	out->mailbox.p = mem;
+	out->literal = literal;
+	return 0;
+}
+
+/* A-d-l ":" = "@" Domain *( "," "@" Domain ) ":" is checked and dropped (RFC 5321 4.1.1.3, appendix
+ * C). */
+static int skip_source_route(struct sm_str *in)
+{
+	while (in->n > 0 && in->p[0] == '@') {
+		size_t n = 1;
+		int err;
+
+		while (n < in->n && in->p[n] != ',' && in->p[n] != ':' && in->p[n] != '>')
+			n++;
+		if (n == in->n || in->p[n] == '>')
+			return sm_fail(SM_E_SYNTAX, "source route without address");
+		err = check_domain(sm_str_n(in->p + 1, n - 1), false);
+		if (err != 0)
+			return err;
+		if (in->p[n] == ':') {
+			*in = sm_str_from(*in, n + 1);
+			return 0;
+		}
+		*in = sm_str_from(*in, n + 1);
+		if (in->n == 0 || in->p[0] != '@')
+			return sm_fail(SM_E_SYNTAX, "bad source route");
+	}
+	return 0;
+}
+
+int sm_addr_path(struct sm_str in, unsigned flags, struct sm_arena *a, struct sm_addr *out,
+                 struct sm_str *rest)
+{
+	const char *start = in.p;
+	int err;
+
+	*out = (struct sm_addr){0};
+	if (in.n == 0 || in.p[0] != '<')
+		return sm_fail(SM_E_SYNTAX, "address without '<'");
+	in = sm_str_from(in, 1);
+	if (in.n > 0 && in.p[0] == '>') {
+		if ((flags & SM_ADDR_NULL_OK) == 0)
+			return sm_fail(SM_E_SYNTAX, "empty address");
+		out->mailbox = out->local = out->domain = SM_STR("");
+		*rest = sm_str_from(in, 1);
+		return 0;
+	}
+	err = skip_source_route(&in);
+	if (err == 0)
+		err = take_mailbox(&in, '>', (flags & SM_ADDR_BARE_POSTMASTER_OK) != 0, a, out);
+	if (err != 0)
+		return err;
+	if (in.n == 0 || in.p[0] != '>')
+		return sm_fail(SM_E_SYNTAX, "address without '>'");
+	*rest = sm_str_from(in, 1);
+	if (rest->p - start > SM_PATH_MAX)
+		return sm_fail(SM_E_TOOBIG, "path longer than %d", SM_PATH_MAX);
+	return 0;
+}
+
+int sm_addr_mailbox(struct sm_str in, struct sm_arena *a, struct sm_addr *out)
+{
+	int err;
+
+	*out = (struct sm_addr){0};
+	err = take_mailbox(&in, '\0', false, a, out);
+	if (err == 0 && in.n > 0)
+		err = sm_fail(SM_E_SYNTAX, "text behind the address");
+	return err;
+}
