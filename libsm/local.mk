@@ -23,6 +23,10 @@ libsm_t_smtp_reply_LDADD = $(UNIT_LDADD)
 libsm_t_unstuff_SOURCES = libsm/t_unstuff.c
 libsm_t_unstuff_LDADD = $(UNIT_LDADD)
 
+libsm_a_SOURCES += libsm/priv.h libsm/priv_int.h libsm/priv.c libsm/priv_landlock.c libsm/priv_seccomp.c
+LIBSM_TESTS += libsm/t_priv
+libsm_t_priv_SOURCES = libsm/t_priv.c
+libsm_t_priv_LDADD = $(UNIT_LDADD) $(SECCOMP_LIBS) -lpthread
 EXTRA_DIST += libsm/msg.def libsm/err.def
 noinst_HEADERS += libsm/base.h
 

@@ -1,0 +1,26 @@
+/*
+ * Between the three files of priv.h only: the two kernel sandboxes. Both give 0 and set *state to a
+ * static text for the report: a kernel that does not have one is no error, a sandbox that fails
+ * half-way is.
+ */
+#ifndef SM_PRIV_INT_H
+#define SM_PRIV_INT_H
+
+#include "libsm/priv.h"
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SM_PRIV_SANITIZER 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || \
+    __has_feature(memory_sanitizer)
+#define SM_PRIV_SANITIZER 1
+#endif
+#endif
+
+/* Path and network rules for this process and all that it starts. `*abi` is what the kernel has, 0:
+ * nothing. */
+int sm_priv_landlock(const struct sm_priv_profile *p, int *abi) SM_MUST_CHECK;
+/* The system call list of the role, last of all: it forbids what the other steps need. */
+int sm_priv_seccomp(const struct sm_priv_profile *p, const char **state) SM_MUST_CHECK;
+
+#endif
