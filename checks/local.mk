@@ -9,3 +9,23 @@ checks_bench_sink_SOURCES = checks/bench/sink.c $(checks_bench_common)
 checks_bench_sink_LDADD = $(TLS_LIBS)
 checks_bench_dnsd_SOURCES = checks/bench/dnsd.c $(checks_bench_common)
 checks_bench_dnsd_LDADD = $(TLS_LIBS)
+
+
+# Fuzz targets: a program checks/fuzz/fuzz_NAME for each parser of outside bytes, with a corpus in checks/fuzz/corpus/NAME. To add one:
+#     FUZZ_TARGETS += checks/fuzz/fuzz_NAME
+#     checks_fuzz_fuzz_NAME_SOURCES = checks/fuzz/fuzz_NAME.c $(fuzz_main)
+#     checks_fuzz_fuzz_NAME_LDADD = $(fuzz_link)
+FUZZ_TARGETS =
+if FUZZ
+fuzz_main =
+else
+fuzz_main = checks/fuzz/replay_main.c
+endif
+fuzz_link = $(FUZZ_LINK) libsm.a
+check_PROGRAMS += $(FUZZ_TARGETS)
+TESTS += checks/fuzz/replay.sh
+AM_TESTS_ENVIRONMENT = FUZZ_TARGETS='$(FUZZ_TARGETS)'; export FUZZ_TARGETS;
+EXTRA_DIST += checks/fuzz/replay.sh checks/fuzz/corpus
+FUZZ_TARGETS += checks/fuzz/fuzz_msg
+checks_fuzz_fuzz_msg_SOURCES = checks/fuzz/fuzz_msg.c $(fuzz_main)
+checks_fuzz_fuzz_msg_LDADD = $(fuzz_link)

@@ -28,6 +28,15 @@ LIBSM_TESTS += libsm/t_priv
 libsm_t_priv_SOURCES = libsm/t_priv.c
 libsm_t_priv_LDADD = $(UNIT_LDADD) $(SECCOMP_LIBS) -lpthread
 EXTRA_DIST += libsm/msg.def libsm/err.def
+# The table of messages and the coder of its fields.
+EXTRA_DIST += libsm/msg.def libsm/err.def libsm/t_def.def
+LIBSM_TESTS += libsm/t_wire libsm/t_def libsm/t_msg
+libsm_t_wire_SOURCES = libsm/t_wire.c
+libsm_t_wire_LDADD = $(UNIT_LDADD)
+libsm_t_def_SOURCES = libsm/t_def.c
+libsm_t_def_LDADD = $(UNIT_LDADD)
+libsm_t_msg_SOURCES = libsm/t_msg.c
+libsm_t_msg_LDADD = $(UNIT_LDADD)
 noinst_HEADERS += libsm/base.h
 
 LIBSM_TESTS += libsm/t_base
