@@ -61,5 +61,10 @@ static inline void sm_noyield_leave(void) {}
 
 /* For loop.c only: run every coroutine that is ready; true when some became ready meanwhile. */
 bool sm_co_run_ready(void);
+bool sm_co_any_ready(void);
+/* For offload.c only: park until woken, whatever else comes (a cancel is seen by the next blocking call). */
+void sm_co_park_deaf(const char *doing) SM_YIELDS;
+/* For net.c: an operation did not have to wait; after a good many of them in a row, let the others run. */
+void sm_co_fair(void) SM_YIELDS;
 
 #endif

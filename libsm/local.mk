@@ -27,6 +27,23 @@ libsm_a_SOURCES += libsm/priv.h libsm/priv_int.h libsm/priv.c libsm/priv_landloc
 LIBSM_TESTS += libsm/t_priv
 libsm_t_priv_SOURCES = libsm/t_priv.c
 libsm_t_priv_LDADD = $(UNIT_LDADD) $(SECCOMP_LIBS) -lpthread
+# Coroutines and what stands on them.
+libsm_a_SOURCES += libsm/co.h libsm/co_switch.h libsm/co.c libsm/loop.h libsm/loop.c libsm/sync.h libsm/sync.c \
+	libsm/offload.h libsm/offload.c libsm/net.h libsm/net.c libsm/sa.c
+if CO_X86_64
+libsm_a_SOURCES += libsm/co_x86_64.S
+endif
+if CO_AARCH64
+libsm_a_SOURCES += libsm/co_aarch64.S
+endif
+if CO_UCONTEXT
+libsm_a_SOURCES += libsm/co_ucontext.c
+endif
+EXTRA_DIST += libsm/co_x86_64.S libsm/co_aarch64.S libsm/co_ucontext.c
+LIBSM_TESTS += libsm/t_co
+libsm_t_co_SOURCES = libsm/t_co.c
+libsm_t_co_LDADD = $(UNIT_LDADD)
+
 EXTRA_DIST += libsm/msg.def libsm/err.def
 # The table of messages and the coder of its fields.
 EXTRA_DIST += libsm/msg.def libsm/err.def libsm/t_def.def

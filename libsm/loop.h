@@ -17,14 +17,17 @@ enum { SM_RD = 1, SM_WR = 2 };
 
 struct sm_co;
 struct sm_fd;
-/* `events`: SM_RD and/or SM_WR; errors and hang-ups come as both. */
+/* `events`: SM_RD and/or SM_WR; errors and hang-ups come as both. It may close and free `f`. */
 typedef void sm_fd_cb(struct sm_fd *f, unsigned events, void *arg);
 
+struct sm_fd_wait; /* a parked coroutine, on its own stack */
 struct sm_fd {
-	int fd;                  /* -1: closed */
-	unsigned ready;          /* directions that may not block: set by edges, cleared by sm_fd_drained */
-	struct sm_co *waiter[2]; /* one reader, one writer at the most (asserted) */
-	sm_fd_cb *cb;            /* NULL: for coroutines */
+	int fd;                       /* -1: closed */
+	unsigned ready;               /* directions that may not block: set by edges, cleared by sm_fd_drained */
+	unsigned events;              /* registered with epoll */
+	bool hup;                     /* the peer is done: reading never blocks again */
+	struct sm_fd_wait *waiter[2]; /* one reader, one writer at the most (asserted) */
+	sm_fd_cb *cb;                 /* NULL: for coroutines */
 	void *arg;
 };
 
@@ -36,6 +39,7 @@ int sm_loop_run(void);
 void sm_loop_stop(int status);
 
 /*
+ * For coroutines, writing is watched from the first time on that it has to wait: sockets between processes would report it all the time.
  * Register `fd` (made non-blocking here) in caller's memory `f`, which must stay in place until sm_fd_close. Ownership of the
  * descriptor passes to `f`. With a cb: events are delivered on the loop's stack; without: for sm_fd_wait.
  */
@@ -48,7 +52,8 @@ void sm_fd_forget(struct sm_fd *f); /* deregister, do not close */
 void sm_fd_close(struct sm_fd *f);
 /* Several processes share a listening descriptor: wake only one. Opens as sm_fd_open does, for reading. */
 int sm_fd_open_exclusive(struct sm_fd *f, int fd, sm_fd_cb *cb, void *arg) SM_MUST_CHECK;
-static inline void sm_fd_drained(struct sm_fd *f, unsigned dir) { f->ready &= ~dir; }
+/* A system call in `dir` said EAGAIN, or did less than asked. After a hang-up, reading stays ready: its end has yet to be read. */
+static inline void sm_fd_drained(struct sm_fd *f, unsigned dir) { f->ready &= f->hup ? ~dir | SM_RD : ~dir; }
 /* Park until `dir` may not block. 0, SM_E_TIMEOUT, SM_E_CANCEL, SM_E_EOF (closed meanwhile). Returns at once when f->ready says so. */
 int sm_fd_wait(struct sm_fd *f, unsigned dir, const char *doing, int64_t deadline_ms) SM_YIELDS SM_MUST_CHECK;
 
