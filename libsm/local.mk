@@ -27,6 +27,7 @@ libsm_a_SOURCES += libsm/priv.h libsm/priv_int.h libsm/priv.c libsm/priv_landloc
 LIBSM_TESTS += libsm/t_priv
 libsm_t_priv_SOURCES = libsm/t_priv.c
 libsm_t_priv_LDADD = $(UNIT_LDADD) $(SECCOMP_LIBS) -lpthread
+
 # Coroutines and what stands on them.
 libsm_a_SOURCES += libsm/co.h libsm/co_switch.h libsm/co.c libsm/loop.h libsm/loop.c libsm/sync.h libsm/sync.c \
 	libsm/offload.h libsm/offload.c libsm/net.h libsm/net.c libsm/sa.c
@@ -44,7 +45,6 @@ LIBSM_TESTS += libsm/t_co
 libsm_t_co_SOURCES = libsm/t_co.c
 libsm_t_co_LDADD = $(UNIT_LDADD)
 
-EXTRA_DIST += libsm/msg.def libsm/err.def
 # The table of messages and the coder of its fields.
 EXTRA_DIST += libsm/msg.def libsm/err.def libsm/t_def.def
 LIBSM_TESTS += libsm/t_wire libsm/t_def libsm/t_msg
