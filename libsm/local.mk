@@ -22,6 +22,9 @@ libsm_t_smtp_reply_SOURCES = libsm/t_smtp_reply.c
 libsm_t_smtp_reply_LDADD = $(UNIT_LDADD)
 libsm_t_unstuff_SOURCES = libsm/t_unstuff.c
 libsm_t_unstuff_LDADD = $(UNIT_LDADD)
+LIBSM_TESTS += libsm/t_stream
+libsm_t_stream_SOURCES = libsm/t_stream.c
+libsm_t_stream_LDADD = $(UNIT_LDADD)
 
 libsm_a_SOURCES += libsm/priv.h libsm/priv_int.h libsm/priv.c libsm/priv_landlock.c libsm/priv_seccomp.c
 LIBSM_TESTS += libsm/t_priv

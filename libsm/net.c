@@ -128,6 +128,7 @@ int sm_net_connect(struct sm_net *n, const struct sm_sa *to, const struct sm_sa 
 
 ssize_t sm_net_read(struct sm_net *n, void *p, size_t size, int64_t deadline_ms)
 {
+	sm_co_fair();
 	for (;;) {
 		int rc = sm_fd_wait(&n->f, SM_RD, "read", deadline_ms);
 		if (rc != 0)
@@ -137,8 +138,6 @@ ssize_t sm_net_read(struct sm_net *n, void *p, size_t size, int64_t deadline_ms)
 			n->in_bytes += (uint64_t)got;
 			if ((size_t)got < size)
 				sm_fd_drained(&n->f, SM_RD);
-			else
-				sm_co_fair();
 			return got;
 		}
 		if (got == 0)

@@ -51,7 +51,7 @@ int sm_net_open(struct sm_net *n, int fd) SM_MUST_CHECK;
 /* Connect, from `source` when not NULL. SM_E_TIMEOUT, SM_E_SYS (refused, unreachable; see diag), SM_E_CANCEL. */
 int sm_net_connect(struct sm_net *n, const struct sm_sa *to, const struct sm_sa *source, int64_t deadline_ms) SM_YIELDS SM_MUST_CHECK;
 void sm_net_close(struct sm_net *n);
-/* Up to `size` bytes: count > 0, SM_E_EOF, SM_E_TIMEOUT, SM_E_CANCEL, SM_E_SYS. */
+/* Up to `size` bytes: count > 0, SM_E_EOF, SM_E_TIMEOUT, SM_E_CANCEL, SM_E_SYS. Never yields between filling `p` and returning. */
 ssize_t sm_net_read(struct sm_net *n, void *p, size_t size, int64_t deadline_ms) SM_YIELDS SM_MUST_CHECK;
 /* All of it: 0 or an error. */
 int sm_net_write(struct sm_net *n, const void *p, size_t size, int64_t deadline_ms) SM_YIELDS SM_MUST_CHECK;
