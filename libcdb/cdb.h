@@ -4,10 +4,12 @@
  * Content is CRLF lines, not dot-stuffed, our Received: first. A content is on stable storage when cdb_commit has given 0, and not before.
  * How a content is kept on disk is this library's affair (doc/formats.md); callers know ids, offsets and bytes.
  * Blocking work runs in helper threads (offload.h); calls marked SM_YIELDS park the calling coroutine meanwhile.
+ * Every error here is a local trouble, whatever its class: towards a client it is a 4xx.
  */
 #ifndef CDB_H
 #define CDB_H
 
+#include <sys/types.h>
 #include "libsm/buf.h"
 #include "libsm/co.h"
 #include "libsm/id.h"
