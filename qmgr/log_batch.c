@@ -1,0 +1,296 @@
+/*
+ * The format of batches, records and segments: encode, check, walk. Alone responsible for every
+ * byte offset of the record log.
+ *
+ * Invariant: whatever the bytes, a check reads only what it was given, and a batch that passes it
+ * can be walked without further tests. Pure; any thread.
+ */
+#include "qmgr/log_batch.h"
+
+#include <endian.h>
+#include <inttypes.h>
+#include "libsm/crc32c.h"
+
+#define MAGIC 0x4c584d53u /* "SMXL" */
+
+/* Places of the fields in a batch's header; magic, version, length and crc stay where they are in
+ * every version. */
+enum {
+	AT_MAGIC = 0,
+	AT_VERSION = 4,
+	AT_KIND = 6,
+	AT_EPOCH = 8,
+	AT_SEQ = 16,
+	AT_PREV_END = 20,
+	AT_FIRST_LSN = 24,
+	AT_COUNT = 32,
+	AT_LENGTH = 36,
+	AT_CRC = 40,
+	AT_ZERO = 44,
+};
+/* In a record. */
+enum { AT_LSN = 0, AT_BODY_LENGTH = 8, AT_TYPE = 12, AT_REC_ZERO = 14 };
+/* In the segment batch, behind the header. */
+enum { AT_CREATED = 48, AT_BYTES = 56, AT_NAME = 64 };
+
+static void put16(uint8_t *p, uint16_t v)
+{
+	v = htole16(v);
+	memcpy(p, &v, sizeof v);
+}
+
+static void put32(uint8_t *p, uint32_t v)
+{
+	v = htole32(v);
+	memcpy(p, &v, sizeof v);
+}
+
+static void put64(uint8_t *p, uint64_t v)
+{
+	v = htole64(v);
+	memcpy(p, &v, sizeof v);
+}
+
+static uint16_t get16(const uint8_t *p)
+{
+	uint16_t v;
+	memcpy(&v, p, sizeof v);
+	return le16toh(v);
+}
+
+static uint32_t get32(const uint8_t *p)
+{
+	uint32_t v;
+	memcpy(&v, p, sizeof v);
+	return le32toh(v);
+}
+
+static uint64_t get64(const uint8_t *p)
+{
+	uint64_t v;
+	memcpy(&v, p, sizeof v);
+	return le64toh(v);
+}
+
+/* The checksum counts its own field as zeros. */
+static uint32_t batch_crc(const uint8_t *p, uint32_t length)
+{
+	static const uint8_t zero[4];
+	uint32_t crc = sm_crc32c(0, p, AT_CRC);
+
+	crc = sm_crc32c(crc, zero, sizeof zero);
+	return sm_crc32c(crc, p + AT_ZERO, length - AT_ZERO);
+}
+
+void qm_batch_seal(uint8_t *p, const struct qm_batch *b)
+{
+	put32(p + AT_MAGIC, MAGIC);
+	put16(p + AT_VERSION, QM_BATCH_VERSION);
+	put16(p + AT_KIND, b->kind);
+	put64(p + AT_EPOCH, b->epoch);
+	put32(p + AT_SEQ, b->seq);
+	put32(p + AT_PREV_END, b->prev_end);
+	put64(p + AT_FIRST_LSN, b->first_lsn);
+	put32(p + AT_COUNT, b->count);
+	put32(p + AT_LENGTH, b->length);
+	put32(p + AT_ZERO, 0);
+	put32(p + AT_CRC, batch_crc(p, b->length));
+}
+
+void qm_record_put(uint8_t *p, uint64_t lsn, uint16_t type, struct sm_str body)
+{
+	put64(p + AT_LSN, lsn);
+	put32(p + AT_BODY_LENGTH, (uint32_t)body.n);
+	put16(p + AT_TYPE, type);
+	put16(p + AT_REC_ZERO, 0);
+	if (body.n > 0)
+		memcpy(p + QM_RECORD_HEADER, body.p, body.n);
+}
+
+/* The records fill the batch exactly, their number is right, and their lsns rise. */
+static bool records_fit(const uint8_t *p, const struct qm_batch *b)
+{
+	uint64_t lsn = b->first_lsn;
+	uint32_t at = QM_BATCH_HEADER;
+
+	for (uint32_t i = 0; i < b->count; i++) {
+		if (b->length - at < QM_RECORD_HEADER)
+			return false;
+		uint64_t this_lsn = get64(p + at + AT_LSN);
+		uint32_t body = get32(p + at + AT_BODY_LENGTH);
+		if (i == 0 ? this_lsn != lsn : this_lsn <= lsn)
+			return false;
+		if (body > b->length - at - QM_RECORD_HEADER)
+			return false;
+		lsn = this_lsn;
+		at += QM_RECORD_HEADER + body;
+	}
+	return at == b->length;
+}
+
+int qm_batch_check(const uint8_t *p, size_t n, uint32_t seq, uint64_t epoch, struct qm_batch *b,
+                   uint16_t *version)
+{
+	if (n < QM_BATCH_HEADER || get32(p + AT_MAGIC) != MAGIC)
+		return SM_E_NOTFOUND;
+	*version = get16(p + AT_VERSION);
+	b->length = get32(p + AT_LENGTH);
+	if (*version != QM_BATCH_VERSION) {
+		bool whole = b->length >= QM_BATCH_HEADER && b->length <= n &&
+		             b->length <= QM_BATCH_MAX &&
+		             batch_crc(p, b->length) == get32(p + AT_CRC);
+		return whole ? SM_E_NOTSUP : SM_E_CORRUPT;
+	}
+	b->kind = get16(p + AT_KIND);
+	b->epoch = get64(p + AT_EPOCH);
+	b->seq = get32(p + AT_SEQ);
+	b->prev_end = get32(p + AT_PREV_END);
+	b->first_lsn = get64(p + AT_FIRST_LSN);
+	b->count = get32(p + AT_COUNT);
+	if ((seq != 0 && b->seq != seq) || (epoch != 0 && b->epoch != epoch))
+		return SM_E_NOTFOUND; /* before the checksum: stale ones are many */
+	if (b->length < QM_BATCH_HEADER || b->length > n || b->length > QM_BATCH_MAX)
+		return SM_E_CORRUPT;
+	if (batch_crc(p, b->length) != get32(p + AT_CRC))
+		return SM_E_CORRUPT;
+	/* From here on the bytes are as they were written: only a faulty writer fails. */
+	switch (b->kind) {
+	case QM_BATCH_SEGMENT:
+		return b->length == QM_BATCH_HEADER + QM_SEGMENT_INFO_BYTES ? 0 : SM_E_CORRUPT;
+	case QM_BATCH_RECORDS:
+		return b->count > 0 && records_fit(p, b) ? 0 : SM_E_CORRUPT;
+	case QM_BATCH_END:
+		return b->length == QM_BATCH_HEADER ? 0 : SM_E_CORRUPT;
+	default:
+		return SM_E_CORRUPT;
+	}
+}
+
+uint32_t qm_batch_peek(const uint8_t *p, uint32_t seq)
+{
+	uint32_t length = get32(p + AT_LENGTH);
+
+	if (get32(p + AT_MAGIC) != MAGIC || get32(p + AT_SEQ) != seq || length > QM_BATCH_MAX)
+		return 0;
+	return length;
+}
+
+bool qm_record_next(const uint8_t *p, const struct qm_batch *b, uint32_t *at, struct qm_record *r)
+{
+	if (*at >= b->length)
+		return false;
+	r->at = *at;
+	r->lsn = get64(p + *at + AT_LSN);
+	r->type = get16(p + *at + AT_TYPE);
+	r->body = sm_str_n(p + *at + QM_RECORD_HEADER, get32(p + *at + AT_BODY_LENGTH));
+	*at += QM_RECORD_HEADER + (uint32_t)r->body.n;
+	return true;
+}
+
+void qm_segment_put(uint8_t *p, uint64_t epoch, uint32_t seq, const struct qm_segment_info *info)
+{
+	struct qm_batch b = {.kind = QM_BATCH_SEGMENT,
+	                     .epoch = epoch,
+	                     .seq = seq,
+	                     .length = QM_BATCH_HEADER + QM_SEGMENT_INFO_BYTES};
+
+	memset(p, 0, QM_BLOCK);
+	put64(p + AT_CREATED, (uint64_t)info->created_wall_ms);
+	put64(p + AT_BYTES, info->segment_bytes);
+	memcpy(p + AT_NAME, info->name, sizeof info->name);
+	qm_batch_seal(p, &b);
+}
+
+void qm_segment_get(const uint8_t *p, struct qm_segment_info *info)
+{
+	info->created_wall_ms = (int64_t)get64(p + AT_CREATED);
+	info->segment_bytes = get64(p + AT_BYTES);
+	memcpy(info->name, p + AT_NAME, sizeof info->name);
+	info->name[sizeof info->name - 1] = '\0';
+}
+
+/* The leading batch: says of which run the segment is. Damaged or from before a renaming: then the
+ * next valid batch says it. */
+static int scan_lead(const uint8_t *p, size_t n, struct qm_scan *s)
+{
+	struct qm_batch b;
+	uint16_t version;
+	int rc = qm_batch_check(p, n, 0, 0, &b, &version);
+
+	if (rc == SM_E_NOTSUP)
+		return sm_fail(SM_E_NOTSUP,
+		               "segment %08" PRIx32 " has format version %u, this program knows %u",
+		               s->seq, version, QM_BATCH_VERSION);
+	if (rc != 0 || b.seq != s->seq || b.kind != QM_BATCH_SEGMENT || b.epoch == 0)
+		return 0;
+	qm_segment_get(p, &s->info);
+	if (s->name != NULL && strcmp(s->name, s->info.name) != 0)
+		return sm_fail(SM_E_CORRUPT, "segment %08" PRIx32 " belongs to log \"%.*s\"",
+		               s->seq, QM_LOG_NAME_MAX, s->info.name);
+	s->epoch = b.epoch;
+	s->end = QM_BLOCK;
+	return 0;
+}
+
+/* The largest lsn in a checked batch. */
+static uint64_t batch_last_lsn(const uint8_t *p, const struct qm_batch *b)
+{
+	struct qm_record r = {.lsn = b->first_lsn};
+	uint32_t at = QM_BATCH_HEADER;
+
+	while (qm_record_next(p, b, &at, &r))
+		;
+	return r.lsn;
+}
+
+/* One batch of this run; `at` is where it lies, `s->end` where the one before ended. */
+static int scan_batch(const uint8_t *p, uint64_t at, const struct qm_batch *b, struct qm_scan *s)
+{
+	int rc = 0;
+
+	if (at > s->end) {
+		s->damages++;
+		if (s->on_damage != NULL)
+			rc = s->on_damage(s->arg, s->end, at - s->end);
+		if (rc != 0)
+			return rc;
+	}
+	s->epoch = b->epoch;
+	s->end = at + qm_batch_padded(b->length);
+	if (b->kind == QM_BATCH_END) {
+		s->closed = true;
+		return 0;
+	}
+	if (s->batches++ == 0)
+		s->prev_end = b->prev_end;
+	s->last_lsn = batch_last_lsn(p + at, b);
+	return s->on_batch ? s->on_batch(s->arg, p + at, (uint32_t)(at / QM_BLOCK), b) : 0;
+}
+
+int qm_segment_scan(const uint8_t *p, size_t n, struct qm_scan *s)
+{
+	struct qm_batch b;
+	uint16_t version;
+	int rc = scan_lead(p, n, s);
+
+	/* Anything that is not the next batch is stepped over block by block: it is damage if a
+	 * valid one follows, else the end. */
+	for (uint64_t at = s->end; rc == 0 && at < n;) {
+		int found = qm_batch_check(p + at, n - at, s->seq, s->epoch, &b, &version);
+		if (found == SM_E_CORRUPT && at == s->end)
+			s->torn = true;
+		bool next = found == 0 && b.epoch != 0 &&
+		            (b.kind == QM_BATCH_END ||
+		             (b.kind == QM_BATCH_RECORDS && b.first_lsn > s->last_lsn));
+		if (!next) {
+			at += QM_BLOCK;
+			continue;
+		}
+		s->torn = false;
+		rc = scan_batch(p, at, &b, s);
+		at = s->end;
+	}
+	if (s->end > n)
+		s->end = n;
+	return rc;
+}

@@ -1,0 +1,105 @@
+/*
+ * How records lie in a batch and batches in a segment: pure functions over bytes. doc/formats.md,
+ * "Record log", draws it.
+ *
+ *     batch:  magic version kind | epoch | seq prev_end | first_lsn | count length | crc zero |
+ * records ... | zeros to the next block record: lsn | length type zero | body
+ */
+#ifndef QM_LOG_BATCH_H
+#define QM_LOG_BATCH_H
+
+#include "qmgr/log.h"
+
+#define QM_BLOCK         512u
+#define QM_BATCH_HEADER  48u
+#define QM_RECORD_HEADER 16u
+#define QM_BATCH_VERSION 1u
+#define QM_BATCH_MAX     (QM_BATCH_HEADER + QM_RECORD_HEADER + QM_LOG_RECORD_MAX)
+
+enum qm_batch_kind {
+	QM_BATCH_SEGMENT = 1, /* leads each segment */
+	QM_BATCH_RECORDS = 2,
+	QM_BATCH_END = 3, /* written by an orderly close: nothing follows */
+};
+
+struct qm_batch {
+	uint16_t kind;
+	uint64_t epoch; /* random, of one run of qmgr; never 0 */
+	uint32_t seq;   /* of the segment */
+	/* Block behind the batch before; in the first batch of a segment: behind the last one of
+	 * the segment before, 0: none in this run. */
+	uint32_t prev_end;
+	uint64_t first_lsn;
+	uint32_t count;  /* records */
+	uint32_t length; /* header and records, without the padding */
+};
+
+struct qm_record {
+	uint64_t lsn;
+	uint32_t at; /* byte in the batch */
+	uint16_t type;
+	struct sm_str body;
+};
+
+static inline size_t qm_batch_padded(size_t length)
+{
+	return (length + QM_BLOCK - 1) & ~(size_t)(QM_BLOCK - 1);
+}
+
+/* Write the header of the batch whose records are at p + QM_BATCH_HEADER, with the checksum over
+ * b->length bytes. */
+void qm_batch_seal(uint8_t *p, const struct qm_batch *b);
+/*
+ * Is there a batch at `p`, of which `n` bytes are there? With `seq` and `epoch` other than 0 only
+ * one of these. 0: yes, `*b` says what, and qm_record_next may be trusted. SM_E_NOTFOUND: nothing
+ * that looks like one of these. SM_E_CORRUPT: cut off or damaged. SM_E_NOTSUP: intact, but of a
+ * version this program does not know (*version). Writes no diag.
+ */
+int qm_batch_check(const uint8_t *p, size_t n, uint32_t seq, uint64_t epoch, struct qm_batch *b,
+                   uint16_t *version);
+/* Length of the batch whose first QM_BLOCK bytes are at `p`, not checked; 0: none of segment `seq`.
+ */
+uint32_t qm_batch_peek(const uint8_t *p, uint32_t seq);
+
+void qm_record_put(uint8_t *p, uint64_t lsn, uint16_t type, struct sm_str body);
+/* Walk a checked batch: *at starts at QM_BATCH_HEADER; false at the end. */
+bool qm_record_next(const uint8_t *p, const struct qm_batch *b, uint32_t *at, struct qm_record *r);
+
+/* The segment batch's own bytes. */
+struct qm_segment_info {
+	int64_t created_wall_ms;
+	uint64_t segment_bytes;
+	char name[QM_LOG_NAME_MAX + 1];
+};
+#define QM_SEGMENT_INFO_BYTES 32u
+/* Fill a block (QM_BLOCK bytes) with the segment batch. */
+void qm_segment_put(uint8_t *p, uint64_t epoch, uint32_t seq, const struct qm_segment_info *info);
+void qm_segment_get(const uint8_t *p,
+                    struct qm_segment_info *info); /* of a checked segment batch */
+
+/* ---- all of a segment ---- */
+struct qm_scan {
+	/* in */
+	const char *name; /* of the log; NULL: any */
+	uint32_t seq;
+	void *arg;
+	int (*on_batch)(void *arg, const uint8_t *p, uint32_t block,
+	                const struct qm_batch *b);                     /* may be NULL */
+	int (*on_damage)(void *arg, uint64_t offset, uint64_t length); /* may be NULL */
+	/* in and out: lsns must rise above it */
+	uint64_t last_lsn;
+	/* out */
+	struct qm_segment_info info; /* name "": the segment batch is damaged */
+	uint64_t epoch;              /* 0: nothing of this segment was found */
+	uint64_t end;                /* byte behind the last valid batch */
+	uint64_t damages;
+	uint32_t batches;  /* with records */
+	uint32_t prev_end; /* of the first of these */
+	bool torn;         /* something of this epoch begins at `end` and is not whole */
+	bool closed;       /* by an orderly end */
+};
+/* 0, what a callback gave, SM_E_NOTSUP or SM_E_CORRUPT (another log's segment), these two with a
+ * diag. */
+int qm_segment_scan(const uint8_t *p, size_t n, struct qm_scan *s);
+
+#endif
