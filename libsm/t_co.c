@@ -1,9 +1,5 @@
 /* Coroutines: switching, waking, cancelling, deadlines, stacks. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "libsm/t_co.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,9 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "libsm/co.h"
 #include "libsm/co_switch.h"
-#include "libsm/loop.h"
 
 static char trace[256];
 
@@ -32,30 +26,11 @@ static void note(char c)
 
 static int setup(void **state)
 {
-	(void)state;
 	trace[0] = '\0';
-	return sm_loop_init();
+	return t_setup(state);
 }
 
-static int teardown(void **state)
-{
-	(void)state;
-	assert_int_equal(sm_co_count(), 0);
-	sm_co_cleanup();
-	sm_loop_fini();
-	sm_time_real();
-	return 0;
-}
-
-static struct sm_co *spawn(void (*fn)(void *), void *arg)
-{
-	struct sm_co *co = sm_co_spawn("test", fn, arg);
-
-	assert_non_null(co);
-	return co;
-}
-
-/* Ends the loop when all others are gone. */
+/* Ends the loop when all others are gone; does not sleep, because the clock may stand still. */
 static void ender(void *arg)
 {
 	(void)arg;
@@ -66,7 +41,7 @@ static void ender(void *arg)
 
 static void run_all(void)
 {
-	spawn(ender, NULL);
+	t_spawn(ender, NULL);
 	assert_int_equal(sm_loop_run(), 0);
 }
 
@@ -85,8 +60,8 @@ static void test_turns(void **state)
 	static char a = 'a', b = 'b';
 
 	(void)state;
-	spawn(twice, &a);
-	spawn(twice, &b);
+	t_spawn(twice, &a);
+	t_spawn(twice, &b);
 	assert_null(sm_co_self());
 	run_all();
 	assert_string_equal(trace, "abab");
@@ -95,7 +70,7 @@ static void test_turns(void **state)
 static void parent(void *arg)
 {
 	note('p');
-	spawn(twice, arg);
+	t_spawn(twice, arg);
 	note('q');
 	sm_co_yield();
 	note('r');
@@ -106,7 +81,7 @@ static void test_spawn_inside(void **state)
 	static char c = 'c';
 
 	(void)state;
-	spawn(parent, &c);
+	t_spawn(parent, &c);
 	run_all();
 	assert_string_equal(trace, "pqcrc");
 }
@@ -137,7 +112,7 @@ static void test_private_state(void **state)
 	(void)state;
 	(void)sm_fail(SM_E_SYS, "the loop's own");
 	for (size_t i = 0; i < 5; i++)
-		spawn(worker, &ids[i]);
+		t_spawn(worker, &ids[i]);
 	run_all();
 	assert_string_equal(sm_diag(), "the loop's own");
 }
@@ -163,8 +138,8 @@ static void test_wake(void **state)
 	int rc = 1;
 
 	(void)state;
-	sleeper_co = spawn(waiter, &rc);
-	spawn(waker, NULL);
+	sleeper_co = t_spawn(waiter, &rc);
+	t_spawn(waker, NULL);
 	run_all();
 	assert_int_equal(rc, 0);
 	assert_string_equal(trace, "kw");
@@ -175,7 +150,7 @@ static void test_wake_before_park(void **state)
 	int rc = 1;
 
 	(void)state;
-	sm_co_wake(spawn(waiter, &rc)); /* not even started */
+	sm_co_wake(t_spawn(waiter, &rc)); /* not even started */
 	run_all();
 	assert_int_equal(rc, 0);
 }
@@ -211,8 +186,8 @@ static void test_deadline_fake_clock(void **state)
 
 	(void)state;
 	sm_time_fake(5000, 1000000000);
-	spawn(timed, &rc);
-	spawn(clock_pusher, NULL);
+	t_spawn(timed, &rc);
+	t_spawn(clock_pusher, NULL);
 	run_all();
 	assert_int_equal(rc, SM_E_TIMEOUT);
 	assert_string_equal(trace, "12t3");
@@ -228,7 +203,7 @@ static void test_deadline_passed(void **state)
 	int rc = 0;
 
 	(void)state;
-	spawn(past, &rc);
+	t_spawn(past, &rc);
 	run_all();
 	assert_int_equal(rc, SM_E_TIMEOUT);
 }
@@ -251,11 +226,11 @@ static void test_cancel(void **state)
 	int early[3] = {0};
 
 	(void)state;
-	struct sm_co *co = spawn(unwinding, rcs);
+	struct sm_co *co = t_spawn(unwinding, rcs);
 	assert_true(sm_co_run_ready() == false);
 	sm_co_cancel(co);
 	sm_co_wake(co); /* a cancel wins over a wake */
-	sm_co_cancel(spawn(unwinding, early));
+	sm_co_cancel(t_spawn(unwinding, early));
 	run_all();
 	for (size_t i = 0; i < 3; i++) {
 		assert_int_equal(rcs[i], SM_E_CANCEL);
@@ -278,7 +253,7 @@ static void test_sleep(void **state)
 	int rc = 1;
 
 	(void)state;
-	spawn(sleeping, &rc);
+	t_spawn(sleeping, &rc);
 	run_all();
 	assert_int_equal(rc, 0);
 }
@@ -296,11 +271,11 @@ static void test_stack_reuse(void **state)
 	const void *first;
 
 	(void)state;
-	spawn(where, NULL);
+	t_spawn(where, NULL);
 	(void)sm_co_run_ready();
 	first = stack_seen;
 	assert_non_null(first);
-	spawn(where, NULL);
+	t_spawn(where, NULL);
 	(void)sm_co_run_ready();
 	assert_ptr_equal(stack_seen, first);
 }
@@ -331,7 +306,7 @@ static void test_many(void **state)
 	(void)state;
 	long before = rss_kib();
 	for (int i = 0; i < MANY; i++)
-		all[i] = spawn(idle, &ended);
+		all[i] = t_spawn(idle, &ended);
 	assert_false(sm_co_run_ready());
 	long each = (rss_kib() - before) * 1024 / MANY;
 	print_message("# %ld bytes of memory for each idle coroutine\n", each);
@@ -374,7 +349,7 @@ static void test_trim(void **state)
 	sm_co_cleanup();
 	long before = rss_kib();
 	for (int i = 0; i < SOME; i++)
-		all[i] = spawn(trimming, &ended);
+		all[i] = t_spawn(trimming, &ended);
 	assert_false(sm_co_run_ready());
 	long each = (rss_kib() - before) * 1024 / SOME;
 	print_message("# %ld bytes each after a deep call and a trim\n", each);
@@ -393,7 +368,7 @@ static void test_limit(void **state)
 
 	(void)state;
 	sm_co_limit(2);
-	struct sm_co *a = spawn(idle, &ended), *b = spawn(idle, &ended);
+	struct sm_co *a = t_spawn(idle, &ended), *b = t_spawn(idle, &ended);
 	assert_null(sm_co_spawn("third", idle, &ended));
 	assert_non_null(strstr(sm_diag(), "limit of 2"));
 	sm_co_wake(a);
@@ -482,7 +457,7 @@ static void test_dump(void **state)
 	char text[1024];
 
 	(void)state;
-	struct sm_co *co = spawn(busy_doing, &ended);
+	struct sm_co *co = t_spawn(busy_doing, &ended);
 	assert_false(sm_co_run_ready());
 	assert_int_equal(pipe(fds), 0);
 	sm_co_dump(fds[1]);
@@ -500,24 +475,24 @@ static void test_dump(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test_setup_teardown(test_turns, setup, teardown),
-	    cmocka_unit_test_setup_teardown(test_spawn_inside, setup, teardown),
-	    cmocka_unit_test_setup_teardown(test_private_state, setup, teardown),
-	    cmocka_unit_test_setup_teardown(test_wake, setup, teardown),
-	    cmocka_unit_test_setup_teardown(test_wake_before_park, setup, teardown),
-	    cmocka_unit_test_setup_teardown(test_deadline_fake_clock, setup, teardown),
-	    cmocka_unit_test_setup_teardown(test_deadline_passed, setup, teardown),
-	    cmocka_unit_test_setup_teardown(test_cancel, setup, teardown),
-	    cmocka_unit_test_setup_teardown(test_sleep, setup, teardown),
-	    cmocka_unit_test_setup_teardown(test_stack_reuse, setup, teardown),
-	    cmocka_unit_test_setup_teardown(test_many, setup, teardown),
-	    cmocka_unit_test_setup_teardown(test_trim, setup, teardown),
-	    cmocka_unit_test_setup_teardown(test_limit, setup, teardown),
-	    cmocka_unit_test_setup_teardown(test_guard_page, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_turns, setup, t_teardown),
+	    cmocka_unit_test_setup_teardown(test_spawn_inside, setup, t_teardown),
+	    cmocka_unit_test_setup_teardown(test_private_state, setup, t_teardown),
+	    cmocka_unit_test_setup_teardown(test_wake, setup, t_teardown),
+	    cmocka_unit_test_setup_teardown(test_wake_before_park, setup, t_teardown),
+	    cmocka_unit_test_setup_teardown(test_deadline_fake_clock, setup, t_teardown),
+	    cmocka_unit_test_setup_teardown(test_deadline_passed, setup, t_teardown),
+	    cmocka_unit_test_setup_teardown(test_cancel, setup, t_teardown),
+	    cmocka_unit_test_setup_teardown(test_sleep, setup, t_teardown),
+	    cmocka_unit_test_setup_teardown(test_stack_reuse, setup, t_teardown),
+	    cmocka_unit_test_setup_teardown(test_many, setup, t_teardown),
+	    cmocka_unit_test_setup_teardown(test_trim, setup, t_teardown),
+	    cmocka_unit_test_setup_teardown(test_limit, setup, t_teardown),
+	    cmocka_unit_test_setup_teardown(test_guard_page, setup, t_teardown),
 #ifdef SM_TESTING
-	    cmocka_unit_test_setup_teardown(test_noyield, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_noyield, setup, t_teardown),
 #endif
-	    cmocka_unit_test_setup_teardown(test_dump, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_dump, setup, t_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
