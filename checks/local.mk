@@ -41,3 +41,6 @@ checks_fuzz_fuzz_smtp_reply_LDADD = $(fuzz_link)
 FUZZ_TARGETS += checks/fuzz/fuzz_unstuff
 checks_fuzz_fuzz_unstuff_SOURCES = checks/fuzz/fuzz_unstuff.c $(fuzz_main)
 checks_fuzz_fuzz_unstuff_LDADD = $(fuzz_link)
+FUZZ_TARGETS += checks/fuzz/fuzz_conf
+checks_fuzz_fuzz_conf_SOURCES = checks/fuzz/fuzz_conf.c $(fuzz_main)
+checks_fuzz_fuzz_conf_LDADD = $(fuzz_link)

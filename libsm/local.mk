@@ -6,7 +6,12 @@ libsm_a_SOURCES += libsm/crc32c.c libsm/rand.c libsm/id.c libsm/fault.c
 libsm_a_SOURCES += libsm/err.h libsm/str.h libsm/buf.h libsm/arena.h libsm/hash.h libsm/heap.h libsm/list.h libsm/time.h
 libsm_a_SOURCES += libsm/crc32c.h libsm/rand.h libsm/id.h libsm/fault.h
 LIBSM_TESTS =
-libsm_a_SOURCES += libsm/conf.h libsm/conf_mcp.h libsm/conf_mcp.c
+libsm_a_SOURCES += libsm/conf.h libsm/conf_mcp.h libsm/conf_mcp.c libsm/conf_lex.h libsm/conf_lex.c libsm/conf_parse.c
+libsm_a_SOURCES += libsm/conf_value.h libsm/conf_value.c libsm/conf_bind.c libsm/conf_near.c libsm/conf_dump.c libsm/conf_json.c
+libsm_a_SOURCES += libsm/conf_man.c libsm/conf_global.c
+LIBSM_TESTS += libsm/t_conf
+libsm_t_conf_SOURCES = libsm/t_conf.c
+libsm_t_conf_LDADD = $(UNIT_LDADD)
 libsm_a_SOURCES += libsm/wire.h libsm/wire.c libsm/def.h libsm/def.c libsm/msg.h libsm/msg.c
 noinst_HEADERS += libsm/def_struct.h libsm/def_proto.h libsm/def_numbers.h libsm/def_code.h libsm/def_nofields.h libsm/def_undef.h
 
