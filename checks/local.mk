@@ -10,6 +10,8 @@ checks_bench_sink_LDADD = $(TLS_LIBS)
 checks_bench_dnsd_SOURCES = checks/bench/dnsd.c $(checks_bench_common)
 checks_bench_dnsd_LDADD = $(TLS_LIBS)
 
+# End-to-end tests (pytest): python3 -m pytest checks/e2e; SMX_BUILD names the build directory.
+EXTRA_DIST += checks/e2e checks/lib
 
 # Fuzz targets: a program checks/fuzz/fuzz_NAME for each parser of outside bytes, with a corpus in checks/fuzz/corpus/NAME. To add one:
 #     FUZZ_TARGETS += checks/fuzz/fuzz_NAME

@@ -1,0 +1,1 @@
+"""Tables of byte strings, for people who do not read Python: a name, what is sent, what may come back."""

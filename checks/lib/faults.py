@@ -1,0 +1,78 @@
+"""Making smx fail: its own fault points (--enable-testing), and system calls by strace."""
+import os
+import signal
+import subprocess
+
+from .wait import until
+
+
+class FaultControl:
+    """Writes the file that SM_FAULTS_FILE names and tells the processes of a component to read it.
+
+        with site.faults("smtps", "cdb.sync=eio@3"): ...
+    """
+
+    def __init__(self, site, component, text):
+        self.site, self.component, self.text = site, component, text
+
+    def arm(self, text):
+        tmp = self.site.faults_file + ".new"
+        with open(tmp, "w") as f:
+            f.write(text)
+        os.chmod(tmp, 0o644)
+        os.rename(tmp, self.site.faults_file)
+        for pid in self.site.pids(self.component):
+            try:
+                os.kill(pid, signal.SIGRTMIN)
+            except ProcessLookupError:
+                pass
+
+    def __enter__(self):
+        self.arm(self.text)
+        return self
+
+    def __exit__(self, *_):
+        self.arm("")
+
+
+class Inject:
+    """strace -f -e inject on running processes, e.g. Inject(pids, "fsync,fdatasync:error=EIO:when=1"). `log` is what it saw."""
+
+    def __init__(self, pids, inject, path=None, also=""):
+        calls = inject.split(":")[0]
+        args = ["strace", "-f", "-qq", "-e", f"trace={calls}{',' + also if also else ''}", "-e", f"inject={inject}",
+                "-e", "signal=none", "-o", "/dev/stdout"]
+        if path:
+            args += ["-P", path]
+        for pid in pids:
+            args += ["-p", str(pid)]
+        self.process = subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        until(lambda: all(_traced(p) for p in pids), "strace attaches", 10)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+        self.log = self.process.communicate(timeout=30)[0]
+        return self.log
+
+
+def _traced(pid):
+    try:
+        with open(f"/proc/{pid}/status") as f:
+            return any(line.startswith("TracerPid:") and line.split()[1] != "0" for line in f)
+    except FileNotFoundError:
+        return False
+
+
+def can_trace():
+    """strace may not be there, or not be allowed."""
+    try:
+        return subprocess.run(["strace", "-qq", "-e", "trace=none", "true"], capture_output=True, timeout=10).returncode == 0
+    except OSError:
+        return False

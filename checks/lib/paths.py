@@ -1,0 +1,28 @@
+"""Where source and build are."""
+import os
+import socket
+
+SRC = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BUILD = os.path.abspath(os.environ.get("SMX_BUILD", os.path.join(SRC, "build")))
+
+
+def program(name):
+    """Path of a built program, e.g. program("checks/bench/load")."""
+    path = os.path.join(BUILD, name)
+    if not os.access(path, os.X_OK):
+        raise FileNotFoundError(f"{path}: not built (SMX_BUILD names the build directory)")
+    return path
+
+
+_given = set()
+
+
+def free_port(kind=socket.SOCK_STREAM):
+    """A loopback port that nobody has, and that was not given out before."""
+    while True:
+        with socket.socket(socket.AF_INET, kind) as s:
+            s.bind(("127.0.0.1", 0))
+            port = s.getsockname()[1]
+        if port not in _given:
+            _given.add(port)
+            return port
