@@ -71,7 +71,7 @@ static void test_results(void **state)
 	}
 }
 
-static bool slow_ended;
+static _Atomic bool slow_ended;
 
 static int slow(void *arg)
 {
