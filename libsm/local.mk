@@ -12,6 +12,10 @@ libsm_a_SOURCES += libsm/conf_man.c libsm/conf_global.c
 LIBSM_TESTS += libsm/t_conf
 libsm_t_conf_SOURCES = libsm/t_conf.c
 libsm_t_conf_LDADD = $(UNIT_LDADD)
+libsm_a_SOURCES += libsm/log.h libsm/log.c
+LIBSM_TESTS += libsm/t_log
+libsm_t_log_SOURCES = libsm/t_log.c
+libsm_t_log_LDADD = $(UNIT_LDADD)
 libsm_a_SOURCES += libsm/wire.h libsm/wire.c libsm/def.h libsm/def.c libsm/msg.h libsm/msg.c
 noinst_HEADERS += libsm/def_struct.h libsm/def_proto.h libsm/def_numbers.h libsm/def_code.h libsm/def_nofields.h libsm/def_undef.h
 

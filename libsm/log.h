@@ -1,11 +1,14 @@
 /*
- * Logging: one event is one line: time, severity, event name, then key=value pairs that a remote party cannot forge.
+ * Logging: one event is one line: time, severity, event name, then key=value pairs that a remote
+ * party cannot forge.
  *
  *     1795217632.123 INFO ss.rcpt ss_sess=S00..., ss_ta=S00..., rcpt=<a@b>, stat=550
  *
- * Lines go to descriptor 2 (the log file that the supervisor opened) or to syslog when the `log` section names a facility. Lines gather and
- * are written once per loop turn; the log never blocks the process: what a full pipe does not take is counted and reported later. Values are
- * escaped in one place: bytes outside of printable ASCII, and ',' '"' '\' and spaces in values, become \xHH. Keys and event names are literals.
+ * Lines go to descriptor 2 (the log file that the supervisor opened) or to syslog when the `log`
+ * section names a facility. Lines gather and are written once per loop turn; the log never blocks
+ * the process: what a full pipe does not take is counted and reported later. Values are escaped in
+ * one place: bytes outside of printable ASCII, and ',' '"' '\' and spaces in values, become \xHH.
+ * Keys and event names are literals.
  */
 #ifndef SM_LOG_H
 #define SM_LOG_H
@@ -14,7 +17,8 @@
 #include "libsm/id.h"
 #include "libsm/net.h"
 
-/* Levels 0 (only errors) .. 15; 9 is normal, 12 to 14 for testing. Severity decides with the level: ERROR and worse always, WARN >= 3, NOTICE >= 6, INFO >= 9, DEBUG >= 13. */
+/* Levels 0 (only errors) .. 15; 9 is normal, 12 to 14 for testing. Severity decides with the level:
+ * ERROR and worse always, WARN >= 3, NOTICE >= 6, INFO >= 9, DEBUG >= 13. */
 enum sm_sev { SM_DEBUG, SM_INFO, SM_NOTICE, SM_WARN, SM_ERROR, SM_CRIT, SM_FATAL };
 
 void sm_log_init(const char *ident, int level);
@@ -23,18 +27,25 @@ void sm_log_level(int level);
 bool sm_log_on(enum sm_sev sev);
 /* Write what has gathered (also before abort and exit). */
 void sm_log_flush(void);
-/* After the loop is there: flush once per turn instead of at once. */
+/* After the loop is there: flush once per turn instead of at once. Detach before sm_loop_fini. */
 void sm_log_attach_loop(void);
+void sm_log_detach_loop(void);
 
 /*
- * One event. `pairs` is a printf-like list: each %-directive is escaped as a value; what is literal stands as it is:
- *     sm_log(SM_INFO, "ss.mail", "ss_ta=%I mail=<%S> size=%llu", id, sender, size)
- * Directives: %S struct sm_str, %s char *, %d int, %u unsigned, %ld long, %lu unsigned long, %lld, %llu, %zu, %x, %I struct sm_id, %A const struct sm_sa *, %E int error
- * code (text and diag). Pairs are separated by ", " by the logger: a space in the format between pairs is replaced.
+ * One event. `pairs` is a printf-like list: each %-directive is escaped as a value; what is literal
+ * stands as it is: sm_log(SM_INFO, "ss.mail", "ss_ta=%I mail=<%S> size=%llu", id, sender, size)
+ * Directives: %S struct sm_str, %s char *, %d int, %u unsigned, %x unsigned, each also with l, ll
+ * or z before it; %I struct sm_id, %A const struct sm_sa *, %E int error code (its text and the
+ * diag, in quotes), %%. Another one is a bug (asserted). A value is cut at 512 bytes, a line at 8
+ * KiB. Pairs are separated by ", " by the logger: a space in the format between pairs is replaced.
+ * Only the loop's thread logs.
  */
 void sm_log(enum sm_sev sev, const char *event, const char *pairs, ...);
-/* Escape as values are: for others who print peer data (control answers, dumps). At most `max` bytes, then "...". */
+/* Escape as values are: for others who print peer data (control answers, dumps). At most `max`
+ * bytes, then "...". */
 struct sm_buf;
 void sm_log_escape(struct sm_buf *b, struct sm_str s, size_t max);
+/* "DEBUG", "INFO", ... */
+const char *sm_log_sev_name(enum sm_sev sev);
 
 #endif

@@ -1,0 +1,221 @@
+/* The log: escaping, levels, formats, pipes that are full. */
+#include "libsm/log.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "libsm/buf.h"
+
+static int saved = -1;
+static int out; /* what descriptor 2 writes to, read from here */
+
+static void catch_file(void)
+{
+	char path[] = "/tmp/t_log.XXXXXX";
+
+	saved = dup(2);
+	out = mkstemp(path);
+	unlink(path);
+	dup2(out, 2);
+}
+
+static const char *caught(void)
+{
+	static char text[20000];
+	ssize_t n = pread(out, text, sizeof(text) - 1, 0);
+
+	assert_true(n >= 0);
+	text[n] = '\0';
+	assert_int_equal(ftruncate(out, 0), 0);
+	lseek(out, 0, SEEK_SET);
+	return text;
+}
+
+static void release(void)
+{
+	dup2(saved, 2);
+	close(saved);
+	close(out);
+}
+
+static void formats(void **state)
+{
+	struct sm_id id = {.counter = 0x6b1d2, .proc = 0};
+	struct sm_sa sa;
+
+	(void)state;
+	sm_time_fake(1000, 1795217632);
+	assert_int_equal(sm_sa_ip(&sa, SM_STR("10.0.0.1"), 25), 0);
+	catch_file();
+	sm_log(SM_INFO, "ss.mail", "ss_ta=%I mail=<%S> size=%llu client=%A", id, SM_STR("a@b"),
+	       5ULL, &sa);
+	sm_log(SM_INFO, "x", "a=%d, b=%u  c=%x d=%ld e=%lu f=%lld g=%zu h=%s i=100%% j=%lx", -1, 2U,
+	       0xbeefU, -3L, 4UL, -5LL, (size_t)6, "seven", 0xffffffffffUL);
+	sm_log(SM_ERROR, "x", NULL);
+	sm_log(SM_ERROR, "x", "s=%s", (char *)NULL);
+	(void)!sm_fail(SM_E_IO, "cdb/0: no, \"never\"");
+	sm_log(SM_CRIT, "x", "error=%E", SM_E_IO);
+	const char *text = caught();
+	release();
+	sm_time_real();
+	assert_string_equal(text, "1795217632.000 INFO ss.mail ss_ta=S000000000006B1D200, "
+	                          "mail=<a@b>, size=5, client=10.0.0.1:25\n"
+	                          "1795217632.000 INFO x a=-1, b=2, c=beef, d=-3, e=4, f=-5, g=6, "
+	                          "h=seven, i=100%, j=ffffffffff\n"
+	                          "1795217632.000 ERROR x\n"
+	                          "1795217632.000 ERROR x s=\n"
+	                          "1795217632.000 CRIT x error=\"disk read, write or sync failed: "
+	                          "cdb/0: no\\x2c \\x22never\\x22\"\n");
+}
+
+static void values_cannot_forge(void **state)
+{
+	static const struct {
+		struct sm_str in;
+		const char *out;
+	} t[] = {
+	    {SM_STR("plain-text_1@example.org"), "plain-text_1@example.org"},
+	    {SM_STR("a, stat=250"), "a\\x2c\\x20stat=250"},
+	    {SM_STR("a\r\n1795217632.123 INFO forged"),
+	     "a\\x0d\\x0a1795217632.123\\x20INFO\\x20forged"},
+	    {SM_STR("\"q\" \\x41"), "\\x22q\\x22\\x20\\x5cx41"},
+	    {SM_STR("\0\x1b[2J\x7f\x80\xff"), "\\x00\\x1b[2J\\x7f\\x80\\xff"},
+	    {SM_STR("%s%n"), "%s%n"},
+	};
+	struct sm_buf b;
+
+	(void)state;
+	sm_buf_init(&b, 1000);
+	for (size_t i = 0; i < SM_ARRAY_SIZE(t); i++) {
+		sm_buf_reset(&b);
+		sm_log_escape(&b, t[i].in, 100);
+		assert_string_equal(sm_buf_c(&b), t[i].out);
+	}
+	sm_buf_reset(&b);
+	sm_log_escape(&b, SM_STR("abcdef"), 3);
+	assert_string_equal(sm_buf_c(&b), "abc...");
+	sm_buf_fini(&b);
+}
+
+static void levels(void **state)
+{
+	static const int lowest[] = {[SM_DEBUG] = 13, [SM_INFO] = 9, [SM_NOTICE] = 6, [SM_WARN] = 3,
+	                             [SM_ERROR] = 0,  [SM_CRIT] = 0, [SM_FATAL] = 0};
+
+	(void)state;
+	for (int l = 0; l <= 15; l++) {
+		sm_log_level(l);
+		for (int s = SM_DEBUG; s <= SM_FATAL; s++)
+			assert_int_equal(sm_log_on((enum sm_sev)s), l >= lowest[s]);
+	}
+	sm_log_level(5);
+	catch_file();
+	sm_log(SM_INFO, "not", "a=1");
+	sm_log(SM_WARN, "but", "a=1");
+	const char *text = caught();
+	release();
+	assert_null(strstr(text, "not"));
+	assert_non_null(strstr(text, "WARN but a=1\n"));
+	sm_log_level(9);
+}
+
+static void long_lines_are_cut(void **state)
+{
+	char big[2000];
+
+	(void)state;
+	memset(big, 1, sizeof(big) - 1);
+	big[sizeof(big) - 1] = '\0';
+	catch_file();
+	sm_log(SM_INFO, "x", "a=%s b=%s c=%s d=%s e=%s f=%s", big, big, big, big, big, big);
+	sm_log(SM_INFO, "y", "a=%s", big);
+	char *text = strdup(caught());
+	release();
+	char *second = strchr(text, '\n') + 1;
+	assert_in_range(second - text, 8000, 8193);
+	assert_memory_equal(second - 4, "...\n", 4);
+	assert_int_equal(strlen(strstr(second, "a=")), 2 + 4 * 512 + 4);
+	free(text);
+}
+
+/* A reader that does not read must not stop us; what was lost is told when it reads again. */
+static void full_pipe_does_not_block(void **state)
+{
+	static char buf[1 << 20];
+	char value[501];
+	int p[2];
+	size_t n = 0;
+	ssize_t got;
+
+	(void)state;
+	memset(value, 'v', sizeof(value) - 1);
+	value[500] = '\0';
+	assert_int_equal(pipe(p), 0);
+	fcntl(p[0], F_SETFL, O_NONBLOCK);
+	saved = dup(2);
+	dup2(p[1], 2);
+	for (int i = 0; i < 2000; i++) /* 1 MB into 64 KiB of pipe and 256 KiB of ours */
+		sm_log(SM_INFO, "x", "n=%d v=%s", i, value);
+	for (int round = 0; round < 1000; round++) {
+		while ((got = read(p[0], buf + n, sizeof(buf) - 1 - n)) > 0)
+			n += (size_t)got;
+		sm_log_flush();
+	}
+	dup2(saved, 2);
+	close(saved);
+	buf[n] = '\0';
+	const char *note = strstr(buf, "WARN log.lost lines=");
+	assert_non_null(note);
+	/* Everything is there or counted; and what is there came in order and whole. */
+	int lines = 0, last = -1;
+	for (char *l = strtok(buf, "\n"); l != NULL; l = strtok(NULL, "\n")) {
+		int i;
+		if (strstr(l, "log.lost") != NULL)
+			continue;
+		assert_int_equal(sscanf(strstr(l, "n="), "n=%d,", &i), 1);
+		assert_int_equal(strlen(strstr(l, "v=")), 502);
+		assert_true(i > last);
+		last = i;
+		lines++;
+	}
+	assert_int_equal(lines + atoi(note + 20), 2000);
+	close(p[0]);
+	close(p[1]);
+}
+
+static void once_a_turn(void **state)
+{
+	(void)state;
+	assert_int_equal(sm_loop_init(), 0);
+	catch_file();
+	sm_log_attach_loop();
+	sm_log(SM_INFO, "a", NULL);
+	assert_string_equal(caught(), "");
+	sm_log(SM_CRIT, "b", NULL); /* at once, and what came before */
+	assert_non_null(strstr(caught(), "INFO a\n"));
+	sm_log(SM_INFO, "c", NULL);
+	sm_log_detach_loop();
+	assert_non_null(strstr(caught(), "INFO c\n"));
+	release();
+	sm_loop_fini();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(formats),
+	    cmocka_unit_test(values_cannot_forge),
+	    cmocka_unit_test(levels),
+	    cmocka_unit_test(long_lines_are_cut),
+	    cmocka_unit_test(full_pipe_does_not_block),
+	    cmocka_unit_test(once_a_turn),
+	};
+
+	sm_log_init("t_log", 9);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
