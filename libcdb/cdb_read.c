@@ -3,8 +3,10 @@
  *
  * A small content is opened, checked, read and closed by one job: afterwards the reader is only
  * memory. A large one keeps its descriptor and is read piece by piece. All of it runs in helper
- * threads: after a restart, or hours in the deferred queue, neither the name nor the data are in
- * memory, and then even the open waits for the disk.
+ * threads. For a file that was just written the loop could do it in half the time (5 KB: 4 us of
+ * CPU; by way of a helper 8 us with ten readers, 14 us with one), but after a restart, or hours in
+ * the deferred queue, neither name nor data are in memory: then the open alone waits for the disk,
+ * and every other session would wait with it. open has no way to ask which it will be.
  *
  * Invariant: exactly `size` bytes from `offset` are given out, or an error; never silently less.
  */

@@ -362,6 +362,7 @@ IN_COROUTINE(t_bad_files)
 	assert_int_equal(write_body(id, 100, &offset, &size), 0);
 	assert_int_equal(cdb_read_open(store, id, offset + 1, size, &r), SM_E_CORRUPT);
 	assert_int_equal(cdb_read_open(store, id, UINT32_MAX, UINT64_MAX, &r), SM_E_CORRUPT);
+	assert_int_equal(cdb_read_open(store, id, 10, UINT64_MAX - 5, &r), SM_E_CORRUPT); /* 4? */
 	assert_int_equal(cdb_read_open(store, id, offset + 10, size - 10, &r), 0);
 	cdb_read_close(&r);
 	assert_int_equal(link(path, other), 0);
@@ -518,6 +519,10 @@ IN_COROUTINE(t_reader_only)
 	assert_int_equal(write_body(id, 1000, &offset, &size), 0);
 	content_path(path, id);
 	assert_int_equal(chmod(path, 0644), 0);
+	for (int i = 0; i < 16; i++) {
+		snprintf(path, sizeof(path), "%s%X", base, (unsigned)i);
+		assert_int_equal(chmod(path, 0701), 0);
+	}
 	cdb_close(&store);
 	assert_int_equal(seteuid(65534), 0);
 	int rc = open_store(CDB_SYNC_DIR_AUTO);

@@ -32,7 +32,7 @@ void sm_buf_str(struct sm_buf *b, struct sm_str s);
 void sm_buf_cstr(struct sm_buf *b, const char *s);
 void sm_buf_char(struct sm_buf *b, char c);
 void sm_buf_printf(struct sm_buf *b, const char *fmt, ...) SM_PRINTF(2, 3);
-void sm_buf_vprintf(struct sm_buf *b, const char *fmt, va_list ap);
+void sm_buf_vprintf(struct sm_buf *b, const char *fmt, va_list ap) SM_PRINTF(2, 0);
 /* Room for `n` more bytes, to be written by the caller, then sm_buf_commit(actual). NULL when past the maximum. */
 char *sm_buf_reserve(struct sm_buf *b, size_t n);
 void sm_buf_commit(struct sm_buf *b, size_t n);

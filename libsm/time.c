@@ -6,7 +6,7 @@
 #include "libsm/time.h"
 
 #include <stdatomic.h>
-#include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 static atomic_bool fake;
@@ -72,22 +72,47 @@ static time_t printable(int64_t wall_s)
 	return (time_t)SM_MIN(SM_MAX(wall_s, year_0), year_9999);
 }
 
+/* `v` in decimal, with leading zeros up to `width` digits, cut to them from above. Gives the place
+ * behind. */
+static char *put(char *to, int v, int width)
+{
+	for (int i = width - 1; i >= 0; i--, v /= 10)
+		to[i] = (char)('0' + v % 10);
+	return to + width;
+}
+
+static char *put_clock(char *to, const struct tm *tm)
+{
+	to = put(to, tm->tm_hour, 2);
+	*to++ = ':';
+	to = put(to, tm->tm_min, 2);
+	*to++ = ':';
+	return put(to, tm->tm_sec, 2);
+}
+
 void sm_time_rfc5322(int64_t wall_s, char out[SM_TIME_RFC5322_MAX])
 {
 	/* Not strftime: the names are English whatever the locale. */
-	static const char day[7][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
-	static const char month[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
-	                                  "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+	static const char days[] = "Sun, Mon, Tue, Wed, Thu, Fri, Sat, ";
+	static const char months[] = " Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec ";
 	time_t t = printable(wall_s);
 	struct tm tm;
+	char *to = out;
 
 	sm_assert(localtime_r(&t, &tm) != NULL);
-	long zone_min = tm.tm_gmtoff / 60;
-	long abs_min = zone_min < 0 ? -zone_min : zone_min;
+	to = mempcpy(to, days + 5 * tm.tm_wday, 5);
+	to = put(to, tm.tm_mday, tm.tm_mday < 10 ? 1 : 2);
+	to = mempcpy(to, months + 4 * tm.tm_mon, 5);
+	to = put(to, tm.tm_year + 1900, 4);
+	*to++ = ' ';
+	to = put_clock(to, &tm);
+	int zone_min = (int)(tm.tm_gmtoff / 60);
 
-	snprintf(out, SM_TIME_RFC5322_MAX, "%s, %d %s %04d %02d:%02d:%02d %c%02ld%02ld",
-	         day[tm.tm_wday], tm.tm_mday, month[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour,
-	         tm.tm_min, tm.tm_sec, zone_min < 0 ? '-' : '+', abs_min / 60, abs_min % 60);
+	to = mempcpy(to, zone_min < 0 ? " -" : " +", 2);
+	zone_min = zone_min < 0 ? -zone_min : zone_min;
+	to = put(to, zone_min / 60, 2);
+	to = put(to, zone_min % 60, 2);
+	*to = '\0';
 }
 
 void sm_time_iso(int64_t wall_ms, char out[SM_TIME_ISO_MAX])
@@ -101,8 +126,18 @@ void sm_time_iso(int64_t wall_ms, char out[SM_TIME_ISO_MAX])
 	}
 	time_t t = printable(s);
 	struct tm tm;
+	char *to = out;
 
 	sm_assert(gmtime_r(&t, &tm) != NULL);
-	snprintf(out, SM_TIME_ISO_MAX, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", tm.tm_year + 1900,
-	         tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, (int)ms);
+	to = put(to, tm.tm_year + 1900, 4);
+	*to++ = '-';
+	to = put(to, tm.tm_mon + 1, 2);
+	*to++ = '-';
+	to = put(to, tm.tm_mday, 2);
+	*to++ = 'T';
+	to = put_clock(to, &tm);
+	*to++ = '.';
+	to = put(to, (int)ms, 3);
+	*to++ = 'Z';
+	*to = '\0';
 }
