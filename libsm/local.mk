@@ -65,6 +65,12 @@ libsm_t_offload_LDADD = $(UNIT_LDADD)
 libsm_t_net_SOURCES = libsm/t_net.c libsm/t_co.h
 libsm_t_net_LDADD = $(UNIT_LDADD)
 
+# Calls between processes.
+libsm_a_SOURCES += libsm/rpc.h libsm/rpc_int.h libsm/rpc_frame.c libsm/rpc_peer.c libsm/rpc_call.c libsm/rpc_server.c libsm/rpc_link.c
+LIBSM_TESTS += libsm/t_rpc
+libsm_t_rpc_SOURCES = libsm/t_rpc.c
+libsm_t_rpc_LDADD = $(UNIT_LDADD) -lpthread
+
 # The table of messages and the coder of its fields.
 EXTRA_DIST += libsm/msg.def libsm/err.def libsm/t_def.def
 LIBSM_TESTS += libsm/t_wire libsm/t_def libsm/t_msg

@@ -166,6 +166,13 @@ int sm_fd_level(struct sm_fd *f, unsigned directions)
 	return events == f->events ? 0 : control(f, EPOLL_CTL_MOD, events);
 }
 
+int sm_fd_edges(struct sm_fd *f, unsigned directions)
+{
+	unsigned events = EPOLLET | level_events(directions);
+
+	return events == f->events ? 0 : control(f, EPOLL_CTL_MOD, events);
+}
+
 void sm_fd_forget(struct sm_fd *f)
 {
 	if (f->fd == -1)

@@ -47,6 +47,9 @@ int sm_fd_open(struct sm_fd *f, int fd, sm_fd_cb *cb, void *arg) SM_MUST_CHECK;
 /* The same, level-triggered, for the directions given, the descriptor staying its library's (c-ares); change them with sm_fd_level. */
 int sm_fd_open_level(struct sm_fd *f, int fd, unsigned directions, sm_fd_cb *cb, void *arg) SM_MUST_CHECK;
 int sm_fd_level(struct sm_fd *f, unsigned directions);
+/* Which edges of a descriptor of sm_fd_open are reported from now on; one that has come already is reported again. For callbacks, which
+ * begin with both: a socket between processes would tell of each read at its other end. */
+int sm_fd_edges(struct sm_fd *f, unsigned directions) SM_MUST_CHECK;
 void sm_fd_forget(struct sm_fd *f); /* deregister, do not close */
 /* Deregister and close; waiters wake with SM_E_EOF. Harmless when closed already. */
 void sm_fd_close(struct sm_fd *f);

@@ -3,7 +3,10 @@
  *
  * Frame: u32 length of what follows (at most SM_FRAME_MAX), u16 type, u16 flags, u64 tag, body as msg.def says; little-endian. Frames
  * to be sent gather and go out once per loop turn. Both ends check SO_PEERCRED and the hello. Either side may ask. A frame that is malformed
- * closes its connection and nothing else. Requests get their answer in any order.
+ * closes its connection and nothing else. Requests get their answer in any order. One-way messages have tag 0.
+ *
+ * Files: rpc_frame.c (bytes), rpc_peer.c (a connection), rpc_call.c (tags and deadlines), rpc_server.c, rpc_link.c. What a before-sleep hook of others
+ * sends goes out in the same turn if it was registered before the first link or server, else that hook has to say that it made work.
  */
 #ifndef SM_RPC_H
 #define SM_RPC_H
@@ -21,7 +24,11 @@ struct sm_frame {
 	struct sm_str body; /* valid during the callback */
 };
 
-struct sm_peer; /* one connection whose hello has been accepted */
+/*
+ * One connection whose hello has been accepted. The handle is good from on_open/on_up until on_close/on_down has returned, and beyond that for as long as a
+ * request from there has not got its (last) answer: who answers late may always do so; an answer to a closed peer is dropped.
+ */
+struct sm_peer;
 
 /* A request or a one-way message came in. Called on the loop's stack; decode, act, answer with sm_peer_reply now or later. Returning an error closes the peer. */
 typedef int sm_frame_cb(struct sm_peer *p, const struct sm_frame *f, void *arg);
@@ -37,7 +44,7 @@ struct sm_rpc_server_conf {
 	unsigned umask;                /* of the socket: 0007 gives 0770 */
 	const uid_t *uids;             /* who may connect: these, root, and the own user; */
 	size_t uid_count;
-	gid_t read_gid;                /* (gid_t)-1: none. Others of this group may connect too; sm_peer_trusted is false for them. */
+	gid_t read_gid;                /* (gid_t)-1: none. Others of this group (also supplementary) may connect too; sm_peer_trusted is false for them. */
 	unsigned roles;                /* bit mask 1 << SM_ROLE_*: whom to accept */
 	size_t max_peers;
 	sm_peer_cb *on_open, *on_close; /* may be NULL; on_close: no sending any more, pending replies are void */
@@ -76,7 +83,9 @@ uid_t sm_peer_uid(const struct sm_peer *p);
 bool sm_peer_trusted(const struct sm_peer *p); /* root, own user or one of conf.uids; false: only of the reading group */
 void *sm_peer_data(const struct sm_peer *p);   /* owner's pointer, NULL at first */
 void sm_peer_set_data(struct sm_peer *p, void *data);
-void sm_peer_close(struct sm_peer *p, const char *why); /* soon: on_close comes from the loop */
+/* Soon: on_close comes from the loop, also when called from a callback of this peer. What was sent before goes out as far as the socket takes it at once. */
+void sm_peer_close(struct sm_peer *p, const char *why);
+const char *sm_peer_why(const struct sm_peer *p); /* in on_close and after: why it ended */
 size_t sm_peer_unsent(const struct sm_peer *p);         /* bytes gathered: for back-pressure of streams (control answers) */
 /* Tell me once when no more than `below` bytes wait to be sent. */
 void sm_peer_on_drain(struct sm_peer *p, size_t below, sm_peer_cb *cb, void *arg);
@@ -87,14 +96,18 @@ void sm_peer_send(struct sm_peer *p, uint16_t type, const void *m);
 void sm_peer_reply(struct sm_peer *p, uint64_t tag, uint16_t flags, uint16_t type, const void *m);
 
 /*
- * Ask; cb comes exactly once, on the loop's stack: err 0 and the frame (decode it there), or SM_E_PEER (connection lost), SM_E_TIMEOUT; f is NULL then.
- * `c` is the caller's memory until then; sm_call_cancel forgets it without a callback.
+ * Ask; cb comes on the loop's stack, never from within sm_call: err 0 and the frame (decode it there), or SM_E_PEER (connection lost; also when `p` is NULL,
+ * as sm_link_peer may give it), SM_E_TIMEOUT, SM_E_TOOBIG (a field of *m above its maximum); f is NULL then. Exactly once, but for answers in several
+ * frames: then once for each with SM_FRAME_MORE before the last. `c` is the caller's memory until then; sm_call_cancel forgets it
+ * without a callback. The deadline is kept to the millisecond by a timer that a call answered in time does not touch.
  */
 struct sm_call {
 	struct sm_hash_node node;
-	struct sm_timer timer;
-	struct sm_peer *peer;
+	struct sm_list link;
+	struct sm_peer *peer; /* NULL: it has failed already, and only the callback is to come */
 	uint64_t tag;
+	int64_t deadline_ms;
+	int err;
 	void (*cb)(int err, const struct sm_frame *f, void *arg);
 	void *arg;
 };
@@ -104,7 +117,7 @@ void sm_call_cancel(struct sm_call *c);
 
 /*
  * Ask and park until the answer is decoded into *reply (struct of `reply_type`; its strings are copied into `a`).
- * 0, SM_E_PEER, SM_E_TIMEOUT, SM_E_CANCEL, SM_E_PROTO (another type or malformed: the peer is closed).
+ * 0, SM_E_PEER (also for `p` NULL), SM_E_TIMEOUT, SM_E_CANCEL, SM_E_PROTO (another type or malformed: the peer is closed), SM_E_TOOBIG (*m, or the arena is full).
  */
 int sm_rpc(struct sm_peer *p, uint16_t type, const void *m, uint16_t reply_type, struct sm_arena *a, void *reply, int64_t deadline_ms)
     SM_YIELDS SM_MUST_CHECK;
