@@ -21,7 +21,7 @@
 #include "libsm/def_undef.h"
 
 /* ---- encode ---- */
-#define PART(name) void SM_DEF(name##_encode)(struct sm_buf * b, const struct SM_DEF(name) * m) {
+#define PART(name) void SM_DEF(name##_encode)(struct sm_buf *b SM_UNUSED, const struct SM_DEF(name) *m SM_UNUSED) {
 #define MSG(name, number, from, to, what) PART(name)
 #define U8(f)                             sm_w_u8(b, m->f);
 #define U16(f)                            sm_w_u16(b, m->f);
@@ -41,7 +41,8 @@
 
 /* ---- read ---- */
 #define PART(name)                                                                               \
-	void SM_DEF(name##_read)(struct sm_reader * r, struct sm_arena * a, struct SM_DEF(name) * m) { (void)a;
+	void SM_DEF(name##_read)(struct sm_reader *r SM_UNUSED, struct sm_arena *a SM_UNUSED,    \
+				 struct SM_DEF(name) *m SM_UNUSED) {
 #define MSG(name, number, from, to, what) PART(name)
 #define U8(f)                             m->f = sm_r_u8(r);
 #define U16(f)                            m->f = sm_r_u16(r);
@@ -61,7 +62,7 @@
 
 /* ---- decode ---- */
 #define PART(name)                                                                               \
-	int SM_DEF(name##_decode)(struct sm_str body, struct sm_arena * a, struct SM_DEF(name) * m) \
+	int SM_DEF(name##_decode)(struct sm_str body, struct sm_arena *a, struct SM_DEF(name) *m) \
 	{                                                                                        \
 		struct sm_reader r = sm_reader(body);                                            \
 		SM_DEF(name##_read)(&r, a, m);                                                   \
@@ -75,7 +76,7 @@
 
 /* ---- dump ---- */
 #define PART(name)                                                                               \
-	void SM_DEF(name##_dump)(struct sm_buf * b, const struct SM_DEF(name) * m)               \
+	void SM_DEF(name##_dump)(struct sm_buf *b SM_UNUSED, const struct SM_DEF(name) *m SM_UNUSED) \
 	{                                                                                        \
 		const char *sep = "";
 #define MSG(name, number, from, to, what) PART(name)
@@ -105,7 +106,8 @@
 
 /* ---- sample ---- */
 #define PART(name)                                                                               \
-	void SM_DEF(name##_sample)(uint64_t seed, struct sm_arena * a, struct SM_DEF(name) * m) { (void)a;
+	void SM_DEF(name##_sample)(uint64_t seed SM_UNUSED, struct sm_arena *a SM_UNUSED,        \
+				   struct SM_DEF(name) *m SM_UNUSED) {
 #define MSG(name, number, from, to, what) PART(name)
 #define U8(f)                             m->f = (uint8_t)sm_def_sample_u64(&seed);
 #define U16(f)                            m->f = (uint16_t)sm_def_sample_u64(&seed);
@@ -127,19 +129,19 @@
 /* ---- the table: rows by number; the switch refuses a number used twice ---- */
 #define PART(name)
 #define MSG(name, number, from, to, what)                                                        \
-	static void SM_DEF(name##_encode_any_)(struct sm_buf * b, const void *m)                 \
+	static void SM_DEF(name##_encode_any_)(struct sm_buf *b, const void *m)                 \
 	{                                                                                        \
 		SM_DEF(name##_encode)(b, m);                                                     \
 	}                                                                                        \
-	static int SM_DEF(name##_decode_any_)(struct sm_str body, struct sm_arena * a, void *m)  \
+	static int SM_DEF(name##_decode_any_)(struct sm_str body, struct sm_arena *a, void *m)  \
 	{                                                                                        \
 		return SM_DEF(name##_decode)(body, a, m);                                        \
 	}                                                                                        \
-	static void SM_DEF(name##_dump_any_)(struct sm_buf * b, const void *m)                   \
+	static void SM_DEF(name##_dump_any_)(struct sm_buf *b, const void *m)                   \
 	{                                                                                        \
 		SM_DEF(name##_dump)(b, m);                                                       \
 	}                                                                                        \
-	static void SM_DEF(name##_sample_any_)(uint64_t seed, struct sm_arena * a, void *m)      \
+	static void SM_DEF(name##_sample_any_)(uint64_t seed, struct sm_arena *a, void *m)      \
 	{                                                                                        \
 		SM_DEF(name##_sample)(seed, a, m);                                               \
 	}
