@@ -1,5 +1,5 @@
 /*
- * Between the three files of priv.h only: the two kernel sandboxes. Both give 0 and set *state to a
+ * Between the files of priv.h only. The two kernel sandboxes give 0 and set *state to a
  * static text for the report: a kernel that does not have one is no error, a sandbox that fails
  * half-way is.
  */
@@ -16,6 +16,10 @@
 #define SM_PRIV_SANITIZER 1
 #endif
 #endif
+
+/* Steps that both ways of giving up rights share. */
+int sm_priv_no_capabilities(void) SM_MUST_CHECK;
+int sm_priv_no_new_privs(void) SM_MUST_CHECK;
 
 /* Path and network rules for this process and all that it starts. `*abi` is what the kernel has, 0:
  * nothing. */

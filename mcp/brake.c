@@ -1,14 +1,21 @@
 /*
- * The brake on restarts. Invariant: between two starts of a process that keeps dying there are at least
- * min_delay * 2^(deaths - 1), up to max_delay; a process whose exit status says "do not try again" is not tried again.
- * No clock, no state of its own; any thread.
+ * The brake on restarts. Invariant: between two starts of a process that keeps dying there are at
+ * least min_delay * 2^(deaths - 1), up to max_delay; a process whose exit status says "do not try
+ * again" is not tried again. No clock, no state of its own; any thread.
  */
 #include "mcp/brake.h"
 
 #include <sys/wait.h>
 
 /* BSD sysexits, and what a shell or our own child before exec says when a program cannot be run. */
-enum { EX_USAGE_ = 64, EX_NOPERM_ = 77, EX_CONFIG_ = 78, EX_TEMPFAIL_ = 75, CANNOT_RUN = 126, NO_PROGRAM = 127 };
+enum {
+	EX_USAGE_ = 64,
+	EX_NOPERM_ = 77,
+	EX_CONFIG_ = 78,
+	EX_TEMPFAIL_ = 75,
+	CANNOT_RUN = 126,
+	NO_PROGRAM = 127
+};
 
 static int64_t backoff(const struct mc_brake_rule *rule, unsigned nth)
 {
@@ -30,7 +37,7 @@ static bool worth_telling(unsigned deaths)
 }
 
 struct mc_brake_next mc_brake_ended(struct mc_brake *b, const struct mc_brake_rule *rule,
-				    int64_t ran_ms, int status)
+                                    int64_t ran_ms, int status)
 {
 	int code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 
@@ -50,5 +57,5 @@ struct mc_brake_next mc_brake_ended(struct mc_brake *b, const struct mc_brake_ru
 	if (rule->limit != 0 && b->deaths >= rule->limit)
 		return (struct mc_brake_next){MC_GIVEUP, 0};
 	return (struct mc_brake_next){worth_telling(b->deaths) ? MC_LOOP : MC_AGAIN,
-				      backoff(rule, b->deaths)};
+	                              backoff(rule, b->deaths)};
 }

@@ -1,6 +1,6 @@
 /*
- * What happens after a process ended without being asked to: again after some delay, or not at all. Pure: a function
- * of what was remembered, how long the process ran and how it ended.
+ * What happens after a process ended without being asked to: again after some delay, or not at all.
+ * Pure: a function of what was remembered, how long the process ran and how it ended.
  */
 #ifndef MC_BRAKE_H
 #define MC_BRAKE_H
@@ -21,9 +21,9 @@ struct mc_brake {
 };
 
 enum mc_brake_what {
-	MC_AGAIN,  /* after delay_ms */
-	MC_LOOP,   /* the same, and the operator must be told: it dies over and over */
-	MC_GIVEUP, /* not again: too many quick deaths */
+	MC_AGAIN,   /* after delay_ms */
+	MC_LOOP,    /* the same, and the operator must be told: it dies over and over */
+	MC_GIVEUP,  /* not again: too many quick deaths */
 	MC_HOPELESS /* not again: the exit status says that a restart will not help */
 };
 struct mc_brake_next {
@@ -31,11 +31,12 @@ struct mc_brake_next {
 	int64_t delay_ms;
 };
 
-/* Quick deaths after which it is called a crash loop; said again whenever their number has doubled. */
+/* Quick deaths after which it is called a crash loop; said again whenever their number has doubled.
+ */
 #define MC_LOOP_DEATHS 5
 
 /* `status` as waitpid gives it. */
 struct mc_brake_next mc_brake_ended(struct mc_brake *b, const struct mc_brake_rule *rule,
-				    int64_t ran_ms, int status);
+                                    int64_t ran_ms, int status);
 
 #endif

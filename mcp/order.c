@@ -1,6 +1,7 @@
 /*
- * The order of starting and stopping. Invariant: at any time at most one service is on its way, so that what a later
- * service needs of an earlier one is there when it starts, and still there while it drains. No state; any thread.
+ * The order of starting and stopping. Invariant: at any time at most one service is on its way, so
+ * that what a later service needs of an earlier one is there when it starts, and still there while
+ * it drains. No state; any thread.
  */
 #include "mcp/order.h"
 

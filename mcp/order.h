@@ -1,8 +1,10 @@
 /*
- * Which service to start or stop next. Pure: a function of the wish (all up, all down) and of what each service is doing.
+ * Which service to start or stop next. Pure: a function of the wish (all up, all down) and of what
+ * each service is doing.
  *
- * Up goes in the order of the file and waits for each service to be ready (or for its time to be over) before the next one;
- * down goes backwards and waits for each to be gone. A restart is a service with `again` set, on the way up.
+ * Up goes in the order of the file and waits for each service to be ready (or for its time to be
+ * over) before the next one; down goes backwards and waits for each to be gone. A restart is a
+ * service with `again` set, on the way up.
  */
 #ifndef MC_ORDER_H
 #define MC_ORDER_H
@@ -20,7 +22,8 @@ struct mc_view {
 
 enum mc_step { MC_DONE, MC_WAIT, MC_START, MC_STOP };
 
-/* The next step for services `v[0..n)`; *which is the service it is about (for MC_WAIT: waited for). */
+/* The next step for services `v[0..n)`; *which is the service it is about (for MC_WAIT: waited
+ * for). */
 enum mc_step mc_order_next(bool up, const struct mc_view *v, size_t n, size_t *which);
 
 #endif

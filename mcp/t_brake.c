@@ -64,7 +64,7 @@ static void test_hopeless(void **state)
 	(void)state;
 	for (size_t i = 0; i < SM_ARRAY_SIZE(codes); i++)
 		assert_int_equal(mc_brake_ended(&b, &rule, 99999999, EXIT(codes[i])).what,
-				 MC_HOPELESS);
+		                 MC_HOPELESS);
 	/* An end by the signal of the same number is something else, and so is exit 0. */
 	assert_int_equal(mc_brake_ended(&b, &rule, 0, 64).what, MC_AGAIN);
 	assert_int_equal(mc_brake_ended(&b, &rule, 0, EXIT(0)).what, MC_AGAIN);

@@ -123,9 +123,12 @@ static void test_removed(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_up_in_order),         cmocka_unit_test(test_down_in_reverse),
-	    cmocka_unit_test(test_down_while_starting), cmocka_unit_test(test_restart_one),
-	    cmocka_unit_test(test_removed),             cmocka_unit_test(test_restart_all_goes_one_by_one),
+	    cmocka_unit_test(test_up_in_order),
+	    cmocka_unit_test(test_down_in_reverse),
+	    cmocka_unit_test(test_down_while_starting),
+	    cmocka_unit_test(test_restart_one),
+	    cmocka_unit_test(test_removed),
+	    cmocka_unit_test(test_restart_all_goes_one_by_one),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
