@@ -216,7 +216,7 @@ class _Conn:
         return b
 
     def note(self, b):
-        m = re.match(rb"(?i)(MAIL FROM|RCPT TO):<(.*?)>", b)
+        m = re.match(rb"(?i)(MAIL FROM|RCPT TO):<(.*)>", b)
         if m and m.group(1).upper().startswith(b"MAIL"):
             self.sender, self.rcpts = m.group(2).decode("latin-1"), []
         elif m:
