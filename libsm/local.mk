@@ -16,6 +16,13 @@ libsm_a_SOURCES += libsm/log.h libsm/log.c
 LIBSM_TESTS += libsm/t_log
 libsm_t_log_SOURCES = libsm/t_log.c
 libsm_t_log_LDADD = $(UNIT_LDADD)
+libsm_a_SOURCES += libsm/proc.h libsm/proc_int.h libsm/proc.c libsm/proc_conf.c libsm/proc_host.c libsm/proc_info.c libsm/proc_mcp.c
+LIBSM_TESTS += libsm/t_proc
+libsm_t_proc_SOURCES = libsm/t_proc.c
+libsm_t_proc_LDADD = $(UNIT_LDADD)
+check_PROGRAMS += libsm/t_proc_prog
+libsm_t_proc_prog_SOURCES = libsm/t_proc_prog.c
+libsm_t_proc_prog_LDADD = libsm.a $(LIBS)
 libsm_a_SOURCES += libsm/wire.h libsm/wire.c libsm/def.h libsm/def.c libsm/msg.h libsm/msg.c
 noinst_HEADERS += libsm/def_struct.h libsm/def_proto.h libsm/def_numbers.h libsm/def_code.h libsm/def_nofields.h libsm/def_undef.h
 

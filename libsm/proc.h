@@ -5,7 +5,8 @@
  *   to mcp:    'R' ready   'T' tick (at least every quarter of the watchdog time)   'S'text status line
  *   from mcp:  'H' reload configuration   'L' + descriptor: the log file, becomes 1 and 2
  *              'F'name + descriptor: an opened file (open_files)   'A'name + descriptor: a listening socket when no pass_fd_socket is configured
- * A program started by hand has none of it: then stderr is the log and TERM ends it.
+ * The ticks come every SM_MCP_TICK_MS milliseconds. When the descriptor closes, the supervisor is gone, and the program ends as by TERM.
+ * A program started by hand has none of it: then stderr is the log (USR1 opens the file anew) and TERM ends it.
  */
 #ifndef SM_PROC_H
 #define SM_PROC_H
@@ -14,7 +15,9 @@
 #include "libsm/loop.h"
 #include "libsm/msg.h"
 
-#define SM_MCP_FD_ENV "SM_MCP_FD"
+#define SM_MCP_FD_ENV   "SM_MCP_FD"
+#define SM_MCP_TICK_ENV "SM_MCP_TICK_MS"
+#define SM_MCP_PACKET   512 /* bytes at the most */
 enum { SM_EXIT_OK = 0, SM_EXIT_USAGE = 64, SM_EXIT_SOFTWARE = 70, SM_EXIT_OSERR = 71, SM_EXIT_TEMP = 75, SM_EXIT_CONFIG = 78 };
 
 struct sm_proc {
@@ -26,23 +29,32 @@ struct sm_proc {
 	const char *short_opts;        /* getopt string of its own short options, may be NULL */
 	int (*short_opt)(struct sm_proc *p, int opt, const char *arg); /* 0 or an error with diag */
 	const char *usage;             /* lines for the short options */
-	void (*on_reload)(struct sm_proc *p, const void *new_conf);    /* a good new configuration was read; NULL: none */
-	void (*on_term)(struct sm_proc *p);                            /* asked to end: drain, then sm_loop_stop(0) */
+	/*
+	 * A configuration was read again without an error (HUP, or mcp says so): open anew what lives outside of it, such as maps and certificates. `new_conf`
+	 * is p->conf itself when nothing in it changed; else p->conf is still the former one during the call and becomes new_conf after it. Options that
+	 * take effect only at a start have their former values. Former configurations stay valid until the end, for sessions that point into them. NULL: none.
+	 */
+	void (*on_reload)(struct sm_proc *p, const void *new_conf);
+	void (*on_term)(struct sm_proc *p);                            /* asked to end: drain, then sm_loop_stop(0). NULL: stop at once */
 	void (*on_file)(struct sm_proc *p, const char *name, int fd);  /* opened file or listener came; owns fd. NULL: none expected */
 	/* sm_proc_start fills: */
 	void *conf;                    /* conf_size bytes, bound */
-	struct sm_conf_global global;
-	struct sm_conf_log log;
+	struct sm_conf_global global;  /* hostname: the configured one, else the system's; never empty */
+	struct sm_conf_worker worker;  /* log_level and log */
 	struct sm_str section;         /* -N */
-	int index;                     /* -i, the process index; 0 */
+	int index;                     /* -i, the process index, 0..254; 0 */
 	const char *conf_path;         /* -f, NULL: defaults only */
 	struct sm_arena arena;         /* strings of the configuration */
 	int mcp_fd;                    /* -1: none */
-	bool hostname_set;
+	bool hostname_set;             /* in the configuration */
+	/* For proc*.c alone: */
+	int argc;
+	char **argv;
 };
 /*
  * Options -f FILE -N NAME -i ID -h -V.. and the component's own, in order; configuration; log; loop; signals TERM INT HUP USR1 USR2 (coroutine dump),
  * PIPE ignored; fault points. Gives SM_EXIT_OK to go on (then *done is false), or the exit status when all is said (-h, -V, errors: one clear line).
+ * Call it before rights are dropped: it may ask the name service for the host's name. The configuration must stay readable after that.
  */
 int sm_proc_start(struct sm_proc *p, int argc, char **argv, bool *done) SM_MUST_CHECK;
 /* Listening, connected, ready to serve: tells mcp (or, by hand, logs it). */
@@ -51,8 +63,10 @@ void sm_proc_status(struct sm_proc *p, const char *fmt, ...) SM_PRINTF(2, 3);
 /* Flush the log, free for leak checkers, give `status`. */
 int sm_proc_end(struct sm_proc *p, int status);
 
-/* "smx 0.1.0", and the libraries compiled with and running. */
+/* "smx 0.1.0", and the libraries compiled with and, where this process links them, running; build options. */
 #define SM_VERSION_TEXT "smx " PACKAGE_VERSION
+struct sm_buf;
 void sm_proc_versions(struct sm_buf *b);
+void sm_proc_build(struct sm_buf *b);
 
 #endif
