@@ -6,3 +6,14 @@ sbin_PROGRAMS += fsperf1
 fsperf1_SOURCES = misc/fsperf1.c
 fsperf1_LDADD = libsm.a
 dist_man_MANS += doc/man/fsperf1.8
+
+# Scripts of set-up: places are filled in by make, so that `make prefix=...` is honoured.
+misc_subst = $(SED) -e 's|@SMXQDIR@|$(SMXQDIR)|g' -e 's|@SMXETC@|$(SMXETC)|g' -e 's|@bindir@|$(bindir)|g' \
+	-e 's|@sbindir@|$(sbindir)|g' -e 's|@libexecdir@|$(libexecdir)|g' -e 's|@datadir@|$(datadir)|g'
+misc/sm.setup.sh: $(srcdir)/misc/sm.setup.sh.in Makefile
+	$(AM_V_GEN)$(MKDIR_P) misc && $(misc_subst) $(srcdir)/misc/sm.setup.sh.in >$@.tmp && chmod 755 $@.tmp && mv $@.tmp $@
+misc/sm.check.sh: $(srcdir)/misc/sm.check.sh.in Makefile
+	$(AM_V_GEN)$(MKDIR_P) misc && $(misc_subst) $(srcdir)/misc/sm.check.sh.in >$@.tmp && chmod 755 $@.tmp && mv $@.tmp $@
+sbin_SCRIPTS += misc/sm.setup.sh misc/sm.check.sh
+CLEANFILES += misc/sm.setup.sh misc/sm.check.sh
+EXTRA_DIST += misc/sm.setup.sh.in misc/sm.check.sh.in misc/site.sh misc/deps.sh
