@@ -1,1 +1,5 @@
-# contrib: see doc/HACKING.md for how a local.mk is written.
+# contrib: what lives around smx.
+
+libexec_PROGRAMS += contrib/lmtp2maildir
+contrib_lmtp2maildir_SOURCES = contrib/lmtp2maildir.c
+contrib_lmtp2maildir_LDADD = libsm.a
