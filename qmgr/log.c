@@ -305,12 +305,12 @@ void qm_log_stat(struct qm_log *log, struct qm_log_stat *st)
 	*st = log->stat;
 	st->pending_bytes = log->front->len + log->writing;
 	st->failed = log->failed != 0;
-	st->ready = log->readies;
 	st->current_seq = log->place.seq;
 	pthread_mutex_unlock(&log->mu);
 	st->durable_lsn = qm_log_durable(log);
 	st->oldest_seq = log->segs > 0 ? log->seg[0].seq : 0;
 	st->segments = log->segs;
+	st->ready = log->next_seq > log->place.seq ? log->next_seq - 1 - log->place.seq : 0;
 	st->low_space = log->low;
 }
 
@@ -371,6 +371,7 @@ int qm_log_open(const struct qm_log_conf *conf, struct qm_log **out)
 	snprintf(log->fault.write, QM_FAULT_MAX, "%s.write", c.name);
 	snprintf(log->fault.sync, QM_FAULT_MAX, "%s.sync", c.name);
 	snprintf(log->fault.create, QM_FAULT_MAX, "%s.create", c.name);
+	snprintf(log->fault.prepare, QM_FAULT_MAX, "%s.prepare", c.name);
 	snprintf(log->fault.open, QM_FAULT_MAX, "%s.open", c.name);
 	snprintf(log->fault.read, QM_FAULT_MAX, "%s.read", c.name);
 	pthread_mutex_init(&log->mu, NULL);

@@ -89,7 +89,7 @@ struct qm_log_stat {
 	size_t pending_bytes;
 	uint32_t oldest_seq, current_seq;
 	size_t segments; /* with spares */
-	unsigned ready;  /* spares */
+	unsigned ready;  /* prepared, ahead of the current one */
 	bool low_space, failed;
 };
 

@@ -90,12 +90,10 @@ static int write_batch(struct qm_log *log, const struct qm_wbuf *w, const struct
 	                     .first_lsn = s->first_lsn,
 	                     .count = s->count,
 	                     .length = s->length};
-	int rc;
 
 	qm_batch_seal(w->mem + s->at, &b);
-	rc = qm_seg_pwrite(log, log->cur_fd, s->seq, w->mem + s->at, qm_batch_padded(s->length),
-	                   (uint64_t)s->block * QM_BLOCK);
-	return rc ? rc : qm_seg_sync(log, log->cur_fd, s->seq);
+	return qm_seg_commit(log, log->cur_fd, s->seq, w->mem + s->at, qm_batch_padded(s->length),
+	                     (uint64_t)s->block * QM_BLOCK);
 }
 
 /* Write all of `back`. Locked at entry and exit, not meanwhile. False: the log is over. */
@@ -157,19 +155,15 @@ int qm_commit_end(struct qm_log *log)
 {
 	struct qm_batch b = {.kind = QM_BATCH_END,
 	                     .epoch = log->epoch,
-	                     .seq = log->cur_seq,
+	                     .seq = log->place.seq,
 	                     .prev_end = log->place.prev_end,
 	                     .length = QM_BATCH_HEADER};
 	uint8_t block[QM_BLOCK] = {0};
 	uint64_t at = (uint64_t)log->place.block * QM_BLOCK;
-	int rc;
 
-	/* A full segment ends by itself, and one that was rolled into but never opened is not ours
-	 * to write. */
-	if (log->cur_fd < 0 || log->cur_seq != log->place.seq ||
-	    at + QM_BLOCK > log->c.segment_bytes)
+	/* A full segment ends by itself. */
+	if (at + QM_BLOCK > log->c.segment_bytes || next_segment(log, log->place.seq) != 0)
 		return 0;
 	qm_batch_seal(block, &b);
-	rc = qm_seg_pwrite(log, log->cur_fd, log->cur_seq, block, sizeof block, at);
-	return rc ? rc : qm_seg_sync(log, log->cur_fd, log->cur_seq);
+	return qm_seg_commit(log, log->cur_fd, log->cur_seq, block, sizeof block, at);
 }

@@ -74,7 +74,7 @@ struct qm_log {
 	uint64_t epoch;
 	struct {
 		char write[QM_FAULT_MAX], sync[QM_FAULT_MAX], create[QM_FAULT_MAX],
-		    open[QM_FAULT_MAX], read[QM_FAULT_MAX];
+		    prepare[QM_FAULT_MAX], open[QM_FAULT_MAX], read[QM_FAULT_MAX];
 	} fault;
 
 	/* ---- loop thread ---- */
@@ -135,9 +135,9 @@ int qm_seg_remove(struct qm_log *log, uint8_t where, uint32_t seq);
 int qm_seg_open(const struct qm_log *log, uint32_t seq, int *fd); /* to read */
 int qm_seg_pread(const struct qm_log *log, int fd, uint32_t seq, void *p, size_t n, uint64_t offset,
                  size_t *got);
-int qm_seg_pwrite(const struct qm_log *log, int fd, uint32_t seq, const void *p, size_t n,
+/* Write, then fdatasync; neither is tried again. */
+int qm_seg_commit(const struct qm_log *log, int fd, uint32_t seq, const void *p, size_t n,
                   uint64_t offset);
-int qm_seg_sync(const struct qm_log *log, int fd, uint32_t seq);
 /* All of a segment in memory: sm_free it. */
 int qm_seg_load(const struct qm_log *log, uint32_t seq, uint8_t **p, size_t *n);
 /* Copy bytes to quarantine.<seq>.<offset>; name in `file`. One from a former start is overwritten.

@@ -92,7 +92,7 @@ void qm_seg_dirs_close(struct qm_log *log)
 
 static int dir_sync(const struct qm_log *log, unsigned where)
 {
-	int fault = SM_FAULT(log->fault.sync);
+	int fault = SM_FAULT(log->fault.prepare);
 
 	if (fault != 0 || fsync(log->dirfd[where]) != 0)
 		return sm_fail_sys(fault ? fault_errno(fault) : errno, "%s: fsync",
@@ -230,10 +230,9 @@ int qm_seg_pread(const struct qm_log *log, int fd, uint32_t seq, void *p, size_t
 	return 0;
 }
 
-int qm_seg_pwrite(const struct qm_log *log, int fd, uint32_t seq, const void *p, size_t n,
-                  uint64_t offset)
+static int write_all(const struct qm_log *log, int fault, int fd, uint32_t seq, const void *p,
+                     size_t n, uint64_t offset)
 {
-	int fault = SM_FAULT(log->fault.write);
 	size_t want = fault == 0 ? n : fault < 0 ? n / 2 : 0; /* `short`: half of it arrives */
 
 	for (size_t done = 0; done < want;) {
@@ -251,14 +250,20 @@ int qm_seg_pwrite(const struct qm_log *log, int fd, uint32_t seq, const void *p,
 	return 0;
 }
 
-int qm_seg_sync(const struct qm_log *log, int fd, uint32_t seq)
+static int sync_data(const struct qm_log *log, int fault, int fd, uint32_t seq)
 {
-	int fault = SM_FAULT(log->fault.sync);
-
 	if (fault != 0 || fdatasync(fd) != 0)
 		return sm_fail_sys(fault ? fault_errno(fault) : errno,
 		                   "%s.%08" PRIx32 ": fdatasync", log->c.name, seq);
 	return 0;
+}
+
+int qm_seg_commit(const struct qm_log *log, int fd, uint32_t seq, const void *p, size_t n,
+                  uint64_t offset)
+{
+	int rc = write_all(log, SM_FAULT(log->fault.write), fd, seq, p, n, offset);
+
+	return rc ? rc : sync_data(log, SM_FAULT(log->fault.sync), fd, seq);
 }
 
 int qm_seg_load(const struct qm_log *log, uint32_t seq, uint8_t **p, size_t *n)
@@ -296,8 +301,8 @@ static int put_lead(const struct qm_log *log, int fd, uint32_t seq)
 
 	memcpy(info.name, log->c.name, strlen(log->c.name));
 	qm_segment_put(block, log->epoch, seq, &info);
-	rc = qm_seg_pwrite(log, fd, seq, block, sizeof block, 0);
-	return rc ? rc : qm_seg_sync(log, fd, seq);
+	rc = write_all(log, SM_FAULT(log->fault.prepare), fd, seq, block, sizeof block, 0);
+	return rc ? rc : sync_data(log, 0, fd, seq);
 }
 
 /* All blocks allocated and written once: no later fdatasync has extents to convert or a size to
@@ -410,7 +415,7 @@ int qm_seg_quarantine(const struct qm_log *log, uint32_t seq, uint64_t offset, c
 	            0600);
 	if (fd < 0)
 		return sm_fail_sys(errno, "%s/%s", log->dir[0], file);
-	rc = qm_seg_pwrite(log, fd, seq, p, n, 0);
+	rc = write_all(log, 0, fd, seq, p, n, 0);
 	if (rc == 0 && fsync(fd) != 0)
 		rc = sm_fail_sys(errno, "%s/%s: fsync", log->dir[0], file);
 	close(fd);

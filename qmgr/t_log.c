@@ -1,0 +1,785 @@
+/* The record log from its caller's side: append, group commit, segments, holds, reading back,
+ * failures, locks. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "libsm/crc32c.h"
+#include "libsm/fault.h"
+#include "libsm/loop.h"
+#include "libsm/rand.h"
+#include "qmgr/log_batch.h"
+#include "qmgr/t_log.h"
+
+#define SMALL (64 * 1024)
+
+static int setup(void **state)
+{
+	(void)state;
+	sm_rand_seed(20261121);
+	return sm_loop_init();
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+#ifdef SM_TESTING
+	assert_int_equal(sm_fault_arm(NULL), 0);
+#endif
+	sm_loop_fini();
+	return 0;
+}
+
+static struct qm_log_stat stat_of(struct t_log *t)
+{
+	struct qm_log_stat st;
+
+	qm_log_stat(t->log, &st);
+	return st;
+}
+
+/* ---- round trip ---- */
+
+static void empty_log(void **state)
+{
+	struct t_log t;
+
+	(void)state;
+	t_log_init(&t, SMALL);
+	t_log_start(&t);
+	assert_int_equal(t.lsn.next, 1);
+	assert_int_equal(qm_log_durable(t.log), 0);
+	t_log_stop(&t);
+	assert_int_equal(t_log_load(&t), 0);
+	assert_int_equal(t.found.n, 0);
+	assert_int_equal(t.closed, 1);
+	t_log_fini(&t);
+}
+
+static void round_trip(void **state)
+{
+	struct t_log t;
+
+	(void)state;
+	t_log_init(&t, SMALL);
+	for (unsigned run = 0; run < 3; run++) {
+		t_log_start(&t);
+		t_log_same(&t, NULL);
+		for (unsigned i = 0; i < 400; i++) {
+			uint32_t size =
+			    (uint32_t)sm_rand_below(i % 50 ? 900 : qm_log_record_max(t.log) + 1);
+			struct t_rec r = t_log_put(&t, size);
+			t.lsn.next += sm_rand_below(3); /* another log takes some */
+			if (sm_rand_below(10) == 0)
+				t_log_wait(&t, r.lsn, 30000);
+		}
+		t_log_wait(&t, t.wrote.v[t.wrote.n - 1].lsn, 30000);
+		assert_int_equal(qm_log_pending_bytes(t.log), 0);
+		assert_int_equal(t.failures, 0);
+		t_log_stop(&t);
+	}
+	uint64_t next = t.lsn.next;
+	t.lsn.next = 0;
+	assert_int_equal(t_log_load(&t), 0);
+	t_log_same(&t, NULL);
+	assert_int_equal(t.damages, 0);
+	assert_int_equal(t.torn, 0);
+	assert_int_equal(t.lsn.next, t.wrote.v[t.wrote.n - 1].lsn + 1);
+	assert_true(next >= t.lsn.next);
+	t_log_fini(&t);
+}
+
+static void largest_record(void **state)
+{
+	struct t_log t;
+
+	(void)state;
+	t_log_init(&t, 4 * 1024 * 1024);
+	t_log_start(&t);
+	assert_int_equal(qm_log_record_max(t.log), QM_LOG_RECORD_MAX);
+	for (unsigned i = 0; i < 8; i++)
+		t_log_put(&t, i % 2 ? QM_LOG_RECORD_MAX : 0);
+	t_log_stop(&t); /* waits for the keeper, too: no turn of the loop was there */
+	assert_int_equal(t_log_load(&t), 0);
+	t_log_same(&t, NULL);
+	t_log_fini(&t);
+}
+
+static void close_writes_all(void **state)
+{
+	struct t_log t;
+
+	(void)state;
+	t_log_init(&t, SMALL);
+	t_log_start(&t);
+	for (unsigned i = 0; i < 1000; i++)
+		t_log_put(&t, 500);
+	t_log_stop(&t);
+	assert_int_equal(t_log_load(&t), 0);
+	t_log_same(&t, NULL);
+	assert_true(t.segments >= 8);
+	t_log_fini(&t);
+}
+
+static bool home_is_empty(void *arg)
+{
+	return t_files(arg, "ibdb.0") == 0;
+}
+
+/* Two directories, as ibdb/ and ibdb/ibdb/: what is in the home is read, what is new goes to the
+ * other. */
+static void two_directories(void **state)
+{
+	struct t_log t;
+	struct stat st;
+	char path[128];
+
+	(void)state;
+	t_log_init(&t, SMALL);
+	t_log_start(&t);
+	t_log_put(&t, 100);
+	t_log_stop(&t);
+	snprintf(t.log_dir, sizeof t.log_dir, "%s/new", t.dir);
+	assert_int_equal(t_log_load(&t), SM_E_NOTFOUND);
+	assert_int_equal(mkdir(t.log_dir, 0700), 0);
+	t_log_start(&t);
+	t_log_same(&t, NULL);
+	struct t_rec r = t_log_put(&t, 100);
+	t_log_wait(&t, r.lsn, 30000);
+	t_path(&t, r.loc.seq, path);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_size, SMALL);
+	/* The old ones are of another directory: removed, not recycled. */
+	qm_log_old_done(t.log, UINT32_MAX, r.lsn);
+	t.wrote.n = 0;
+	r = t_log_put(&t, 1);
+	t_log_wait(&t, r.lsn, 30000);
+	t_turns(home_is_empty, &t, 30000);
+	assert_int_equal(t_files(&t, "ibdb.0"), 0);
+	t_log_stop(&t);
+	assert_int_equal(t_log_load(&t), 0);
+	assert_int_equal(t.found.n, 2);
+	t_log_fini(&t);
+}
+
+/* ---- group commit ---- */
+
+#ifdef SM_TESTING
+static void group_commit(void **state)
+{
+	struct t_log t;
+
+	(void)state;
+	t_log_init(&t, 1024 * 1024);
+	t_log_start(&t);
+	t_log_wait(&t, t_log_put(&t, 10).lsn, 30000);
+	uint64_t syncs = stat_of(&t).syncs;
+	assert_int_equal(sm_fault_arm("ibdb.sync=delay:300@1"), 0);
+	struct t_rec first = t_log_put(&t, 10);
+	qm_log_kick(t.log);
+	while (sm_fault_passes("ibdb.sync") == 0)
+		usleep(1000);
+	for (unsigned i = 0; i < 200; i++)
+		t_log_put(&t, 300);
+	assert_true(qm_log_durable(t.log) < first.lsn);
+	assert_true(qm_log_pending_bytes(t.log) >= 200 * 300);
+	t_log_wait(&t, first.lsn + 200, 30000);
+	assert_int_equal(stat_of(&t).syncs, syncs + 2);
+	t_log_stop(&t);
+	assert_int_equal(t_log_load(&t), 0);
+	t_log_same(&t, NULL);
+	t_log_fini(&t);
+}
+#endif
+
+static bool never(void *arg)
+{
+	(void)arg;
+	return false;
+}
+
+/* A commit waits for others while they are expected, and no longer. */
+static void commit_delay(void **state)
+{
+	struct t_log t;
+
+	(void)state;
+	t_log_init(&t, SMALL);
+	t.conf.max_commit_delay_us = 20 * 1000 * 1000;
+	t.conf.commit_records = 3;
+	t_log_start(&t);
+	t_log_wait(&t, t_log_put(&t, 10).lsn, 10000); /* nobody is expected */
+	assert_int_equal(t.told, 1);
+	qm_log_expect(t.log, 2);
+	t_log_put(&t, 10);
+	t_turns(never, NULL, 100);
+	assert_int_equal(qm_log_durable(t.log), 1);
+	t_log_put(&t, 10);
+	t_log_wait(&t, t_log_put(&t, 10).lsn, 10000); /* the third ends it */
+	assert_int_equal(t.told, 4);
+	t_log_put(&t, 10);
+	t_turns(never, NULL, 100);
+	assert_int_equal(qm_log_durable(t.log), 4);
+	qm_log_expect(t.log, 0);
+	t_log_wait(&t, 5, 10000);
+	assert_int_equal(t.told, 5);
+	t_log_stop(&t);
+	t.conf.max_commit_delay_us = 100 * 1000;
+	t_log_start(&t);
+	qm_log_expect(t.log, 1000);
+	t_log_wait(&t, t_log_put(&t, 10).lsn, 10000); /* the time ends it */
+	assert_int_equal(t.told, 6);
+	t_log_fini(&t);
+}
+
+/* ---- segments ---- */
+
+static bool first_is_gone(void *arg)
+{
+	return !t_exists(arg, 1);
+}
+
+static bool has_spare(void *arg)
+{
+	return stat_of(arg).ready > 0;
+}
+
+static struct t_rec fill_to(struct t_log *t, uint32_t seq)
+{
+	struct t_rec r;
+
+	do {
+		r = t_log_put(t, 1000);
+		t_log_wait(t, r.lsn, 30000);
+	} while (r.loc.seq < seq);
+	return r;
+}
+
+static void hold_and_drop(void **state)
+{
+	struct t_log t;
+	uint32_t seq, holds;
+
+	(void)state;
+	t_log_init(&t, SMALL);
+	t.loose = true;
+	t_log_start(&t);
+	assert_false(qm_log_oldest(t.log, &seq, &holds));
+	struct t_rec a = t_log_put(&t, 100), b = t_log_put(&t, 100);
+	qm_log_hold(t.log, a.loc);
+	qm_log_hold(t.log, b.loc);
+	struct t_rec c = fill_to(&t, 2);
+	qm_log_hold(t.log, c.loc);
+	fill_to(&t, 3);
+	assert_true(qm_log_oldest(t.log, &seq, &holds));
+	assert_int_equal(seq, 1);
+	assert_int_equal(holds, 2);
+	/* The second is free of holds first, but only the oldest may go. */
+	qm_log_drop(t.log, c.loc, c.lsn);
+	qm_log_drop(t.log, a.loc, a.lsn);
+	t_turns(never, NULL, 50);
+	assert_true(t_exists(&t, 1));
+	assert_true(t_exists(&t, 2));
+	/* The last hold goes with a record that is not durable yet. */
+	struct t_rec settled = t_log_put(&t, 10);
+	qm_log_drop(t.log, b.loc, settled.lsn);
+	assert_true(t_exists(&t, 1));
+	t_turns(first_is_gone, &t, 30000);
+	assert_false(t_exists(&t, 1));
+	assert_true(qm_log_durable(t.log) >= settled.lsn);
+	t_turns(never, NULL, 100);
+	assert_false(qm_log_oldest(t.log, &seq, &holds));
+	assert_false(t_exists(&t, 2));
+	/* With the spares that were kept, nothing grows. */
+	for (unsigned i = 4; i < 20; i++)
+		fill_to(&t, i);
+	t_turns(never, NULL, 100);
+	assert_true(t_files(&t, "ibdb.0") <= 1 + t.conf.spare_segments);
+	assert_true(stat_of(&t).ready <= t.conf.spare_segments);
+	t_log_fini(&t);
+}
+
+/* Recycled segments are full of batches of former lives: none comes back. */
+static void recycled_segments(void **state)
+{
+	struct t_log t;
+	uint32_t last = 0;
+
+	(void)state;
+	t_log_init(&t, SMALL);
+	t.loose = true;
+	for (unsigned run = 0; run < 4; run++) {
+		t_log_start(&t);
+		qm_log_old_done(t.log, UINT32_MAX, 0);
+		for (unsigned i = 0; i < 12; i++)
+			last = fill_to(&t, last + 1).loc.seq;
+		t_log_stop(&t);
+		assert_int_equal(t_log_load(&t), 0);
+		assert_int_equal(t.damages, 0);
+		assert_true(t.found.n > 0 && t.found.n < t.wrote.n);
+		/* What is there is the end of what was written. */
+		t.wrote.n -= t.found.n;
+		memmove(t.wrote.v, t.wrote.v + t.wrote.n, t.found.n * sizeof *t.wrote.v);
+		t.wrote.n = t.found.n;
+		t_log_same(&t, NULL);
+		t_log_stop(&t);
+	}
+	t_log_fini(&t);
+}
+
+/* What was there at start stays until the caller has copied it. */
+static void old_segments_stay(void **state)
+{
+	struct t_log t;
+
+	(void)state;
+	t_log_init(&t, SMALL);
+	t.loose = true;
+	t_log_start(&t);
+	struct t_rec r = t_log_put(&t, 50);
+	qm_log_hold(t.log, r.loc);
+	fill_to(&t, 3);
+	t_log_stop(&t);
+	t_log_start(&t);
+	r = t_log_put(&t, 50);
+	t_log_wait(&t, r.lsn, 30000);
+	t_turns(never, NULL, 50);
+	assert_true(t_exists(&t, 1));
+	qm_log_old_done(t.log, 1, r.lsn);
+	t_turns(first_is_gone, &t, 30000);
+	t_turns(never, NULL, 50);
+	assert_false(t_exists(&t, 1));
+	assert_true(t_exists(&t, 2));
+	t_log_fini(&t);
+}
+
+/* Spares of a run that ended are the next one's: no new file is needed to start. */
+static void spares_survive(void **state)
+{
+	struct t_log t;
+
+	(void)state;
+	t_log_init(&t, SMALL);
+	t_log_start(&t);
+	fill_to(&t, 2);
+	t_turns(has_spare, &t, 30000);
+	t_log_stop(&t);
+	assert_true(t_exists(&t, 3));
+#ifdef SM_TESTING
+	assert_int_equal(sm_fault_arm("ibdb.create=enospc"), 0);
+#endif
+	t_log_start(&t);
+	assert_int_equal(t_log_put(&t, 10).loc.seq, 3);
+	t_log_stop(&t);
+	/* A changed size makes them useless. */
+#ifdef SM_TESTING
+	assert_int_equal(sm_fault_arm(NULL), 0);
+#endif
+	t.conf.segment_bytes = 2 * SMALL;
+	t_log_start(&t);
+	t_log_same(&t, NULL);
+	t_log_put(&t, 2 * SMALL - 2000);
+	t_log_stop(&t);
+	assert_int_equal(t_log_load(&t), 0);
+	t_log_same(&t, NULL);
+	t_log_fini(&t);
+}
+
+/* ---- reading back ---- */
+
+static int count_records(void *arg, uint64_t lsn, struct qm_loc loc, uint16_t type,
+                         struct sm_str body)
+{
+	(void)lsn, (void)loc, (void)type, (void)body;
+	++*(unsigned *)arg;
+	return 0;
+}
+
+static int give_up(void *arg, uint64_t lsn, struct qm_loc loc, uint16_t type, struct sm_str body)
+{
+	(void)arg, (void)lsn, (void)loc, (void)type, (void)body;
+	return SM_E_CANCEL;
+}
+
+static void read_back(void **state)
+{
+	struct t_log t;
+	struct sm_buf b;
+	uint64_t lsn;
+	uint16_t type;
+	unsigned n = 0;
+
+	(void)state;
+	t_log_init(&t, SMALL);
+	t_log_start(&t);
+	for (unsigned i = 0; i < 200; i++)
+		t_log_put(&t, i % 20 == 7 ? 20000 : i);
+	t_log_wait(&t, t.wrote.v[199].lsn, 30000);
+	sm_buf_init(&b, QM_LOG_RECORD_MAX);
+	for (size_t i = 0; i < t.wrote.n; i++) {
+		const struct t_rec *w = &t.wrote.v[(i * 77) % t.wrote.n];
+		sm_buf_reset(&b);
+		assert_int_equal(qm_log_read(t.log, w->loc, &lsn, &type, &b), 0);
+		assert_int_equal(lsn, w->lsn);
+		assert_int_equal(type, w->type);
+		assert_int_equal(sm_buf_view(&b).n, w->size);
+		assert_int_equal(sm_crc32c(0, sm_buf_view(&b).p, b.len), w->crc);
+	}
+	struct qm_loc wrong = t.wrote.v[0].loc;
+	wrong.at++;
+	assert_int_equal(qm_log_read(t.log, wrong, &lsn, &type, &b), SM_E_CORRUPT);
+	wrong = t.wrote.v[0].loc;
+	wrong.block = 0; /* the segment batch: no records */
+	assert_int_equal(qm_log_read(t.log, wrong, &lsn, &type, &b), SM_E_CORRUPT);
+	wrong.block = 1000000;
+	assert_int_equal(qm_log_read(t.log, wrong, &lsn, &type, &b), SM_E_CORRUPT);
+	wrong.seq = 4711;
+	assert_int_equal(qm_log_read(t.log, wrong, &lsn, &type, &b), SM_E_NOTFOUND);
+	sm_buf_fini(&b);
+	sm_buf_init(&b, 1000);
+	assert_int_equal(qm_log_read(t.log, t.wrote.v[7].loc, &lsn, &type, &b), SM_E_TOOBIG);
+	sm_buf_fini(&b);
+#ifdef SM_TESTING
+	sm_buf_init(&b, 1000);
+	assert_int_equal(sm_fault_arm("ibdb.read=eio"), 0);
+	assert_int_equal(qm_log_read(t.log, t.wrote.v[3].loc, &lsn, &type, &b), SM_E_IO);
+	assert_int_equal(sm_fault_arm(NULL), 0);
+	sm_buf_fini(&b);
+#endif
+	for (uint32_t seq = 1; seq <= t.wrote.v[199].loc.seq; seq++)
+		assert_int_equal(qm_log_scan(t.log, seq, count_records, &n), 0);
+	assert_int_equal(n, 200);
+	assert_int_equal(qm_log_scan(t.log, 1, give_up, NULL), SM_E_CANCEL);
+	assert_int_equal(qm_log_scan(t.log, 4711, count_records, &n), SM_E_NOTFOUND);
+	t_log_fini(&t);
+}
+
+/* ---- failures ---- */
+
+#ifdef SM_TESTING
+static void fails_once(const char *fault, int err)
+{
+	struct t_log t;
+
+	t_log_init(&t, SMALL);
+	t.loose = true;
+	t_log_start(&t);
+	struct t_rec good = t_log_put(&t, 100);
+	t_log_wait(&t, good.lsn, 30000);
+	assert_int_equal(sm_fault_arm(fault), 0);
+	struct t_rec bad = t_log_put(&t, 3000);
+	t_log_wait(&t, bad.lsn, 30000);
+	assert_int_equal(t.failures, 1);
+	assert_int_equal(t.failed, err);
+	assert_int_equal(t.told, good.lsn);
+	assert_int_equal(sm_fault_arm(NULL), 0);
+	/* The disk is well again, the log is not. */
+	struct t_rec late = t_log_put(&t, 10);
+	qm_log_hold(t.log, late.loc);
+	assert_true(late.lsn > bad.lsn);
+	t_turns(never, NULL, 100);
+	assert_int_equal(qm_log_durable(t.log), good.lsn);
+	assert_int_equal(t.failures, 1);
+	qm_log_drop(t.log, late.loc, late.lsn);
+	t_log_stop(&t);
+	/* Whether the failed one is there nobody knows; the good one is, the late one is not. */
+	assert_int_equal(t_log_load(&t), 0);
+	assert_int_equal(t.damages, 0);
+	assert_true(t.found.n == 1 || t.found.n == 2);
+	assert_int_equal(t.found.v[0].lsn, good.lsn);
+	t_log_fini(&t);
+}
+
+static void write_and_sync_failures(void **state)
+{
+	(void)state;
+	fails_once("ibdb.write=eio", SM_E_IO);
+	fails_once("ibdb.write=enospc", SM_E_FULL);
+	fails_once("ibdb.write=short", SM_E_IO);
+	fails_once("ibdb.sync=eio", SM_E_IO);
+	fails_once("ibdb.sync=enospc@1", SM_E_FULL);
+}
+
+static void fault_at_open(void **state)
+{
+	struct t_log t;
+
+	(void)state;
+	t_log_init(&t, SMALL);
+	assert_int_equal(sm_fault_arm("ibdb.open=emfile@1"), 0);
+	assert_int_equal(t_log_load(&t), SM_E_SYS);
+	assert_null(t.log);
+	assert_int_equal(sm_fault_arm("ibdb.create=enospc"), 0);
+	assert_int_equal(t_log_load(&t), 0);
+	assert_int_equal(qm_log_start(t.log), SM_E_FULL);
+	qm_log_close(&t.log);
+	assert_int_equal(sm_fault_arm(NULL), 0);
+	t_log_start(&t);
+	t_log_put(&t, 10);
+	t_log_stop(&t);
+	assert_int_equal(sm_fault_arm("ibdb.read=eio"), 0);
+	assert_int_equal(t_log_load(&t), SM_E_IO);
+	t_log_stop(&t);
+	assert_int_equal(sm_fault_arm(NULL), 0);
+	assert_int_equal(t_log_load(&t), 0);
+	t_log_same(&t, NULL);
+	t_log_fini(&t);
+}
+
+static bool is_low(void *arg)
+{
+	return ((struct t_log *)arg)->low;
+}
+
+static bool is_not_low(void *arg)
+{
+	return !((struct t_log *)arg)->low;
+}
+
+/* No space for a further segment: told while a whole one is left, what is there goes on, and freed
+ * ones bring it back. */
+static void no_space(void **state)
+{
+	struct t_log t;
+
+	(void)state;
+	t_log_init(&t, SMALL);
+	t.loose = true;
+	t_log_start(&t);
+	struct t_rec held = t_log_put(&t, 10);
+	qm_log_hold(t.log, held.loc);
+	t_turns(has_spare, &t, 30000);
+	assert_int_equal(sm_fault_arm("ibdb.create=enospc"), 0);
+	assert_false(qm_log_low_space(t.log));
+	fill_to(&t, 2);
+	t_turns(is_low, &t, 30000);
+	assert_true(qm_log_low_space(t.log));
+	t.loose = false;
+	/* Nearly all of segment 2 is the reserve. */
+	struct t_rec r;
+	for (unsigned i = 0; i < 30; i++)
+		r = t_log_put(&t, 1000);
+	t_log_wait(&t, r.lsn, 30000);
+	assert_int_equal(t.told, r.lsn);
+	/* Behind it, appends wait, nothing fails. */
+	for (unsigned i = 0; i < 60; i++)
+		r = t_log_put(&t, 1000);
+	assert_int_equal(r.loc.seq, 3);
+	t_turns(never, NULL, 200);
+	assert_true(t.told < r.lsn);
+	assert_int_equal(t.failures, 0);
+	assert_true(qm_log_pending_bytes(t.log) > 0);
+	/* A freed segment is the next one. */
+	qm_log_drop(t.log, held.loc, held.lsn);
+	t_turns(is_not_low, &t, 30000);
+	t_log_wait(&t, r.lsn, 30000);
+	assert_int_equal(t.told, r.lsn);
+	/* Full again, and closed so: what could not be written is not there, all before it is. */
+	for (unsigned i = 0; i < 90; i++)
+		r = t_log_put(&t, 1000);
+	t_log_stop(&t);
+	assert_int_equal(sm_fault_arm(NULL), 0);
+	assert_int_equal(t_log_load(&t), 0);
+	assert_int_equal(t.damages, 0);
+	assert_true(t.found.v[t.found.n - 1].lsn < r.lsn);
+	assert_true(t.found.v[t.found.n - 1].lsn >= t.told);
+	t_log_fini(&t);
+}
+
+/* Space that comes back by itself is found by trying again. */
+static void space_returns(void **state)
+{
+	struct t_log t;
+
+	(void)state;
+	t_log_init(&t, SMALL);
+	t.loose = true;
+	assert_int_equal(sm_fault_arm("ibdb.create=enospc@2"), 0);
+	t_log_start(&t);
+	t_turns(is_low, &t, 30000);
+	assert_true(t.low);
+	t_turns(is_not_low, &t, 30000);
+	assert_false(t.low);
+	assert_int_equal(t.lows, 2);
+	t_log_fini(&t);
+}
+
+/* An old segment of which it is unknown whether it is gone could come back after a crash: the log
+ * ends. */
+static void recycling_fails(void **state)
+{
+	struct t_log t;
+
+	(void)state;
+	t_log_init(&t, SMALL);
+	t.loose = true;
+	t_log_start(&t);
+	struct t_rec a = t_log_put(&t, 10);
+	qm_log_hold(t.log, a.loc);
+	struct t_rec r = fill_to(&t, 2);
+	t_turns(has_spare, &t, 30000);
+	assert_int_equal(sm_fault_arm("ibdb.prepare=eio"), 0);
+	qm_log_drop(t.log, a.loc, a.lsn);
+	t_log_wait(&t, r.lsn + 1, 30000);
+	assert_int_equal(t.failed, SM_E_IO);
+	assert_int_equal(sm_fault_arm(NULL), 0);
+	t_log_fini(&t);
+}
+#endif
+
+static void too_much_pending(void **state)
+{
+	struct t_log t;
+
+	(void)state;
+	t_log_init(&t, SMALL);
+	t.conf.max_pending_bytes = 10000;
+	t_log_start(&t);
+	for (unsigned i = 0; i < 100; i++)
+		t_log_put(&t, 5000);
+	t_log_wait(&t, t.wrote.v[99].lsn, 30000);
+	assert_int_equal(t.failed, SM_E_FULL);
+	t_log_fini(&t);
+}
+
+/* ---- locks, versions, names ---- */
+
+static void two_openers(void **state)
+{
+	struct t_log t;
+	struct qm_log *second = NULL;
+	int status;
+
+	(void)state;
+	t_log_init(&t, SMALL);
+	t_log_start(&t);
+	assert_int_equal(qm_log_open(&t.conf, &second), SM_E_BUSY);
+	assert_null(second);
+	pid_t pid = fork();
+	if (pid == 0)
+		_exit(qm_log_open(&t.conf, &second) == SM_E_BUSY ? 0 : 1);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	struct qm_log_conf tool = t.conf;
+	tool.read_only = true;
+	assert_int_equal(qm_log_open(&tool, &second), SM_E_BUSY);
+	t_log_stop(&t);
+	assert_int_equal(qm_log_open(&tool, &second), 0);
+	qm_log_close(&second);
+	t_log_fini(&t);
+}
+
+static void read_only(void **state)
+{
+	struct t_log t;
+
+	(void)state;
+	t_log_init(&t, SMALL);
+	t.conf.read_only = true;
+	assert_int_equal(t_log_load(&t), 0);
+	assert_int_equal(t_files(&t, "ibdb"), 0);
+	t_log_stop(&t);
+	t.conf.read_only = false;
+	t_log_start(&t);
+	t_log_put(&t, 77);
+	t_log_stop(&t);
+	t.conf.read_only = true;
+	assert_int_equal(t_log_load(&t), 0);
+	t_log_same(&t, NULL);
+	t_log_fini(&t);
+}
+
+static void other_version(void **state)
+{
+	struct t_log t;
+	char path[128];
+	size_t n;
+
+	(void)state;
+	t_log_init(&t, SMALL);
+	t_log_start(&t);
+	t_log_put(&t, 77);
+	t_log_stop(&t);
+	t_path(&t, 1, path);
+	uint8_t *p = t_slurp(path, &n);
+	/* What a later program would write: the version differs, the checksum is right. */
+	struct qm_batch b;
+	uint16_t version;
+	assert_int_equal(qm_batch_check(p, n, 1, 0, &b, &version), 0);
+	static const uint8_t zero[4];
+	p[4] = 9;
+	uint32_t crc = sm_crc32c(sm_crc32c(sm_crc32c(0, p, 40), zero, 4), p + 44, b.length - 44);
+	for (unsigned i = 0; i < 4; i++)
+		p[40 + i] = (uint8_t)(crc >> (8 * i));
+	t_spill(path, p, n);
+	assert_int_equal(t_log_load(&t), SM_E_NOTSUP);
+	assert_non_null(strstr(sm_diag(), "version 9"));
+	t_log_stop(&t);
+	sm_free(p);
+	t_log_fini(&t);
+}
+
+static void other_log(void **state)
+{
+	struct t_log t;
+	char path[128], moved[128];
+
+	(void)state;
+	t_log_init(&t, SMALL);
+	t_log_start(&t);
+	t_log_put(&t, 77);
+	t_log_stop(&t);
+	t_path(&t, 1, path);
+	t.conf.name = "defedb";
+	t_path(&t, 1, moved);
+	assert_int_equal(rename(path, moved), 0);
+	assert_int_equal(t_log_load(&t), SM_E_CORRUPT);
+	assert_non_null(strstr(sm_diag(), "ibdb"));
+	t_log_stop(&t);
+	t_log_fini(&t);
+}
+
+static void bad_sizes(void **state)
+{
+	struct t_log t;
+
+	(void)state;
+	t_log_init(&t, 1000);
+	assert_int_equal(qm_log_open(&t.conf, &t.log), SM_E_RANGE);
+	t.conf.segment_bytes = 0x7fffffff;
+	assert_int_equal(qm_log_open(&t.conf, &t.log), SM_E_RANGE);
+	t.conf.segment_bytes = SMALL + 1;
+	t_log_start(&t);
+	assert_int_equal(qm_log_record_max(t.log),
+	                 SMALL + 4096 - QM_BLOCK - QM_BATCH_HEADER - QM_RECORD_HEADER);
+	t_log_fini(&t);
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+	const struct CMUnitTest tests[] = {
+	    TEST(empty_log),         TEST(round_trip),
+	    TEST(largest_record),    TEST(close_writes_all),
+	    TEST(two_directories),   TEST(commit_delay),
+	    TEST(hold_and_drop),     TEST(recycled_segments),
+	    TEST(old_segments_stay), TEST(spares_survive),
+	    TEST(read_back),         TEST(too_much_pending),
+	    TEST(two_openers),       TEST(read_only),
+	    TEST(other_version),     TEST(other_log),
+	    TEST(bad_sizes),
+#ifdef SM_TESTING
+	    TEST(group_commit),      TEST(write_and_sync_failures),
+	    TEST(fault_at_open),     TEST(no_space),
+	    TEST(space_returns),     TEST(recycling_fails),
+#endif
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
