@@ -17,3 +17,7 @@ misc/sm.check.sh: $(srcdir)/misc/sm.check.sh.in Makefile
 sbin_SCRIPTS += misc/sm.setup.sh misc/sm.check.sh
 CLEANFILES += misc/sm.setup.sh misc/sm.check.sh
 EXTRA_DIST += misc/sm.setup.sh.in misc/sm.check.sh.in misc/site.sh misc/deps.sh
+
+bin_PROGRAMS += misc/qmgrctl
+misc_qmgrctl_SOURCES = misc/qmgrctl.c
+misc_qmgrctl_LDADD = libsm.a
