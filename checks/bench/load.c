@@ -18,6 +18,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,6 +68,13 @@ static long begun, live;
 static struct session *sessions;
 static char *message; /* scratch: the un-stuffed message */
 static size_t message_max;
+
+static volatile sig_atomic_t stopped;
+
+void load_stop(void)
+{
+	stopped = 1;
+}
 
 long load_begun(void)
 {
@@ -628,7 +636,7 @@ bool load_run(const struct load_options *o, struct load_figures *f)
 	while (live > 0) {
 		double t = now();
 
-		if (t - start > o->total_timeout) {
+		if (stopped || t - start > o->total_timeout) {
 			in_time = false;
 			break;
 		}

@@ -37,5 +37,7 @@ struct load_figures {
 bool load_run(const struct load_options *o, struct load_figures *f);
 /* Messages begun so far. */
 long load_begun(void);
+/* From a signal handler: end now; what is open becomes UNKNOWN. */
+void load_stop(void);
 
 #endif

@@ -27,7 +27,14 @@ static const char usage[] =
     "  -w MS    pause of a session between messages\n"
     "  -i SECS  no mail: open -s sessions, greet, hold them\n"
     "  -A N     come from N addresses, 127.0.1.1 and on\n"
-    "Exit: 0 all sent, 3 the time was up, 1 failure, 2 usage.\n";
+    "Ends early, with its ledger complete, on TERM and INT.\n"
+    "Exit: 0 all sent, 3 the time was up or it was stopped, 1 failure, 2 usage.\n";
+
+static void on_signal(int sig)
+{
+	(void)sig;
+	load_stop();
+}
 
 static int by_value(const void *a, const void *b)
 {
@@ -154,6 +161,8 @@ int main(int argc, char **argv)
 	if ((o.sender && strlen(o.sender) > 100) || strlen(o.rcpt) > 100)
 		die_text("patterns of addresses: at most 100 characters");
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGTERM, on_signal);
+	signal(SIGINT, on_signal);
 	raise_nofile();
 	f.latency_max = (size_t)(o.messages < 1000000 ? o.messages + o.sessions : 1000000);
 	f.latency = calloc(f.latency_max, sizeof *f.latency);
