@@ -240,7 +240,7 @@ class Site:
         until(lambda: not self.content_files(), lambda: f"queue empties; left: {self.content_files()[:5]}\n{self.log_tail()}", timeout, 0.05)
 
     def qmgrctl(self, *args, check=True):
-        return self._run([os.path.join(self.build, "misc", "qmgrctl"), "-f", self.conf, *args], check).stdout
+        return self._run([os.path.join(self.dir, "qmgrctl"), *args], check).stdout
 
     # -- making it fail
     def faults(self, component, text):
