@@ -73,16 +73,18 @@ static void try_it(void *arg)
 	struct mc_child *c = arg;
 	int64_t age = sm_loop_now_ms() - c->started_ms;
 	char path[SM_SA_TEXT];
+	int rc;
 
 	if (!mc_handover_path(c->service, c->slot->id, path, sizeof(path)))
 		return;
-	if (hand_over(c, path) == 0) {
-		c->handed = true;
+	rc = hand_over(c, path);
+	if (rc == 0) {
 		sm_log(SM_INFO, "mc.pass", "service=%s pid=%d listeners=%zu path=%s",
 		       c->service->name, (int)c->pid, c->service->listener_count, path);
 		return;
 	}
-	if (age > FAST_FOR_MS && (age / SLOW_TRY_MS) % COMPLAIN_EACH == 0)
+	/* Not there yet is normal; another process at that path is not. */
+	if ((rc == SM_E_DENIED || age > FAST_FOR_MS) && c->handover_tries++ % COMPLAIN_EACH == 0)
 		sm_log(SM_WARN, "mc.pass", "service=%s pid=%d stat=%s", c->service->name,
 		       (int)c->pid, sm_diag());
 	sm_timer_set(&c->handover,

@@ -55,8 +55,8 @@ struct mc_child {
 	int64_t started_ms, heard_ms;
 	struct sm_timer watchdog;
 	struct sm_timer handover; /* passing listeners: next try */
-	bool handed;
-	char status[120]; /* what it last said of itself */
+	unsigned handover_tries;  /* that were worth a complaint */
+	char status[120];         /* what it last said of itself */
 };
 
 /* The place of one process: its number, and how often it died. */
