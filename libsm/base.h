@@ -9,6 +9,22 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Which sanitizer looks on: gcc and clang tell it differently. */
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SM_ASAN 1
+#endif
+#if __has_feature(thread_sanitizer)
+#define SM_TSAN 1
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__) && !defined(SM_ASAN)
+#define SM_ASAN 1
+#endif
+#if defined(__SANITIZE_THREAD__) && !defined(SM_TSAN)
+#define SM_TSAN 1
+#endif
+
 /* A call that may switch to another coroutine: what the caller read before may be stale after. */
 #define SM_YIELDS
 #define SM_MUST_CHECK   __attribute__((warn_unused_result))

@@ -29,20 +29,4 @@ void sm_co_ctx_swap(struct sm_co_ctx *from, struct sm_co_ctx *to);
 /* In co.c: the first function on every stack. */
 SM_NORETURN void sm_co_main(void *arg);
 
-/* Which sanitizer looks on: gcc and clang tell it differently. */
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SM_ASAN 1
-#endif
-#if __has_feature(thread_sanitizer)
-#define SM_TSAN 1
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__) && !defined(SM_ASAN)
-#define SM_ASAN 1
-#endif
-#if defined(__SANITIZE_THREAD__) && !defined(SM_TSAN)
-#define SM_TSAN 1
-#endif
-
 #endif

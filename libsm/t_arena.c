@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#ifdef __SANITIZE_ADDRESS__
+#ifdef SM_ASAN
 #include <sanitizer/asan_interface.h>
 #endif
 
@@ -86,7 +86,7 @@ static void t_texts(void **state)
 static void t_poison(void **state)
 {
 	(void)state;
-#ifdef __SANITIZE_ADDRESS__
+#ifdef SM_ASAN
 	struct sm_arena a;
 
 	sm_arena_init(&a, "test", 256, 1000);

@@ -71,7 +71,7 @@ static void t_gives_up(void **state)
 	dies_saying(assert_one_is_two, "getpid() == -2");
 	dies_saying(calloc_overflow, "out of memory");
 	dies_saying(realloc_overflow, "out of memory");
-#ifndef __SANITIZE_ADDRESS__ /* which has words of its own for this */
+#ifndef SM_ASAN /* which has words of its own for this */
 	dies_saying(malloc_too_much, "out of memory");
 #else
 	(void)malloc_too_much;
