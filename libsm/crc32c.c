@@ -12,7 +12,6 @@
 #if defined(__x86_64__)
 #include <nmmintrin.h>
 #elif defined(__aarch64__)
-#include <arm_acle.h>
 #include <sys/auxv.h>
 #ifndef HWCAP_CRC32
 #define HWCAP_CRC32 (1 << 7)
@@ -86,17 +85,19 @@ static crc_fn *choose(void)
 	return __builtin_cpu_supports("sse4.2") ? crc_cpu : crc_table;
 }
 #elif defined(__aarch64__)
-__attribute__((target("+crc"))) static uint32_t crc_cpu(uint32_t crc, const unsigned char *p,
-                                                        size_t n)
+/* By assembler, because compilers hide the intrinsics unless the whole program is for such CPUs. */
+static uint32_t crc_cpu(uint32_t crc, const unsigned char *p, size_t n)
 {
 	for (; n >= 8; n -= 8, p += 8) {
 		uint64_t w;
 
 		memcpy(&w, p, 8);
-		crc = __crc32cd(crc, w);
+		__asm__(".arch_extension crc\n\tcrc32cx %w0, %w0, %x1" : "+r"(crc) : "r"(w));
 	}
 	for (; n > 0; n--, p++)
-		crc = __crc32cb(crc, *p);
+		__asm__(".arch_extension crc\n\tcrc32cb %w0, %w0, %w1"
+		        : "+r"(crc)
+		        : "r"((uint32_t)*p));
 	return crc;
 }
 
