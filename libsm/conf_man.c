@@ -4,41 +4,63 @@
  */
 #include "libsm/conf_value.h"
 
-/* Text for a running line: backslashes doubled, and a control character at the front of a line
- * hidden. */
-static void put_text(struct sm_buf *b, struct sm_str s)
-{
-	bool front = true;
+#define LINE_MAX_BYTES 78
 
-	for (size_t i = 0; i < s.n; i++) {
-		if (front && (s.p[i] == '.' || s.p[i] == '\''))
-			sm_buf_cstr(b, "\\&");
-		front = false;
-		if (s.p[i] == '\\')
+/* One word of a running text: backslashes doubled, and what would be a macro at the front of a line
+ * hidden. */
+static size_t put_word(struct sm_buf *b, struct sm_str word, bool front)
+{
+	size_t before = b->len;
+
+	if (front && (word.p[0] == '.' || word.p[0] == '\''))
+		sm_buf_cstr(b, "\\&");
+	for (size_t i = 0; i < word.n; i++) {
+		if (word.p[i] == '\\')
 			sm_buf_cstr(b, "\\e");
 		else
-			sm_buf_char(b, s.p[i]);
-		/* mdoc wants each sentence on a line of its own. */
-		if (s.p[i] == '.' && i + 1 < s.n && s.p[i + 1] == ' ') {
+			sm_buf_char(b, word.p[i]);
+	}
+	return b->len - before;
+}
+
+/* Running text in lines of bounded length; mdoc wants each sentence to begin on a new one. Ends
+ * with a newline. */
+static void put_text(struct sm_buf *b, struct sm_str s)
+{
+	size_t column = 0;
+
+	for (struct sm_str word = sm_str_word(&s); !sm_str_empty(word); word = sm_str_word(&s)) {
+		if (column > 0 && column + 1 + word.n > LINE_MAX_BYTES) {
 			sm_buf_char(b, '\n');
-			front = true;
-			i++;
+			column = 0;
+		}
+		if (column > 0) {
+			sm_buf_char(b, ' ');
+			column++;
+		}
+		column += put_word(b, word, column == 0);
+		if (sm_str_has_suffix(word, SM_STR("."))) {
+			sm_buf_char(b, '\n');
+			column = 0;
 		}
 	}
+	if (column > 0)
+		sm_buf_char(b, '\n');
 }
 
 /* A sentence from a help line, which has neither capital nor period. */
 static void put_help(struct sm_buf *b, const char *help)
 {
-	char first = help[0];
+	struct sm_buf sentence;
 
+	sm_buf_init(&sentence, 4096);
+	sm_buf_printf(&sentence, "%s.", help);
 	/* "mcp opens ..." and the like begin with a name: only a plain word gets its capital. */
-	if (first >= 'a' && first <= 'z' && strncmp(help, "mcp", 3) != 0 &&
+	if (help[0] >= 'a' && help[0] <= 'z' && strncmp(help, "mcp", 3) != 0 &&
 	    strncmp(help, "smtp", 4) != 0)
-		first = (char)(first - 32);
-	put_text(b, sm_str_n(&first, 1));
-	put_text(b, sm_str(help + 1));
-	sm_buf_cstr(b, ".\n");
+		sm_buf_p(&sentence)[0] = (char)(help[0] - 32);
+	put_text(b, sm_buf_view(&sentence));
+	sm_buf_fini(&sentence);
 }
 
 /* A word as one argument of a macro. */
@@ -131,10 +153,8 @@ void sm_conf_man(struct sm_buf *b, const struct sm_opt *table, const char *prefi
 	for (const struct sm_opt *o = table; o->name != NULL; o++) {
 		sm_buf_printf(b, ".It Ic %s%s Pq %s\n", prefix, o->name, type_text(o));
 		put_help(b, o->help != NULL ? o->help : o->name);
-		if (o->man != NULL) {
+		if (o->man != NULL)
 			put_text(b, sm_str(o->man));
-			sm_buf_char(b, '\n');
-		}
 		put_facts(b, o);
 		if (o->words != NULL)
 			put_words(b, o);

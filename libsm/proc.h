@@ -26,6 +26,7 @@ struct sm_proc {
 	enum sm_role role;
 	const struct sm_opt *opts;     /* of its section */
 	size_t conf_size;              /* of its configuration struct */
+	int (*check)(const void *conf);/* what the table cannot say: 0 or an error with diag; NULL: nothing */
 	const char *short_opts;        /* getopt string of its own short options, may be NULL */
 	int (*short_opt)(struct sm_proc *p, int opt, const char *arg); /* 0 or an error with diag */
 	const char *usage;             /* lines for the short options */

@@ -94,6 +94,11 @@ int sm_proc_load(struct sm_proc *p, int *status)
 			rc = p->short_opt(p, c, optarg);
 		}
 	}
+	if (rc == 0 && p->check != NULL && (rc = p->check(p->conf)) != 0) {
+		*status = p->conf_path != NULL ? SM_EXIT_CONFIG : SM_EXIT_USAGE;
+		(void)sm_fail_in(rc, "%s: section %s",
+		                 p->conf_path != NULL ? p->conf_path : "command line", p->name);
+	}
 	if (rc != 0)
 		return rc;
 	p->hostname_set = !sm_str_empty(p->global.hostname);

@@ -160,6 +160,7 @@ static void errors_are_one_line(void **state)
 	    {"more", 64, "prog: \"more\" is no option (prog -h shows them)\n"},
 	    {"-i 255", 64, "prog: -i 255: must be a number from 0 to 254\n"},
 	    {"-c 11", 64, "prog: -c: count = 11 is out of range: 0 to 10\n"},
+	    {"-c 10 -w odd", 64, "prog: command line: section prog: ten is not odd\n"},
 	    {"-f /nowhere/f.conf", 78, "prog: /nowhere/f.conf: No such file or directory\n"},
 	    {"-f %s", 78, "prog: %s:2: unknown option cuont (did you mean count?)\n"},
 	    {"-f %s -N none", 78, "prog: %s: there is no section prog none\n"},

@@ -55,6 +55,15 @@ static int short_opt(struct sm_proc *p, int opt, const char *arg)
 	                   opt == 'c' ? "-c" : "-w");
 }
 
+static int check(const void *conf)
+{
+	const struct conf *c = conf;
+
+	return c->count == 10 && sm_str_eq(c->word, SM_STR("odd"))
+	           ? sm_fail(SM_E_RANGE, "ten is not odd")
+	           : 0;
+}
+
 static void on_reload(struct sm_proc *p, const void *conf)
 {
 	say(p, conf == p->conf ? "same" : "reload", conf);
@@ -83,6 +92,7 @@ int main(int argc, char **argv)
 	    .name = "prog",
 	    .opts = opts,
 	    .conf_size = sizeof(struct conf),
+	    .check = check,
 	    .short_opts = "c:w:",
 	    .short_opt = short_opt,
 	    .usage = "  -c N      count\n",

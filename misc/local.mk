@@ -21,3 +21,18 @@ EXTRA_DIST += misc/sm.setup.sh.in misc/sm.check.sh.in misc/site.sh misc/deps.sh
 bin_PROGRAMS += misc/qmgrctl
 misc_qmgrctl_SOURCES = misc/qmgrctl.c
 misc_qmgrctl_LDADD = libsm.a
+
+# The configuration checker knows the option tables of all programs.
+bin_PROGRAMS += smconf
+smconf_SOURCES = misc/smconf.h misc/smconf.c misc/smconf_load.c misc/smconf_man.c misc/smconf_tables.c
+smconf_LDADD = libsm.a $(LIBS)
+dist_man_MANS += doc/man/smconf.8 doc/man/smx.conf.5
+EXTRA_DIST += doc/man/smx.conf.5.in
+
+# The tables describe the options; the rest of the page is written by hand.
+doc/man/smx.conf.5: doc/man/smx.conf.5.in smconf$(EXEEXT)
+	@$(MKDIR_P) doc/man
+	$(AM_V_GEN)./smconf$(EXEEXT) -M >$@.options && \
+	  $(SED) -e '/^@OPTIONS@$$/{' -e 'r $@.options' -e 'd' -e '}' -e 's,[@]SMXETC[@],$(SMXETC),g' -e 's,[@]SMXQDIR[@],$(SMXQDIR),g' \
+	    $(srcdir)/doc/man/smx.conf.5.in >$@.new && rm $@.options && mv $@.new $@
+CLEANFILES += doc/man/smx.conf.5

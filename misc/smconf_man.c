@@ -1,0 +1,35 @@
+/*
+ * The generated part of smx.conf(5): what the tables say about every option. The prose around it is
+ * doc/man/smx.conf.5.in.
+ */
+#include "misc/smconf.h"
+
+static void put_list(struct sm_buf *b, const struct sm_opt *table, const char *prefix)
+{
+	sm_buf_cstr(b, ".Bl -tag -width Ds\n");
+	sm_conf_man(b, table, prefix);
+	sm_buf_cstr(b, ".El\n");
+}
+
+void cf_man(struct sm_buf *b)
+{
+	sm_buf_cstr(b, ".Sh GLOBAL OPTIONS\nThese stand outside of all sections.\n");
+	put_list(b, sm_conf_global_opts, "");
+	sm_buf_cstr(b, ".Sh OPTIONS OF EVERY COMPONENT\nEach section of a component, and the "
+	               "section\n.Ic mcp ,\nmay have:\n");
+	put_list(b, sm_conf_worker_opts, "");
+	sm_buf_cstr(b, ".Sh OPTIONS FOR MCP\n"
+	               "Every section that has\n.Ic path\nand\n.Ic start_action\nis a program "
+	               "that\n.Xr mcp 8\nruns.\n"
+	               "Such a section may have:\n");
+	put_list(b, sm_conf_mcp_opts, "");
+	for (const struct cf_component *k = cf_components; k->keyword != NULL; k++) {
+		if (k->opts == NULL || k->opts[0].name == NULL)
+			continue;
+		sm_buf_cstr(b, ".Sh OPTIONS FOR ");
+		for (const char *p = k->keyword; *p != '\0'; p++)
+			sm_buf_char(b, (char)(*p >= 'a' && *p <= 'z' ? *p - 32 : *p));
+		sm_buf_printf(b, "\n%s.\n", k->about);
+		put_list(b, k->opts, "");
+	}
+}
