@@ -313,6 +313,8 @@ void sm_conf_defaults(const struct sm_opt *table, void *target, struct sm_arena 
 			rc = o->def != NULL ? bind_values(&b, o, &one, 0, target) : 0;
 			break;
 		}
+		if (rc != 0)
+			fprintf(stderr, "option %s: %s\n", o->name, sm_diag());
 		sm_assert(rc == 0);
 	}
 }

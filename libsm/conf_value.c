@@ -134,8 +134,11 @@ int sm_conf_time(struct sm_str s, bool microseconds, int64_t *out)
 	return 0;
 }
 
+/* The short names are for reading only: what prints takes the first that fits. */
 static const struct unit size_units[] = {
-    {"GB", 1LL << 30}, {"MB", 1LL << 20}, {"KB", 1LL << 10}, {"B", 1}, {NULL, 0}};
+    {"GB", 1LL << 30}, {"MB", 1LL << 20}, {"KB", 1LL << 10}, {"B", 1},
+    {"G", 1LL << 30},  {"M", 1LL << 20},  {"K", 1LL << 10},  {NULL, 0},
+};
 
 int sm_conf_size(struct sm_str s, bool kilobytes, int64_t *out)
 {

@@ -8,8 +8,8 @@ fsperf1_LDADD = libsm.a
 dist_man_MANS += doc/man/fsperf1.8
 
 # Scripts of set-up: places are filled in by make, so that `make prefix=...` is honoured.
-misc_subst = $(SED) -e 's|@SMXQDIR@|$(SMXQDIR)|g' -e 's|@SMXETC@|$(SMXETC)|g' -e 's|@bindir@|$(bindir)|g' \
-	-e 's|@sbindir@|$(sbindir)|g' -e 's|@libexecdir@|$(libexecdir)|g' -e 's|@datadir@|$(datadir)|g'
+misc_subst = $(SED) -e 's|[@]SMXQDIR[@]|$(SMXQDIR)|g' -e 's|[@]SMXETC[@]|$(SMXETC)|g' -e 's|[@]bindir[@]|$(bindir)|g' \
+	-e 's|[@]sbindir[@]|$(sbindir)|g' -e 's|[@]libexecdir[@]|$(libexecdir)|g' -e 's|[@]datadir[@]|$(datadir)|g'
 misc/sm.setup.sh: $(srcdir)/misc/sm.setup.sh.in Makefile
 	$(AM_V_GEN)$(MKDIR_P) misc && $(misc_subst) $(srcdir)/misc/sm.setup.sh.in >$@.tmp && chmod 755 $@.tmp && mv $@.tmp $@
 misc/sm.check.sh: $(srcdir)/misc/sm.check.sh.in Makefile
@@ -36,3 +36,13 @@ doc/man/smx.conf.5: doc/man/smx.conf.5.in smconf$(EXEEXT)
 	  $(SED) -e '/^@OPTIONS@$$/{' -e 'r $@.options' -e 'd' -e '}' -e 's,[@]SMXETC[@],$(SMXETC),g' -e 's,[@]SMXQDIR[@],$(SMXQDIR),g' \
 	    $(srcdir)/doc/man/smx.conf.5.in >$@.new && rm $@.options && mv $@.new $@
 CLEANFILES += doc/man/smx.conf.5
+
+# The default configuration, from which sm.setup.sh makes the first one.
+pkgdata_DATA = misc/smx.conf
+misc/smx.conf: $(srcdir)/misc/smx.conf.in Makefile
+	$(AM_V_GEN)$(MKDIR_P) misc && $(misc_subst) $(srcdir)/misc/smx.conf.in >$@.tmp && mv $@.tmp $@
+CLEANFILES += misc/smx.conf
+EXTRA_DIST += misc/smx.conf.in misc/t_smconf.sh
+
+dist_bin_SCRIPTS = misc/log2time
+dist_man_MANS += doc/man/log2time.1

@@ -1,0 +1,63 @@
+#!/bin/sh
+# smconf from outside: what it says about good and bad files, and what it prints. Runs in the build directory; also checks the default file.
+set -u
+dir=$(mktemp -d) || exit 1
+trap 'rm -rf "$dir"' EXIT
+failed=0
+fail() { echo "FAILED: $*"; failed=1; }
+smconf() { ./smconf "$@"; }
+
+expect() { # status, file, and on standard input what standard error must say
+	smconf "$2" >"$dir/out" 2>"$dir/err"
+	got=$?
+	[ $got = "$1" ] || fail "$2: status $got, not $1"
+	sed "s,^FILE,$2," >"$dir/want"
+	cmp -s "$dir/err" "$dir/want" || { fail "$2:"; diff "$dir/want" "$dir/err"; }
+	[ ! -s "$dir/out" ] || fail "$2: output without -d"
+}
+
+expect 0 misc/smx.conf </dev/null
+[ "$(smconf misc/smx.conf qmgr.user)" = smxq ] || fail "query of qmgr.user"
+[ "$(smconf misc/smx.conf hostname)" = "" ] || fail "query of hostname"
+smconf misc/smx.conf qmgr.nothing 2>/dev/null
+[ $? = 64 ] || fail "query of what is not there"
+smconf -d misc/smx.conf >"$dir/d1" || fail "dump"
+smconf -d "$dir/d1" >"$dir/d2" || fail "dump of the dump"
+cmp -s "$dir/d1" "$dir/d2" || fail "the dump does not read back as the same"
+
+cat >"$dir/bad" <<-'EOT'
+	hostnam = mx.example.org;
+	qmrg { }
+	agent { start_action = wait; path = /bin/agent; arguments = agent;
+	  usr = me;
+	  restart_dependencies = { agent, nobody }; }
+	agent two { start_action = pass; path = /bin/agent; arguments = agent;
+	  listen_socket { port = 25; }
+	  listen_socket { port = 25; address = 127.0.0.1; } }
+	agent three { start_action = wait; path = /bin/agent; arguments = "agent 'x"; }
+EOT
+expect 78 "$dir/bad" <<-'EOT'
+	FILE:1: unknown option hostnam (did you mean hostname?)
+	FILE:2: unknown section qmrg (did you mean qmgr?)
+	FILE:4: unknown option usr (did you mean user?)
+	FILE:9: arguments: missing ' at the end
+	FILE:3: restart_dependencies names nobody, which mcp does not start
+	FILE:8: listen_socket is at the same place as the one on line 7
+EOT
+printf 'qmgr {\n user = x;\n' >"$dir/brace"
+expect 78 "$dir/brace" <<-'EOT'
+	FILE:3: missing "}": section qmgr began on line 1
+EOT
+expect 78 "$dir/none" <<-'EOT'
+	FILE: No such file or directory
+EOT
+[ -z "$(smconf -q "$dir/bad" 2>&1)" ] || fail "-q says something"
+smconf -d -j "$dir/bad" 2>/dev/null
+[ $? = 64 ] || fail "-d with -j"
+
+printf 'a { start_action = wait; path = "/p\\"q"; arguments = a; }\na b { start_action = wait; path = /b; arguments = a; }' >"$dir/json"
+smconf -j "$dir/json" | grep -q '"keyword":"a","name":"b","line":2,"options":{"start_action":"wait",' || fail "JSON"
+smconf -j "$dir/json" | grep -qF '"path":"/p\"q"' || fail "JSON escapes"
+[ "$(smconf -N b "$dir/json" a.path)" = /b ] || fail "-N"
+
+exit $failed
