@@ -57,6 +57,12 @@ void sm_fd_close(struct sm_fd *f);
 int sm_fd_open_exclusive(struct sm_fd *f, int fd, sm_fd_cb *cb, void *arg) SM_MUST_CHECK;
 /* A system call in `dir` said EAGAIN, or did less than asked. After a hang-up, reading stays ready: its end has yet to be read. */
 static inline void sm_fd_drained(struct sm_fd *f, unsigned dir) { f->ready &= f->hup ? ~dir | SM_RD : ~dir; }
+/* Let a coroutines' descriptor tell a callback instead, while nobody waits for it; cb NULL gives it back. For reading only. */
+static inline void sm_fd_callback(struct sm_fd *f, sm_fd_cb *cb, void *arg)
+{
+	f->cb = cb;
+	f->arg = arg;
+}
 /* Park until `dir` may not block. 0, SM_E_TIMEOUT, SM_E_CANCEL, SM_E_EOF (closed meanwhile). Returns at once when f->ready says so. */
 int sm_fd_wait(struct sm_fd *f, unsigned dir, const char *doing, int64_t deadline_ms) SM_YIELDS SM_MUST_CHECK;
 

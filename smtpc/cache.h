@@ -1,0 +1,36 @@
+/*
+ * Open sessions that wait for another message to the same place. Found by route key and address;
+ * limited in number, time and messages.
+ */
+#ifndef SC_CACHE_H
+#define SC_CACHE_H
+
+#include "libsm/hash.h"
+#include "libsm/list.h"
+#include "libsm/net.h"
+
+struct sc;
+struct sc_session;
+
+struct sc_cache {
+	struct sc *sc;
+	struct sm_hash by_place; /* key and address */
+	struct sm_list all;      /* the longest idle first */
+	size_t count;
+	/* A session that nobody took has ended: for session_gone. The strings and the address are
+	 * valid during the call. */
+	void (*on_gone)(struct sc *sc, struct sm_str key, const struct sm_sa *sa);
+};
+
+void sc_cache_init(struct sc_cache *c, struct sc *sc);
+void sc_cache_fini(struct sc_cache *c); /* closes what is left */
+/* Take over a session; false when it cannot be kept (broken, used up, no room): it stays the
+ * caller's then. */
+bool sc_cache_put(struct sc_cache *c, struct sc_session *s);
+/* A live one, which becomes the caller's and is `reused`; NULL: none. `sa` of length 0: the default
+ * LMTP socket. */
+struct sc_session *sc_cache_take(struct sc_cache *c, struct sm_str key, const struct sm_sa *sa);
+/* Say QUIT to all. */
+void sc_cache_quit_all(struct sc_cache *c);
+
+#endif

@@ -1,0 +1,82 @@
+/* The option table of smtpc: names, defaults, limits and their documentation, in one place. */
+#include "smtpc/conf.h"
+
+#define AT(m)   offsetof(struct sc_conf, m)
+#define TIME(m) offsetof(struct sc_timeouts, m)
+#define SECOND  1000
+#define MINUTE  (60 * SECOND)
+#define HOUR    (60 * MINUTE)
+
+/* clang-format off */
+static const struct sm_opt timeout_opts[] = {
+    {.name = "connect", .type = SM_OPT_TIME, .offset = TIME(connect_ms), .def = "30s",
+     .min = SECOND, .max = 10 * MINUTE, .reload = true, .help = "to connect to one address"},
+    {.name = "greeting", .type = SM_OPT_TIME, .offset = TIME(greeting_ms), .def = "5m",
+     .min = SECOND, .max = HOUR, .reload = true, .help = "for the server's first reply"},
+    {.name = "mail", .type = SM_OPT_TIME, .offset = TIME(mail_ms), .def = "5m",
+     .min = SECOND, .max = HOUR, .reload = true, .help = "for the reply to MAIL"},
+    {.name = "rcpt", .type = SM_OPT_TIME, .offset = TIME(rcpt_ms), .def = "5m",
+     .min = SECOND, .max = HOUR, .reload = true, .help = "for the reply to each RCPT"},
+    {.name = "data_init", .type = SM_OPT_TIME, .offset = TIME(data_init_ms), .def = "2m",
+     .min = SECOND, .max = HOUR, .reload = true, .help = "for the reply to DATA"},
+    {.name = "data_block", .type = SM_OPT_TIME, .offset = TIME(data_block_ms), .def = "3m",
+     .min = SECOND, .max = HOUR, .reload = true,
+     .help = "for the server to take 64 KiB of content",
+     .man = "This is also the least rate at which a server has to take content."},
+    {.name = "data_final", .type = SM_OPT_TIME, .offset = TIME(data_final_ms), .def = "10m",
+     .min = SECOND, .max = HOUR, .reload = true,
+     .help = "for the reply to the end of data (LMTP: each reply)"},
+    {.name = "quit", .type = SM_OPT_TIME, .offset = TIME(quit_ms), .def = "10s",
+     .min = SECOND, .max = 5 * MINUTE, .reload = true, .help = "for the reply to QUIT"},
+    SM_OPT_END,
+};
+
+const struct sm_opt sc_conf_opts[] = {
+    {.name = "io_timeout", .type = SM_OPT_TIME, .offset = AT(io_timeout_ms), .def = "5m",
+     .min = SECOND, .max = HOUR, .reload = true,
+     .help = "for replies without a time of their own: EHLO, LHLO, HELO, RSET"},
+    {.name = "timeouts", .type = SM_OPT_SECTION, .offset = AT(timeouts), .sub = timeout_opts,
+     .help = "longest wait in each step of a conversation"},
+    {.name = "max_task_time", .type = SM_OPT_TIME, .offset = AT(max_task_time_ms), .def = "2h",
+     .min = MINUTE, .max = 24 * (int64_t)HOUR, .reload = true,
+     .help = "longest time for one message, all hosts together",
+     .man = "However slowly a server answers, its session and the attempt end then; what has no "
+            "result by then is tried again later."},
+    {.name = "drain_time", .type = SM_OPT_TIME, .offset = AT(drain_time_ms), .def = "30s",
+     .min = 0, .max = 10 * MINUTE, .reload = true,
+     .help = "how long deliveries may go on when smtpc is asked to end"},
+    {.name = "LMTP_socket", .type = SM_OPT_PATH, .offset = AT(lmtp_socket), .def = "lmtpsock",
+     .min = 1, .max = 100, .reload = true,
+     .help = "socket of the local delivery agent, for mailertable entries \"lmtp:\""},
+    {.name = "max_threads", .type = SM_OPT_INT, .offset = AT(max_threads), .def = "400",
+     .min = 1, .max = 10000, .unit = "deliveries",
+     .help = "most deliveries at a time; qmgr is told and never asks for more"},
+    {.name = "helper_threads", .type = SM_OPT_INT, .offset = AT(helper_threads), .def = "4",
+     .min = 1, .max = 64, .unit = "threads", .help = "helpers that read contents from disk"},
+    {.name = "wait_for_server", .type = SM_OPT_TIME, .offset = AT(wait_for_server_ms), .def = "20s",
+     .min = 0, .max = HOUR,
+     .help = "at the start, how long to wait for qmgr before giving up"},
+    {.name = "session_idle_timeout", .type = SM_OPT_TIME, .offset = AT(session_idle_timeout_ms),
+     .def = "10s", .min = 0, .max = 10 * MINUTE, .reload = true,
+     .help = "how long an open session waits for another message; 0: not at all"},
+    {.name = "max_messages_per_session", .type = SM_OPT_INT, .offset = AT(max_messages_per_session),
+     .def = "100", .min = 1, .max = 1000000, .unit = "messages", .reload = true,
+     .help = "after so many a session is closed"},
+    {.name = "max_sessions_idle", .type = SM_OPT_INT, .offset = AT(max_sessions_idle),
+     .def = "200", .min = 0, .max = 10000, .unit = "sessions", .reload = true,
+     .help = "most idle sessions kept open"},
+    {.name = "max_sessions_idle_per_host", .type = SM_OPT_INT,
+     .offset = AT(max_sessions_idle_per_host), .def = "10", .min = 0, .max = 1000,
+     .unit = "sessions", .reload = true, .help = "most idle sessions kept open to one address"},
+    {.name = "max_reply_lines", .type = SM_OPT_INT, .offset = AT(max_reply_lines), .def = "100",
+     .min = 1, .max = 10000, .unit = "lines", .reload = true,
+     .help = "a reply with more lines is a protocol error"},
+    {.name = "max_reply_bytes", .type = SM_OPT_SIZE, .offset = AT(max_reply_bytes), .def = "64K",
+     .min = 512, .max = 1 << 20, .reload = true,
+     .help = "a longer reply is a protocol error"},
+    {.name = "max_pipelined_commands", .type = SM_OPT_INT, .offset = AT(max_pipelined_commands),
+     .def = "100", .min = 1, .max = 1000, .unit = "commands", .reload = true,
+     .help = "commands sent before their replies are read; 1: no pipelining"},
+    SM_OPT_END,
+};
+/* clang-format on */

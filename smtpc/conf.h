@@ -1,0 +1,27 @@
+/* Options of smtpc: the `smtpc` section of the configuration. Times are milliseconds. */
+#ifndef SC_CONF_H
+#define SC_CONF_H
+
+#include "libsm/conf.h"
+
+/* How long each step of a conversation may take (RFC 5321 4.5.3.2). */
+struct sc_timeouts {
+	int64_t connect_ms, greeting_ms, mail_ms, rcpt_ms, data_init_ms, data_block_ms,
+	    data_final_ms, quit_ms;
+};
+
+struct sc_conf {
+	int64_t io_timeout_ms; /* of what has no time of its own: EHLO, RSET */
+	struct sc_timeouts timeouts;
+	int64_t max_task_time_ms, drain_time_ms;
+	struct sm_str lmtp_socket;
+	int64_t max_threads, helper_threads;
+	int64_t wait_for_server_ms;
+	int64_t session_idle_timeout_ms, max_messages_per_session, max_sessions_idle,
+	    max_sessions_idle_per_host;
+	int64_t max_reply_lines, max_reply_bytes, max_pipelined_commands;
+};
+
+extern const struct sm_opt sc_conf_opts[];
+
+#endif

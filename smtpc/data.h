@@ -1,0 +1,33 @@
+/* The content of a message on its way to a server: out of the content store, or composed here
+ * (DSN). */
+#ifndef SC_DATA_H
+#define SC_DATA_H
+
+#include "libsm/buf.h"
+#include "libcdb/cdb.h"
+
+struct sc_task;
+struct sc_session;
+
+struct sc_content {
+	struct cdb_reader *reader; /* NULL until it is needed */
+	struct sm_buf composed;    /* a DSN; empty otherwise */
+	bool is_composed;
+	bool given; /* the composed text has been given out */
+};
+
+void sc_content_init(struct sc_content *c);
+void sc_content_fini(struct sc_content *c);
+/* Bytes to be sent, without dot-stuffing: for SIZE=. */
+uint64_t sc_content_size(const struct sc_task *t);
+/* Ready to be read from its beginning. 0 or an error: content cannot be sent now. */
+int sc_content_open(struct sc_task *t) SM_YIELDS SM_MUST_CHECK;
+
+/*
+ * Send it, dot-stuffed, with the final dot. 0; SM_E_IO and the like with *local true: we cannot
+ * read it; else the connection failed. After an error the session is broken: the server must never
+ * see an end of data.
+ */
+int sc_data_send(struct sc_task *t, struct sc_session *s, bool *local) SM_YIELDS SM_MUST_CHECK;
+
+#endif

@@ -1,0 +1,291 @@
+/*
+ * Sessions: from connect to EHLO, and how replies are read.
+ *
+ * Whatever a server sends is bounded here: bytes and lines of a reply, the time it may take, and
+ * bytes that come when none are due. Invariant: after the first thing that does not fit the
+ * protocol a session is `broken`; nothing is sent over it any more. Coroutines of the loop's
+ * thread.
+ */
+#include "smtpc/session.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#include "libsm/co.h"
+#include "libsm/log.h"
+#include "smtpc/result.h"
+#include "smtpc/sc.h"
+
+enum {
+	REPLY_LINE_MAX = 4096, /* RFC 5321 says 512; some say more */
+	IN_BYTES = 16 * 1024,
+	OUT_BYTES = 64 * 1024 + 16,
+};
+
+int64_t sc_session_deadline(const struct sc_session *s, int64_t timeout_ms)
+{
+	return SM_MIN(sm_loop_now_ms() + timeout_ms, s->end_ms);
+}
+
+/* ---- why ---- */
+
+void sc_why_reply(struct sc_why *why, const struct sc_session *s, enum sm_stage stage)
+{
+	why->stage = stage;
+	why->code = s->reply.code;
+	why->reach = s->reply.code == 421 ? SM_REACH_BUSY : SM_REACH_REFUSED;
+	(void)sc_text_reply(why->text, s->reply.code, sm_buf_view(&s->reply.text), stage);
+}
+
+void sc_why_error(struct sc_why *why, enum sm_stage stage, int err)
+{
+	const char *enhanced = "4.4.2"; /* bad connection */
+
+	if (err == SM_E_CANCEL)
+		enhanced = "4.3.2";
+	else if (stage == SM_STAGE_LOCAL)
+		enhanced = "4.3.0";
+	else if (stage == SM_STAGE_CONNECT)
+		enhanced = "4.4.1";
+	else if (err == SM_E_PROTO || err == SM_E_TOOBIG || err == SM_E_SYNTAX)
+		enhanced = "4.5.0";
+	why->stage = stage;
+	why->code = 0;
+	why->reach = stage == SM_STAGE_LOCAL ? SM_REACH_NONE : SM_REACH_REFUSED;
+	(void)sc_text_local(why->text, enhanced,
+	                    err == SM_E_CANCEL ? "smtpc is shutting down" : sm_diag());
+}
+
+/* ---- replies ---- */
+
+static int broken(struct sc_session *s, int err)
+{
+	s->broken = true;
+	return err;
+}
+
+int sc_session_reply(struct sc_session *s, int64_t timeout_ms)
+{
+	int64_t deadline = sc_session_deadline(s, timeout_ms);
+	size_t bytes = 0;
+	int rc;
+
+	sm_reply_parser_reset(&s->reply);
+	do {
+		struct sm_str line;
+		rc = sm_stream_line(&s->stream, &line, REPLY_LINE_MAX, deadline);
+		if (rc == SM_E_TOOBIG)
+			return broken(s, sm_fail(SM_E_PROTO, "reply line of more than %d bytes",
+			                         REPLY_LINE_MAX));
+		if (rc == SM_E_SYNTAX)
+			return broken(s, sm_fail(SM_E_PROTO, "bare CR, bare LF or NUL in reply"));
+		if (rc != 0)
+			return broken(s, rc);
+		bytes += line.n + 2;
+		if (bytes > (size_t)s->sc->conf->max_reply_bytes)
+			return broken(s,
+			              sm_fail(SM_E_PROTO, "reply of more than %zu bytes", bytes));
+		rc = sm_reply_parser_feed(&s->reply, line);
+		if (rc < 0)
+			return broken(s, rc == SM_E_TOOBIG ? SM_E_PROTO : rc);
+	} while (rc == 0);
+	/* An idle session's 421 tells that it has been idle, not how the host is. */
+	if (s->reply.code != 421)
+		s->reused = false;
+	if (s->reply.code == 221 || s->reply.code == 421)
+		s->broken = true;
+	return s->reply.code;
+}
+
+int sc_session_in_step(struct sc_session *s)
+{
+	if (!sm_stream_has_input(&s->stream))
+		return 0;
+	return broken(s, sm_fail(SM_E_PROTO, "server sent more than it was asked for"));
+}
+
+/* ---- greeting ---- */
+
+/* One line of the EHLO reply: keyword and its parameters. */
+static void learn(struct sc_session *s, struct sm_str line)
+{
+	struct sm_str word = sm_str_word(&line), value = sm_str_word(&line);
+	uint64_t size;
+
+	if (sm_str_caseeq(word, SM_STR("PIPELINING"))) {
+		s->caps |= SC_CAP_PIPELINING;
+	} else if (sm_str_caseeq(word, SM_STR("8BITMIME"))) {
+		s->caps |= SC_CAP_8BITMIME;
+	} else if (sm_str_caseeq(word, SM_STR("DSN"))) {
+		s->caps |= SC_CAP_DSN;
+	} else if (sm_str_caseeq(word, SM_STR("SIZE"))) {
+		s->caps |= SC_CAP_SIZE;
+		if (sm_str_u64(value, 10, UINT64_MAX, &size) == 0)
+			s->size_max = size;
+	}
+}
+
+static void learn_all(struct sc_session *s)
+{
+	struct sm_str text = sm_buf_view(&s->reply.text);
+
+	s->caps = 0;
+	s->size_max = 0;
+	(void)sm_str_split(text, '\n', &text); /* the server's name */
+	while (text.p != NULL)
+		learn(s, sm_str_split(text, '\n', &text));
+}
+
+static int hello(struct sc_session *s, const char *verb)
+{
+	sm_stream_printf(&s->stream, "%s " SM_STR_FMT "\r\n", verb, SM_STR_ARG(s->sc->hostname));
+	return sc_session_reply(s, s->sc->conf->io_timeout_ms);
+}
+
+/* Greeting and hello over the connection that is there. */
+static int greet(struct sc_session *s, struct sc_why *why)
+{
+	enum sm_stage stage = SM_STAGE_GREETING;
+	int rc = sc_session_reply(s, s->sc->conf->timeouts.greeting_ms);
+
+	if (rc == 220) {
+		stage = SM_STAGE_HELO;
+		rc = sc_session_in_step(s);
+		if (rc == 0)
+			rc = hello(s, s->lmtp ? "LHLO" : "EHLO");
+		if (rc == 250)
+			learn_all(s);
+		else if (rc >= 500 && !s->lmtp && sc_session_in_step(s) == 0)
+			rc = hello(s, "HELO");
+		if (rc == 250)
+			rc = sc_session_in_step(s);
+		if (rc == 0)
+			return 0;
+	}
+	if (rc < 0) {
+		sc_why_error(why, stage, rc);
+		return rc;
+	}
+	sc_why_reply(why, s, stage);
+	return sm_fail(SM_E_PEER, "refused: %s", why->text);
+}
+
+static struct sc_session *session_new(struct sc *sc, bool lmtp, int64_t end_ms)
+{
+	struct sc_session *s = sm_calloc(1, sizeof(*s));
+
+	s->sc = sc;
+	s->net.f.fd = -1;
+	s->lmtp = lmtp;
+	s->end_ms = end_ms;
+	s->id = (struct sm_cid){.proc = sc->proc, .counter = ++sc->session_count, .task = 0};
+	sm_list_init(&s->idle);
+	sm_stream_init(&s->stream, &s->net, IN_BYTES, OUT_BYTES);
+	sm_reply_parser_init(&s->reply, (int)sc->conf->max_reply_lines);
+	return s;
+}
+
+void sc_session_free(struct sc_session **sp)
+{
+	struct sc_session *s = *sp;
+
+	*sp = NULL;
+	if (s == NULL)
+		return;
+	sm_timer_cancel(&s->timer);
+	sm_reply_parser_fini(&s->reply);
+	sm_stream_fini(&s->stream);
+	sm_net_close(&s->net);
+	sm_free((void *)(uintptr_t)s->key.p);
+	sm_free(s);
+}
+
+/* Where to connect; an entry without address means the local agent's socket. */
+static int address_of(struct sc *sc, const struct sm_msg_host *host, struct sm_sa *sa)
+{
+	char text[SM_SA_TEXT];
+
+	*sa = host->sa;
+	if (sa->len == 0)
+		return sm_sa_unix(sa, sc->conf->lmtp_socket);
+	/* smar has its opinion about addresses; these are wrong whoever says so. */
+	if (sm_sa_is_bogus(sa))
+		return sm_fail(SM_E_DENIED, "%s is no address to send mail to",
+		               sm_sa_host_text(sa, text));
+	return 0;
+}
+
+int sc_session_open(struct sc *sc, const struct sm_msg_host *host, struct sm_str key, bool lmtp,
+                    int64_t end_ms, struct sc_why *why, struct sc_session **out)
+{
+	struct sc_session *s = session_new(sc, lmtp, end_ms);
+	char id[SM_ID_SIZE];
+	int rc = address_of(sc, host, &s->sa);
+
+	*out = NULL;
+	s->key = sm_str(sm_malloc(key.n + 1));
+	memcpy((char *)(uintptr_t)s->key.p, key.p != NULL ? key.p : "", key.n);
+	s->key.n = key.n;
+	(void)snprintf(s->host, sizeof(s->host), SM_STR_FMT,
+	               SM_STR_ARG(sm_str_head(host->name, sizeof(s->host) - 1)));
+	if (rc == 0)
+		rc = sm_net_connect(&s->net, &s->sa, NULL,
+		                    sc_session_deadline(s, sc->conf->timeouts.connect_ms));
+	if (rc != 0)
+		sc_why_error(why, SM_STAGE_CONNECT, rc);
+	else
+		rc = greet(s, why);
+	sm_log(rc == 0 ? SM_INFO : SM_NOTICE, rc == 0 ? "sc.session" : "sc.session_failed",
+	       "da_sess=%s server=%s address=%A where=%s stat=%d reply=%s", sm_cid_text(s->id, id),
+	       s->host, &s->sa, rc == 0 ? "hello" : sc_stage_name(why->stage),
+	       rc == 0 ? s->reply.code : why->code, rc == 0 ? "" : why->text);
+	if (rc != 0) {
+		if (s->broken || s->net.f.fd == -1)
+			sc_session_free(&s);
+		else
+			sc_session_quit(&s);
+		return rc;
+	}
+	*out = s;
+	return 0;
+}
+
+int sc_session_adopt(struct sc *sc, int fd, bool lmtp, int64_t end_ms, struct sc_why *why,
+                     struct sc_session **out)
+{
+	struct sc_session *s = session_new(sc, lmtp, end_ms);
+	int rc = sm_net_open(&s->net, fd);
+
+	*out = NULL;
+	if (rc != 0)
+		sc_why_error(why, SM_STAGE_CONNECT, rc);
+	else
+		rc = greet(s, why);
+	if (rc != 0)
+		sc_session_free(&s);
+	*out = s;
+	return rc;
+}
+
+/* ---- the end ---- */
+
+static void quit(void *arg)
+{
+	struct sc_session *s = arg;
+
+	s->end_ms = SM_NEVER;
+	sm_stream_puts(&s->stream, SM_STR("QUIT\r\n"));
+	(void)!sc_session_reply(s, s->sc->conf->timeouts.quit_ms);
+	sc_session_free(&s);
+}
+
+void sc_session_quit(struct sc_session **sp)
+{
+	struct sc_session *s = *sp;
+
+	*sp = NULL;
+	if (s == NULL)
+		return;
+	if (s->broken || sm_co_spawn("quit", quit, s) == NULL)
+		sc_session_free(&s);
+}

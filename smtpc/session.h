@@ -1,0 +1,80 @@
+/*
+ * One SMTP or LMTP session to a server: connect, greeting, EHLO or LHLO, replies read with
+ * suspicion, QUIT.
+ */
+#ifndef SC_SESSION_H
+#define SC_SESSION_H
+
+#include "libsm/hash.h"
+#include "libsm/id.h"
+#include "libsm/list.h"
+#include "libsm/msg.h"
+#include "libsm/smtp_reply.h"
+#include "libsm/stream.h"
+
+struct sc;
+
+enum { SC_CAP_PIPELINING = 1, SC_CAP_SIZE = 2, SC_CAP_8BITMIME = 4, SC_CAP_DSN = 8 };
+
+#define SC_TEXT_MAX 512 /* as rcpt_result.text */
+
+/* Why something did not work out: what goes into results and log lines. */
+struct sc_why {
+	enum sm_stage stage;
+	int code; /* the server's; 0: it did not say anything */
+	enum sm_reach reach;
+	char text[SC_TEXT_MAX + 1]; /* enhanced code and text, one line of printable ASCII */
+};
+
+struct sc_session {
+	struct sc *sc;
+	struct sm_net net;
+	struct sm_stream stream;
+	struct sm_reply_parser reply; /* the last one */
+	struct sm_cid id;             /* .task counts its transactions */
+	struct sm_sa sa;
+	struct sm_str key; /* of the route it was opened for; owned */
+	char host[256 + 1];
+	bool lmtp;
+	bool reused; /* taken from the cache, nothing heard from it since */
+	bool broken; /* of no use any more: to be closed without a word */
+	unsigned caps;
+	uint64_t size_max; /* SIZE= of the server, 0: none */
+	int64_t end_ms;    /* of the task that has it: no wait is longer */
+	/* For cache.c. */
+	struct sm_hash_node node;
+	struct sm_list idle;
+	struct sm_timer timer;
+};
+
+/*
+ * Connect to `host` and greet. 0 and *out, or an error and *why. `key` is copied.
+ * sc_session_adopt does the same from the greeting on, over a connected descriptor (tests).
+ */
+int sc_session_open(struct sc *sc, const struct sm_msg_host *host, struct sm_str key, bool lmtp,
+                    int64_t end_ms, struct sc_why *why,
+                    struct sc_session **out) SM_YIELDS SM_MUST_CHECK;
+int sc_session_adopt(struct sc *sc, int fd, bool lmtp, int64_t end_ms, struct sc_why *why,
+                     struct sc_session **out) SM_YIELDS SM_MUST_CHECK;
+/* Close at once. */
+void sc_session_free(struct sc_session **s);
+/* Say QUIT in the background, then close; the session is not the caller's any more. */
+void sc_session_quit(struct sc_session **s);
+
+/*
+ * Read one reply: its code (200..599), or an error; then the session is broken. Text in
+ * s->reply.text. Sends first what has gathered. 221 and 421 break the session too: the server is
+ * about to close.
+ */
+int sc_session_reply(struct sc_session *s, int64_t timeout_ms) SM_YIELDS SM_MUST_CHECK;
+/* There is a byte more than replies were due: the server is out of step or worse. Breaks the
+ * session; SM_E_PROTO. */
+int sc_session_in_step(struct sc_session *s) SM_MUST_CHECK;
+/* Monotonic deadline `timeout_ms` from now, but not behind s->end_ms. */
+int64_t sc_session_deadline(const struct sc_session *s, int64_t timeout_ms);
+
+/* *why from the reply just read, or from an error code and the diag. */
+void sc_why_reply(struct sc_why *why, const struct sc_session *s, enum sm_stage stage);
+void sc_why_error(struct sc_why *why, enum sm_stage stage, int err);
+
+#endif

@@ -1,0 +1,183 @@
+/*
+ * Tasks: walk through the hosts until every recipient has its result.
+ *
+ * Invariant: each task is answered exactly once, with one result for each recipient; a host is
+ * asked at most once within a task (a kept session that turns out to be dead does not count), and
+ * nobody is asked again for recipients whose fate is unknown since the end of data. A coroutine for
+ * each task, in the loop's thread.
+ */
+#include "smtpc/task.h"
+
+#include "libsm/co.h"
+#include "libsm/log.h"
+#include "smtpc/dialog.h"
+#include "smtpc/dsn.h"
+#include "smtpc/sc.h"
+
+/* A frame is at most 1 MiB; 1000 results of 512 bytes and the host names come to it, and the texts
+ * of replies that are kept. */
+#define ARENA_BYTES (6 * 1024 * 1024)
+#define HOSTS_MAX   100
+
+struct sc_task *sc_task_new(struct sc *sc, struct sm_str body)
+{
+	struct sc_task *t = sm_calloc(1, sizeof(*t));
+	int rc;
+
+	t->sc = sc;
+	sm_list_init(&t->link);
+	sm_arena_init(&t->arena, "task", 4096, ARENA_BYTES);
+	/* Decoded strings point into the body: it has to live as long as they do. */
+	body = sm_arena_str(&t->arena, body);
+	rc = body.p == NULL ? sm_fail(SM_E_TOOBIG, "task larger than a frame")
+	                    : sm_msg_task_decode(body, &t->arena, &t->in);
+	if (rc != 0) {
+		sm_arena_fini(&t->arena);
+		sm_free(t);
+		return NULL;
+	}
+	t->rcpts = sm_arena_must(&t->arena, (t->in.rcpts_count + 1) * sizeof(*t->rcpts));
+	for (size_t i = 0; i < t->in.rcpts_count; i++)
+		t->rcpts[i].in = &t->in.rcpts[i];
+	t->connection = sc->connection;
+	t->end_ms = sm_loop_now_ms() + sc->conf->max_task_time_ms;
+	sc_content_init(&t->content);
+	sm_list_push(&sc->tasks, &t->link);
+	sc->task_count++;
+	return t;
+}
+
+static void task_free(struct sc_task *t)
+{
+	sm_list_remove(&t->link);
+	t->sc->task_count--;
+	sc_content_fini(&t->content);
+	sm_arena_fini(&t->arena);
+	sm_free(t);
+}
+
+static bool any_open(const struct sc_task *t)
+{
+	for (size_t i = 0; i < t->in.rcpts_count; i++)
+		if (t->rcpts[i].state == SC_RCPT_OPEN)
+			return true;
+	return false;
+}
+
+/* The session is free again: keep it for the next message, or say good-bye. */
+static void release(struct sc_task *t, struct sc_session *s)
+{
+	t->session_kept = sc_cache_put(&t->sc->cache, s);
+	if (!t->session_kept)
+		sc_session_quit(&s);
+}
+
+static void try_host(struct sc_task *t, const struct sm_msg_host *host, struct sc_session *s)
+{
+	int rc;
+
+	t->session_kept = false;
+	for (;;) {
+		if (s == NULL) {
+			t->host = host->sa;
+			rc = sc_session_open(t->sc, host, t->in.key, t->in.agent == SM_AGENT_LMTP,
+			                     t->end_ms, &t->why, &s);
+			if (rc != 0) {
+				t->reach = t->why.reach;
+				return;
+			}
+		}
+		t->host = s->sa;
+		s->end_ms = t->end_ms;
+		rc = sc_dialog(t, s);
+		if (rc == 0 || !s->reused || sm_co_cancelled())
+			break;
+		/* It had been idle and nobody answered: this says nothing about the host. */
+		sc_session_free(&s);
+	}
+	t->reach = rc == 0 ? SM_REACH_OK : t->why.reach;
+	release(t, s);
+}
+
+/* A kept session to one of the best hosts saves the connection: ask for it before the order rules.
+ */
+static size_t first_host(struct sc_task *t, struct sc_session **s)
+{
+	const struct sm_msg_host *hosts = t->in.hosts;
+
+	*s = NULL;
+	for (size_t i = 0; i < t->in.hosts_count && hosts[i].pref == hosts[0].pref; i++) {
+		*s = sc_cache_take(&t->sc->cache, t->in.key, &hosts[i].sa);
+		if (*s != NULL)
+			return i;
+	}
+	return 0;
+}
+
+static void walk(struct sc_task *t)
+{
+	bool tried[HOSTS_MAX] = {false};
+	struct sc_session *s = NULL;
+
+	sm_assert(t->in.hosts_count <= HOSTS_MAX);
+	(void)sm_fail(SM_E_NOTFOUND, "no host to send to");
+	sc_why_error(&t->why, SM_STAGE_CONNECT, SM_E_NOTFOUND);
+	size_t at = first_host(t, &s);
+	for (size_t n = 0; n < t->in.hosts_count && any_open(t); n++) {
+		tried[at] = true;
+		try_host(t, &t->in.hosts[at], s);
+		s = NULL;
+		for (at = 0; at < t->in.hosts_count && tried[at];)
+			at++;
+		if (sm_co_cancelled() || sm_loop_now_ms() >= t->end_ms)
+			break;
+	}
+}
+
+void sc_task_run(struct sc_task *t)
+{
+	struct sc_why late;
+
+	sm_co_doing("%u recipients of " SM_STR_FMT, t->in.rcpts_count, SM_STR_ARG(t->in.key));
+	if (t->in.dsn_kind == SM_DSN_NONE || sc_dsn_compose(t) == 0)
+		walk(t);
+	if (sm_co_cancelled()) {
+		sc_why_error(&late, SM_STAGE_LOCAL, SM_E_CANCEL);
+		sc_result_set_all(t, SC_RCPT_OPEN, false, NULL, SM_OUTCOME_TEMP, &late);
+	}
+	sc_result_set_all(t, SC_RCPT_OPEN, false, NULL, SM_OUTCOME_TEMP, &t->why);
+	sc_result_send(t);
+	task_free(t);
+}
+
+static void main_of_task(void *arg)
+{
+	sc_task_run(arg);
+}
+
+void sc_task_start(struct sc_task *t)
+{
+	const char *refusal = NULL;
+
+	if (t->sc->draining)
+		refusal = "smtpc is shutting down";
+	else if (t->sc->task_count > (size_t)t->sc->conf->max_threads)
+		refusal = "smtpc has more tasks than it asked for";
+	else if ((t->co = sm_co_spawn("task", main_of_task, t)) == NULL)
+		refusal = sm_diag();
+	if (refusal == NULL)
+		return;
+	t->why = (struct sc_why){.stage = SM_STAGE_LOCAL};
+	(void)sc_text_local(t->why.text, "4.3.2", refusal);
+	sc_result_set_all(t, SC_RCPT_OPEN, false, NULL, SM_OUTCOME_TEMP, &t->why);
+	sc_result_send(t);
+	task_free(t);
+}
+
+void sc_task_cancel_all(struct sc *sc)
+{
+	SM_LIST_FOR (t, &sc->tasks, struct sc_task, link) {
+		if (t->co != NULL)
+			sm_co_cancel(t->co);
+	}
+}

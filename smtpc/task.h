@@ -1,0 +1,43 @@
+/*
+ * One delivery attempt: a message, its recipients, the hosts to try. Comes from qmgr, runs as a
+ * coroutine, ends with its results.
+ */
+#ifndef SC_TASK_H
+#define SC_TASK_H
+
+#include "libsm/rpc.h"
+#include "smtpc/data.h"
+#include "smtpc/result.h"
+
+struct sc;
+
+struct sc_task {
+	struct sc *sc;
+	struct sm_list link; /* sc->tasks */
+	struct sm_co *co;
+	struct sm_arena arena; /* the decoded message and all texts of results */
+	struct sm_msg_task in;
+	struct sc_rcpt *rcpts;    /* in.rcpts_count */
+	uint64_t tag, connection; /* whom to answer */
+	/* For tests: takes the result instead of qmgr; m is valid during the call. */
+	void (*answer)(struct sc_task *t, const struct sm_msg_task_result *m);
+	void *answer_arg;
+	struct sc_content content;
+	int64_t end_ms;
+	struct sm_sa host; /* the last one tried */
+	enum sm_reach reach;
+	bool session_kept, dsn_passed;
+	struct sm_str last_host; /* its name in the arena */
+	struct sc_why why;       /* of the last failure */
+};
+
+/* Decode the body of a task message into a task that does not run yet. NULL with a diag when it is
+ * malformed. */
+struct sc_task *sc_task_new(struct sc *sc, struct sm_str body);
+/* Run it; it frees itself. When no coroutine can be had, its recipients are deferred at once. */
+void sc_task_start(struct sc_task *t);
+/* The work itself, for a coroutine that exists already: results are sent, the task is freed. */
+void sc_task_run(struct sc_task *t) SM_YIELDS;
+void sc_task_cancel_all(struct sc *sc);
+
+#endif
