@@ -16,7 +16,7 @@ misc/sm.check.sh: $(srcdir)/misc/sm.check.sh.in Makefile
 	$(AM_V_GEN)$(MKDIR_P) misc && $(misc_subst) $(srcdir)/misc/sm.check.sh.in >$@.tmp && chmod 755 $@.tmp && mv $@.tmp $@
 sbin_SCRIPTS += misc/sm.setup.sh misc/sm.check.sh
 CLEANFILES += misc/sm.setup.sh misc/sm.check.sh
-EXTRA_DIST += misc/sm.setup.sh.in misc/sm.check.sh.in misc/site.sh misc/deps.sh
+EXTRA_DIST += misc/sm.setup.sh.in misc/sm.check.sh.in misc/site.sh misc/deps.sh misc/try.sh misc/test.sh
 
 bin_PROGRAMS += misc/qmgrctl
 misc_qmgrctl_SOURCES = misc/qmgrctl.c

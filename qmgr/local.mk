@@ -4,6 +4,12 @@ libqm_a_SOURCES =
 QM_TESTS =
 QM_LDADD = libqm.a $(UNIT_LDADD)
 
+# Records, transactions and policy: what unit tests and tools want.
+libqm_a_SOURCES += qmgr/rec.h qmgr/rec.c qmgr/txn.h qmgr/txn.c qmgr/sched.h qmgr/sched.c qmgr/retry.h qmgr/retry.c \
+	qmgr/clients.h qmgr/clients.c qmgr/conf.h qmgr/conf.c qmgr/store.h qmgr/store_int.h qmgr/store.c qmgr/recover.c \
+	qmgr/edbc.h qmgr/edbc.c
+EXTRA_DIST += qmgr/rec.def
+
 # The record log.
 libqm_a_SOURCES += qmgr/log.h qmgr/log_impl.h qmgr/log_batch.h qmgr/log.c qmgr/log_batch.c qmgr/log_segment.c \
 	qmgr/log_commit.c qmgr/log_keep.c qmgr/log_replay.c
@@ -15,6 +21,23 @@ qmgr_t_log_batch_SOURCES = qmgr/t_log_batch.c
 qmgr_t_log_batch_LDADD = $(QM_LDADD)
 qmgr_t_log_damage_SOURCES = qmgr/t_log_damage.c $(t_log_common)
 qmgr_t_log_damage_LDADD = $(QM_LDADD)
+
+QM_TESTS += qmgr/t_edbc qmgr/t_retry qmgr/t_clients qmgr/t_sched qmgr/t_txn
+qmgr_t_edbc_SOURCES = qmgr/t_edbc.c
+qmgr_t_edbc_LDADD = $(QM_LDADD)
+qmgr_t_retry_SOURCES = qmgr/t_retry.c
+qmgr_t_retry_LDADD = $(QM_LDADD)
+qmgr_t_clients_SOURCES = qmgr/t_clients.c
+qmgr_t_clients_LDADD = $(QM_LDADD)
+qmgr_t_sched_SOURCES = qmgr/t_sched.c
+qmgr_t_sched_LDADD = $(QM_LDADD)
+qmgr_t_txn_SOURCES = qmgr/t_txn.c
+qmgr_t_txn_LDADD = $(QM_LDADD)
+
+libexec_PROGRAMS += qmgr/qmgr
+qmgr_qmgr_SOURCES = qmgr/qm.h qmgr/main.c qmgr/incoming.c qmgr/resolve.c qmgr/delivery.c qmgr/settle.c qmgr/dsn.c qmgr/defer.c \
+	qmgr/content.c qmgr/space.c qmgr/control.c
+qmgr_qmgr_LDADD = libqm.a libcdb.a libsm.a $(SECCOMP_LIBS)
 
 if HAVE_CMOCKA
 check_PROGRAMS += $(QM_TESTS)

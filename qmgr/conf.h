@@ -1,0 +1,38 @@
+/* Configuration of qmgr: one struct, filled by the table in conf.c, read-only everywhere else. */
+#ifndef QM_CONF_H
+#define QM_CONF_H
+
+#include "libsm/conf.h"
+
+struct qm_conf_log {
+	struct sm_str base_directory, log_directory;
+	int64_t max_commit_delay_us, size_bytes, max_open_tas;
+};
+
+struct qm_conf {
+	struct sm_conf_log log;
+	int64_t log_level;
+	int64_t aq_max_entries, edbc_max_entries, iqdb_max_entries, iqdb_hash_entries;
+	int64_t occ_max_entries;
+	struct sm_str conf_map, control_socket;
+	struct qm_conf_log ibdb, defedb;
+	struct {
+		int64_t merge_delay_max_ms, max_errors;
+		uint32_t flags;
+	} dsn;
+	int64_t min_disk_bytes, ok_disk_bytes;
+	int64_t return_timeout_ms, delay_timeout_ms, retry_min_ms, retry_max_ms;
+	struct {
+		int64_t initial_connections, max_connections, lmtp_max_rcpts, smtp_max_rcpts;
+	} smtpc;
+	struct {
+		int64_t max_connection_rate, max_connections, max_transactions, max_rcpts, max_sessions;
+	} smtps;
+	int64_t wait_for_client_ms, wait_for_server_ms;
+	int64_t unlink_threads, orphan_delay_ms;
+};
+extern const struct sm_opt qm_conf_opts[];
+
+enum { QM_DSN_HEADER_ONLY = 1, QM_DSN_MIME = 2 };
+
+#endif

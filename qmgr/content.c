@@ -1,0 +1,189 @@
+/*
+ * Removal of content that nobody needs any more, in helper threads and in batches; and the search for orphans.
+ *
+ * An orphan is content that no transaction uses and that its smtps has given up: a crash left it between DATA and commit. A file is
+ * removed only when its holder told this qmgr what it still has open (incoming.c decides).
+ */
+#include "qmgr/qm.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include "libsm/offload.h"
+#include "libsm/time.h"
+
+#define BATCH   128
+#define SOON_MS 1000
+
+struct batch {
+	struct sm_offload_job job;
+	struct qm *q;
+	struct cdb *cdb;
+	size_t count, failed;
+	struct sm_id ids[BATCH];
+	char why[SM_DIAG_MAX];
+};
+
+struct search {
+	struct sm_offload_job job;
+	struct qm *q;
+	struct cdb *cdb;
+	struct sm_id *v;
+	size_t count, cap, strange;
+};
+
+struct qm_content {
+	struct sm_hook hook;
+	struct batch *gathering;
+	unsigned running;
+	struct sm_timer timer;
+	bool searching;
+};
+
+static int unlink_job(void *arg)
+{
+	struct batch *b = arg;
+
+	for (size_t i = 0; i < b->count; i++) {
+		if (cdb_unlink(b->cdb, b->ids[i]) != 0 && b->failed++ == 0)
+			snprintf(b->why, sizeof(b->why), "%s", sm_diag());
+	}
+	return 0;
+}
+
+static void unlinked(int rc, void *arg)
+{
+	struct batch *b = arg;
+
+	(void)rc;
+	if (b->failed)
+		sm_log(SM_ERROR, "qm.unlink", "failed=%zu of=%zu diag=%s", b->failed, b->count, b->why);
+	b->q->content->running--;
+	sm_free(b);
+}
+
+static void send_batch(struct qm *q)
+{
+	struct batch *b = q->content->gathering;
+
+	q->content->gathering = NULL;
+	q->content->running++;
+	sm_offload_async(&b->job, unlink_job, unlinked, b);
+}
+
+/* Gather while a batch is being removed, as the journal does: one helper at a time, larger batches under load. */
+static bool before_sleep(void *arg)
+{
+	struct qm *q = arg;
+
+	if (q->content->gathering && q->content->running == 0)
+		send_batch(q);
+	return false;
+}
+
+void qm_content_remove(struct qm *q, struct sm_id id)
+{
+	struct qm_content *c = q->content;
+
+	if (c->gathering == NULL) {
+		c->gathering = sm_calloc(1, sizeof(*c->gathering));
+		c->gathering->q = q;
+		c->gathering->cdb = q->cdb;
+	}
+	c->gathering->ids[c->gathering->count++] = id;
+	if (c->gathering->count == BATCH)
+		send_batch(q);
+}
+
+/* ---- orphans ------------------------------------------------------------------------------------------------------- */
+
+static bool found(struct sm_id id, void *arg)
+{
+	struct search *s = arg;
+
+	if (s->count == s->cap) {
+		s->cap = s->cap ? s->cap * 2 : 1024;
+		s->v = sm_realloc(s->v, s->cap, sizeof(*s->v));
+	}
+	s->v[s->count++] = id;
+	return true;
+}
+
+static int search_job(void *arg)
+{
+	struct search *s = arg;
+
+	return cdb_list(s->cdb, found, s, &s->strange);
+}
+
+static bool in_use(const struct qm *q, struct sm_id id)
+{
+	return qm_txn_find(&q->txns, id) || qm_edbc_find(q->edbc, id) || qm_defer_loading(q, id) || qm_content_has_children(&q->txns, id);
+}
+
+static void search_later(struct qm *q);
+
+static void searched(int rc, void *arg)
+{
+	struct search *s = arg;
+	struct qm *q = s->q;
+	size_t n = 0;
+
+	q->content->searching = false;
+	if (rc != 0)
+		sm_log(SM_ERROR, "qm.orphans", "error=%s diag=%s", sm_strerr(rc), s->job.diag);
+	for (size_t i = 0; rc == 0 && i < s->count; i++) {
+		if (in_use(q, s->v[i]) || !qm_incoming_abandoned(q, s->v[i]))
+			continue;
+		sm_log(SM_NOTICE, "qm.orphan", "content=%I", s->v[i]);
+		qm_content_remove(q, s->v[i]);
+		n++;
+	}
+	q->stats.orphans += n;
+	if (s->strange)
+		sm_log(SM_WARN, "qm.orphans", "strange_names=%zu", s->strange);
+	sm_free(s->v);
+	sm_free(s);
+	search_later(q);
+}
+
+static void search(void *arg)
+{
+	struct qm *q = arg;
+	struct search *s;
+
+	if (q->content->searching || q->stopping)
+		return;
+	q->content->searching = true;
+	s = sm_calloc(1, sizeof(*s));
+	s->q = q;
+	s->cdb = q->cdb;
+	sm_offload_async(&s->job, search_job, searched, s);
+}
+
+void qm_content_search_soon(struct qm *q)
+{
+	sm_timer_set(&q->content->timer, sm_loop_now_ms() + SOON_MS, search, q);
+}
+
+static void search_later(struct qm *q)
+{
+	sm_timer_set(&q->content->timer, sm_loop_now_ms() + q->conf->orphan_delay_ms, search, q);
+}
+
+int qm_content_open(struct qm *q)
+{
+	q->content = sm_calloc(1, sizeof(*q->content));
+	sm_loop_before_sleep(&q->content->hook, before_sleep, q);
+	search_later(q);
+	return 0;
+}
+
+void qm_content_close(struct qm *q)
+{
+	if (q->content == NULL)
+		return;
+	sm_hook_remove(&q->content->hook);
+	sm_timer_cancel(&q->content->timer);
+	sm_free(q->content->gathering);
+	SM_FREE(q->content);
+}

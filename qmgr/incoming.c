@@ -1,0 +1,583 @@
+/*
+ * The side of qmgr that smtps processes talk to: id blocks, sessions and their limits, commits of transactions.
+ *
+ * The answer to a commit leaves only when the transaction is durable. When the connection breaks before, the smtps asks again with
+ * ta_query; so what was taken is remembered while it is open, and for a while after it has ended.
+ */
+#include "qmgr/qm.h"
+
+#include <unistd.h>
+#include "libsm/time.h"
+
+#define ID_BLOCK         65536u
+#define WALL_SHIFT       20 /* a counter never starts below wall seconds << 20 */
+#define TAKEN_MAX        200000
+#define TAKEN_KEEP_MS    (3600 * 1000LL)
+#define MAX_PENDING_BYTES (64u * 1024 * 1024)
+
+struct session {
+	struct sm_hash_node node;
+	struct sm_id id;
+	struct qm_client *client;
+};
+
+/* One smtps process. Outlives its connection while something waits for it. */
+struct server {
+	struct sm_list link;
+	struct sm_peer *peer; /* NULL: gone */
+	struct sm_hash sessions;
+	unsigned uses;        /* waits that will look at it */
+	uint8_t proc;
+};
+
+/* What is known of the holder of a process index: for orphans. */
+struct holder {
+	bool known;
+	uint64_t next_counter; /* ids not below it are its own business */
+	struct sm_hash open;   /* struct open_id: ids below it that it still needs */
+};
+struct open_id {
+	struct sm_hash_node node;
+	struct sm_id id;
+};
+
+struct taken {
+	struct sm_hash_node node;
+	struct sm_list link;
+	struct sm_id id;
+	int64_t until_ms;
+};
+
+/* A commit or a block of ids that waits for the disk. */
+struct pending {
+	struct qm_wait wait;
+	struct qm *q;
+	struct server *server;
+	uint64_t tag;
+	struct qm_txn *txn;
+	struct sm_msg_id_block block;
+};
+
+struct qm_incoming {
+	struct sm_rpc_server *rpc;
+	struct sm_list servers;
+	struct qm_clients clients;
+	struct holder holders[256];
+	uint64_t next_counter;       /* next id block */
+	struct { uint64_t next, end; } own; /* qmgr's own ids, durable */
+	bool own_coming;
+	struct sm_hash taken;
+	struct sm_list taken_order;
+	struct sm_arena arena;
+};
+
+/* ---- ids ------------------------------------------------------------------------------------------------------- */
+
+static bool id_eq(const struct sm_hash_node *n, const void *key)
+{
+	return sm_id_eq(SM_CONTAINER_OF(n, struct open_id, node)->id, *(const struct sm_id *)key);
+}
+
+static bool taken_eq(const struct sm_hash_node *n, const void *key)
+{
+	return sm_id_eq(SM_CONTAINER_OF(n, struct taken, node)->id, *(const struct sm_id *)key);
+}
+
+static uint64_t reserve_block(struct qm *q, uint8_t proc, pid_t pid, uint64_t *first)
+{
+	struct qm_incoming *in = q->in;
+	uint64_t floor = (uint64_t)sm_wall_s() << WALL_SHIFT;
+
+	if (in->next_counter < floor)
+		in->next_counter = floor;
+	*first = in->next_counter;
+	in->next_counter += ID_BLOCK;
+	return qm_store_id_block(q->store, *first, ID_BLOCK, proc, pid);
+}
+
+static void own_block_durable(void *arg)
+{
+	struct pending *p = arg;
+	struct qm_incoming *in = p->q->in;
+
+	in->own.next = p->block.first;
+	in->own.end = p->block.first + p->block.count;
+	in->own_coming = false;
+	sm_free(p);
+}
+
+static void own_block_get(struct qm *q)
+{
+	struct pending *p;
+	uint64_t lsn;
+
+	if (q->in->own_coming)
+		return;
+	q->in->own_coming = true;
+	p = sm_calloc(1, sizeof(*p));
+	p->q = q;
+	p->block.count = ID_BLOCK;
+	lsn = reserve_block(q, SM_ID_PROC_QMGR, getpid(), &p->block.first);
+	qm_store_after(q->store, qm_store_ibdb(q->store), lsn, &p->wait, own_block_durable, p);
+}
+
+bool qm_incoming_own_id(struct qm *q, struct sm_id *id)
+{
+	struct qm_incoming *in = q->in;
+
+	if (in->own.next >= in->own.end) {
+		own_block_get(q);
+		return false;
+	}
+	*id = (struct sm_id){in->own.next++, SM_ID_PROC_QMGR};
+	return true;
+}
+
+/* ---- who took what --------------------------------------------------------------------------------------------- */
+
+static void taken_forget(struct qm_incoming *in, struct taken *t)
+{
+	sm_hash_remove(&in->taken, &t->node);
+	sm_list_remove(&t->link);
+	sm_free(t);
+}
+
+void qm_incoming_taken(struct qm *q, struct sm_id id)
+{
+	struct qm_incoming *in = q->in;
+	struct taken *t;
+	int64_t now = sm_loop_now_ms();
+
+	while (!sm_list_empty(&in->taken_order)) {
+		t = SM_LIST_FIRST(&in->taken_order, struct taken, link);
+		if (t->until_ms > now && in->taken.count < TAKEN_MAX)
+			break;
+		taken_forget(in, t);
+	}
+	t = sm_calloc(1, sizeof(*t));
+	t->id = id;
+	t->until_ms = now + TAKEN_KEEP_MS;
+	sm_hash_insert(&in->taken, &t->node, sm_id_hash(id));
+	sm_list_push(&in->taken_order, &t->link);
+}
+
+static bool was_taken(const struct qm *q, struct sm_id id)
+{
+	return qm_txn_find(&q->txns, id) || qm_edbc_find(q->edbc, id) || qm_defer_loading(q, id) ||
+	       sm_hash_find(&q->in->taken, sm_id_hash(id), taken_eq, &id);
+}
+
+/* ---- servers ---------------------------------------------------------------------------------------------------- */
+
+static void server_release(struct server *s)
+{
+	if (s->peer || s->uses > 0)
+		return;
+	sm_list_remove(&s->link);
+	sm_hash_fini(&s->sessions);
+	sm_free(s);
+}
+
+static void reply_verdict(struct server *s, uint64_t tag, uint16_t code, struct sm_str text)
+{
+	struct sm_msg_verdict v = {.code = code, .text = text};
+
+	if (s->peer)
+		sm_peer_reply(s->peer, tag, 0, SM_MSG_verdict, &v);
+}
+
+static void send_credit(struct qm *q, struct server *s)
+{
+	struct sm_msg_credit c = {
+	    .max_sessions = (uint32_t)q->conf->smtps.max_sessions,
+	    .max_transactions = (uint32_t)q->conf->smtps.max_transactions,
+	    .max_rcpts = (uint32_t)SM_MIN(q->conf->smtps.max_rcpts, q->conf->iqdb_max_entries),
+	    .code = 0,
+	    .text = SM_STR(""),
+	};
+
+	if (!q->running || q->stopping) {
+		c.code = 451;
+		c.text = SM_STR("4.3.2 queue is not ready, try again later");
+	} else if (!qm_space_ok(q) || qm_store_low(q->store)) {
+		c.code = 452;
+		c.text = SM_STR("4.3.1 insufficient system storage");
+	} else if (qm_edbc_count(q->edbc) >= (size_t)q->conf->edbc_max_entries) {
+		c.code = 452;
+		c.text = SM_STR("4.3.1 queue is full");
+	}
+	if (s->peer)
+		sm_peer_send(s->peer, SM_MSG_credit, &c);
+}
+
+void qm_incoming_credit(struct qm *q)
+{
+	SM_LIST_FOR(s, &q->in->servers, struct server, link)
+		send_credit(q, s);
+}
+
+static void on_open(struct sm_peer *peer, void *arg)
+{
+	struct qm *q = arg;
+	struct server *s = sm_calloc(1, sizeof(*s));
+
+	s->peer = peer;
+	s->proc = sm_peer_proc(peer);
+	sm_hash_init(&s->sessions);
+	sm_list_push(&q->in->servers, &s->link);
+	sm_peer_set_data(peer, s);
+	sm_log(SM_INFO, "qm.smtps", "proc=%u pid=%d stat=connected", s->proc, (int)sm_peer_pid(peer));
+	send_credit(q, s);
+}
+
+static void session_close(struct qm *q, struct server *s, struct session *se)
+{
+	qm_client_close(&q->in->clients, se->client);
+	sm_hash_remove(&s->sessions, &se->node);
+	sm_free(se);
+}
+
+static void on_close(struct sm_peer *peer, void *arg)
+{
+	struct qm *q = arg;
+	struct server *s = sm_peer_data(peer);
+
+	if (s == NULL)
+		return;
+	sm_log(SM_NOTICE, "qm.smtps", "proc=%u pid=%d stat=gone sessions=%zu", s->proc, (int)sm_peer_pid(peer), s->sessions.count);
+	for (struct sm_hash_node *n = sm_hash_next(&s->sessions, NULL); n; n = sm_hash_next(&s->sessions, NULL))
+		session_close(q, s, SM_CONTAINER_OF(n, struct session, node));
+	s->peer = NULL;
+	server_release(s);
+}
+
+static void holder_forget(struct holder *h)
+{
+	for (struct sm_hash_node *n = sm_hash_next(&h->open, NULL); n; n = sm_hash_next(&h->open, NULL)) {
+		sm_hash_remove(&h->open, n);
+		sm_free(SM_CONTAINER_OF(n, struct open_id, node));
+	}
+}
+
+static void block_durable(void *arg)
+{
+	struct pending *p = arg;
+	struct server *s = p->server;
+
+	if (s->peer)
+		sm_peer_reply(s->peer, p->tag, 0, SM_MSG_id_block, &p->block);
+	s->uses--;
+	server_release(s);
+	sm_free(p);
+}
+
+static void give_block(struct qm *q, struct server *s, uint64_t tag)
+{
+	struct pending *p = sm_calloc(1, sizeof(*p));
+	uint64_t lsn;
+
+	p->q = q;
+	p->server = s;
+	p->tag = tag;
+	p->block.count = ID_BLOCK;
+	s->uses++;
+	lsn = reserve_block(q, s->proc, sm_peer_pid(s->peer), &p->block.first);
+	qm_store_after(q->store, qm_store_ibdb(q->store), lsn, &p->wait, block_durable, p);
+}
+
+static int do_start(struct qm *q, struct server *s, const struct sm_frame *f)
+{
+	struct sm_msg_ss_start m;
+	struct holder *h = &q->in->holders[s->proc];
+	int err = sm_msg_ss_start_decode(f->body, &q->in->arena, &m);
+
+	if (err != 0)
+		return err;
+	if (s->proc == SM_ID_PROC_QMGR)
+		return sm_fail(SM_E_PROTO, "process index %u is qmgr's own", s->proc);
+	holder_forget(h);
+	h->known = true;
+	h->next_counter = m.next_counter ? m.next_counter : q->in->next_counter;
+	for (uint32_t i = 0; i < m.open_count; i++) {
+		struct open_id *o = sm_calloc(1, sizeof(*o));
+
+		o->id = m.open[i].id;
+		sm_hash_insert(&h->open, &o->node, sm_id_hash(o->id));
+	}
+	give_block(q, s, f->tag);
+	qm_content_search_soon(q);
+	return 0;
+}
+
+/* ---- sessions ---------------------------------------------------------------------------------------------------- */
+
+static bool session_eq(const struct sm_hash_node *n, const void *key)
+{
+	return sm_id_eq(SM_CONTAINER_OF(n, struct session, node)->id, *(const struct sm_id *)key);
+}
+
+static struct session *session_find(const struct server *s, struct sm_id id)
+{
+	struct sm_hash_node *n = sm_hash_find(&s->sessions, sm_id_hash(id), session_eq, &id);
+
+	return n ? SM_CONTAINER_OF(n, struct session, node) : NULL;
+}
+
+static int do_sess_open(struct qm *q, struct server *s, const struct sm_frame *f)
+{
+	struct sm_msg_sess_open m;
+	struct qm_client *client;
+	struct session *se;
+	int err = sm_msg_sess_open_decode(f->body, &q->in->arena, &m);
+
+	if (err != 0)
+		return err;
+	if (session_find(s, m.sess))
+		return sm_fail(SM_E_PROTO, "session is open already");
+	if (s->sessions.count >= (size_t)q->conf->smtps.max_sessions) {
+		reply_verdict(s, f->tag, 421, SM_STR("4.3.2 too many sessions"));
+		return 0;
+	}
+	switch (qm_client_open(&q->in->clients, &m.client, sm_loop_now_ms(), &client)) {
+	case QM_CLIENT_TOO_MANY:
+		reply_verdict(s, f->tag, 421, SM_STR("4.7.0 too many open connections from your address"));
+		return 0;
+	case QM_CLIENT_TOO_FAST:
+		reply_verdict(s, f->tag, 421, SM_STR("4.7.0 too many connections from your address, slow down"));
+		return 0;
+	case QM_CLIENT_OK:
+		break;
+	}
+	se = sm_calloc(1, sizeof(*se));
+	se->id = m.sess;
+	se->client = client;
+	sm_hash_insert(&s->sessions, &se->node, sm_id_hash(se->id));
+	reply_verdict(s, f->tag, 0, SM_STR(""));
+	return 0;
+}
+
+static int do_sess_close(struct qm *q, struct server *s, const struct sm_frame *f)
+{
+	struct sm_msg_sess_close m;
+	struct session *se;
+	int err = sm_msg_sess_close_decode(f->body, &q->in->arena, &m);
+
+	if (err == 0 && (se = session_find(s, m.sess)) != NULL)
+		session_close(q, s, se);
+	return err;
+}
+
+/* ---- commits ------------------------------------------------------------------------------------------------------ */
+
+static void commit_durable(void *arg)
+{
+	struct pending *p = arg;
+	struct server *s = p->server;
+	struct qm_txn *txn = p->txn;
+
+	if (s->peer)
+		reply_verdict(s, p->tag, 0, SM_STR(""));
+	else
+		txn->unconfirmed = true; /* its smtps will come back and ask */
+	s->uses--;
+	server_release(s);
+	qm_activate(p->q, txn);
+	sm_free(p);
+}
+
+static void refuse(struct qm *q, struct server *s, const struct sm_frame *f, struct sm_id ta, uint16_t code, struct sm_str text)
+{
+	q->stats.refused++;
+	sm_log(SM_NOTICE, "qm.refuse", "ss_ta=%I stat=%u text=%S", ta, code, text);
+	reply_verdict(s, f->tag, code, text);
+}
+
+static int do_commit(struct qm *q, struct server *s, const struct sm_frame *f)
+{
+	struct sm_msg_ta_commit m;
+	struct pending *p;
+	struct qm_txn *txn;
+	uint64_t lsn;
+	int err = sm_msg_ta_commit_decode(f->body, &q->in->arena, &m);
+
+	if (err != 0)
+		return err;
+	if (m.rcpts_count == 0 || m.ta.proc != s->proc || was_taken(q, m.ta))
+		return sm_fail(SM_E_PROTO, "commit without recipients, of a foreign id, or twice");
+	if (!q->running || q->stopping) {
+		refuse(q, s, f, m.ta, 451, SM_STR("4.3.2 queue is not ready, try again later"));
+		return 0;
+	}
+	if (!qm_space_ok(q) || qm_store_low(q->store)) {
+		refuse(q, s, f, m.ta, 452, SM_STR("4.3.1 insufficient system storage"));
+		return 0;
+	}
+	if (qm_edbc_count(q->edbc) >= (size_t)q->conf->edbc_max_entries || qm_store_pending(q->store) > MAX_PENDING_BYTES) {
+		refuse(q, s, f, m.ta, 452, SM_STR("4.3.1 queue is full"));
+		return 0;
+	}
+	txn = qm_txn_from_commit(&q->txns, &m);
+	txn->state = QM_TXN_COMMITTING;
+	lsn = qm_store_txn(q->store, txn, qm_store_ibdb(q->store));
+	p = sm_calloc(1, sizeof(*p));
+	p->q = q;
+	p->server = s;
+	p->tag = f->tag;
+	p->txn = txn;
+	s->uses++;
+	qm_store_after(q->store, qm_store_ibdb(q->store), lsn, &p->wait, commit_durable, p);
+	q->stats.accepted++;
+	q->stats.accepted_rcpts += m.rcpts_count;
+	return 0;
+}
+
+/* A commit still on its way to the disk is answered when it is there: not before, and not "no". */
+static void query_durable(void *arg)
+{
+	struct pending *p = arg;
+	struct sm_msg_ta_outcome o = {.taken = 1};
+
+	if (p->server->peer)
+		sm_peer_reply(p->server->peer, p->tag, 0, SM_MSG_ta_outcome, &o);
+	p->server->uses--;
+	server_release(p->server);
+	sm_free(p);
+}
+
+static int do_query(struct qm *q, struct server *s, const struct sm_frame *f)
+{
+	struct sm_msg_ta_query m;
+	struct sm_msg_ta_outcome o = {0};
+	struct qm_txn *txn;
+	int err = sm_msg_ta_query_decode(f->body, &q->in->arena, &m);
+
+	if (err != 0)
+		return err;
+	txn = qm_txn_find(&q->txns, m.ta);
+	if (txn && txn->state == QM_TXN_COMMITTING) {
+		struct pending *p = sm_calloc(1, sizeof(*p));
+
+		p->q = q;
+		p->server = s;
+		p->tag = f->tag;
+		s->uses++;
+		qm_store_after(q->store, qm_store_ibdb(q->store), txn->last_lsn, &p->wait, query_durable, p);
+		return 0;
+	}
+	o.taken = was_taken(q, m.ta);
+	sm_log(SM_NOTICE, "qm.query", "ss_ta=%I taken=%d", m.ta, o.taken);
+	if (s->peer)
+		sm_peer_reply(s->peer, f->tag, 0, SM_MSG_ta_outcome, &o);
+	return 0;
+}
+
+static int on_frame(struct sm_peer *peer, const struct sm_frame *f, void *arg)
+{
+	static const struct {
+		uint16_t type;
+		int (*handle)(struct qm *, struct server *, const struct sm_frame *);
+	} handlers[] = {
+	    {SM_MSG_ta_commit, do_commit}, {SM_MSG_sess_open, do_sess_open}, {SM_MSG_sess_close, do_sess_close},
+	    {SM_MSG_ta_query, do_query},   {SM_MSG_ss_start, do_start},
+	};
+	struct qm *q = arg;
+	struct server *s = sm_peer_data(peer);
+
+	sm_arena_reset(&q->in->arena);
+	if (f->type == SM_MSG_id_block_get) {
+		give_block(q, s, f->tag);
+		return 0;
+	}
+	for (size_t i = 0; i < SM_ARRAY_SIZE(handlers); i++)
+		if (handlers[i].type == f->type)
+			return handlers[i].handle(q, s, f);
+	return sm_fail(SM_E_PROTO, "message %u is not for qmgr", f->type);
+}
+
+/* ---- orphans ------------------------------------------------------------------------------------------------------ */
+
+bool qm_incoming_abandoned(const struct qm *q, struct sm_id id)
+{
+	const struct holder *h = &q->in->holders[id.proc];
+
+	if (id.proc == SM_ID_PROC_QMGR)
+		return true; /* qmgr's own have no content */
+	/* A holder that never came since qmgr started may still live, with content that it is about to commit. */
+	return h->known && id.counter < h->next_counter && !sm_hash_find(&h->open, sm_id_hash(id), id_eq, &id);
+}
+
+size_t qm_incoming_sessions(const struct qm *q)
+{
+	size_t n = 0;
+
+	SM_LIST_FOR(s, &q->in->servers, struct server, link)
+		n += s->sessions.count;
+	return n;
+}
+
+size_t qm_incoming_servers(const struct qm *q)
+{
+	size_t n = 0;
+
+	SM_LIST_FOR(s, &q->in->servers, struct server, link)
+		n += s->peer != NULL;
+	return n;
+}
+
+int qm_incoming_open(struct qm *q, uint64_t next_counter)
+{
+	struct qm_incoming *in = sm_calloc(1, sizeof(*in));
+	char path[108];
+	int err;
+
+	q->in = in;
+	in->next_counter = next_counter;
+	sm_list_init(&in->servers);
+	sm_list_init(&in->taken_order);
+	sm_hash_init(&in->taken);
+	for (size_t i = 0; i < SM_ARRAY_SIZE(in->holders); i++)
+		sm_hash_init(&in->holders[i].open);
+	sm_arena_init(&in->arena, "incoming", 16 * 1024, 8 * SM_FRAME_MAX);
+	qm_clients_init(&in->clients, (unsigned)q->conf->smtps.max_connections, (unsigned)q->conf->smtps.max_connection_rate);
+	if ((err = sm_str_copy(q->proc->global.smtps_socket, path, sizeof(path))) != 0)
+		return err;
+	own_block_get(q);
+
+	struct sm_rpc_server_conf conf = {
+	    .path = path,
+	    .umask = 0007,
+	    .uids = &q->uid_smtps,
+	    .uid_count = q->uid_smtps != (uid_t)-1,
+	    .read_gid = (gid_t)-1,
+	    .roles = 1u << SM_ROLE_SMTPS,
+	    .max_peers = 256,
+	    .on_open = on_open,
+	    .on_close = on_close,
+	    .on_frame = on_frame,
+	    .arg = q,
+	};
+	return sm_rpc_listen(&conf, &in->rpc);
+}
+
+void qm_incoming_close(struct qm *q)
+{
+	struct qm_incoming *in = q->in;
+
+	if (in == NULL)
+		return;
+	sm_rpc_server_free(&in->rpc);
+	SM_LIST_FOR_SAFE(s, &in->servers, struct server, link) {
+		s->uses = 0;
+		server_release(s);
+	}
+	while (!sm_list_empty(&in->taken_order))
+		taken_forget(in, SM_LIST_FIRST(&in->taken_order, struct taken, link));
+	sm_hash_fini(&in->taken);
+	for (size_t i = 0; i < SM_ARRAY_SIZE(in->holders); i++) {
+		holder_forget(&in->holders[i]);
+		sm_hash_fini(&in->holders[i].open);
+	}
+	qm_clients_fini(&in->clients);
+	sm_arena_fini(&in->arena);
+	SM_FREE(q->in);
+}

@@ -1,0 +1,197 @@
+/*
+ * qmgr: owns every envelope. Start-up, the order of its parts, and its end.
+ */
+#include <grp.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "libsm/offload.h"
+#include "libsm/priv.h"
+#include "libsm/time.h"
+#include "qmgr/qm.h"
+
+static struct sm_proc proc;
+static struct qm qmgr = {.proc = &proc};
+
+/* Users of a full set-up; in a private site all run as one, and there these names need not exist. */
+static uid_t uid_of(const char *name)
+{
+	const struct passwd *pw = getuid() == 0 || getpwnam("smxq") == NULL || getuid() == getpwnam("smxq")->pw_uid ? getpwnam(name) : NULL;
+
+	return pw ? pw->pw_uid : (uid_t)-1;
+}
+
+/* Before rights are dropped: afterwards nothing may ask NSS. */
+static void find_users(struct qm *q)
+{
+	struct stat st;
+	char path[108];
+	ptrdiff_t slash;
+
+	q->uid_smtps = uid_of("smxs");
+	q->uid_smtpc = uid_of("smxc");
+	q->uid_smar = uid_of("smxm");
+	/* The group that may look at the queue owns the control directory. */
+	q->gid_control = (gid_t)-1;
+	slash = sm_str_rchr(q->conf->control_socket, '/');
+	if (slash > 0 && sm_str_copy(sm_str_head(q->conf->control_socket, (size_t)slash), path, sizeof(path)) == 0 && stat(path, &st) == 0)
+		q->gid_control = st.st_gid;
+}
+
+static void path_of(struct sm_str s, char *out, size_t size, bool directory)
+{
+	ptrdiff_t slash = directory ? (ptrdiff_t)s.n : sm_str_rchr(s, '/');
+
+	if (slash < 0 || sm_str_copy(sm_str_head(s, (size_t)slash), out, size) != 0)
+		snprintf(out, size, ".");
+	if (out[0] == '\0')
+		snprintf(out, size, ".");
+}
+
+static int drop_rights(struct qm *q)
+{
+	static char ibdb[256], defedb[256], log_dir[256], cdb[256], smtps[108], smtpc[108], smar[108], ctl[108], etc[256];
+	char report[200];
+	const struct sm_priv_path paths[] = {
+	    {ibdb, SM_PATH_READ | SM_PATH_WRITE | SM_PATH_CREATE},
+	    {defedb, SM_PATH_READ | SM_PATH_WRITE | SM_PATH_CREATE},
+	    {log_dir, SM_PATH_READ | SM_PATH_WRITE | SM_PATH_CREATE},
+	    {cdb, SM_PATH_READ | SM_PATH_CREATE},
+	    {smtps, SM_PATH_SOCKET | SM_PATH_CREATE},
+	    {smtpc, SM_PATH_SOCKET | SM_PATH_CREATE},
+	    {ctl, SM_PATH_SOCKET | SM_PATH_CREATE},
+	    {smar, SM_PATH_SOCKET},
+	    {etc, SM_PATH_READ},
+	    {NULL, 0},
+	};
+	const struct sm_priv_profile profile = {
+	    .role = SM_ROLE_QMGR,
+	    .paths = paths,
+	    .max_files = 4096,
+	    .max_file_bytes = 0,
+	};
+	int err;
+
+	path_of(q->conf->ibdb.base_directory, ibdb, sizeof(ibdb), true);
+	path_of(q->conf->defedb.base_directory, defedb, sizeof(defedb), true);
+	path_of(q->conf->defedb.log_directory.n ? q->conf->defedb.log_directory : q->conf->defedb.base_directory, log_dir, sizeof(log_dir), true);
+	path_of(q->proc->global.cdb_base_directory, cdb, sizeof(cdb), true);
+	path_of(q->proc->global.smtps_socket, smtps, sizeof(smtps), false);
+	path_of(q->proc->global.smtpc_socket, smtpc, sizeof(smtpc), false);
+	path_of(q->proc->global.smar_socket, smar, sizeof(smar), false);
+	path_of(q->conf->control_socket, ctl, sizeof(ctl), false);
+	path_of(sm_str(q->proc->conf_path ? q->proc->conf_path : "."), etc, sizeof(etc), false);
+	if ((err = sm_priv_drop(&profile, report, sizeof(report))) != 0)
+		return err;
+	sm_log(SM_NOTICE, "qm.rights", "sandbox=%s", report);
+	return 0;
+}
+
+/* All that replay copied is durable: only now is there a queue that may be added to and worked on. */
+static void settled(void *arg)
+{
+	struct qm *q = arg;
+
+	q->running = true;
+	qm_incoming_credit(q);
+	qm_defer_run(q);
+	sm_proc_ready(q->proc);
+}
+
+static void on_term(struct sm_proc *p)
+{
+	(void)p;
+	qmgr.stopping = true;
+	qm_incoming_credit(&qmgr);
+	sm_log(SM_NOTICE, "qm.stop", "active=%zu deferred=%zu tasks=%zu", qmgr.txns.by_id.count, qm_edbc_count(qmgr.edbc), qm_delivery_tasks(&qmgr));
+	/* Everything that was promised is in the logs: no need to wait for anybody. */
+	sm_loop_stop(SM_EXIT_OK);
+}
+
+static void on_reload(struct sm_proc *p, const void *new_conf)
+{
+	(void)p;
+	qmgr.conf = new_conf;
+}
+
+static int open_queue(struct qm *q)
+{
+	struct cdb_conf cdb = {.gid = (gid_t)-1};
+	struct qm_sched_conf sched = {
+	    .initial_window = (unsigned)q->conf->smtpc.initial_connections,
+	    .max_window = (unsigned)q->conf->smtpc.max_connections,
+	    .lmtp_max_rcpts = (unsigned)q->conf->smtpc.lmtp_max_rcpts,
+	    .smtp_max_rcpts = (unsigned)q->conf->smtpc.smtp_max_rcpts,
+	    .max_routes = (size_t)q->conf->occ_max_entries,
+	};
+	struct qm_recovered found;
+	static char base[256];
+	int err;
+
+	if ((err = sm_str_copy(q->proc->global.cdb_base_directory, base, sizeof(base))) != 0)
+		return sm_fail(err, "CDB_base_directory is too long");
+	cdb.base = base;
+	if ((err = cdb_open(&cdb, &q->cdb)) != 0)
+		return err;
+	qm_txn_table_init(&q->txns);
+	qm_sched_init(&q->sched, &sched);
+	q->edbc = qm_edbc_new();
+	if ((err = qm_store_open(q->conf, &q->txns, q->edbc, &found, &q->store)) != 0)
+		return err;
+	sm_log(SM_NOTICE, "qm.recovered", "from_ibdb=%zu deferred=%zu quarantined=%zu", found.from_ibdb, found.deferred, found.quarantined);
+	if ((err = qm_defer_open(q)) != 0 || (err = qm_space_open(q)) != 0 || (err = qm_content_open(q)) != 0 || (err = qm_resolver_open(q)) != 0 ||
+	    (err = qm_delivery_open(q)) != 0 || (err = qm_incoming_open(q, found.next_counter)) != 0 || (err = qm_control_open(q)) != 0)
+		return err;
+	return 0;
+}
+
+static void close_queue(struct qm *q)
+{
+	/* Helpers first: they hold what the parts own. */
+	qm_control_close(q);
+	qm_incoming_close(q);
+	qm_delivery_close(q);
+	qm_resolver_close(q);
+	qm_defer_close(q);
+	sm_offload_fini();
+	qm_content_close(q);
+	qm_space_close(q);
+	qm_store_close(&q->store);
+	qm_edbc_free(&q->edbc);
+	qm_sched_fini(&q->sched);
+	cdb_close(&q->cdb);
+}
+
+int main(int argc, char **argv)
+{
+	static struct qm_wait wait;
+	bool done;
+	int status, err;
+
+	proc = (struct sm_proc){
+	    .name = "qmgr",
+	    .role = SM_ROLE_QMGR,
+	    .opts = qm_conf_opts,
+	    .conf_size = sizeof(struct qm_conf),
+	    .on_term = on_term,
+	    .on_reload = on_reload,
+	};
+	status = sm_proc_start(&proc, argc, argv, &done);
+	if (done)
+		return status;
+	qmgr.conf = proc.conf;
+	qmgr.started_s = sm_wall_s();
+	sm_rpc_self(SM_ROLE_QMGR, 0);
+	find_users(&qmgr);
+	if ((err = drop_rights(&qmgr)) != 0 || (err = sm_offload_init((unsigned)qmgr.conf->unlink_threads)) != 0 || (err = open_queue(&qmgr)) != 0) {
+		sm_log(SM_FATAL, "qm.start", "error=%E", err);
+		/* Another qmgr has the queue, the disk is away: worth another try. A missing directory is not. */
+		return sm_proc_end(&proc, err == SM_E_NOTFOUND || err == SM_E_DENIED ? SM_EXIT_CONFIG : SM_EXIT_TEMP);
+	}
+	qm_store_settled(qmgr.store, &wait, settled, &qmgr);
+	status = sm_loop_run();
+	close_queue(&qmgr);
+	return sm_proc_end(&proc, status);
+}

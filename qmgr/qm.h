@@ -1,0 +1,119 @@
+/*
+ * The queue manager: what its parts share. One event-loop thread owns all of it and never waits.
+ *
+ * Each part has one file and is named here with what others may call. Handlers check, change memory, write a record (store.h) and act
+ * when it is durable. Nothing here is locked, because nothing here is shared with another thread.
+ */
+#ifndef QM_QM_H
+#define QM_QM_H
+
+#include "libcdb/cdb.h"
+#include "libsm/log.h"
+#include "libsm/proc.h"
+#include "libsm/rpc.h"
+#include "qmgr/clients.h"
+#include "qmgr/conf.h"
+#include "qmgr/retry.h"
+#include "qmgr/sched.h"
+#include "qmgr/store.h"
+
+struct qm_stats {
+	uint64_t accepted, accepted_rcpts, refused, delivered, deferred, failed, dsns, double_bounces, tasks, ended, orphans, commits_lost;
+};
+
+struct qm {
+	struct sm_proc *proc;
+	const struct qm_conf *conf;
+	struct qm_txn_table txns;
+	struct qm_store *store;
+	struct qm_edbc *edbc;
+	struct qm_sched sched;
+	struct cdb *cdb;
+	struct qm_stats stats;
+	int64_t started_s; /* wall */
+	gid_t gid_control; /* may look through the control socket */
+	uid_t uid_smtps, uid_smtpc, uid_smar; /* of the workers we talk to; (uid_t)-1: no such user here */
+	bool running;      /* recovered copies are durable: accept and deliver */
+	bool stopping;
+
+	struct qm_incoming *in;
+	struct qm_resolver *resolver;
+	struct qm_delivery *delivery;
+	struct qm_defer *defer;
+	struct qm_content *content;
+	struct qm_space *space;
+	struct qm_control *control;
+};
+
+/* ---- incoming.c: smtps processes: ids, sessions, commits ---- */
+int qm_incoming_open(struct qm *q, uint64_t next_counter) SM_MUST_CHECK;
+void qm_incoming_close(struct qm *q);
+/* Send credit to every smtps: after the state of resources changed. */
+void qm_incoming_credit(struct qm *q);
+/* An id of qmgr's own (process index 0xFF), from a block that is durable; false: none at hand now, ask again after the next turn. */
+bool qm_incoming_own_id(struct qm *q, struct sm_id *id);
+/* The transaction is over, and its client side may still ask: remember that it was taken. */
+void qm_incoming_taken(struct qm *q, struct sm_id id);
+size_t qm_incoming_sessions(const struct qm *q);
+size_t qm_incoming_servers(const struct qm *q);
+/* Is content `id` one that its holder has given up, or whose holder is gone? (orphans) */
+bool qm_incoming_abandoned(const struct qm *q, struct sm_id id);
+
+/* ---- resolve.c: where recipients go ---- */
+int qm_resolver_open(struct qm *q) SM_MUST_CHECK;
+void qm_resolver_close(struct qm *q);
+/* Find routes for all recipients that are NEW. Ends in qm_sched_add, or in qm_settle_rcpt. */
+void qm_resolve(struct qm *q, struct qm_txn *txn);
+
+/* ---- delivery.c: smtpc processes, tasks, results ---- */
+int qm_delivery_open(struct qm *q) SM_MUST_CHECK;
+void qm_delivery_close(struct qm *q);
+size_t qm_delivery_tasks(const struct qm *q);
+
+/* ---- settle.c: what a try came to ---- */
+struct qm_try {
+	enum sm_outcome outcome;
+	uint16_t code;
+	struct sm_str text, host;
+	int64_t retry_in_s; /* for TEMP: fixed delay; 0: by the age of the mail */
+	bool no_try;        /* local trouble: does not count as a try */
+};
+/* Change and record one recipient. Afterwards qm_progress once for the transaction. */
+void qm_settle_rcpt(struct qm *q, struct qm_rcpt *r, const struct qm_try *t);
+/* Nothing in work any more? Then report failures, and end or defer the transaction. May free it. */
+void qm_progress(struct qm *q, struct qm_txn *txn);
+/* A durable new transaction begins its life. */
+void qm_activate(struct qm *q, struct qm_txn *txn);
+
+/* ---- dsn.c: delivery status notifications ---- */
+/* Report recipients that are FAILED in child transactions. False: no id at hand; try again soon. */
+bool qm_dsn_report(struct qm *q, struct qm_txn *txn);
+
+/* ---- defer.c: to DEFEDB and back ---- */
+int qm_defer_open(struct qm *q) SM_MUST_CHECK;
+void qm_defer_close(struct qm *q);
+void qm_defer(struct qm *q, struct qm_txn *txn); /* nothing in it is busy, something is open */
+/* Read back what is due while the active queue has room. */
+void qm_defer_run(struct qm *q);
+/* Being read back: in no table at the moment. */
+bool qm_defer_loading(const struct qm *q, struct sm_id id);
+/* Make it due now. All when id is none. Gives the number of transactions. */
+size_t qm_defer_flush(struct qm *q, struct sm_id id);
+
+/* ---- content.c: removal of content, orphans ---- */
+int qm_content_open(struct qm *q) SM_MUST_CHECK;
+void qm_content_close(struct qm *q);
+void qm_content_remove(struct qm *q, struct sm_id content); /* soon, in a helper */
+void qm_content_search_soon(struct qm *q);                  /* an smtps told what it has open: the rest may be orphans */
+
+/* ---- space.c: disk space ---- */
+int qm_space_open(struct qm *q) SM_MUST_CHECK;
+void qm_space_close(struct qm *q);
+bool qm_space_ok(const struct qm *q);
+uint64_t qm_space_free_bytes(const struct qm *q);
+
+/* ---- control.c: what operators ask ---- */
+int qm_control_open(struct qm *q) SM_MUST_CHECK;
+void qm_control_close(struct qm *q);
+
+#endif

@@ -1,0 +1,21 @@
+/* Records of the queue's logs: what rec.def expands to. Strings of a decoded record point into its body. */
+#ifndef QM_REC_H
+#define QM_REC_H
+
+#include "libsm/def.h"
+
+enum qm_rec_state { QM_REC_OPEN, QM_REC_DONE, QM_REC_FAILED };
+
+#define SM_DEF_FILE "qmgr/rec.def"
+#define SM_DEF(name) qm_rec_##name
+#define SM_DEF_NUMBER(name) QM_REC_##name
+#include "libsm/def_struct.h"
+#include "libsm/def_proto.h"
+enum qm_rec_type {
+#include "libsm/def_numbers.h"
+};
+#undef SM_DEF_FILE
+#undef SM_DEF
+#undef SM_DEF_NUMBER
+
+#endif

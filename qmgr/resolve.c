@@ -1,0 +1,173 @@
+/*
+ * Asks smar where recipients go. A recipient is ROUTING while the question is out; the answer makes it ready, defers it, or fails it.
+ *
+ * While smar is away recipients wait here, for at most wait_for_server; then they are deferred: nothing in the active queue waits for ever.
+ */
+#include "qmgr/qm.h"
+
+#include "libsm/time.h"
+
+struct question {
+	struct sm_call call;
+	struct qm *q;
+	struct qm_rcpt *rcpt;
+};
+
+struct qm_resolver {
+	struct sm_link *smar;
+	struct sm_list waiting; /* recipients, NEW, until smar is there */
+	struct sm_timer patience;
+	struct sm_arena arena;
+};
+
+/* One destination may fill so much of the active queue: the others need room as well. */
+static bool crowded(const struct qm *q, const struct qm_route *r)
+{
+	return r->waiting >= (size_t)q->conf->aq_max_entries / 4;
+}
+
+static void routed(struct qm *q, struct qm_rcpt *r, const struct sm_msg_route *m)
+{
+	struct qm_try t = {.host = SM_STR("")};
+	struct qm_route *route;
+
+	if (m->status != SM_ROUTE_OK) {
+		t.outcome = m->status == SM_ROUTE_PERM ? SM_OUTCOME_PERM : SM_OUTCOME_TEMP;
+		t.code = m->code;
+		t.text = m->text;
+		qm_settle_rcpt(q, r, &t);
+		return;
+	}
+	route = qm_route_get(&q->sched, m);
+	if (route->dead_until_s > sm_wall_s()) {
+		t.outcome = SM_OUTCOME_TEMP;
+		t.code = 451;
+		t.text = SM_STR("4.4.1 no host could be reached a moment ago");
+		t.no_try = true;
+	} else if (crowded(q, route)) {
+		t.outcome = SM_OUTCOME_TEMP;
+		t.code = 451;
+		t.text = SM_STR("4.4.5 destination has too much mail waiting");
+		t.retry_in_s = 60;
+		t.no_try = true;
+	} else {
+		qm_sched_add(&q->sched, route, r);
+		return;
+	}
+	qm_settle_rcpt(q, r, &t);
+}
+
+static void answered(int err, const struct sm_frame *f, void *arg)
+{
+	struct question *qu = arg;
+	struct qm *q = qu->q;
+	struct qm_rcpt *r = qu->rcpt;
+	struct qm_txn *txn = r->txn;
+	struct sm_msg_route m;
+
+	sm_free(qu);
+	sm_arena_reset(&q->resolver->arena);
+	if (err == 0 && f->type != SM_MSG_route)
+		err = SM_E_PROTO;
+	if (err == 0)
+		err = sm_msg_route_decode(f->body, &q->resolver->arena, &m);
+	if (err != 0) {
+		m = (struct sm_msg_route){.status = SM_ROUTE_TEMP, .code = 451, .text = SM_STR("4.3.0 address resolver did not answer")};
+		sm_log(SM_WARN, "qm.route", "ss_ta=%I rcpt=<%S> error=%s", txn->id, r->addr, sm_strerr(err));
+	}
+	routed(q, r, &m);
+	qm_progress(q, txn);
+}
+
+static void ask(struct qm *q, struct sm_peer *peer, struct qm_rcpt *r)
+{
+	struct sm_msg_route_get m = {.rcpt = r->addr};
+	struct question *qu = sm_calloc(1, sizeof(*qu));
+
+	qu->q = q;
+	qu->rcpt = r;
+	qm_rcpt_set(r, QM_RCPT_ROUTING);
+	/* smar has time-outs of its own for DNS; this is for one that hangs. */
+	sm_call(&qu->call, peer, SM_MSG_route_get, &m, sm_loop_now_ms() + 120 * 1000, answered, qu);
+}
+
+static void lost_patience(void *arg)
+{
+	struct qm *q = arg;
+	struct qm_try t = {.outcome = SM_OUTCOME_TEMP, .code = 451, .text = SM_STR("4.3.0 address resolver is away"), .host = SM_STR(""), .no_try = true, .retry_in_s = 30};
+	struct sm_list *e;
+
+	while ((e = sm_list_shift(&q->resolver->waiting)) != NULL) {
+		struct qm_rcpt *r = SM_LIST_ENTRY(e, struct qm_rcpt, link);
+		struct qm_txn *txn = r->txn;
+
+		qm_settle_rcpt(q, r, &t);
+		qm_progress(q, txn);
+	}
+}
+
+void qm_resolve(struct qm *q, struct qm_txn *txn)
+{
+	struct qm_resolver *rs = q->resolver;
+	struct sm_peer *peer = sm_link_peer(rs->smar);
+
+	for (unsigned i = 0; i < txn->rcpt_count; i++) {
+		struct qm_rcpt *r = &txn->rcpts[i];
+
+		if (r->state != QM_RCPT_NEW || sm_list_linked(&r->link))
+			continue;
+		if (peer) {
+			ask(q, peer, r);
+			continue;
+		}
+		sm_list_push(&rs->waiting, &r->link);
+		if (!sm_timer_is_set(&rs->patience))
+			sm_timer_set(&rs->patience, sm_loop_now_ms() + q->conf->wait_for_server_ms, lost_patience, q);
+	}
+}
+
+static void on_up(struct sm_peer *peer, void *arg)
+{
+	struct qm *q = arg;
+	struct sm_list *e;
+
+	sm_timer_cancel(&q->resolver->patience);
+	while ((e = sm_list_shift(&q->resolver->waiting)) != NULL)
+		ask(q, peer, SM_LIST_ENTRY(e, struct qm_rcpt, link));
+}
+
+int qm_resolver_open(struct qm *q)
+{
+	struct qm_resolver *rs = sm_calloc(1, sizeof(*rs));
+	char path[108];
+	int err;
+
+	q->resolver = rs;
+	sm_list_init(&rs->waiting);
+	sm_arena_init(&rs->arena, "resolver", 16 * 1024, 4 * SM_FRAME_MAX);
+	if ((err = sm_str_copy(q->proc->global.smar_socket, path, sizeof(path))) != 0)
+		return err;
+
+	struct sm_link_conf conf = {
+	    .path = path,
+	    .role = SM_ROLE_SMAR,
+	    .uids = &q->uid_smar,
+	    .uid_count = q->uid_smar != (uid_t)-1,
+	    .on_up = on_up,
+	    .arg = q,
+	};
+	rs->smar = sm_link_open(&conf);
+	return 0;
+}
+
+void qm_resolver_close(struct qm *q)
+{
+	if (q->resolver == NULL)
+		return;
+	sm_timer_cancel(&q->resolver->patience);
+	sm_link_free(&q->resolver->smar);
+	while (sm_list_shift(&q->resolver->waiting))
+		;
+	sm_arena_fini(&q->resolver->arena);
+	SM_FREE(q->resolver);
+}

@@ -1,0 +1,24 @@
+/*
+ * Retry times. No clock, no state: the callers pass both, so a scenario is a table in the test.
+ */
+#include "qmgr/retry.h"
+
+int64_t qm_retry_next(const struct qm_retry_conf *c, int64_t received_s, int64_t now_s, uint64_t chance)
+{
+	int64_t age = now_s - received_s;
+	int64_t delay = SM_MAX(SM_MIN(age, c->max_s), c->min_s);
+	int64_t expiry = received_s + c->return_s;
+
+	delay += (int64_t)(chance % (uint64_t)(delay / 10 + 1));
+	if (delay < 1)
+		delay = 1;
+	/* The last try comes when the time is up, not up to max_s later. */
+	if (now_s < expiry && now_s + delay > expiry)
+		return SM_MAX(expiry, now_s + 1);
+	return now_s + delay;
+}
+
+bool qm_retry_expired(const struct qm_retry_conf *c, int64_t received_s, int64_t now_s, unsigned tries)
+{
+	return tries > 0 && now_s - received_s >= c->return_s;
+}

@@ -1,0 +1,132 @@
+/*
+ * What a try came to, and what follows for the transaction: the one place where recipients are settled and transactions end.
+ *
+ * Invariant: a transaction that has nothing in work either waits for a record to be durable, or waits in DEFEDB.
+ */
+#include "qmgr/qm.h"
+
+#include "libsm/rand.h"
+#include "libsm/time.h"
+
+static struct qm_retry_conf retry_conf(const struct qm *q)
+{
+	return (struct qm_retry_conf){
+	    .min_s = q->conf->retry_min_ms / 1000,
+	    .max_s = q->conf->retry_max_ms / 1000,
+	    .return_s = q->conf->return_timeout_ms / 1000,
+	};
+}
+
+static const char *outcome_word(enum qm_rcpt_state s)
+{
+	return s == QM_RCPT_SETTLED ? "sent" : s == QM_RCPT_FAILED ? "failed" : "deferred";
+}
+
+static void log_try(const struct qm_rcpt *r, int64_t now_s)
+{
+	const struct qm_txn *txn = r->txn;
+
+	sm_log(r->state == QM_RCPT_FAILED ? SM_NOTICE : SM_INFO, "qm.rcpt",
+	       "ss_ta=%I rcpt=<%S> rcpt_idx=%u stat=%s tries=%u delay=%lld next_try=%lld host=%S reply=%u text=%S", txn->id, r->addr, r->index,
+	       outcome_word(r->state), r->tries, (long long)(now_s - txn->received_s),
+	       (long long)(r->state == QM_RCPT_DEFERRED ? r->next_try_s - now_s : 0), r->host, r->code, r->text);
+}
+
+void qm_settle_rcpt(struct qm *q, struct qm_rcpt *r, const struct qm_try *t)
+{
+	struct qm_retry_conf rc = retry_conf(q);
+	int64_t now = sm_wall_s();
+
+	qm_rcpt_note(r, t->code, t->text, t->host, now);
+	if (!t->no_try && r->tries < UINT16_MAX)
+		r->tries++;
+	switch (t->outcome) {
+	case SM_OUTCOME_DONE:
+		qm_rcpt_set(r, QM_RCPT_SETTLED);
+		q->stats.delivered++;
+		break;
+	case SM_OUTCOME_PERM:
+		qm_rcpt_set(r, QM_RCPT_FAILED);
+		q->stats.failed++;
+		break;
+	case SM_OUTCOME_TEMP:
+		if (qm_retry_expired(&rc, r->txn->received_s, now, r->tries)) {
+			qm_rcpt_set(r, QM_RCPT_FAILED);
+			q->stats.failed++;
+			break;
+		}
+		r->next_try_s = t->retry_in_s ? now + t->retry_in_s : qm_retry_next(&rc, r->txn->received_s, now, sm_rand_u64());
+		qm_rcpt_set(r, QM_RCPT_DEFERRED);
+		q->stats.deferred++;
+		break;
+	}
+	log_try(r, now);
+	/* The last one that was open needs no record of its own: `end` follows, or the snapshot in DEFEDB. A failure is kept at once: its DSN may have to wait. */
+	if (r->txn->busy > 0 || (r->txn->open > 0 && r->state != QM_RCPT_DEFERRED))
+		qm_store_rcpt(q->store, r);
+}
+
+/* ---- the end ------------------------------------------------------------------------------------------------------ */
+
+struct ending {
+	struct qm_wait wait;
+	struct qm *q;
+	struct qm_txn *txn;
+};
+
+static void end_durable(void *arg)
+{
+	struct ending *e = arg;
+	struct qm *q = e->q;
+	struct qm_txn *txn = e->txn;
+
+	sm_free(e);
+	if (qm_content_end(&q->txns, txn))
+		qm_content_remove(q, txn->content);
+	if (txn->unconfirmed)
+		qm_incoming_taken(q, txn->id);
+	q->stats.ended++;
+	sm_log(SM_INFO, "qm.end", "ss_ta=%I delay=%lld", txn->id, (long long)(sm_wall_s() - txn->received_s));
+	qm_txn_free(&q->txns, &txn);
+	qm_defer_run(q);
+}
+
+static void end(struct qm *q, struct qm_txn *txn)
+{
+	struct ending *e = sm_calloc(1, sizeof(*e));
+	struct qm_log *log = txn->log;
+
+	e->q = q;
+	e->txn = txn;
+	txn->state = QM_TXN_ENDING;
+	qm_store_after(q->store, log, qm_store_end(q->store, txn), &e->wait, end_durable, e);
+}
+
+void qm_progress(struct qm *q, struct qm_txn *txn)
+{
+	if (txn->state != QM_TXN_ACTIVE || txn->busy > 0)
+		return;
+	/* Without an id at hand the DSN is made when the transaction is read back: a failure is durable, nothing is lost. */
+	(void)qm_dsn_report(q, txn);
+	if (txn->open == 0)
+		end(q, txn);
+	else
+		qm_defer(q, txn);
+}
+
+/* The active queue takes it, or it waits in DEFEDB for room there. */
+void qm_activate(struct qm *q, struct qm_txn *txn)
+{
+	txn->state = QM_TXN_ACTIVE;
+	if (q->txns.rcpts <= (size_t)q->conf->aq_max_entries) {
+		qm_resolve(q, txn);
+		return;
+	}
+	for (unsigned i = 0; i < txn->rcpt_count; i++) {
+		if (txn->rcpts[i].state == QM_RCPT_NEW) {
+			txn->rcpts[i].next_try_s = sm_wall_s();
+			qm_rcpt_set(&txn->rcpts[i], QM_RCPT_DEFERRED);
+		}
+	}
+	qm_progress(q, txn);
+}

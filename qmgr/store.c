@@ -1,0 +1,210 @@
+/*
+ * Records of transactions into the logs, and the queue of those who wait for them to be durable. Loop thread only.
+ *
+ * Invariant: waits of one log are in the order of their lsn, so that one comparison at the head tells whether anybody can go on.
+ */
+#include "qmgr/store_int.h"
+
+#include <stdlib.h>
+#include "libsm/log.h"
+#include "libsm/proc.h"
+
+static struct qm_waits *waits_of(struct qm_store *st, const struct qm_log *log)
+{
+	return log == st->ibdb ? &st->ibdb_waits : &st->defedb_waits;
+}
+
+static void run_waits(struct qm_waits *q, uint64_t durable)
+{
+	while (q->head && q->head->lsn <= durable) {
+		struct qm_wait *w = q->head;
+
+		q->head = w->next;
+		if (q->head == NULL)
+			q->tail = NULL;
+		w->next = NULL;
+		w->cb(w->arg);
+	}
+}
+
+void qm_store_on_durable(void *arg, struct qm_log *log, uint64_t durable_lsn)
+{
+	run_waits(waits_of(arg, log), durable_lsn);
+}
+
+/* Nothing was promised for what is not durable; what the disk has is what replay will find. */
+void qm_store_on_failure(void *arg, struct qm_log *log, int err, const char *diag)
+{
+	(void)arg;
+	(void)log;
+	sm_log(SM_FATAL, "qm.log_failed", "error=%s diag=%s", sm_strerr(err), diag);
+	sm_log_flush();
+	_Exit(SM_EXIT_OSERR);
+}
+
+void qm_store_on_low_space(void *arg, struct qm_log *log, bool low, const char *diag)
+{
+	struct qm_store *st = arg;
+
+	*(log == st->ibdb ? &st->ibdb_low : &st->defedb_low) = low;
+	sm_log(low ? SM_ERROR : SM_NOTICE, "qm.log_space", "log=%s low=%d diag=%s", log == st->ibdb ? "ibdb" : "defedb", low, diag ? diag : "");
+}
+
+void qm_store_on_damage(void *arg, struct qm_log *log, const struct qm_log_damage *d)
+{
+	struct qm_store *st = arg;
+
+	st->damages++;
+	sm_log(SM_CRIT, "qm.log_damage", "log=%s segment=%u offset=%llu length=%llu kept_in=%s", log == st->ibdb ? "ibdb" : "defedb", d->seq,
+	       (unsigned long long)d->offset, (unsigned long long)d->length, d->file);
+}
+
+void qm_store_after(struct qm_store *st, struct qm_log *log, uint64_t lsn, struct qm_wait *w, void (*cb)(void *arg), void *arg)
+{
+	struct qm_waits *q = waits_of(st, log);
+
+	w->next = NULL;
+	w->lsn = lsn;
+	w->cb = cb;
+	w->arg = arg;
+	if (q->tail == NULL || q->tail->lsn <= lsn) {
+		*(q->tail ? &q->tail->next : &q->head) = w;
+		q->tail = w;
+		return;
+	}
+	/* Rare: somebody waits for a record that is not the newest. */
+	struct qm_wait **at = &q->head;
+
+	while ((*at)->lsn <= lsn)
+		at = &(*at)->next;
+	w->next = *at;
+	*at = w;
+}
+
+struct qm_log *qm_store_ibdb(struct qm_store *st)
+{
+	return st->ibdb;
+}
+
+struct qm_log *qm_store_defedb(struct qm_store *st)
+{
+	return st->defedb;
+}
+
+static uint64_t append(struct qm_store *st, struct qm_log *log, uint16_t type, struct qm_loc *loc)
+{
+	/* Field maxima times array maxima stay below a record's maximum but for notes of a thousand recipients: see to_rec. */
+	sm_assert(sm_buf_err(&st->scratch) == 0);
+	return qm_log_append(log, type, sm_buf_view(&st->scratch), loc);
+}
+
+/* A thousand recipients with the longest addresses and notes would not fit a record: the notes go first, they only inform. */
+static void encode_txn(struct qm_store *st, const struct qm_txn *txn, struct qm_rec_txn *rec)
+{
+	sm_arena_reset(&st->arena);
+	qm_txn_to_rec(txn, &st->arena, rec);
+	sm_buf_reset(&st->scratch);
+	qm_rec_txn_encode(&st->scratch, rec);
+	if (st->scratch.len <= qm_log_record_max(st->ibdb) / 2)
+		return;
+	for (uint32_t i = 0; i < rec->rcpts_count; i++) {
+		rec->rcpts[i].text = sm_str_head(rec->rcpts[i].text, 60);
+		rec->rcpts[i].host = SM_STR("");
+	}
+	sm_buf_reset(&st->scratch);
+	qm_rec_txn_encode(&st->scratch, rec);
+}
+
+uint64_t qm_store_txn(struct qm_store *st, struct qm_txn *txn, struct qm_log *log)
+{
+	struct qm_rec_txn rec;
+	struct qm_log *old_log = txn->log;
+	struct qm_loc old = txn->loc;
+
+	encode_txn(st, txn, &rec);
+	txn->last_lsn = append(st, log, QM_REC_txn, &txn->loc);
+	txn->log = log;
+	qm_log_hold(log, txn->loc);
+	/* The snapshot before it in the same log is superseded; one in the other log is let go by `moved`. */
+	if (old_log == log && old.seq)
+		qm_log_drop(log, old, txn->last_lsn);
+	return txn->last_lsn;
+}
+
+uint64_t qm_store_rcpt(struct qm_store *st, const struct qm_rcpt *r)
+{
+	struct qm_txn *txn = r->txn;
+	struct qm_rec_rcpt_change c = {
+	    .ta = txn->id,
+	    .index = r->index,
+	    .state = r->state == QM_RCPT_SETTLED ? QM_REC_DONE : r->state == QM_RCPT_FAILED ? QM_REC_FAILED : QM_REC_OPEN,
+	    .tries = r->tries,
+	    .next_try_s = r->next_try_s,
+	    .code = r->code,
+	    .text = r->text,
+	    .host = r->host,
+	    .last_try_s = r->last_try_s,
+	};
+
+	sm_buf_reset(&st->scratch);
+	qm_rec_rcpt_change_encode(&st->scratch, &c);
+	return txn->last_lsn = append(st, txn->log, QM_REC_rcpt_change, NULL);
+}
+
+uint64_t qm_store_child(struct qm_store *st, struct qm_txn *parent, struct qm_rcpt *const *settled, unsigned count, struct qm_txn *child)
+{
+	struct qm_rec_txn rec;
+	struct qm_rec_child c = {.ta = parent->id, .txn_count = 1, .txn = &rec};
+
+	sm_arena_reset(&st->arena);
+	qm_txn_to_rec(child, &st->arena, &rec);
+	c.settled = sm_arena_must(&st->arena, count * sizeof(*c.settled));
+	for (unsigned i = 0; i < count; i++)
+		c.settled[c.settled_count++].index = settled[i]->index;
+	sm_buf_reset(&st->scratch);
+	qm_rec_child_encode(&st->scratch, &c);
+	child->log = parent->log;
+	parent->last_lsn = child->last_lsn = append(st, parent->log, QM_REC_child, &child->loc);
+	qm_log_hold(child->log, child->loc);
+	return child->last_lsn;
+}
+
+uint64_t qm_store_end(struct qm_store *st, struct qm_txn *txn)
+{
+	sm_buf_reset(&st->scratch);
+	qm_rec_end_encode(&st->scratch, &(struct qm_rec_end){.ta = txn->id});
+	txn->last_lsn = append(st, txn->log, QM_REC_end, NULL);
+	qm_log_drop(txn->log, txn->loc, txn->last_lsn);
+	txn->loc = (struct qm_loc){0};
+	return txn->last_lsn;
+}
+
+uint64_t qm_store_moved(struct qm_store *st, struct qm_txn *txn, struct qm_loc old)
+{
+	uint64_t lsn;
+
+	sm_buf_reset(&st->scratch);
+	qm_rec_moved_encode(&st->scratch, &(struct qm_rec_moved){.ta = txn->id});
+	lsn = append(st, st->ibdb, QM_REC_moved, NULL);
+	qm_log_drop(st->ibdb, old, lsn);
+	return lsn;
+}
+
+uint64_t qm_store_id_block(struct qm_store *st, uint64_t first, uint32_t count, uint8_t proc, pid_t pid)
+{
+	struct qm_rec_id_block b = {.first = first, .count = count, .proc = proc, .pid = (uint32_t)pid};
+
+	sm_buf_reset(&st->scratch);
+	qm_rec_id_block_encode(&st->scratch, &b);
+	return append(st, st->ibdb, QM_REC_id_block, NULL);
+}
+
+size_t qm_store_pending(const struct qm_store *st)
+{
+	return qm_log_pending_bytes(st->ibdb) + qm_log_pending_bytes(st->defedb);
+}
+
+bool qm_store_low(const struct qm_store *st)
+{
+	return st->ibdb_low || st->defedb_low;
+}

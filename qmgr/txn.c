@@ -1,0 +1,332 @@
+/*
+ * The table of transactions and the state changes of recipients. Loop thread only.
+ *
+ * Invariant: txn->busy and txn->open count the states of its recipients; table->rcpts is the sum of all rcpt_count.
+ */
+#include "qmgr/txn.h"
+
+#define ARENA_FIRST_BYTES 1024
+/* A full transaction: recipients with the longest addresses, and notes of many tries. */
+#define ARENA_CAP_BYTES (16 * 1024 * 1024)
+
+struct content {
+	struct sm_hash_node node;
+	struct sm_id id;
+	unsigned children;
+	bool owner_open;
+};
+
+static bool txn_eq(const struct sm_hash_node *n, const void *key)
+{
+	return sm_id_eq(SM_CONTAINER_OF(n, struct qm_txn, node)->id, *(const struct sm_id *)key);
+}
+
+static bool content_eq(const struct sm_hash_node *n, const void *key)
+{
+	return sm_id_eq(SM_CONTAINER_OF(n, struct content, node)->id, *(const struct sm_id *)key);
+}
+
+void qm_txn_table_init(struct qm_txn_table *t)
+{
+	sm_hash_init(&t->by_id);
+	sm_hash_init(&t->contents);
+	sm_list_init(&t->active);
+	t->rcpts = 0;
+}
+
+void qm_txn_table_fini(struct qm_txn_table *t)
+{
+	SM_LIST_FOR_SAFE(txn, &t->active, struct qm_txn, link) {
+		struct qm_txn *p = txn;
+
+		qm_txn_free(t, &p);
+	}
+	sm_hash_fini(&t->by_id);
+	for (struct sm_hash_node *n = sm_hash_next(&t->contents, NULL), *next; n; n = next) {
+		next = sm_hash_next(&t->contents, n);
+		sm_hash_remove(&t->contents, n);
+		sm_free(SM_CONTAINER_OF(n, struct content, node));
+	}
+	sm_hash_fini(&t->contents);
+}
+
+struct qm_txn *qm_txn_new(struct qm_txn_table *t, struct sm_id id, size_t rcpts)
+{
+	struct qm_txn *txn = sm_calloc(1, sizeof(*txn));
+
+	sm_assert(qm_txn_find(t, id) == NULL);
+	sm_arena_init(&txn->arena, "txn", ARENA_FIRST_BYTES, ARENA_CAP_BYTES);
+	txn->id = id;
+	txn->rcpt_count = (uint16_t)rcpts;
+	txn->rcpts = sm_arena_must(&txn->arena, rcpts * sizeof(*txn->rcpts));
+	txn->busy = txn->open = (unsigned)rcpts;
+	for (size_t i = 0; i < rcpts; i++) {
+		txn->rcpts[i].txn = txn;
+		txn->rcpts[i].index = (uint16_t)i;
+		sm_list_init(&txn->rcpts[i].link);
+	}
+	sm_hash_insert(&t->by_id, &txn->node, sm_id_hash(id));
+	sm_list_push(&t->active, &txn->link);
+	t->rcpts += rcpts;
+	return txn;
+}
+
+struct qm_txn *qm_txn_find(const struct qm_txn_table *t, struct sm_id id)
+{
+	struct sm_hash_node *n = sm_hash_find(&t->by_id, sm_id_hash(id), txn_eq, &id);
+
+	return n ? SM_CONTAINER_OF(n, struct qm_txn, node) : NULL;
+}
+
+void qm_txn_free(struct qm_txn_table *t, struct qm_txn **txnp)
+{
+	struct qm_txn *txn = *txnp;
+
+	for (unsigned i = 0; i < txn->rcpt_count; i++)
+		sm_assert(!sm_list_linked(&txn->rcpts[i].link));
+	sm_hash_remove(&t->by_id, &txn->node);
+	sm_list_remove(&txn->link);
+	t->rcpts -= txn->rcpt_count;
+	sm_arena_fini(&txn->arena);
+	SM_FREE(*txnp);
+}
+
+/* Sizes are bounded by the coders, and the arena's cap is above their sum. */
+static struct sm_str keep(struct qm_txn *txn, struct sm_str s)
+{
+	return s.n ? sm_arena_str(&txn->arena, s) : SM_STR("");
+}
+
+struct qm_txn *qm_txn_from_commit(struct qm_txn_table *t, const struct sm_msg_ta_commit *m)
+{
+	struct qm_txn *txn = qm_txn_new(t, m->ta, m->rcpts_count);
+
+	txn->content = m->content;
+	txn->content_offset = m->content_offset;
+	txn->size = m->size;
+	txn->sender = keep(txn, m->sender);
+	txn->envid = keep(txn, m->envid);
+	txn->received_s = m->received_s;
+	txn->body = m->body;
+	txn->ret = m->ret;
+	for (uint32_t i = 0; i < m->rcpts_count; i++) {
+		txn->rcpts[i].addr = keep(txn, m->rcpts[i].addr);
+		txn->rcpts[i].orcpt = keep(txn, m->rcpts[i].orcpt);
+		txn->rcpts[i].notify = m->rcpts[i].notify;
+	}
+	return txn;
+}
+
+struct qm_txn *qm_txn_from_rec(struct qm_txn_table *t, const struct qm_rec_txn *rec)
+{
+	struct qm_txn *txn = qm_txn_new(t, rec->ta, rec->rcpts_count);
+
+	txn->content = rec->content;
+	txn->content_offset = rec->content_offset;
+	txn->size = rec->size;
+	txn->sender = keep(txn, rec->sender);
+	txn->envid = keep(txn, rec->envid);
+	txn->received_s = rec->received_s;
+	txn->body = rec->body;
+	txn->ret = rec->ret;
+	txn->flags = rec->flags;
+	for (uint32_t i = 0; i < rec->rcpts_count; i++) {
+		const struct qm_rec_rcpt *from = &rec->rcpts[i];
+		struct qm_rcpt *r = &txn->rcpts[i];
+
+		r->index = from->index;
+		r->addr = keep(txn, from->addr);
+		r->orcpt = keep(txn, from->orcpt);
+		r->notify = from->notify;
+		r->tries = from->tries;
+		r->next_try_s = from->next_try_s;
+		r->code = from->code;
+		r->text = keep(txn, from->text);
+		r->host = keep(txn, from->host);
+		r->last_try_s = from->last_try_s;
+		if (from->state == QM_REC_FAILED)
+			qm_rcpt_set(r, QM_RCPT_FAILED);
+	}
+	txn->dsn_kind = rec->dsn_kind;
+	txn->dsn_of = rec->dsn_of;
+	txn->dsn_sender = keep(txn, rec->dsn_sender);
+	txn->dsn_count = rec->dsn_rcpts_count;
+	txn->dsn_rcpts = sm_arena_must(&txn->arena, rec->dsn_rcpts_count * sizeof(*txn->dsn_rcpts));
+	for (uint32_t i = 0; i < rec->dsn_rcpts_count; i++) {
+		const struct qm_rec_dsn_item *from = &rec->dsn_rcpts[i];
+
+		txn->dsn_rcpts[i] = (struct sm_msg_dsn_rcpt){
+		    .addr = keep(txn, from->addr),
+		    .orcpt = keep(txn, from->orcpt),
+		    .action = from->action,
+		    .code = from->code,
+		    .text = keep(txn, from->text),
+		    .host = keep(txn, from->host),
+		    .last_try_s = from->last_try_s,
+		};
+	}
+	return txn;
+}
+
+void qm_txn_to_rec(const struct qm_txn *txn, struct sm_arena *a, struct qm_rec_txn *rec)
+{
+	*rec = (struct qm_rec_txn){
+	    .ta = txn->id,
+	    .sender = txn->sender,
+	    .content = txn->content,
+	    .content_offset = txn->content_offset,
+	    .size = txn->size,
+	    .body = txn->body,
+	    .ret = txn->ret,
+	    .envid = txn->envid,
+	    .received_s = txn->received_s,
+	    .flags = txn->flags,
+	    .dsn_kind = txn->dsn_kind,
+	    .dsn_of = txn->dsn_of,
+	    .dsn_sender = txn->dsn_sender,
+	};
+	rec->rcpts = sm_arena_must(a, txn->open * sizeof(*rec->rcpts));
+	for (unsigned i = 0; i < txn->rcpt_count; i++) {
+		const struct qm_rcpt *r = &txn->rcpts[i];
+
+		if (r->state == QM_RCPT_SETTLED)
+			continue;
+		rec->rcpts[rec->rcpts_count++] = (struct qm_rec_rcpt){
+		    .index = r->index,
+		    .addr = r->addr,
+		    .orcpt = r->orcpt,
+		    .notify = r->notify,
+		    .state = r->state == QM_RCPT_FAILED ? QM_REC_FAILED : QM_REC_OPEN,
+		    .tries = r->tries,
+		    .next_try_s = r->next_try_s,
+		    .code = r->code,
+		    .text = r->text,
+		    .host = r->host,
+		    .last_try_s = r->last_try_s,
+		};
+	}
+	rec->dsn_rcpts = sm_arena_must(a, txn->dsn_count * sizeof(*rec->dsn_rcpts));
+	rec->dsn_rcpts_count = txn->dsn_count;
+	for (uint32_t i = 0; i < txn->dsn_count; i++) {
+		const struct sm_msg_dsn_rcpt *from = &txn->dsn_rcpts[i];
+
+		rec->dsn_rcpts[i] = (struct qm_rec_dsn_item){
+		    .addr = from->addr,
+		    .orcpt = from->orcpt,
+		    .action = from->action,
+		    .code = from->code,
+		    .text = from->text,
+		    .host = from->host,
+		    .last_try_s = from->last_try_s,
+		};
+	}
+}
+
+struct qm_rcpt *qm_txn_rcpt(struct qm_txn *txn, uint16_t index)
+{
+	if (index < txn->rcpt_count && txn->rcpts[index].index == index)
+		return &txn->rcpts[index]; /* nothing was settled before it: the usual case */
+	for (unsigned i = 0; i < txn->rcpt_count; i++)
+		if (txn->rcpts[i].index == index)
+			return &txn->rcpts[i];
+	return NULL;
+}
+
+void qm_txn_apply(struct qm_txn *txn, const struct qm_rec_rcpt_change *c)
+{
+	struct qm_rcpt *r = qm_txn_rcpt(txn, c->index);
+
+	if (r == NULL || r->state == QM_RCPT_SETTLED)
+		return;
+	r->tries = c->tries;
+	r->next_try_s = c->next_try_s;
+	r->code = c->code;
+	r->text = keep(txn, c->text);
+	r->host = keep(txn, c->host);
+	r->last_try_s = c->last_try_s;
+	qm_rcpt_set(r, c->state == QM_REC_DONE ? QM_RCPT_SETTLED : c->state == QM_REC_FAILED ? QM_RCPT_FAILED : r->state);
+}
+
+static bool is_busy(enum qm_rcpt_state s)
+{
+	return s == QM_RCPT_NEW || s == QM_RCPT_ROUTING || s == QM_RCPT_READY || s == QM_RCPT_DELIVERING;
+}
+
+void qm_rcpt_set(struct qm_rcpt *r, enum qm_rcpt_state state)
+{
+	struct qm_txn *txn = r->txn;
+
+	if (is_busy(r->state))
+		txn->busy--;
+	if (is_busy(state))
+		txn->busy++;
+	if (r->state != QM_RCPT_SETTLED && state == QM_RCPT_SETTLED)
+		txn->open--;
+	sm_assert(r->state != QM_RCPT_SETTLED || state == QM_RCPT_SETTLED);
+	r->state = state;
+}
+
+/* A note replaces the one before in place when it fits: many tries must not fill the arena. */
+static struct sm_str renote(struct qm_txn *txn, struct sm_str old, struct sm_str s, size_t max)
+{
+	s = sm_str_head(s, max);
+	if (s.n == 0)
+		return SM_STR("");
+	if (sm_str_eq(old, s))
+		return old;
+	struct sm_str copy = sm_arena_str(&txn->arena, s);
+
+	return copy.p ? copy : SM_STR("");
+}
+
+void qm_rcpt_note(struct qm_rcpt *r, uint16_t code, struct sm_str text, struct sm_str host, int64_t now_s)
+{
+	r->code = code;
+	r->text = renote(r->txn, r->text, text, 512);
+	r->host = renote(r->txn, r->host, host, 256);
+	r->last_try_s = now_s;
+}
+
+static struct content *content_find(const struct qm_txn_table *t, struct sm_id id)
+{
+	struct sm_hash_node *n = sm_hash_find(&t->contents, sm_id_hash(id), content_eq, &id);
+
+	return n ? SM_CONTAINER_OF(n, struct content, node) : NULL;
+}
+
+void qm_content_child(struct qm_txn_table *t, struct sm_id id, bool owner_open)
+{
+	struct content *c = content_find(t, id);
+
+	if (c == NULL) {
+		c = sm_calloc(1, sizeof(*c));
+		c->id = id;
+		c->owner_open = owner_open;
+		sm_hash_insert(&t->contents, &c->node, sm_id_hash(id));
+	}
+	c->children++;
+}
+
+bool qm_content_end(struct qm_txn_table *t, const struct qm_txn *txn)
+{
+	struct content *c = content_find(t, txn->content);
+
+	if (c == NULL)
+		return true;
+	if (sm_id_eq(txn->id, txn->content))
+		c->owner_open = false;
+	else
+		c->children--;
+	if (c->children > 0)
+		return false;
+	bool last = !c->owner_open;
+
+	sm_hash_remove(&t->contents, &c->node);
+	sm_free(c);
+	return last;
+}
+
+bool qm_content_has_children(const struct qm_txn_table *t, struct sm_id id)
+{
+	return content_find(t, id) != NULL;
+}

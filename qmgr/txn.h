@@ -1,0 +1,117 @@
+/*
+ * Transactions and recipients in memory: the data that every other file of qmgr works on.
+ *
+ * A transaction owns an arena with its strings and its recipients. It is in the table by id from the moment it is accepted (or read
+ * back) until it has ended durably or has moved to the deferred queue. All times are wall seconds: they outlive a restart.
+ */
+#ifndef QM_TXN_H
+#define QM_TXN_H
+
+#include "libsm/arena.h"
+#include "libsm/hash.h"
+#include "libsm/id.h"
+#include "libsm/list.h"
+#include "libsm/msg.h"
+#include "qmgr/log.h"
+#include "qmgr/rec.h"
+
+struct qm_route;
+
+enum qm_rcpt_state {
+	QM_RCPT_NEW,        /* wants a route */
+	QM_RCPT_ROUTING,    /* smar was asked */
+	QM_RCPT_READY,      /* in a group of its route */
+	QM_RCPT_DELIVERING, /* smtpc has it */
+	QM_RCPT_DEFERRED,   /* waits for next_try_s */
+	QM_RCPT_FAILED,     /* wants to be reported in a DSN */
+	QM_RCPT_SETTLED     /* delivered, reported or discarded: nothing is owed any more */
+};
+
+struct qm_rcpt {
+	struct qm_txn *txn;
+	struct sm_list link; /* in its group, its task, or by itself */
+	struct sm_str addr, orcpt;
+	struct sm_str text, host; /* of the last try; in the transaction's arena or static */
+	int64_t next_try_s, last_try_s;
+	uint16_t index, tries, code;
+	uint8_t notify;
+	enum qm_rcpt_state state;
+	uint8_t lost; /* how often a worker died with it */
+};
+
+enum qm_txn_state {
+	QM_TXN_COMMITTING, /* its first record is not durable yet */
+	QM_TXN_ACTIVE,
+	QM_TXN_MOVING,     /* its snapshot in DEFEDB, then its `moved` in IBDB, are becoming durable */
+	QM_TXN_ENDING      /* its `end` is becoming durable */
+};
+
+struct qm_txn {
+	struct sm_hash_node node; /* by id */
+	struct sm_list link;      /* in qm.active, oldest first */
+	struct sm_arena arena;
+	struct sm_id id, content;
+	struct sm_str sender, envid;
+	uint32_t content_offset;
+	uint64_t size;
+	int64_t received_s;
+	uint8_t body, ret, flags;
+	enum qm_txn_state state;
+	bool unconfirmed; /* its client side may still ask whether we took it */
+	/* a DSN: what it reports */
+	uint8_t dsn_kind;
+	struct sm_id dsn_of;
+	struct sm_str dsn_sender;
+	uint32_t dsn_count;
+	struct sm_msg_dsn_rcpt *dsn_rcpts;
+
+	uint16_t rcpt_count;
+	struct qm_rcpt *rcpts;
+	unsigned busy;    /* recipients NEW, ROUTING, READY or DELIVERING */
+	unsigned open;    /* recipients not SETTLED */
+
+	struct qm_log *log; /* which log has it: IBDB or DEFEDB */
+	struct qm_loc loc;  /* of its newest snapshot there: held */
+	uint64_t last_lsn;  /* of its newest record */
+};
+
+struct qm_txn_table {
+	struct sm_hash by_id;
+	size_t rcpts;    /* in all transactions of the table: the size of the active queue */
+	struct sm_list active;
+	struct sm_hash contents; /* of contents that DSNs use: by how many, and whether the owner is open */
+};
+
+void qm_txn_table_init(struct qm_txn_table *t);
+void qm_txn_table_fini(struct qm_txn_table *t);
+
+/* New transaction in the table with room for `rcpts` recipients; strings are to be copied into its arena. The id must be new. */
+struct qm_txn *qm_txn_new(struct qm_txn_table *t, struct sm_id id, size_t rcpts);
+struct qm_txn *qm_txn_find(const struct qm_txn_table *t, struct sm_id id);
+/* Out of the table and freed; nothing may point to it or its recipients. */
+void qm_txn_free(struct qm_txn_table *t, struct qm_txn **txn);
+
+/* From the frame of smtps, from a record. Copies. Recipients are NEW. */
+struct qm_txn *qm_txn_from_commit(struct qm_txn_table *t, const struct sm_msg_ta_commit *m);
+struct qm_txn *qm_txn_from_rec(struct qm_txn_table *t, const struct qm_rec_txn *rec);
+/* The snapshot: borrowed strings, arrays in `a`. Only what is not settled. */
+void qm_txn_to_rec(const struct qm_txn *txn, struct sm_arena *a, struct qm_rec_txn *rec);
+/* Apply a change found in the log. An index that is not there is ignored (it was settled in the snapshot). */
+void qm_txn_apply(struct qm_txn *txn, const struct qm_rec_rcpt_change *c);
+/* NULL when no such recipient is held. */
+struct qm_rcpt *qm_txn_rcpt(struct qm_txn *txn, uint16_t index);
+
+/* Change state and keep busy/open right: the only way to change it. */
+void qm_rcpt_set(struct qm_rcpt *r, enum qm_rcpt_state state);
+/* Remember how the last try went; copies text and host into the transaction's arena, cut to what fits. */
+void qm_rcpt_note(struct qm_rcpt *r, uint16_t code, struct sm_str text, struct sm_str host, int64_t now_s);
+
+/*
+ * Content is shared by a mail (its owner: same id) and the DSNs about it. Only contents with DSNs have an entry, so a queue of a million
+ * ordinary mails pays nothing for it. `child`: one more DSN uses it. `end`: this transaction does not any more; true for the last user.
+ */
+void qm_content_child(struct qm_txn_table *t, struct sm_id content, bool owner_open);
+bool qm_content_end(struct qm_txn_table *t, const struct qm_txn *txn) SM_MUST_CHECK;
+bool qm_content_has_children(const struct qm_txn_table *t, struct sm_id content);
+
+#endif
