@@ -517,7 +517,7 @@ static const char usage[] =
     "  -4 PCT   451 for RCPT        -5 PCT  550 for RCPT\n"
     "  -D PCT   drop before the final reply             -A PCT   drop after the final reply\n"
     "  -w MS    wait before the final reply             -q       no TCP_QUICKACK\n"
-    "  -n N     end after N recipients                  -T SECS  end after\n"
+    "  -n N     end after N recipients,                 -T SECS  end after\n"
     "  -H NAME  own name (sink.test)                    -z SEED  of the dice\n"
     "Prints \"ready\", and figures at the end (TERM, INT, -n, -T).\n";
 
@@ -527,7 +527,7 @@ int main(int argc, char **argv)
 	struct epoll_event evs[256];
 	struct address listeners[LISTENERS_MAX];
 	int fds[LISTENERS_MAX], nl = 0, c, i, n;
-	double start = now();
+	double start = now(), all_there = 0;
 
 	while ((c = getopt(argc, argv, "o:S:4:5:D:A:w:qn:T:H:z:")) != -1) {
 		switch (c) {
@@ -594,8 +594,13 @@ int main(int argc, char **argv)
 		double left = start + opt.timeout - now();
 		int wait = delayed();
 
-		if (left <= 0 || (opt.stop_after && count.rcpts >= opt.stop_after))
+		if (opt.stop_after && count.rcpts >= opt.stop_after && !all_there)
+			all_there = now();
+		/* Whoever is still there gets the time to say QUIT. */
+		if (left <= 0 || (all_there && (!count.open || now() > all_there + 1)))
 			break;
+		if (all_there)
+			wait = 20;
 		if (left * 1e3 < wait)
 			wait = (int)(left * 1e3) + 1;
 		n = epoll_wait(ep, evs, 256, wait);
