@@ -170,3 +170,12 @@ int sm_str_copy(struct sm_str s, char *dst, size_t size)
 	dst[s.n] = '\0';
 	return 0;
 }
+
+void sm_str_cut(struct sm_str s, char *dst, size_t size)
+{
+	size_t n = SM_MIN(s.n, size - 1);
+
+	for (size_t i = 0; i < n; i++)
+		dst[i] = s.p[i] != '\0' ? s.p[i] : '?';
+	dst[n] = '\0';
+}

@@ -52,5 +52,7 @@ struct sm_str sm_str_word(struct sm_str *s);
 int sm_str_u64(struct sm_str s, unsigned base, uint64_t max, uint64_t *out) SM_MUST_CHECK;
 /* Copy into `dst` with a NUL for libc's sake. SM_E_TOOBIG (and dst "") when it does not fit or holds a NUL. */
 int sm_str_copy(struct sm_str s, char *dst, size_t size) SM_MUST_CHECK;
+/* For texts that only people read: cut to fit; a NUL becomes '?'. size > 0. */
+void sm_str_cut(struct sm_str s, char *dst, size_t size);
 
 #endif

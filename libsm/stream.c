@@ -132,6 +132,26 @@ bool sm_stream_has_line(const struct sm_stream *s)
 	return find_crlf(s, 0) != NULL;
 }
 
+bool sm_stream_peek_line(const struct sm_stream *s, size_t *at, struct sm_str *line)
+{
+	const char *lf = find_crlf(s, *at), *start = sm_buf_view(&s->in).p + *at;
+
+	if (lf == NULL)
+		return false;
+	*line = sm_str_n(start, (size_t)(lf - start) - 1);
+	*at += line->n + 2;
+	return true;
+}
+
+int sm_stream_wait(struct sm_stream *s, char *c, int64_t deadline_ms)
+{
+	int err = s->in.len > 0 ? 0 : fill(s, deadline_ms);
+
+	if (err == 0)
+		*c = *sm_buf_p(&s->in);
+	return err;
+}
+
 void sm_stream_drop_input(struct sm_stream *s)
 {
 	sm_buf_reset(&s->in);

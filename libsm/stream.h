@@ -37,6 +37,10 @@ int sm_stream_line(struct sm_stream *s, struct sm_str *line, size_t max, int64_t
 int sm_stream_skip_line(struct sm_stream *s, size_t budget, int64_t deadline_ms) SM_YIELDS SM_MUST_CHECK;
 bool sm_stream_has_input(const struct sm_stream *s); /* buffered, unread */
 bool sm_stream_has_line(const struct sm_stream *s);  /* a whole line is buffered */
+/* Look at buffered lines without taking them: *at is 0 at first and moves on. False: no further whole line. They are not checked for CR, LF, NUL. */
+bool sm_stream_peek_line(const struct sm_stream *s, size_t *at, struct sm_str *line);
+/* Wait until something is buffered: 0 and the first byte in *c, or an error as sm_net_read. */
+int sm_stream_wait(struct sm_stream *s, char *c, int64_t deadline_ms) SM_YIELDS SM_MUST_CHECK;
 void sm_stream_drop_input(struct sm_stream *s);      /* forget what was read ahead (before TLS) */
 
 /* Data: reset the state machine, then sm_stream_data until it gives 0. */

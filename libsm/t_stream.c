@@ -191,6 +191,14 @@ static void batch_user(struct run *r)
 	ssize_t n;
 	struct sm_str line;
 
+	size_t at = 0;
+	char c;
+
+	assert_int_equal(sm_stream_wait(&r->s, &c, SOON), 0);
+	assert_int_equal(c, 'A');
+	assert_true(sm_stream_peek_line(&r->s, &at, &line) && sm_str_eq(line, SM_STR("A")));
+	assert_true(sm_stream_peek_line(&r->s, &at, &line) && sm_str_eq(line, SM_STR("B")));
+	assert_false(sm_stream_peek_line(&r->s, &at, &line));
 	expect_line(r, "A");
 	sm_stream_printf(&r->s, "%s\r\n", "1");
 	expect_line(r, "B");

@@ -1,1 +1,14 @@
-# smtps: see doc/HACKING.md for how a local.mk is written.
+# smtps: the SMTP server. What is tested without a process is in libsmtps.a.
+libexec_PROGRAMS += smtps/smtps
+noinst_LIBRARIES += libsmtps.a
+libsmtps_a_SOURCES = smtps/replies.def \
+	smtps/accept.h smtps/accept.c smtps/handover.c \
+	smtps/ask.h smtps/ask.c smtps/prefetch.h smtps/prefetch.c \
+	smtps/cmds.h smtps/cmds.c smtps/cmd_helo.c smtps/cmd_mail.c smtps/cmd_rcpt.c smtps/cmd_data.c smtps/cmd_misc.c \
+	smtps/commit.h smtps/commit.c smtps/conf.h smtps/conf.c \
+	smtps/greet.h smtps/greet.c smtps/idblock.h smtps/idblock.c smtps/limits.h smtps/limits.c \
+	smtps/params.h smtps/params.c smtps/peers.h smtps/peers.c smtps/policy.h smtps/policy.c \
+	smtps/received.h smtps/received.c smtps/reply.h smtps/reply.c smtps/scan.h smtps/scan.c \
+	smtps/session.h smtps/session.c smtps/ss.h smtps/txn.h smtps/txn.c
+smtps_smtps_SOURCES = smtps/main.c
+smtps_smtps_LDADD = libsmtps.a libcdb.a libsm.a $(SECCOMP_LIBS)

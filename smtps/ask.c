@@ -1,0 +1,191 @@
+/*
+ * One question and its answer. Invariant: an answer belongs to the question whose memory it lands
+ * in; a question that is freed is forgotten by rpc.c first. Coroutines of the loop's thread;
+ * callbacks only store and wake.
+ */
+#include "smtps/ask.h"
+
+#include "libsm/err.h"
+#include "smtps/session.h"
+
+/* A peer that restarts is back within this time; longer, and the client gets its temporary error.
+ */
+#define PEER_WAIT_MS 10000
+
+static struct sm_link *link_of(const struct ss_ask *a)
+{
+	return a->kind == SS_ASK_SESSION ? a->s->ss->qmgr : a->s->ss->smar;
+}
+
+static void keep_answer(struct ss_ask *a, struct sm_str text, struct sm_str name)
+{
+	a->answer = sm_malloc(text.n + name.n + 1);
+	if (text.n > 0)
+		memcpy(a->answer, text.p, text.n);
+	if (name.n > 0)
+		memcpy(a->answer + text.n, name.p, name.n);
+	a->text = sm_str_n(a->answer, text.n);
+	a->client_name = sm_str_n(a->answer + text.n, name.n);
+}
+
+static int decode(struct ss_ask *a, const struct sm_frame *f)
+{
+	struct sm_arena none;
+	int err;
+
+	sm_arena_init(&none, "verdict", 64, 4096);
+	if (a->kind == SS_ASK_CONN && f->type == SM_MSG_conn_verdict) {
+		struct sm_msg_conn_verdict v;
+		err = sm_msg_conn_verdict_decode(f->body, &none, &v);
+		if (err == 0) {
+			a->code = v.code;
+			a->flags = v.flags;
+			a->resolve = v.resolve;
+			keep_answer(a, v.text, v.client_name);
+		}
+	} else if (a->kind != SS_ASK_CONN && f->type == SM_MSG_verdict) {
+		struct sm_msg_verdict v;
+		err = sm_msg_verdict_decode(f->body, &none, &v);
+		if (err == 0) {
+			a->code = v.code;
+			a->flags = v.flags;
+			keep_answer(a, v.text, SM_STR_NONE);
+		}
+	} else {
+		err = sm_fail(SM_E_PROTO, "answer of type %u", f->type);
+	}
+	if (err == 0 && a->code != 0 && (a->code < 200 || a->code > 599))
+		err = sm_fail(SM_E_PROTO, "verdict with code %d", a->code);
+	sm_arena_fini(&none);
+	return err;
+}
+
+static void on_answer(int err, const struct sm_frame *f, void *arg)
+{
+	struct ss_ask *a = arg;
+
+	a->sent = false;
+	a->done = true;
+	a->err = err != 0 ? err : decode(a, f);
+	if (a->err == SM_E_PROTO && a->call.peer != NULL)
+		sm_peer_close(a->call.peer, "answer that is none");
+	sm_co_wake(a->s->co);
+}
+
+static void ask(struct ss_ask *a, struct sm_peer *peer)
+{
+	const struct ss_session *s = a->s;
+	uint32_t flags = (s->conf->flags & SS_F_ACCESS ? SM_CHECK_ACCESS : 0U) |
+	                 (s->may_relay ? SM_CHECK_MAY_RELAY : 0U);
+
+	a->done = false;
+	a->sent = true;
+	switch (a->kind) {
+	case SS_ASK_SESSION: {
+		struct sm_msg_sess_open m = {
+		    .sess = s->id, .client = s->client, .listener = sm_str(s->listener)};
+		sm_call(&a->call, peer, SM_MSG_sess_open, &m, a->deadline_ms, on_answer, a);
+		break;
+	}
+	case SS_ASK_CONN: {
+		struct sm_msg_conn_check m = {.sess = s->id,
+		                              .client = s->client,
+		                              .listener = sm_str(s->listener),
+		                              .flags = flags};
+		sm_call(&a->call, peer, SM_MSG_conn_check, &m, a->deadline_ms, on_answer, a);
+		break;
+	}
+	case SS_ASK_MAIL: {
+		struct sm_msg_mail_check m = {.sess = s->id,
+		                              .client = s->client,
+		                              .sender = sm_str(a->sender),
+		                              .flags = flags};
+		sm_call(&a->call, peer, SM_MSG_mail_check, &m, a->deadline_ms, on_answer, a);
+		break;
+	}
+	case SS_ASK_RCPT: {
+		struct sm_msg_rcpt_check m = {.sess = s->id,
+		                              .client = s->client,
+		                              .sender = sm_str(a->sender),
+		                              .rcpt = sm_str(a->rcpt),
+		                              .flags = flags};
+		sm_call(&a->call, peer, SM_MSG_rcpt_check, &m, a->deadline_ms, on_answer, a);
+		break;
+	}
+	}
+}
+
+static char *dup_str(struct sm_str s)
+{
+	char *p = sm_malloc(s.n + 1);
+
+	if (s.n > 0)
+		memcpy(p, s.p, s.n);
+	p[s.n] = '\0';
+	return p;
+}
+
+struct ss_ask *ss_ask_start(struct ss_session *s, enum ss_ask_kind kind, struct sm_str sender,
+                            struct sm_str rcpt)
+{
+	struct ss_ask *a = sm_calloc(1, sizeof(*a));
+	struct sm_peer *peer;
+
+	a->s = s;
+	a->kind = kind;
+	a->sender = dup_str(sender);
+	a->rcpt = dup_str(rcpt);
+	a->deadline_ms = sm_loop_now_ms() + s->conf->check_timeout_ms;
+	sm_list_init(&a->link);
+	peer = sm_link_peer(link_of(a));
+	if (peer != NULL)
+		ask(a, peer);
+	return a;
+}
+
+int ss_ask_wait(struct ss_ask *a)
+{
+	static const char *const doing[] = {"session wait qmgr", "connection wait smar",
+	                                    "MAIL wait smar", "RCPT wait smar"};
+
+	for (;;) {
+		int err;
+
+		if (!a->sent && (!a->done || a->err == SM_E_PEER)) {
+			int64_t until = SM_MIN(a->deadline_ms, sm_loop_now_ms() + PEER_WAIT_MS);
+			err = sm_link_wait(link_of(a), until);
+			if (err == SM_E_TIMEOUT)
+				return sm_fail(SM_E_PEER, "%s", sm_link_trouble(link_of(a)));
+			if (err != 0)
+				return err;
+			struct sm_peer *peer = sm_link_peer(link_of(a));
+			if (peer == NULL)
+				continue;
+			ask(a, peer);
+		}
+		while (!a->done) {
+			/* rpc.c keeps the deadline. */
+			err = sm_co_park(doing[a->kind], SM_NEVER);
+			if (err != 0)
+				return err;
+		}
+		if (a->err != SM_E_PEER)
+			return a->err;
+	}
+}
+
+void ss_ask_free(struct ss_ask **ap)
+{
+	struct ss_ask *a = *ap;
+
+	*ap = NULL;
+	if (a == NULL)
+		return;
+	if (a->sent)
+		sm_call_cancel(&a->call);
+	sm_list_remove(&a->link);
+	sm_free(a->sender);
+	sm_free(a->rcpt);
+	sm_free(a->answer);
+	sm_free(a);
+}

@@ -1,0 +1,47 @@
+/*
+ * Questions to qmgr and smar, several at a time for one session: start them, then wait for each.
+ */
+#ifndef SS_ASK_H
+#define SS_ASK_H
+
+#include "libsm/rpc.h"
+
+struct ss_session;
+
+enum ss_ask_kind {
+	SS_ASK_SESSION, /* qmgr: sess_open */
+	SS_ASK_CONN,    /* smar: conn_check */
+	SS_ASK_MAIL,    /* smar: mail_check */
+	SS_ASK_RCPT,    /* smar: rcpt_check */
+};
+
+struct ss_ask {
+	struct sm_call call;
+	struct sm_list link; /* of prefetch.c */
+	struct ss_session *s;
+	enum ss_ask_kind kind;
+	char *sender, *rcpt; /* ours */
+	bool sent, done;
+	int64_t deadline_ms;
+	int err; /* when done: 0, or why there is no answer */
+	/* The answer. */
+	int code;
+	uint32_t flags;
+	struct sm_str text;
+	uint8_t resolve;
+	struct sm_str client_name;
+	char *answer; /* memory of text and client_name */
+};
+
+/* Ask now, if the peer is there. sender, rcpt: copied; empty where the kind has none. */
+struct ss_ask *ss_ask_start(struct ss_session *s, enum ss_ask_kind kind, struct sm_str sender,
+                            struct sm_str rcpt);
+/*
+ * Wait for the answer; asks again when the peer went away and came back in time. 0: see code, text,
+ * flags; SM_E_PEER, SM_E_TIMEOUT, SM_E_CANCEL: there is none.
+ */
+int ss_ask_wait(struct ss_ask *a) SM_YIELDS SM_MUST_CHECK;
+/* Also when it is still under way. */
+void ss_ask_free(struct ss_ask **a);
+
+#endif

@@ -1,0 +1,60 @@
+/* HELO and EHLO (RFC 5321 4.1.1.1): who the client says it is, and what we offer. They reset the
+ * transaction. */
+#include "libsm/addr.h"
+#include "smtps/cmds.h"
+#include "smtps/session.h"
+
+/* The name is checked, never believed: it goes into the Received: header and the log. */
+static bool greet(struct ss_session *s, struct sm_str name, bool esmtp)
+{
+	bool strict = (s->conf->flags & SS_F_STRICT_EHLO) != 0;
+	/* The first one is no offence, each further one does nothing. */
+	enum ss_reply_name many =
+	    sm_str_empty(s->helo) ? SS_R_NONE : ss_limits_nop(&s->limits, s->conf, s->txn.open);
+
+	if (many != SS_R_NONE) {
+		ss_say_and_close(s, many, "too many commands that do nothing");
+		return false;
+	}
+	if (!sm_helo_valid(name, strict)) {
+		ss_bad(s, SS_R_BAD_HELO);
+		return false;
+	}
+	ss_txn_reset(s, false);
+	if (!sm_str_eq(name, s->helo)) {
+		/* Bounded by max_nop_commands: a session's names are few. */
+		struct sm_str copy = sm_arena_str(&s->arena, name);
+		if (copy.p == NULL) {
+			ss_say_and_close(s, SS_R_TOO_MANY_NOP, "too many names");
+			return false;
+		}
+		s->helo = copy;
+	}
+	s->esmtp = esmtp;
+	return true;
+}
+
+void ss_cmd_helo(struct ss_session *s, struct sm_str arg)
+{
+	if (greet(s, arg, false))
+		ss_say_text(s, 250, s->ss->hostname);
+}
+
+void ss_cmd_ehlo(struct ss_session *s, struct sm_str arg)
+{
+	const struct ss_conf *c = s->conf;
+	struct sm_buf b;
+
+	if (!greet(s, arg, true))
+		return;
+	sm_buf_init(&b, 2048);
+	sm_buf_printf(&b, "%.*s pleased to meet you\nPIPELINING\nENHANCEDSTATUSCODES\n",
+	              SM_STR_ARG(s->ss->hostname));
+	if (c->flags & SS_F_8BITMIME)
+		sm_buf_cstr(&b, "8BITMIME\n");
+	sm_buf_printf(&b, "SIZE %lld\nDSN\nLIMITS MAILMAX=%lld RCPTMAX=%lld\nHELP",
+	              (long long)c->max_message_bytes, (long long)c->max_transactions,
+	              (long long)c->max_rcpts_transaction);
+	ss_say_text(s, 250, sm_buf_view(&b));
+	sm_buf_fini(&b);
+}

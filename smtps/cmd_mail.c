@@ -1,0 +1,162 @@
+/*
+ * MAIL (RFC 5321 4.1.1.2): syntax, limits, the sender's check by smar; then the transaction begins
+ * with an id of its own.
+ *
+ *   "MAIL FROM:" Reverse-path [SP Mail-parameters]
+ */
+#include "libsm/err.h"
+#include "libsm/log.h"
+#include "libsm/smtp_cmd.h"
+#include "smtps/cmds.h"
+#include "smtps/params.h"
+#include "smtps/peers.h"
+#include "smtps/prefetch.h"
+#include "smtps/session.h"
+
+enum { SCRATCH_CAP = 8192 };
+
+struct mail {
+	struct sm_addr sender;
+	struct ss_mail_params params;
+};
+
+/* Refuse: a pipelining client may have sent RCPT and DATA behind it, which is no offence then. */
+static void refuse(struct ss_session *s, const struct mail *m, int code, struct sm_str text)
+{
+	ss_say_text(s, code, text);
+	s->refused = true;
+	sm_log(SM_INFO, "ss.mail", "ss_sess=%I where=mail mail=<%S> stat=%d text=%s", s->id,
+	       m->sender.mailbox, s->reply_code, s->reply_text);
+	if (s->reply_code == 421 && !s->closing) {
+		s->closing = true;
+		s->why = "421 at MAIL";
+	}
+}
+
+static void refuse_by(struct ss_session *s, const struct mail *m, enum ss_reply_name r)
+{
+	refuse(s, m, ss_reply_code(r), ss_reply_text(r));
+}
+
+static bool parse(struct ss_session *s, struct sm_str arg, struct sm_arena *a, struct mail *m)
+{
+	struct sm_str rest, what;
+	int err = sm_smtp_from_to(arg, SM_STR("FROM:"), SM_ADDR_NULL_OK, a, &m->sender, &rest);
+	enum ss_reply_name r;
+
+	if (err != 0) {
+		if (err == SM_E_NOTSUP)
+			refuse_by(s, m, SS_R_SENDER_8BIT);
+		else
+			ss_bad_detail(s, SS_R_BAD_SENDER, sm_diag());
+		s->refused = true;
+		return false;
+	}
+	r = ss_mail_params(rest, s->conf, a, &m->params, &what);
+	if (r == SS_R_SIZE_TOO_BIG) {
+		refuse_by(s, m, r);
+		return false;
+	}
+	if (r != SS_R_NONE) {
+		char keyword[40];
+		sm_str_cut(what, keyword, sizeof(keyword));
+		ss_bad_detail(s, r, keyword);
+		s->refused = true;
+		return false;
+	}
+	return true;
+}
+
+/* What there is room for now. */
+static bool admit(struct ss_session *s, const struct mail *m)
+{
+	const struct ss_credit *credit = &s->ss->credit;
+	enum ss_reply_name r;
+
+	if (s->ss->draining) {
+		ss_say_and_close(s, SS_R_SHUTDOWN, "shutdown");
+		return false;
+	}
+	r = ss_limits_transaction(&s->limits, s->conf);
+	if (r != SS_R_NONE) {
+		ss_say_and_close(s, r, "too many transactions");
+		return false;
+	}
+	if (credit->code != 0) {
+		refuse(s, m, credit->code, sm_str(credit->text));
+		return false;
+	}
+	if (s->ss->txn_count >= credit->max_transactions) {
+		refuse_by(s, m, SS_R_NO_ROOM);
+		return false;
+	}
+	return true;
+}
+
+/* What smar says of the sender; <> is never asked about. False: refused. */
+static bool check(struct ss_session *s, const struct mail *m, int *later_code, char *later_text,
+                  size_t later_size)
+{
+	bool ok = false;
+	struct ss_ask *a;
+	int err;
+
+	*later_code = 0;
+	if (sm_str_empty(m->sender.mailbox)) {
+		ss_prefetch(s, m->sender.mailbox);
+		return true;
+	}
+	a = ss_ask_start(s, SS_ASK_MAIL, m->sender.mailbox, SM_STR_NONE);
+	ss_prefetch(s, m->sender.mailbox);
+	err = ss_ask_wait(a);
+	if (err != 0) {
+		refuse_by(s, m, SS_R_MAIL_CHECK_AWAY);
+	} else if (a->code < 400) {
+		ok = true;
+	} else if ((s->conf->flags & SS_F_DELAY_CHECKS) && !(a->flags & SM_VERDICT_CLOSE) &&
+	           a->code != 421) {
+		*later_code = a->code;
+		sm_str_cut(a->text, later_text, later_size);
+		ok = true;
+	} else {
+		refuse(s, m, a->code, a->text);
+		if (a->flags & SM_VERDICT_CLOSE)
+			s->closing = true;
+	}
+	ss_ask_free(&a);
+	return ok;
+}
+
+void ss_cmd_mail(struct ss_session *s, struct sm_str arg)
+{
+	struct mail m = {.params = {.size = 0}};
+	struct sm_arena a;
+	struct sm_id id;
+	int later_code;
+	char later_text[sizeof(s->txn.mail_text)];
+
+	sm_arena_init(&a, "MAIL", 512, SCRATCH_CAP);
+	s->refused = false;
+	if (!parse(s, arg, &a, &m) || !admit(s, &m) ||
+	    !check(s, &m, &later_code, later_text, sizeof(later_text)))
+		goto out;
+	if (!ss_peers_id(s->ss, &id)) {
+		refuse_by(s, &m, SS_R_NO_TA_ID);
+		goto out;
+	}
+	ss_txn_begin(s, id, m.sender.mailbox);
+	s->txn.declared_size = m.params.size;
+	s->txn.body = m.params.body;
+	s->txn.ret = m.params.ret;
+	s->txn.envid = sm_arena_str(&s->txn.arena, m.params.envid);
+	s->txn.mail_code = later_code;
+	if (later_code != 0)
+		memcpy(s->txn.mail_text, later_text, sizeof(later_text));
+	ss_say(s, SS_R_SENDER_OK);
+	sm_log(SM_INFO, "ss.mail", "ss_sess=%I ss_ta=%I where=mail mail=<%S> size=%llu stat=%d",
+	       s->id, id, m.sender.mailbox, (unsigned long long)m.params.size, s->reply_code);
+out:
+	if (!s->txn.open)
+		ss_prefetch_drop(s);
+	sm_arena_fini(&a);
+}

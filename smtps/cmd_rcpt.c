@@ -1,0 +1,160 @@
+/*
+ * RCPT (RFC 5321 4.1.1.3): syntax, limits, smar's check, the relay decision (policy.c).
+ *
+ *   "RCPT TO:" ( "<Postmaster@" Domain ">" / "<Postmaster>" / Forward-path ) [SP Rcpt-parameters]
+ */
+#include "libsm/err.h"
+#include "libsm/log.h"
+#include "libsm/smtp_cmd.h"
+#include "smtps/cmds.h"
+#include "smtps/params.h"
+#include "smtps/policy.h"
+#include "smtps/prefetch.h"
+#include "smtps/session.h"
+
+enum { SCRATCH_CAP = 8192 };
+
+static void log_rcpt(struct ss_session *s, struct sm_str rcpt)
+{
+	if (s->reply_code < 300)
+		sm_log(SM_INFO, "ss.rcpt", "ss_sess=%I ss_ta=%I where=rcpt rcpt=<%S> stat=%d",
+		       s->id, s->txn.id, rcpt, s->reply_code);
+	else
+		sm_log(SM_INFO, "ss.rcpt",
+		       "ss_sess=%I ss_ta=%I where=rcpt rcpt=<%S> stat=%d text=%s", s->id, s->txn.id,
+		       rcpt, s->reply_code, s->reply_text);
+}
+
+/* Refuse this recipient; for good ones count, so that nobody tries addresses for ever. */
+static void refuse(struct ss_session *s, struct sm_str rcpt, int code, struct sm_str text)
+{
+	enum ss_reply_name many = code >= 500 ? ss_limits_invalid(&s->limits, s->conf) : SS_R_NONE;
+
+	s->refused = true;
+	if (many != SS_R_NONE)
+		ss_say_and_close(s, many, "too many invalid addresses");
+	else
+		ss_say_text(s, code, text);
+	log_rcpt(s, rcpt);
+	if (s->reply_code == 421 && !s->closing) {
+		s->closing = true;
+		s->why = "421 at RCPT";
+	}
+}
+
+static void refuse_by(struct ss_session *s, struct sm_str rcpt, enum ss_reply_name r)
+{
+	refuse(s, rcpt, ss_reply_code(r), ss_reply_text(r));
+}
+
+static bool parse(struct ss_session *s, struct sm_str arg, struct sm_arena *a, struct sm_addr *addr,
+                  struct ss_rcpt_params *params)
+{
+	struct sm_str rest, what;
+	int err = sm_smtp_from_to(arg, SM_STR("TO:"), SM_ADDR_BARE_POSTMASTER_OK, a, addr, &rest);
+	enum ss_reply_name r;
+
+	if (err != 0) {
+		char text[SM_DIAG_MAX + 64];
+		struct sm_buf b;
+		if (err == SM_E_NOTSUP) {
+			refuse_by(s, SM_STR("(8-bit)"), SS_R_RCPT_8BIT);
+			return false;
+		}
+		sm_buf_init(&b, sizeof(text));
+		sm_buf_str(&b, ss_reply_text(SS_R_BAD_RCPT));
+		sm_buf_printf(&b, ": %s", sm_diag());
+		refuse(s, SM_STR("(syntax)"), ss_reply_code(SS_R_BAD_RCPT), sm_buf_view(&b));
+		sm_buf_fini(&b);
+		return false;
+	}
+	r = ss_rcpt_params(rest, a, params, &what);
+	if (r != SS_R_NONE) {
+		char keyword[40];
+		sm_str_cut(what, keyword, sizeof(keyword));
+		ss_bad_detail(s, r, keyword);
+		s->refused = true;
+		return false;
+	}
+	if (addr->domain.n == 0) {
+		/* RFC 5321 4.5.1: <postmaster> is the one of this host. */
+		struct sm_str full = sm_arena_printf(a, "%.*s@%.*s", SM_STR_ARG(addr->mailbox),
+		                                     SM_STR_ARG(s->ss->hostname));
+		if (full.p == NULL || sm_addr_mailbox(full, a, addr) != 0) {
+			refuse_by(s, addr->mailbox, SS_R_NO_RELAY);
+			return false;
+		}
+	}
+	return true;
+}
+
+/* What limits, a stored rejection, smar and the relay policy say. True: accepted. */
+static bool admit(struct ss_session *s, const struct sm_addr *addr)
+{
+	struct sm_str rcpt = addr->mailbox;
+	enum ss_reply_name r = ss_limits_rcpt(&s->limits, s->conf, s->txn.rcpt_count);
+	struct ss_ask *a;
+	int err;
+	bool ok = false;
+
+	if (r == SS_R_NONE && s->ss->rcpt_count >= s->ss->credit.max_rcpts)
+		r = SS_R_NO_RCPT_ROOM;
+	if (r != SS_R_NONE) {
+		ss_prefetch_drop(s);
+		refuse_by(s, rcpt, r);
+		return false;
+	}
+	ss_prefetch(s, s->txn.sender);
+	a = ss_prefetch_rcpt(s, s->txn.sender, rcpt);
+	ss_prefetch(s, s->txn.sender);
+	err = ss_ask_wait(a);
+	if (err != 0) {
+		refuse_by(s, rcpt, SS_R_RCPT_CHECK_AWAY);
+	} else if (a->code < 400 && s->conn_code != 0) {
+		refuse(s, rcpt, s->conn_code, sm_str(s->conn_text));
+	} else if (a->code < 400 && s->txn.mail_code != 0) {
+		refuse(s, rcpt, s->txn.mail_code, sm_str(s->txn.mail_text));
+	} else {
+		struct ss_policy p = {
+		    .code = a->code,
+		    .local = (a->flags & SM_VERDICT_LOCAL) != 0,
+		    .map_relays = (a->flags & SM_VERDICT_RELAY) != 0,
+		    .domain_listed = ss_conf_domain_in(&s->conf->relay_to, addr->domain),
+		    .session_may_relay = s->may_relay,
+		    .local_needs_right = (s->conf->flags & SS_F_LMTP_NO_RELAY) != 0,
+		};
+		switch (ss_policy_rcpt(&p)) {
+		case SS_POLICY_ACCEPT:
+			ok = true;
+			break;
+		case SS_POLICY_NO_RELAY:
+			refuse_by(s, rcpt, SS_R_NO_RELAY);
+			break;
+		case SS_POLICY_SAY_VERDICT:
+			refuse(s, rcpt, a->code, a->text);
+			break;
+		}
+		if (!ok && (a->flags & SM_VERDICT_CLOSE))
+			s->closing = true;
+	}
+	ss_ask_free(&a);
+	return ok;
+}
+
+void ss_cmd_rcpt(struct ss_session *s, struct sm_str arg)
+{
+	struct ss_rcpt_params params;
+	struct sm_addr addr;
+	struct sm_arena a;
+
+	sm_arena_init(&a, "RCPT", 512, SCRATCH_CAP);
+	if (parse(s, arg, &a, &addr, &params) && admit(s, &addr)) {
+		if (ss_txn_add_rcpt(s, addr.mailbox, params.orcpt, params.notify) != 0) {
+			refuse_by(s, addr.mailbox, SS_R_NO_RCPT_ROOM);
+		} else {
+			ss_say(s, SS_R_RCPT_OK);
+			log_rcpt(s, addr.mailbox);
+		}
+	}
+	sm_arena_fini(&a);
+}

@@ -1,0 +1,157 @@
+/*
+ * The options of smtps: names, defaults, bounds, help. Every limit of the server is a row here.
+ */
+#include "smtps/conf.h"
+
+#include "libcdb/cdb.h"
+#include "libsm/addr.h"
+#include "libsm/err.h"
+#include "libsm/net.h"
+
+#define AT(m) offsetof(struct ss_conf, m)
+
+static const struct sm_word flag_words[] = {
+    {"8bitmime", SS_F_8BITMIME, "offer 8BITMIME; content is never converted"},
+    {"delay_checks", SS_F_DELAY_CHECKS, "say rejections of the connection and of MAIL at RCPT"},
+    {"lmtp_does_not_imply_relaying", SS_F_LMTP_NO_RELAY,
+     "local (lmtp:) domains need relay rights like others"},
+    {"soft_bounce", SS_F_SOFT_BOUNCE, "answer 4yz where 5yz would be said"},
+    {"strict_ehlo_checks", SS_F_STRICT_EHLO, "the argument of EHLO must be a domain or an address"},
+    {"access", SS_F_ACCESS, "ask the access map; look up client names"},
+    {"allow_loopback_relaying", SS_F_LOOPBACK_RELAY,
+     "loopback and Unix clients may relay, on every listener"},
+    {0},
+};
+
+static const struct sm_word sync_words[] = {
+    {"auto", CDB_SYNC_DIR_AUTO, "where the file system needs it"},
+    {"always", CDB_SYNC_DIR_ALWAYS, "after each new file"},
+    {"never", CDB_SYNC_DIR_NEVER, "rely on the file's own sync"},
+    {0},
+};
+
+/* clang-format off */
+const struct sm_opt ss_conf_opts[] = {
+	{.name = "flags", .type = SM_OPT_FLAGS, .offset = AT(flags), .def = "8bitmime",
+	 .words = flag_words, .reload = true, .help = "switches of the server"},
+	{.name = "id", .type = SM_OPT_INT, .offset = AT(id), .def = "0", .min = 0, .max = 254,
+	 .help = "process index: the last two digits of ids; each server needs its own"},
+	{.name = "CDB_gid", .type = SM_OPT_INT, .offset = AT(cdb_gid), .def = "-1", .min = -1, .max = 4294967294,
+	 .help = "group id of content files: that of smtpc's group; -1: leave"},
+	{.name = "CDB_sync_directory", .type = SM_OPT_ENUM, .offset = AT(cdb_sync_dir), .def = "auto",
+	 .words = sync_words, .help = "sync the directory of a new content file, too"},
+	{.name = "relay_to", .type = SM_OPT_LIST, .offset = AT(relay_to), .def = "", .max = 1000, .reload = true,
+	 .help = "domains that anybody may relay to; \".domain\" means all below it", .man = "The same as option -T."},
+	{.name = "relay_from_local", .type = SM_OPT_LIST, .offset = AT(relay_from_local), .def = "", .max = 64,
+	 .reload = true, .help = "names of listeners on which loopback and Unix clients may relay"},
+	{.name = "listen", .type = SM_OPT_LIST, .offset = AT(listen), .def = "", .max = 16,
+	 .help = "addresses to listen on without a supervisor, \"1.2.3.4:25\", \"[::1]:25\", \"unix:/path\"",
+	 .man = "The same as option -L; the name of such a listener is its address."},
+
+	{.name = "io_timeout", .type = SM_OPT_TIME, .offset = AT(io_timeout_ms), .def = "5m", .min = 1000, .max = 3600000,
+	 .unit = "s", .reload = true, .help = "wait so long for a command, for more data, or for the client to take a reply"},
+	{.name = "session_timeout", .type = SM_OPT_TIME, .offset = AT(session_timeout_ms), .def = "1h", .min = 1000, .max = 86400000,
+	 .unit = "s", .reload = true, .help = "most time of a session; a transaction under way may end"},
+	{.name = "check_timeout", .type = SM_OPT_TIME, .offset = AT(check_timeout_ms), .def = "1m", .min = 100, .max = 600000,
+	 .unit = "s", .reload = true, .help = "wait so long for qmgr or smar before a temporary error"},
+	{.name = "commit_timeout", .type = SM_OPT_TIME, .offset = AT(commit_timeout_ms), .def = "5m", .min = 1000, .max = 570000,
+	 .unit = "s", .reload = true, .help = "wait so long for qmgr to take over a message",
+	 .man = "Clients wait ten minutes for the answer to the end of data (RFC 5321 4.5.3.2.6)."},
+	{.name = "drain_timeout", .type = SM_OPT_TIME, .offset = AT(drain_timeout_ms), .def = "20s", .min = 0, .max = 3600000,
+	 .unit = "s", .help = "when told to end, let transactions go on for this time"},
+	{.name = "data_grace", .type = SM_OPT_TIME, .offset = AT(data_grace_ms), .def = "5m", .min = 1000, .max = 3600000,
+	 .unit = "s", .reload = true, .help = "time of a message's data before min_data_rate counts"},
+	{.name = "min_data_rate", .type = SM_OPT_SIZE, .offset = AT(min_data_rate), .def = "500B", .min = 1, .max = 1 << 30,
+	 .unit = "B", .reload = true, .help = "data slower than so many bytes a second on average is given up"},
+
+	{.name = "max_threads", .type = SM_OPT_INT, .offset = AT(max_threads), .def = "2000", .min = 1, .max = 30000,
+	 .unit = "sessions", .help = "most sessions of a process at a time"},
+	{.name = "io_threads", .type = SM_OPT_INT, .offset = AT(io_threads), .def = "16", .min = 1, .max = 256,
+	 .unit = "threads", .help = "helper threads for the disk"},
+
+	{.name = "max_bad_commands_per_session", .type = SM_OPT_INT, .offset = AT(max_bad_session), .def = "20", .min = 0, .max = 100000,
+	 .unit = "commands", .reload = true, .help = "unknown, malformed or misplaced commands; more: 421"},
+	{.name = "max_bad_commands_per_transaction", .type = SM_OPT_INT, .offset = AT(max_bad_transaction), .def = "10", .min = 0, .max = 100000,
+	 .unit = "commands", .reload = true, .help = "the same, within one transaction"},
+	{.name = "max_invalid_addresses_per_session", .type = SM_OPT_INT, .offset = AT(max_invalid_session), .def = "100", .min = 0, .max = 1000000,
+	 .unit = "addresses", .reload = true, .help = "recipients that were refused for good; more: 421"},
+	{.name = "max_invalid_addresses_per_transaction", .type = SM_OPT_INT, .offset = AT(max_invalid_transaction), .def = "50", .min = 0,
+	 .max = 1000000, .unit = "addresses", .reload = true, .help = "the same, within one transaction"},
+	{.name = "max_nop_commands_between_transactions", .type = SM_OPT_INT, .offset = AT(max_nop_between), .def = "50", .min = 0, .max = 1000000,
+	 .unit = "commands", .reload = true, .help = "NOOP, RSET, VRFY, EHLO ... between two accepted transactions; more: 421"},
+	{.name = "max_nop_commands_in_transaction", .type = SM_OPT_INT, .offset = AT(max_nop_in), .def = "20", .min = 0, .max = 1000000,
+	 .unit = "commands", .reload = true, .help = "NOOP, VRFY ... within one transaction; more: 421"},
+	{.name = "max_recipients_per_session", .type = SM_OPT_INT, .offset = AT(max_rcpts_session), .def = "50000", .min = 100, .max = 10000000,
+	 .unit = "recipients", .reload = true, .help = "accepted recipients; more: 452"},
+	{.name = "max_recipients_per_transaction", .type = SM_OPT_INT, .offset = AT(max_rcpts_transaction), .def = "1000", .min = 1, .max = 1000,
+	 .unit = "recipients", .reload = true, .help = "accepted recipients; more: 452", .man = "RFC 5321 4.5.3.1.8 wants 100 at least."},
+	{.name = "max_transactions", .type = SM_OPT_INT, .offset = AT(max_transactions), .def = "1000", .min = 1, .max = 1000000,
+	 .unit = "transactions", .reload = true, .help = "MAIL commands of a session; more: 421"},
+	{.name = "max_command_length", .type = SM_OPT_SIZE, .offset = AT(max_command_bytes), .def = "2048B", .min = 512, .max = 16000,
+	 .unit = "B", .reload = true, .help = "longest command line; more: 500", .man = "512 and what the extensions add."},
+	{.name = "max_junk", .type = SM_OPT_SIZE, .offset = AT(max_junk_bytes), .def = "20MB", .min = 1024, .max = (int64_t)1 << 40,
+	 .unit = "B", .reload = true, .help = "bytes of a session that are read only to be thrown away; more: 421",
+	 .man = "The rest of a message that is too large, of a line that is too long."},
+
+	{.name = "max_hops", .type = SM_OPT_INT, .offset = AT(max_hops), .def = "50", .min = 1, .max = 1000,
+	 .unit = "hops", .reload = true, .help = "Received: lines of a message; more: it loops"},
+	{.name = "max_message_size", .type = SM_OPT_SIZE, .offset = AT(max_message_bytes), .def = "51200KB", .min = 1024, .max = (int64_t)1 << 40,
+	 .unit = "KB", .reload = true, .help = "largest message"},
+	{.name = "max_header_size", .type = SM_OPT_SIZE, .offset = AT(max_header_bytes), .def = "1MB", .min = 1024, .max = 1 << 30,
+	 .unit = "B", .reload = true, .help = "largest header of a message"},
+	{.name = "max_header_lines", .type = SM_OPT_INT, .offset = AT(max_header_lines), .def = "10000", .min = 100, .max = 10000000,
+	 .unit = "lines", .reload = true, .help = "most lines of a message's header"},
+	{.name = "max_line_length", .type = SM_OPT_SIZE, .offset = AT(max_line_bytes), .def = "1MB", .min = 1000, .max = 1 << 30,
+	 .unit = "B", .reload = true, .help = "longest line of a message", .man = "RFC 5321 allows 1000; many senders do not care."},
+	SM_OPT_END,
+};
+/* clang-format on */
+
+int ss_conf_check(const struct ss_conf *c)
+{
+	struct sm_sa sa;
+
+	for (size_t i = 0; i < c->relay_to.count; i++) {
+		struct sm_str d = c->relay_to.v[i];
+		if (!sm_domain_valid(d.n > 0 && d.p[0] == '.' ? sm_str_from(d, 1) : d, true))
+			return sm_fail(SM_E_SYNTAX, "relay_to: \"%.*s\" is no domain",
+			               SM_STR_ARG(d));
+	}
+	for (size_t i = 0; i < c->listen.count; i++)
+		if (ss_conf_listen_address(c->listen.v[i], &sa) != 0)
+			return sm_fail(SM_E_SYNTAX, "listen: \"%.*s\" is no address with port",
+			               SM_STR_ARG(c->listen.v[i]));
+	return 0;
+}
+
+int ss_conf_listen_address(struct sm_str text, struct sm_sa *sa)
+{
+	static const struct sm_str tag = SM_STR("unix:");
+	ptrdiff_t colon = sm_str_rchr(text, ':');
+	uint64_t port;
+
+	if (sm_str_has_prefix(text, tag))
+		return sm_sa_unix(sa, sm_str_from(text, tag.n));
+	if (colon < 0 || sm_str_u64(sm_str_from(text, (size_t)colon + 1), 10, 65535, &port) != 0)
+		return sm_fail(SM_E_SYNTAX, "no port");
+	return sm_sa_ip(sa, sm_str_head(text, (size_t)colon), (uint16_t)port);
+}
+
+bool ss_conf_domain_in(const struct sm_conf_list *list, struct sm_str domain)
+{
+	for (size_t i = 0; i < list->count; i++) {
+		struct sm_str d = list->v[i];
+		if (d.n > 0 && d.p[0] == '.' ? domain.n > d.n && sm_str_has_casesuffix(domain, d)
+		                             : sm_str_caseeq(domain, d))
+			return true;
+	}
+	return false;
+}
+
+bool ss_conf_name_in(const struct sm_conf_list *list, struct sm_str name)
+{
+	for (size_t i = 0; i < list->count; i++)
+		if (sm_str_eq(list->v[i], name))
+			return true;
+	return false;
+}

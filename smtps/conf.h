@@ -1,0 +1,59 @@
+/*
+ * Configuration of smtps: one struct, filled by the table in conf.c, read-only everywhere else.
+ */
+#ifndef SS_CONF_H
+#define SS_CONF_H
+
+#include "libsm/conf.h"
+
+/* flags */
+enum {
+	SS_F_8BITMIME = 1,
+	SS_F_DELAY_CHECKS = 2,
+	SS_F_LMTP_NO_RELAY = 4,
+	SS_F_SOFT_BOUNCE = 8,
+	SS_F_STRICT_EHLO = 16,
+	SS_F_ACCESS = 32,
+	SS_F_LOOPBACK_RELAY = 64,
+};
+
+struct ss_conf {
+	uint32_t flags;
+	int64_t id;                           /* process index of ids; the command line's -i wins */
+	int64_t cdb_gid;                      /* -1: leave the group as it is */
+	int cdb_sync_dir;                     /* enum cdb_sync_dir */
+	struct sm_conf_list relay_to;         /* -T */
+	struct sm_conf_list relay_from_local; /* names of listeners */
+	struct sm_conf_list listen;           /* -L, for use without a supervisor */
+
+	/* Time. */
+	int64_t io_timeout_ms, session_timeout_ms, check_timeout_ms, commit_timeout_ms;
+	int64_t drain_timeout_ms, data_grace_ms, min_data_rate; /* bytes a second */
+
+	/* Limits of the process. */
+	int64_t max_threads, io_threads;
+
+	/* Limits of a session. */
+	int64_t max_bad_session, max_bad_transaction;
+	int64_t max_invalid_session, max_invalid_transaction;
+	int64_t max_nop_between, max_nop_in;
+	int64_t max_rcpts_session, max_rcpts_transaction, max_transactions;
+	int64_t max_command_bytes, max_junk_bytes;
+
+	/* Limits of a message. */
+	int64_t max_hops, max_message_bytes, max_header_bytes, max_header_lines, max_line_bytes;
+};
+extern const struct sm_opt ss_conf_opts[];
+
+/* What the table cannot say; SM_E_RANGE or SM_E_SYNTAX with a diag. */
+int ss_conf_check(const struct ss_conf *c) SM_MUST_CHECK;
+
+/* "1.2.3.4:25", "[::1]:25", "unix:/path". SM_E_SYNTAX. */
+struct sm_sa;
+int ss_conf_listen_address(struct sm_str text, struct sm_sa *sa) SM_MUST_CHECK;
+
+/* Is `domain` among the names? A name that begins with a dot means all below it. Case is folded. */
+bool ss_conf_domain_in(const struct sm_conf_list *list, struct sm_str domain);
+bool ss_conf_name_in(const struct sm_conf_list *list, struct sm_str name);
+
+#endif

@@ -1,0 +1,108 @@
+/*
+ * Connection stage: qmgr counts the session against the limits of its client, smar checks the
+ * client; both are asked at the same time. Invariant: when either cannot be asked, the client is
+ * told to come again; it is never let in unchecked. Session's coroutine.
+ */
+#include "smtps/greet.h"
+
+#include "libsm/err.h"
+#include "libsm/log.h"
+#include "libsm/proc.h"
+#include "smtps/ask.h"
+#include "smtps/peers.h"
+#include "smtps/session.h"
+
+/* In a greeting only 220, 421 and 554 make sense (RFC 5321 3.1, 4.3.2). */
+static void refuse(struct ss_session *s, int code, struct sm_str text, const char *why)
+{
+	ss_say_text(s, code >= 500 ? 554 : 421, text);
+	s->closing = s->linger = true;
+	s->why = why;
+}
+
+static bool ask_qmgr(struct ss_session *s, struct ss_ask *a)
+{
+	if (ss_ask_wait(a) != 0) {
+		ss_say_and_close(s, SS_R_NO_ID, "qmgr away");
+		return false;
+	}
+	if (a->code >= 400) {
+		refuse(s, a->code, a->text, "refused by qmgr");
+		return false;
+	}
+	s->told_qmgr = true;
+	return true;
+}
+
+static bool ask_smar(struct ss_session *s, struct ss_ask *a)
+{
+	if (ss_ask_wait(a) != 0) {
+		ss_say_and_close(s, SS_R_CHECK_AWAY_CONN, "smar away");
+		return false;
+	}
+	if (a->flags & SM_VERDICT_RELAY)
+		s->may_relay = true;
+	if (!sm_str_empty(a->client_name))
+		s->client_name = sm_arena_str(&s->arena, a->client_name);
+	if (a->code < 400)
+		return true;
+	if ((s->conf->flags & SS_F_DELAY_CHECKS) && !(a->flags & SM_VERDICT_CLOSE) &&
+	    a->code != 421) {
+		s->conn_code = a->code;
+		sm_str_cut(a->text, s->conn_text, sizeof(s->conn_text));
+		return true;
+	}
+	refuse(s, a->code, a->text, "refused by smar");
+	return false;
+}
+
+static void log_connect(struct ss_session *s)
+{
+	char host[SM_SA_TEXT];
+	int family = s->client.u.sa.sa_family;
+	const char *key = family == AF_INET    ? "ss_sess=%I client_ipv4=%s client_name=%S "
+	                                         "listener=%s where=connect stat=%d"
+	                  : family == AF_INET6 ? "ss_sess=%I client_ipv6=%s client_name=%S "
+	                                         "listener=%s where=connect stat=%d"
+	                                       : "ss_sess=%I client=%s client_name=%S "
+	                                         "listener=%s where=connect stat=%d";
+
+	sm_log(SM_INFO, "ss.connect", key, s->id, sm_sa_host_text(&s->client, host), s->client_name,
+	       s->listener, s->reply_code);
+}
+
+bool ss_greet(struct ss_session *s)
+{
+	struct ss_ask *qmgr, *smar;
+	bool ok;
+
+	if (!ss_peers_id(s->ss, &s->id)) {
+		/* At the very start qmgr's first block may still be on its way. */
+		int64_t until = sm_loop_now_ms() + s->conf->check_timeout_ms / 6;
+		bool have = false;
+		while (!have && sm_loop_now_ms() < until && sm_co_sleep(sm_loop_now_ms() + 20) == 0)
+			have = ss_peers_id(s->ss, &s->id);
+		if (!have) {
+			ss_say_and_close(s, SS_R_NO_ID, "no ids");
+			log_connect(s);
+			return false;
+		}
+	}
+	qmgr = ss_ask_start(s, SS_ASK_SESSION, SM_STR_NONE, SM_STR_NONE);
+	smar = ss_ask_start(s, SS_ASK_CONN, SM_STR_NONE, SM_STR_NONE);
+	ok = ask_qmgr(s, qmgr) && ask_smar(s, smar);
+	ss_ask_free(&qmgr);
+	ss_ask_free(&smar);
+	if (ok && ss_early_input(s)) {
+		ss_say_and_close(s, SS_R_LATE_GREETING, "input before the greeting");
+		ok = false;
+	}
+	if (ok) {
+		/* Up to here the host may be 255 bytes: a line of at most 512. */
+		struct sm_str text = sm_arena_printf(&s->arena, "%.*s ESMTP %s",
+		                                     SM_STR_ARG(s->ss->hostname), SM_VERSION_TEXT);
+		ss_say_text(s, 220, text);
+	}
+	log_connect(s);
+	return ok;
+}

@@ -1,0 +1,332 @@
+/*
+ * The SMTP server: start, rights, listeners, end. What a session does is in session.c; here is only
+ * what happens once a process.
+ */
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "libsm/err.h"
+#include "libsm/log.h"
+#include "libsm/offload.h"
+#include "libsm/priv.h"
+#include "libsm/proc.h"
+#include "smtps/accept.h"
+#include "smtps/peers.h"
+#include "smtps/session.h"
+
+enum {
+	PATH_MAX_BYTES = 108, /* of a Unix socket */
+	FDS_OF_OUR_OWN = 256, /* beside two for each session: connection and content file */
+	CDB_DIRS = 16,
+};
+
+struct server {
+	struct sm_proc proc;
+	struct ss ss;
+	struct sm_timer drain;
+	struct ss_conf
+	    extra; /* options of the command line that have no configuration file to stand in */
+	struct sm_str relay_to[100], listen[16];
+	bool access;
+};
+
+static struct server *server_of(struct sm_proc *p)
+{
+	return SM_CONTAINER_OF(p, struct server, proc);
+}
+
+/* ---- command line
+ * ------------------------------------------------------------------------------------------------
+ */
+
+static int add_word(struct sm_conf_list *list, struct sm_str *v, size_t max, const char *word)
+{
+	if (list->count == max)
+		return sm_fail(SM_E_TOOBIG, "more than %zu times", max);
+	list->v = v;
+	v[list->count++] = sm_str(word);
+	return 0;
+}
+
+static int short_opt(struct sm_proc *p, int opt, const char *arg)
+{
+	struct server *sv = server_of(p);
+
+	switch (opt) {
+	case 'a':
+		sv->access = true;
+		return 0;
+	case 'T':
+		return add_word(&sv->extra.relay_to, sv->relay_to, SM_ARRAY_SIZE(sv->relay_to),
+		                arg);
+	case 'L':
+		return add_word(&sv->extra.listen, sv->listen, SM_ARRAY_SIZE(sv->listen), arg);
+	default:
+		return sm_fail(SM_E_BUG, "option -%c", opt);
+	}
+}
+
+/* What the command line added goes behind what the file says. */
+static void merge_list(struct sm_arena *a, struct sm_conf_list *to, const struct sm_conf_list *more)
+{
+	struct sm_str *v;
+
+	if (more->count == 0)
+		return;
+	v = sm_arena_must(a, (to->count + more->count) * sizeof(*v));
+	if (to->count > 0)
+		memcpy(v, to->v, to->count * sizeof(*v));
+	memcpy(v + to->count, more->v, more->count * sizeof(*v));
+	to->v = v;
+	to->count += more->count;
+}
+
+static int finish_conf(struct server *sv, struct ss_conf *c)
+{
+	merge_list(&sv->proc.arena, &c->relay_to, &sv->extra.relay_to);
+	merge_list(&sv->proc.arena, &c->listen, &sv->extra.listen);
+	if (sv->access)
+		c->flags |= SS_F_ACCESS;
+	return ss_conf_check(c);
+}
+
+/* ---- rights
+ * -------------------------------------------------------------------------------------------------------
+ */
+
+/* The directory of a path, "." for none. */
+static const char *dir_of(const char *path, char *out, size_t size)
+{
+	const char *slash = strrchr(path, '/');
+	size_t n = slash != NULL ? (size_t)(slash - path) : 0;
+
+	if (slash == path)
+		return "/";
+	if (slash == NULL || sm_str_copy(sm_str_n(path, n), out, size) != 0)
+		return ".";
+	return out;
+}
+
+static int drop_rights(struct server *sv, const char *qmgr, const char *smar)
+{
+	char dirs[CDB_DIRS][PATH_MAX_BYTES + 64], socket_dirs[2][PATH_MAX_BYTES], report[200];
+	struct sm_priv_path paths[CDB_DIRS + 8];
+	size_t n = 0;
+	int err;
+
+	for (size_t i = 0; i < CDB_DIRS; i++) {
+		snprintf(dirs[i], sizeof(dirs[i]), "%.*s%X",
+		         SM_STR_ARG(sm_str_head(sv->proc.global.cdb_base_directory, 160)),
+		         (unsigned)i);
+		paths[n++] =
+		    (struct sm_priv_path){dirs[i], SM_PATH_READ | SM_PATH_WRITE | SM_PATH_CREATE};
+	}
+	paths[n++] =
+	    (struct sm_priv_path){dir_of(qmgr, socket_dirs[0], PATH_MAX_BYTES), SM_PATH_SOCKET};
+	paths[n++] =
+	    (struct sm_priv_path){dir_of(smar, socket_dirs[1], PATH_MAX_BYTES), SM_PATH_SOCKET};
+	if (sv->proc.conf_path != NULL)
+		paths[n++] = (struct sm_priv_path){sv->proc.conf_path, SM_PATH_READ};
+	paths[n++] = (struct sm_priv_path){"/dev/null", SM_PATH_READ};
+	paths[n] = (struct sm_priv_path){NULL, 0};
+
+	struct sm_priv_profile profile = {
+	    .role = SM_ROLE_SMTPS,
+	    .paths = paths,
+	    .max_files = 2 * (size_t)sv->ss.conf->max_threads + FDS_OF_OUR_OWN,
+	    .max_file_bytes = (size_t)sv->ss.conf->max_message_bytes + 16 * 1024 * 1024,
+	};
+	struct rlimit have;
+	if (getrlimit(RLIMIT_NOFILE, &have) == 0 && profile.max_files > have.rlim_max)
+		profile.max_files = have.rlim_max;
+	err = sm_priv_drop(&profile, report, sizeof(report));
+	if (err == 0)
+		sm_log(SM_INFO, "ss.rights", "report=%s files=%zu", report, profile.max_files);
+	return err;
+}
+
+static uid_t uid_of(const char *name)
+{
+	const struct passwd *pw = getpwnam(name);
+
+	return pw != NULL ? pw->pw_uid : (uid_t)-1;
+}
+
+/* ---- life
+ * ----------------------------------------------------------------------------------------------------------
+ */
+
+static void all_gone(struct ss *ss)
+{
+	if (ss->draining || ss->single)
+		sm_loop_stop(SM_EXIT_OK);
+}
+
+static void patience_is_over(void *arg)
+{
+	struct server *sv = arg;
+
+	sm_log(SM_NOTICE, "ss.drain", "sessions=%zu transactions=%zu stat=cut",
+	       sv->ss.session_count, sv->ss.txn_count);
+	ss_sessions_stop(&sv->ss, true);
+}
+
+static void on_term(struct sm_proc *p)
+{
+	struct server *sv = server_of(p);
+
+	sv->ss.draining = true;
+	ss_handover_close();
+	ss_accept_stop(&sv->ss);
+	sm_log(SM_NOTICE, "ss.drain", "sessions=%zu transactions=%zu stat=begin",
+	       sv->ss.session_count, sv->ss.txn_count);
+	if (sv->ss.session_count == 0) {
+		sm_loop_stop(SM_EXIT_OK);
+		return;
+	}
+	ss_sessions_stop(&sv->ss, false);
+	sm_timer_set(&sv->drain, sm_loop_now_ms() + sv->ss.conf->drain_timeout_ms, patience_is_over,
+	             sv);
+}
+
+static void on_reload(struct sm_proc *p, const void *new_conf)
+{
+	struct server *sv = server_of(p);
+	struct ss_conf *c = (struct ss_conf *)(uintptr_t)new_conf;
+
+	if (c == sv->ss.conf)
+		return;
+	if (finish_conf(sv, c) != 0) {
+		sm_log(SM_ERROR, "ss.reload", "stat=refused why=%s", sm_diag());
+		return;
+	}
+	sv->ss.conf = c;
+}
+
+/* From the supervisor without a pass_fd_socket. */
+static void on_file(struct sm_proc *p, const char *name, int fd)
+{
+	int err = ss_accept_add(&server_of(p)->ss, fd, name);
+
+	if (err != 0)
+		sm_log(SM_WARN, "ss.file", "name=%s stat=%E", name, err);
+}
+
+static void on_first_listener(void *arg)
+{
+	sm_proc_ready(arg);
+}
+
+/* Descriptor 0 may be a listening socket (start_action accept) or a connection (nostartaccept). */
+static int take_standard_input(struct ss *ss)
+{
+	struct sm_sa peer;
+	int fd;
+
+	if (ss_accept_is_listener(STDIN_FILENO)) {
+		fd = dup(STDIN_FILENO);
+		return fd < 0 ? SM_E_SYS : ss_accept_add(ss, fd, "");
+	}
+	if (sm_sa_peer(&peer, STDIN_FILENO) != 0)
+		return 0;
+	ss->single = true;
+	fd = dup(STDIN_FILENO);
+	return fd < 0 ? SM_E_SYS : ss_session_start(ss, fd, &peer, "stdin");
+}
+
+static int start(struct server *sv)
+{
+	struct sm_proc *p = &sv->proc;
+	struct ss *ss = &sv->ss;
+	static char qmgr[PATH_MAX_BYTES], smar[PATH_MAX_BYTES], base[4096];
+	const char *door = getenv("SM_MCP_PASS_FD");
+	struct ss_peer_users users = {uid_of("smxq"), uid_of("smxm")};
+	struct cdb_conf cdb = {.base = base,
+	                       .gid = (gid_t)ss->conf->cdb_gid,
+	                       .sync_dir = (enum cdb_sync_dir)ss->conf->cdb_sync_dir};
+	int err;
+
+	tzset(); /* reads its file now, while we may */
+	if (sm_str_copy(p->global.smtps_socket, qmgr, sizeof(qmgr)) != 0 ||
+	    sm_str_copy(p->global.smar_socket, smar, sizeof(smar)) != 0 ||
+	    sm_str_copy(p->global.cdb_base_directory, base, sizeof(base)) != 0)
+		return sm_fail(SM_E_TOOBIG, "a path of the configuration is too long");
+	err = cdb_open(&cdb, &ss->cdb);
+	/* Sockets that we make ourselves, before the right to make any is gone. */
+	if (err == 0)
+		err = ss_accept_bind(ss);
+	if (err == 0 && door != NULL)
+		err = ss_handover_open(ss, door, on_first_listener, p);
+	if (err == 0)
+		err = drop_rights(sv, qmgr, smar);
+	if (err == 0)
+		err = sm_offload_init((unsigned)ss->conf->io_threads);
+	if (err != 0)
+		return err;
+	sm_co_limit((size_t)ss->conf->max_threads + 64);
+	sm_rpc_self(SM_ROLE_SMTPS, ss->proc);
+	ss_peers_open(ss, qmgr, smar, &users);
+	err = take_standard_input(ss);
+	/* With a supervisor that hands listeners over we are ready when the first has come. */
+	if (err == 0 && door == NULL)
+		sm_proc_ready(p);
+	return err;
+}
+
+int main(int argc, char **argv)
+{
+	static struct server sv = {
+	    .proc = {.name = "smtps",
+	             .role = SM_ROLE_SMTPS,
+	             .opts = ss_conf_opts,
+	             .conf_size = sizeof(struct ss_conf),
+	             .short_opts = "aT:L:",
+	             .short_opt = short_opt,
+	             .usage = "  -a          ask the access map (flag access)\n"
+	                      "  -T DOMAIN   let everybody relay to this domain (repeatable)\n"
+	                      "  -L ADDRESS  listen there without a supervisor: 127.0.0.1:2525 "
+	                      "(repeatable)\n",
+	             .on_reload = on_reload,
+	             .on_term = on_term,
+	             .on_file = on_file},
+	    .ss = {.spare_fd = -1},
+	};
+	struct ss *ss = &sv.ss;
+	bool done;
+	int status = sm_proc_start(&sv.proc, argc, argv, &done);
+
+	if (done)
+		return status;
+	ss->conf = sv.proc.conf;
+	ss->hostname = sv.proc.global.hostname;
+	ss->proc = (uint8_t)(sv.proc.index != 0 ? sv.proc.index : ss->conf->id);
+	ss->on_idle = all_gone;
+	sm_list_init(&ss->sessions);
+	sm_list_init(&ss->transactions);
+	sm_list_init(&ss->listeners);
+	if (finish_conf(&sv, sv.proc.conf) != 0) {
+		sm_log(SM_FATAL, "ss.config", "stat=%s", sm_diag());
+		return sm_proc_end(&sv.proc, SM_EXIT_CONFIG);
+	}
+	int err = start(&sv);
+	if (err != 0) {
+		sm_log(SM_FATAL, "ss.start", "stat=%E", err);
+		status = err == SM_E_DENIED ? SM_EXIT_USAGE : SM_EXIT_TEMP;
+	} else {
+		ss->spare_fd = dup(STDERR_FILENO);
+		status = sm_loop_run();
+	}
+	ss_accept_stop(ss);
+	ss_handover_close();
+	if (ss->session_count == 0) {
+		ss_peers_close(ss);
+		sm_offload_fini();
+		cdb_close(&ss->cdb);
+	}
+	return sm_proc_end(&sv.proc, status);
+}

@@ -1,0 +1,29 @@
+/*
+ * The ESMTP parameters of MAIL and RCPT that smtps knows: SIZE (RFC 1870), BODY (RFC 6152), RET,
+ * ENVID, NOTIFY, ORCPT (RFC 3461). Pure.
+ */
+#ifndef SS_PARAMS_H
+#define SS_PARAMS_H
+
+#include "libsm/arena.h"
+#include "smtps/conf.h"
+#include "smtps/reply.h"
+
+/* Views into the command line. */
+struct ss_mail_params {
+	uint64_t size; /* 0: not given */
+	uint8_t body, ret;
+	struct sm_str envid; /* xtext as given */
+};
+struct ss_rcpt_params {
+	uint8_t notify;
+	struct sm_str orcpt; /* "type;xtext" as given */
+};
+/* SS_R_NONE, SS_R_BAD_PARAM (syntax, value, twice), SS_R_UNKNOWN_PARAM, SS_R_SIZE_TOO_BIG; *what is
+ * the keyword. `a` for scratch. */
+enum ss_reply_name ss_mail_params(struct sm_str text, const struct ss_conf *c, struct sm_arena *a,
+                                  struct ss_mail_params *out, struct sm_str *what);
+enum ss_reply_name ss_rcpt_params(struct sm_str text, struct sm_arena *a,
+                                  struct ss_rcpt_params *out, struct sm_str *what);
+
+#endif

@@ -1,0 +1,153 @@
+/*
+ * The links to qmgr and smar. Invariant: the first frame on a new link to qmgr is ss_start with
+ * every transaction whose content is on disk or whose outcome is open, so that qmgr takes none of
+ * them for an orphan. Callbacks on the loop's stack.
+ */
+#include "smtps/peers.h"
+
+#include "libsm/err.h"
+#include "libsm/log.h"
+#include "smtps/ss.h"
+#include "smtps/txn.h"
+
+#define IDS_TIMEOUT_MS 60000
+
+static void on_block(int err, const struct sm_frame *f, void *arg)
+{
+	struct ss *ss = arg;
+	struct sm_msg_id_block m;
+	struct sm_arena none;
+
+	sm_arena_init(&none, "id block", 64, 1024);
+	if (err == 0 &&
+	    (f->type != SM_MSG_id_block || sm_msg_id_block_decode(f->body, &none, &m) != 0))
+		err = SM_E_PROTO;
+	sm_arena_fini(&none);
+	if (err != 0) {
+		/* Asked again with the next id, or at the next ss_start. */
+		ss_idblock_lost(&ss->ids);
+		sm_log(SM_NOTICE, "ss.ids", "stat=%E", err);
+		return;
+	}
+	ss_idblock_add(&ss->ids, m.first, m.count);
+	sm_log(SM_DEBUG, "ss.ids", "first=%llu count=%u", (unsigned long long)m.first, m.count);
+}
+
+static void on_qmgr_up(struct sm_peer *p, void *arg)
+{
+	struct ss *ss = arg;
+	struct sm_msg_ss_start m = {.max_sessions = (uint32_t)ss->conf->max_threads,
+	                            .next_counter = ss_idblock_floor(&ss->ids)};
+	struct sm_msg_id_item *open = sm_calloc(ss->txn_count + 1, sizeof(*open));
+
+	sm_noyield_enter();
+	SM_LIST_FOR (t, &ss->transactions, struct ss_txn, link) {
+		open[m.open_count++].id = t->id;
+	}
+	sm_noyield_leave();
+	m.open = open;
+	ss->ids.asked = true;
+	sm_call(&ss->ids_call, p, SM_MSG_ss_start, &m, sm_loop_now_ms() + IDS_TIMEOUT_MS, on_block,
+	        ss);
+	sm_free(open);
+	sm_log(SM_INFO, "ss.peer", "peer=qmgr stat=up open=%u", m.open_count);
+}
+
+static void on_smar_up(struct sm_peer *p SM_UNUSED, void *arg SM_UNUSED)
+{
+	sm_log(SM_INFO, "ss.peer", "peer=smar stat=up");
+}
+
+static void on_qmgr_down(struct sm_peer *p, void *arg SM_UNUSED)
+{
+	sm_log(SM_NOTICE, "ss.peer", "peer=qmgr stat=down why=%s", sm_peer_why(p));
+}
+
+static void on_smar_down(struct sm_peer *p, void *arg SM_UNUSED)
+{
+	sm_log(SM_NOTICE, "ss.peer", "peer=smar stat=down why=%s", sm_peer_why(p));
+}
+
+static int on_qmgr_frame(struct sm_peer *p SM_UNUSED, const struct sm_frame *f, void *arg)
+{
+	struct ss *ss = arg;
+	struct sm_msg_credit m;
+	struct sm_arena none;
+	int err;
+
+	if (f->type != SM_MSG_credit)
+		return sm_fail(SM_E_PROTO, "message of type %u from qmgr", f->type);
+	sm_arena_init(&none, "credit", 64, 1024);
+	err = sm_msg_credit_decode(f->body, &none, &m);
+	sm_arena_fini(&none);
+	if (err != 0)
+		return err;
+	if (m.code != ss->credit.code)
+		sm_log(SM_NOTICE, "ss.credit",
+		       "code=%u text=%S sessions=%u transactions=%u rcpts=%u", m.code, m.text,
+		       m.max_sessions, m.max_transactions, m.max_rcpts);
+	ss->credit.max_sessions = m.max_sessions;
+	ss->credit.max_transactions = m.max_transactions;
+	ss->credit.max_rcpts = m.max_rcpts;
+	/* A refusal for now; anything else would be a refusal for good of mail that nobody has
+	 * looked at. */
+	ss->credit.code = m.code >= 400 && m.code < 500 ? m.code : m.code != 0 ? 451 : 0;
+	sm_str_cut(m.text, ss->credit.text, sizeof(ss->credit.text));
+	return 0;
+}
+
+void ss_peers_open(struct ss *ss, const char *qmgr_path, const char *smar_path,
+                   const struct ss_peer_users *users)
+{
+	struct sm_link_conf qmgr = {.path = qmgr_path,
+	                            .role = SM_ROLE_QMGR,
+	                            .uids = &users->qmgr,
+	                            .uid_count = users->qmgr != (uid_t)-1,
+	                            .on_up = on_qmgr_up,
+	                            .on_down = on_qmgr_down,
+	                            .on_frame = on_qmgr_frame,
+	                            .arg = ss};
+	struct sm_link_conf smar = {.path = smar_path,
+	                            .role = SM_ROLE_SMAR,
+	                            .uids = &users->smar,
+	                            .uid_count = users->smar != (uid_t)-1,
+	                            .on_up = on_smar_up,
+	                            .on_down = on_smar_down,
+	                            .arg = ss};
+
+	/* Until qmgr has said what it allows, our own limits rule. */
+	ss->credit = (struct ss_credit){UINT32_MAX, UINT32_MAX, UINT32_MAX, 0, ""};
+	ss->qmgr = sm_link_open(&qmgr);
+	ss->smar = sm_link_open(&smar);
+}
+
+void ss_peers_close(struct ss *ss)
+{
+	sm_link_free(&ss->qmgr);
+	sm_link_free(&ss->smar);
+}
+
+bool ss_peers_id(struct ss *ss, struct sm_id *id)
+{
+	uint64_t counter;
+	bool ok = ss_idblock_take(&ss->ids, &counter);
+	struct sm_peer *qmgr = sm_link_peer(ss->qmgr);
+
+	if (qmgr != NULL && ss_idblock_wants(&ss->ids)) {
+		struct sm_msg_id_block_get m = {0};
+		sm_call(&ss->ids_call, qmgr, SM_MSG_id_block_get, &m,
+		        sm_loop_now_ms() + IDS_TIMEOUT_MS, on_block, ss);
+	}
+	if (ok)
+		*id = (struct sm_id){.counter = counter, .proc = ss->proc};
+	return ok;
+}
+
+void ss_peers_session_gone(struct ss *ss, struct sm_id id)
+{
+	struct sm_msg_sess_close m = {.sess = id};
+	struct sm_peer *qmgr = sm_link_peer(ss->qmgr);
+
+	if (qmgr != NULL)
+		sm_peer_send(qmgr, SM_MSG_sess_close, &m);
+}

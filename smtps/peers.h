@@ -1,0 +1,28 @@
+/*
+ * The two processes that smtps depends on: qmgr (ids, credit) and smar. Links that come back by
+ * themselves.
+ */
+#ifndef SS_PEERS_H
+#define SS_PEERS_H
+
+#include <sys/types.h>
+
+#include "libsm/id.h"
+
+struct ss;
+
+/* Who may answer behind the sockets, beside root and ourselves; (uid_t)-1: nobody of that name.
+ * Looked up before rights are dropped. */
+struct ss_peer_users {
+	uid_t qmgr, smar;
+};
+void ss_peers_open(struct ss *ss, const char *qmgr_path, const char *smar_path,
+                   const struct ss_peer_users *users);
+void ss_peers_close(struct ss *ss);
+
+/* A new id for a session or a transaction; false: none is left (qmgr is away for long). */
+bool ss_peers_id(struct ss *ss, struct sm_id *id);
+/* One-way: a session that qmgr knew is gone. */
+void ss_peers_session_gone(struct ss *ss, struct sm_id id);
+
+#endif

@@ -1,0 +1,52 @@
+/*
+ * Writes the Received: header. Invariant: nothing that a client chose can end the line, open a
+ * comment or pretend to be another clause: names are valid domains or are replaced, other text has
+ * its special characters replaced.
+ */
+#include "smtps/received.h"
+
+#include "libsm/addr.h"
+#include "libsm/time.h"
+
+/* Inside of a comment: printable, and none of "()\" (RFC 5322 3.2.2). */
+static void put_comment_text(struct sm_buf *b, struct sm_str s)
+{
+	s = sm_str_head(s, SM_DOMAIN_MAX);
+	for (size_t i = 0; i < s.n; i++) {
+		char c = s.p[i];
+		sm_buf_char(b, c <= ' ' || c > '~' || c == '(' || c == ')' || c == '\\' ? '?' : c);
+	}
+}
+
+void ss_received_put(struct sm_buf *b, const struct ss_received *r)
+{
+	char literal[SM_SA_TEXT], id[SM_ID_SIZE], date[SM_TIME_RFC5322_MAX];
+	bool helo_ok = sm_domain_valid(r->helo, true) || sm_domain_literal_valid(r->helo);
+	bool unix_client = r->client->u.sa.sa_family == AF_UNIX || r->client->len == 0;
+	const char *where = unix_client ? "localhost" : sm_sa_literal(r->client, literal);
+
+	sm_buf_cstr(b, "Received: from ");
+	if (helo_ok)
+		sm_buf_str(b, r->helo);
+	else
+		sm_buf_cstr(b, where);
+	sm_buf_cstr(b, " (");
+	if (sm_domain_valid(r->client_name, true)) {
+		sm_buf_str(b, r->client_name);
+		sm_buf_char(b, ' ');
+	}
+	sm_buf_cstr(b, where);
+	sm_buf_char(b, ')');
+	if (!helo_ok) {
+		sm_buf_cstr(b, "\r\n\t(HELO ");
+		put_comment_text(b, r->helo);
+		sm_buf_char(b, ')');
+	}
+	sm_buf_printf(b, "\r\n\tby %.*s (smx %s) with %.*s\r\n\tid %s", SM_STR_ARG(r->hostname),
+	              PACKAGE_VERSION, SM_STR_ARG(r->protocol), sm_id_text(r->id, id));
+	/* A mailbox may be 254 bytes: on a line of its own. */
+	if (!sm_str_empty(r->rcpt))
+		sm_buf_printf(b, "\r\n\tfor <%.*s>", SM_STR_ARG(r->rcpt));
+	sm_time_rfc5322(r->wall_s, date);
+	sm_buf_printf(b, ";\r\n\t%s\r\n", date);
+}

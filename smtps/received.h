@@ -1,0 +1,23 @@
+/* The Received: header (RFC 5321 4.4) that smtps puts in front of every message. */
+#ifndef SS_RECEIVED_H
+#define SS_RECEIVED_H
+
+#include "libsm/buf.h"
+#include "libsm/id.h"
+#include "libsm/net.h"
+
+struct ss_received {
+	struct sm_str helo;        /* as the client said; checked and cleaned here */
+	struct sm_str client_name; /* forward-confirmed; empty: not known */
+	const struct sm_sa *client;
+	struct sm_str hostname; /* ours */
+	struct sm_str protocol; /* "ESMTP", ... */
+	struct sm_id id;
+	struct sm_str rcpt; /* the only recipient; empty: several */
+	int64_t wall_s;
+};
+/* Appends the field, CRLF-ended; a few lines, none longer than 998 bytes, printable ASCII whatever
+ * the client said. */
+void ss_received_put(struct sm_buf *b, const struct ss_received *r);
+
+#endif

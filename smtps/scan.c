@@ -1,0 +1,82 @@
+/*
+ * The header scanner. Invariant: its memory is fixed; what it finds does not depend on how the
+ * content was split. Pure.
+ */
+#include "smtps/scan.h"
+
+void ss_scan_init(struct ss_scan *sc, const struct ss_conf *conf)
+{
+	*sc = (struct ss_scan){.conf = conf, .in_header = true};
+}
+
+static void set_fault(struct ss_scan *sc, enum ss_reply_name fault)
+{
+	if (sc->fault == SS_R_NONE)
+		sc->fault = fault;
+}
+
+/* Is the line the field `name`? Then *value is what follows the colon. */
+static bool is_field(struct sm_str line, struct sm_str name, struct sm_str *value)
+{
+	if (!sm_str_has_caseprefix(line, name))
+		return false;
+	line = sm_str_from(line, name.n);
+	/* RFC 5322 4.5 allows white space before the colon in what one has to read. */
+	while (line.n > 0 && (line.p[0] == ' ' || line.p[0] == '\t'))
+		line = sm_str_from(line, 1);
+	*value = sm_str_from(line, 1);
+	return line.n > 0 && line.p[0] == ':';
+}
+
+static void header_line(struct ss_scan *sc)
+{
+	struct sm_str line = sm_str_n(sc->start, sc->start_n), value;
+
+	while (line.n > 0 && (line.p[line.n - 1] == '\n' || line.p[line.n - 1] == '\r'))
+		line.n--;
+	if (line.n == 0) {
+		sc->in_header = false;
+		return;
+	}
+	if (++sc->header_lines > sc->conf->max_header_lines)
+		set_fault(sc, SS_R_HEADER_TOO_BIG);
+	if (is_field(line, SM_STR("received"), &value)) {
+		if (++sc->hops > sc->conf->max_hops)
+			set_fault(sc, SS_R_TOO_MANY_HOPS);
+	} else if (sc->msgid_n == 0 && is_field(line, SM_STR("message-id"), &value)) {
+		value = sm_str_head(sm_str_trim(value), sizeof(sc->msgid));
+		memcpy(sc->msgid, value.p, value.n);
+		sc->msgid_n = value.n;
+	}
+}
+
+enum ss_reply_name ss_scan_feed(struct ss_scan *sc, const char *p, size_t n)
+{
+	const char *end = p + n;
+
+	while (p < end) {
+		const char *lf = memchr(p, '\n', (size_t)(end - p));
+		size_t part = (size_t)((lf != NULL ? lf + 1 : end) - p);
+
+		sc->line_bytes += (int64_t)part;
+		if (sc->line_bytes > sc->conf->max_line_bytes)
+			set_fault(sc, SS_R_TEXT_LINE_LONG);
+		if (sc->in_header) {
+			size_t keep = SM_MIN(part, sizeof(sc->start) - sc->start_n);
+
+			memcpy(sc->start + sc->start_n, p, keep);
+			sc->start_n += keep;
+			sc->header_bytes += (int64_t)part;
+			if (sc->header_bytes > sc->conf->max_header_bytes)
+				set_fault(sc, SS_R_HEADER_TOO_BIG);
+			if (lf != NULL)
+				header_line(sc);
+		}
+		if (lf != NULL) {
+			sc->line_bytes = 0;
+			sc->start_n = 0;
+		}
+		p += part;
+	}
+	return sc->fault;
+}

@@ -1,0 +1,338 @@
+/*
+ * The session: greet, then command after command until one side has enough. Invariants: one reply a
+ * command, in order; replies to what came in one piece leave in one piece; whatever way it ends,
+ * the transaction is reset, qmgr is told, and the memory is freed, here. Runs as a coroutine of the
+ * loop.
+ */
+#include "smtps/session.h"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "libsm/err.h"
+#include "libsm/log.h"
+#include "libsm/smtp_cmd.h"
+#include "smtps/cmds.h"
+#include "smtps/greet.h"
+#include "smtps/peers.h"
+#include "smtps/policy.h"
+
+enum {
+	IN_MAX = 32 * 1024, /* buffered input: what one pipelined batch may be */
+	OUT_MAX = 64 * 1024,
+	OUT_SOFT =
+	    8 * 1024, /* replies that gather before they are sent although more input waits */
+	ARENA_FIRST = 512,
+	ARENA_CAP = 64 * 1024,
+	LINGER_MS = 1500,
+	LINGER_BYTES = 256 * 1024,
+};
+
+/* ---- for handlers
+ * -------------------------------------------------------------------------------------------------
+ */
+
+void ss_say_and_close(struct ss_session *s, enum ss_reply_name r, const char *why)
+{
+	ss_say(s, r);
+	s->closing = s->linger = true;
+	s->why = why;
+}
+
+/* Counts a bad command; true: that was one too many, and it has been said. */
+static bool one_bad_too_many(struct ss_session *s)
+{
+	enum ss_reply_name many = ss_limits_bad(&s->limits, s->conf);
+
+	if (many != SS_R_NONE)
+		ss_say_and_close(s, many, "too many bad commands");
+	return many != SS_R_NONE;
+}
+
+void ss_bad(struct ss_session *s, enum ss_reply_name r)
+{
+	if (!one_bad_too_many(s))
+		ss_say(s, r);
+}
+
+void ss_bad_detail(struct ss_session *s, enum ss_reply_name r, const char *detail)
+{
+	if (!one_bad_too_many(s))
+		ss_say_detail(s, r, detail);
+}
+
+int64_t ss_deadline(const struct ss_session *s)
+{
+	return SM_MIN(sm_loop_now_ms() + s->conf->io_timeout_ms, s->ends_ms);
+}
+
+bool ss_early_input(struct ss_session *s)
+{
+	if (sm_stream_has_input(&s->io))
+		return true;
+	/* A client that has closed its side is no early talker. */
+	return (s->net.f.ready & SM_RD) && !s->net.f.hup && sm_net_pending(&s->net);
+}
+
+/* ---- one command
+ * --------------------------------------------------------------------------------------------------
+ */
+
+/*
+ * Not legal now. What a pipelining client sent behind a MAIL or RCPT that was refused is no
+ * offence: it could not know.
+ */
+static void out_of_order(struct ss_session *s, const struct ss_cmd *cmd, enum ss_reply_name r)
+{
+	bool excused = s->refused && (cmd->run == ss_cmd_rcpt || cmd->run == ss_cmd_data);
+	enum ss_reply_name many = SS_R_NONE;
+
+	if (!excused) {
+		ss_bad(s, r);
+		return;
+	}
+	if (cmd->run == ss_cmd_rcpt)
+		many = ss_limits_invalid(&s->limits, s->conf);
+	else
+		s->refused = false;
+	if (many != SS_R_NONE)
+		ss_say_and_close(s, many, "too many invalid addresses");
+	else
+		ss_say(s, r);
+}
+
+static void run_line(struct ss_session *s, struct sm_str line)
+{
+	const struct ss_cmd *cmd;
+	struct sm_smtp_cmd c;
+	enum ss_reply_name r;
+
+	if (sm_smtp_cmd_parse(line, &c) != 0) {
+		if (sm_str_has_prefix(line, SM_STR("SSH-")))
+			ss_say_and_close(s, SS_R_NOT_SMTP, "another protocol");
+		else
+			ss_bad(s, SS_R_LINE_BAD);
+		return;
+	}
+	cmd = ss_cmd_find(c.verb);
+	if (cmd == NULL) {
+		if (ss_cmd_foreign(c.verb))
+			ss_say_and_close(s, SS_R_NOT_SMTP, "another protocol");
+		else
+			ss_bad(s, SS_R_UNKNOWN_COMMAND);
+		return;
+	}
+	if ((cmd->flags & SS_CMD_LAST) && ss_early_input(s)) {
+		/* What follows may be content or an attack: none of it is ever run as commands. */
+		ss_say_and_close(s, SS_R_EARLY_TALKER, "early talker");
+		return;
+	}
+	if ((cmd->flags & SS_CMD_NOARG) && c.arg.n > 0) {
+		ss_bad(s, SS_R_NO_ARGUMENT);
+		return;
+	}
+	r = ss_cmd_illegal(cmd, ss_state(s));
+	if (r != SS_R_NONE) {
+		out_of_order(s, cmd, r);
+		return;
+	}
+	r = cmd->flags & SS_CMD_NOP ? ss_limits_nop(&s->limits, s->conf, s->txn.open) : SS_R_NONE;
+	if (r != SS_R_NONE) {
+		ss_say_and_close(s, r, "too many commands that do nothing");
+		return;
+	}
+	sm_co_doing("%.*s", SM_STR_ARG(cmd->verb));
+	cmd->run(s, c.arg);
+}
+
+/* Too long: thrown away up to its end, within the session's budget of junk. */
+static void long_line(struct ss_session *s)
+{
+	uint64_t before = s->net.in_bytes - s->io.in.len, after;
+	int err =
+	    sm_stream_skip_line(&s->io, ss_limits_junk_left(&s->limits, s->conf), ss_deadline(s));
+
+	after = s->net.in_bytes - s->io.in.len;
+	ss_limits_junk(&s->limits, after - before);
+	if (err == 0) {
+		ss_bad(s, SS_R_LINE_TOO_LONG);
+	} else if (err == SM_E_TOOBIG) {
+		ss_say_and_close(s, SS_R_JUNK, "too much junk");
+	} else if (err == SM_E_TIMEOUT) {
+		ss_say_and_close(s, SS_R_TIMEOUT, "timeout");
+	} else {
+		s->closing = s->mute = true;
+		s->why = "connection lost";
+	}
+}
+
+static void no_line(struct ss_session *s, int err)
+{
+	switch (err) {
+	case SM_E_TOOBIG:
+		long_line(s);
+		break;
+	case SM_E_SYNTAX:
+		ss_bad(s, SS_R_LINE_BAD);
+		break;
+	case SM_E_TIMEOUT:
+		if (sm_loop_now_ms() >= s->ends_ms)
+			ss_say_and_close(s, SS_R_SESSION_TIME, "session took too long");
+		else
+			ss_say_and_close(s, SS_R_TIMEOUT, "timeout");
+		break;
+	case SM_E_CANCEL:
+		ss_say_and_close(s, SS_R_SHUTDOWN, "shutdown");
+		break;
+	default:
+		s->closing = s->mute = true;
+		s->why = "connection lost";
+		break;
+	}
+}
+
+/* Before EHLO, a byte that begins no text (a TLS handshake, say) tells enough. */
+static int wait_first(struct ss_session *s)
+{
+	char c;
+	int err = sm_stream_wait(&s->io, &c, ss_deadline(s));
+
+	if (err == 0 && (unsigned char)c < ' ' && c != '\r' && c != '\n') {
+		ss_say_and_close(s, SS_R_NOT_SMTP, "another protocol");
+		return SM_E_PROTO;
+	}
+	return err;
+}
+
+static void one_command(struct ss_session *s)
+{
+	struct sm_str line;
+	int err = 0;
+
+	if (s->ss->draining && !s->txn.open) {
+		ss_say_and_close(s, SS_R_SHUTDOWN, "shutdown");
+		return;
+	}
+	s->idle = !s->txn.open;
+	sm_co_doing("%s", s->idle ? "idle" : "in transaction");
+	if (sm_str_empty(s->helo))
+		err = wait_first(s);
+	if (err == 0)
+		err = sm_stream_line(&s->io, &line, (size_t)s->conf->max_command_bytes,
+		                     ss_deadline(s));
+	s->idle = false;
+	if (s->closing)
+		return;
+	if (err == 0)
+		run_line(s, line);
+	else
+		no_line(s, err);
+	/* A client that sends and never reads gets no further than this. */
+	if (!s->mute && s->io.out.len > OUT_SOFT && sm_stream_flush(&s->io, ss_deadline(s)) != 0) {
+		s->closing = s->mute = true;
+		s->why = "client does not read";
+	}
+}
+
+void ss_session_talk(struct ss_session *s)
+{
+	if (ss_greet(s))
+		while (!s->closing)
+			one_command(s);
+	if (s->mute)
+		return;
+	if (sm_stream_flush(&s->io, sm_loop_now_ms() + s->conf->io_timeout_ms) == SM_E_CANCEL &&
+	    s->io.out.len > 0) {
+		/* Told to end: no more waiting, but it may just fit. */
+		(void)send(s->net.f.fd, sm_buf_p(&s->io.out), s->io.out.len,
+		           MSG_DONTWAIT | MSG_NOSIGNAL);
+	}
+}
+
+/* ---- begin and end
+ * ------------------------------------------------------------------------------------------------
+ */
+
+/*
+ * Closing a socket with unread input resets the connection, and the client may lose our last reply:
+ * end our side, then read a little while.
+ */
+static void linger(struct ss_session *s)
+{
+	int64_t until = sm_loop_now_ms() + LINGER_MS;
+	size_t left = LINGER_BYTES;
+	char *junk;
+	ssize_t n;
+
+	if (shutdown(s->net.f.fd, SHUT_WR) != 0)
+		return;
+	junk = sm_malloc(4096);
+	while (left > 0 && (n = sm_net_read(&s->net, junk, SM_MIN(left, 4096U), until)) > 0)
+		left -= (size_t)n;
+	sm_free(junk);
+}
+
+static void session_main(void *arg)
+{
+	struct ss_session *s = arg;
+	struct ss *ss = s->ss;
+
+	ss_session_talk(s);
+	ss_txn_reset(s, false);
+	if (s->linger && !s->mute)
+		linger(s);
+	sm_log(SM_INFO, "ss.close", "ss_sess=%I transactions=%u in=%llu out=%llu why=%s stat=%d",
+	       s->id, s->limits.transactions, (unsigned long long)s->net.in_bytes,
+	       (unsigned long long)s->net.out_bytes, s->why, s->reply_code);
+	if (s->told_qmgr)
+		ss_peers_session_gone(ss, s->id);
+	sm_net_close(&s->net);
+	sm_stream_fini(&s->io);
+	sm_arena_fini(&s->arena);
+	sm_arena_fini(&s->txn.arena);
+	sm_list_remove(&s->link);
+	sm_free(s);
+	if (--ss->session_count == 0 && ss->on_idle != NULL)
+		ss->on_idle(ss);
+}
+
+int ss_session_start(struct ss *ss, int fd, const struct sm_sa *client, const char *listener)
+{
+	struct ss_session *s = sm_calloc(1, sizeof(*s));
+	int err = sm_net_open(&s->net, fd);
+
+	if (err != 0) {
+		sm_free(s);
+		return err;
+	}
+	s->ss = ss;
+	s->conf = ss->conf;
+	s->client = *client;
+	sm_str_cut(sm_str(listener), s->listener, sizeof(s->listener));
+	s->may_relay = ss_policy_local_session(
+	    sm_sa_is_loopback(client), (s->conf->flags & SS_F_LOOPBACK_RELAY) != 0,
+	    ss_conf_name_in(&s->conf->relay_from_local, sm_str(listener)));
+	s->why = "";
+	s->ends_ms = sm_loop_now_ms() + s->conf->session_timeout_ms;
+	sm_stream_init(&s->io, &s->net, IN_MAX, OUT_MAX);
+	sm_arena_init(&s->arena, "session", ARENA_FIRST, ARENA_CAP);
+	ss_txn_init(&s->txn);
+	sm_list_init(&s->prefetch);
+	s->co = sm_co_spawn("session", session_main, s);
+	if (s->co == NULL) {
+		sm_net_close(&s->net);
+		sm_stream_fini(&s->io);
+		sm_free(s);
+		return SM_E_BUSY;
+	}
+	sm_list_push(&ss->sessions, &s->link);
+	ss->session_count++;
+	return 0;
+}
+
+void ss_sessions_stop(struct ss *ss, bool all)
+{
+	SM_LIST_FOR (s, &ss->sessions, struct ss_session, link)
+		if (all || s->idle)
+			sm_co_cancel(s->co);
+}

@@ -1,0 +1,75 @@
+/*
+ * One SMTP session: a coroutine, its connection, and what it has learnt about its client.
+ */
+#ifndef SS_SESSION_H
+#define SS_SESSION_H
+
+#include "libsm/stream.h"
+#include "smtps/limits.h"
+#include "smtps/ss.h"
+#include "smtps/txn.h"
+
+struct ss_listener;
+
+struct ss_session {
+	struct ss *ss;
+	const struct ss_conf *conf;
+	struct sm_co *co;
+	struct sm_list link; /* ss.sessions */
+	struct sm_net net;
+	struct sm_stream io;
+	struct sm_id id;
+	struct sm_sa client;
+	char listener[64];
+	bool may_relay; /* a local client on a listener that trusts those, or said by the verdict on
+	                   the connection */
+	bool told_qmgr; /* sess_open was accepted: sess_close is due */
+
+	struct sm_arena arena; /* for the session's life: names */
+	struct sm_str helo;    /* empty: none yet */
+	bool esmtp;
+	struct sm_str client_name;
+	int conn_code; /* delay_checks: what the connection is to be refused with at RCPT; 0:
+	                  nothing */
+	char conn_text[200];
+
+	struct ss_txn txn;
+	struct sm_list prefetch; /* prefetch.c */
+	struct ss_limits limits;
+	int64_t ends_ms; /* session_timeout */
+	bool refused;    /* MAIL or RCPT was refused: what a pipelining client sent behind it is no
+	                    offence */
+
+	int reply_code; /* of the last command */
+	char reply_text[100];
+	bool idle;    /* waits for a command outside of a transaction */
+	bool closing; /* no further command; what was said is sent, then the connection is closed */
+	bool linger; /* unread input may be there: let the client read the last reply before it sees
+	                a reset */
+	bool mute;   /* close at once, without sending what was not sent */
+	const char *why; /* it ended, for the log; static */
+};
+
+/*
+ * Start a session on a connected descriptor (owned from here on). It runs as a coroutine of its own
+ * and frees itself. SM_E_BUSY, SM_E_SYS: the descriptor is closed.
+ */
+int ss_session_start(struct ss *ss, int fd, const struct sm_sa *client,
+                     const char *listener) SM_MUST_CHECK;
+/* The dialogue itself, from greeting to the last reply; the connection stays open. For
+ * ss_session_start and tests. */
+void ss_session_talk(struct ss_session *s) SM_YIELDS;
+/* Tell all idle sessions to end; `all`: the others too. */
+void ss_sessions_stop(struct ss *ss, bool all);
+
+/* For handlers of commands. A bad command: says `r`, or the 421 of the limit. */
+void ss_bad(struct ss_session *s, enum ss_reply_name r);
+void ss_bad_detail(struct ss_session *s, enum ss_reply_name r, const char *detail);
+/* Says `r` and ends the session. */
+void ss_say_and_close(struct ss_session *s, enum ss_reply_name r, const char *why);
+/* When the next read or write of the dialogue must be done. */
+int64_t ss_deadline(const struct ss_session *s);
+/* Has the client sent more than it should have by now? */
+bool ss_early_input(struct ss_session *s);
+
+#endif

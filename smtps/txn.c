@@ -1,0 +1,76 @@
+/*
+ * Begin, fill and forget a transaction. Invariant: only ss_txn_reset ends one, and after it the
+ * session is as if MAIL had never been said; the process-wide sums (ss.txn_count, ss.rcpt_count)
+ * are those of all open transactions. Loop thread.
+ */
+#include "smtps/txn.h"
+
+#include "libsm/err.h"
+#include "smtps/prefetch.h"
+#include "smtps/session.h"
+
+enum {
+	ARENA_FIRST = 1024,
+	/* Sender, envid and 1000 recipients with ORCPT. */
+	ARENA_CAP = 2 * 1024 * 1024,
+	RCPTS_FIRST = 4,
+};
+
+void ss_txn_init(struct ss_txn *t)
+{
+	*t = (struct ss_txn){.open = false};
+	sm_list_init(&t->link);
+	sm_arena_init(&t->arena, "transaction", ARENA_FIRST, ARENA_CAP);
+}
+
+void ss_txn_begin(struct ss_session *s, struct sm_id id, struct sm_str sender)
+{
+	struct ss_txn *t = &s->txn;
+
+	sm_assert(!t->open);
+	t->open = true;
+	t->id = id;
+	t->sender = sm_arena_str(&t->arena, sender);
+	sm_list_push(&s->ss->transactions, &t->link);
+	s->ss->txn_count++;
+}
+
+int ss_txn_add_rcpt(struct ss_session *s, struct sm_str addr, struct sm_str orcpt, uint8_t notify)
+{
+	struct ss_txn *t = &s->txn;
+	struct sm_msg_rcpt_new r = {.notify = notify};
+
+	r.addr = sm_arena_str(&t->arena, addr);
+	r.orcpt = sm_str_empty(orcpt) ? SM_STR("") : sm_arena_str(&t->arena, orcpt);
+	if (r.addr.p == NULL || r.orcpt.p == NULL)
+		return sm_fail(SM_E_TOOBIG, "recipients take too much room");
+	if (t->rcpt_count == t->rcpt_cap) {
+		t->rcpt_cap = t->rcpt_cap == 0 ? RCPTS_FIRST : t->rcpt_cap * 2;
+		t->rcpts = sm_realloc(t->rcpts, t->rcpt_cap, sizeof(*t->rcpts));
+	}
+	t->rcpts[t->rcpt_count++] = r;
+	s->ss->rcpt_count++;
+	ss_limits_rcpt_taken(&s->limits);
+	return 0;
+}
+
+void ss_txn_reset(struct ss_session *s, bool accepted)
+{
+	struct ss_txn *t = &s->txn;
+	struct cdb_writer *content = t->content;
+
+	ss_prefetch_drop(s);
+	s->refused = false;
+	if (t->open) {
+		sm_list_remove(&t->link);
+		s->ss->txn_count--;
+		s->ss->rcpt_count -= t->rcpt_count;
+		ss_limits_end(&s->limits, accepted);
+	}
+	SM_FREE(t->rcpts);
+	sm_arena_fini(&t->arena);
+	ss_txn_init(t);
+	/* Last, because it yields: the transaction is gone already. */
+	if (content != NULL)
+		cdb_abort(&content);
+}

@@ -1,0 +1,45 @@
+/*
+ * A transaction: from an accepted MAIL to the answer to the end of data, RSET, EHLO, or the end of
+ * the session.
+ */
+#ifndef SS_TXN_H
+#define SS_TXN_H
+
+#include "libcdb/cdb.h"
+#include "libsm/addr.h"
+#include "libsm/list.h"
+#include "libsm/msg.h"
+
+struct ss;
+struct ss_session;
+
+struct ss_txn {
+	bool open;
+	struct sm_list link; /* ss.transactions */
+	struct sm_id id;     /* also that of the content */
+	struct sm_arena arena;
+	struct sm_str sender; /* "" for <> */
+	uint64_t declared_size;
+	uint8_t body, ret;
+	struct sm_str envid;
+	struct sm_msg_rcpt_new *rcpts; /* accepted ones */
+	uint32_t rcpt_count, rcpt_cap;
+	struct cdb_writer *content; /* while data is read */
+	int mail_code; /* delay_checks: what MAIL is to be refused with at RCPT; 0: nothing */
+	char mail_text[200];
+};
+
+void ss_txn_init(struct ss_txn *t);
+/* MAIL was accepted: `sender` is copied. The caller has an id. */
+void ss_txn_begin(struct ss_session *s, struct sm_id id, struct sm_str sender);
+/* Room for one more recipient; strings are copied. SM_E_TOOBIG. */
+int ss_txn_add_rcpt(struct ss_session *s, struct sm_str addr, struct sm_str orcpt,
+                    uint8_t notify) SM_MUST_CHECK;
+/*
+ * THE reset: whatever way a transaction ends, it ends here, and nothing of it (addresses, verdicts,
+ * look-ahead, counters, a half-written content) is left. Harmless when none is open. `accepted`:
+ * qmgr has it.
+ */
+void ss_txn_reset(struct ss_session *s, bool accepted) SM_YIELDS;
+
+#endif
