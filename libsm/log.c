@@ -101,6 +101,18 @@ void sm_log_escape(struct sm_buf *b, struct sm_str s, size_t max)
 	escape(b, s, max, '\0');
 }
 
+/* A value with spaces that is all of its pair stands in quotes, for people to read; the quote itself is always escaped. */
+static void put_value(struct sm_buf *b, struct sm_str s)
+{
+	bool quote = b->len > 0 && sm_buf_p(b)[b->len - 1] == '=' && sm_str_chr(s, ' ') >= 0;
+
+	if (quote)
+		sm_buf_char(b, '"');
+	escape(b, s, VALUE_BYTES, quote ? ' ' : '\0');
+	if (quote)
+		sm_buf_char(b, '"');
+}
+
 static void put_error(struct sm_buf *b, int err)
 {
 	const char *diag = sm_diag();
@@ -153,10 +165,10 @@ static const char *put_directive(struct sm_buf *b, const char *p, va_list *ap)
 		put_integer(b, *p, longs, ap);
 		break;
 	case 'S':
-		escape(b, va_arg(*ap, struct sm_str), VALUE_BYTES, '\0');
+		put_value(b, va_arg(*ap, struct sm_str));
 		break;
 	case 's':
-		escape(b, sm_str(va_arg(*ap, const char *)), VALUE_BYTES, '\0');
+		put_value(b, sm_str(va_arg(*ap, const char *)));
 		break;
 	case 'I':
 		sm_buf_cstr(b, sm_id_text(va_arg(*ap, struct sm_id), id));

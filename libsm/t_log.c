@@ -58,6 +58,7 @@ static void formats(void **state)
 	       0xbeefU, -3L, 4UL, -5LL, (size_t)6, "seven", 0xffffffffffUL);
 	sm_log(SM_ERROR, "x", NULL);
 	sm_log(SM_ERROR, "x", "s=%s", (char *)NULL);
+	sm_log(SM_ERROR, "x", "s=%s t=<%s>", "two \"words\", u=1", "a b");
 	(void)!sm_fail(SM_E_IO, "cdb/0: no, \"never\"");
 	sm_log(SM_CRIT, "x", "error=%E", SM_E_IO);
 	const char *text = caught();
@@ -69,6 +70,7 @@ static void formats(void **state)
 	                          "h=seven, i=100%, j=ffffffffff\n"
 	                          "1795217632.000 ERROR x\n"
 	                          "1795217632.000 ERROR x s=\n"
+	                          "1795217632.000 ERROR x s=\"two \\x22words\\x22\\x2c u=1\", t=<a\\x20b>\n"
 	                          "1795217632.000 CRIT x error=\"disk read, write or sync failed: "
 	                          "cdb/0: no\\x2c \\x22never\\x22\"\n");
 }
