@@ -247,8 +247,7 @@ static int bind_values(struct binding *b, const struct sm_opt *o, const struct s
 	case SM_OPT_SECTIONS:
 		break;
 	}
-	sm_assert(!"option type");
-	return SM_E_BUG;
+	sm_assert_fail(__FILE__, __LINE__, "option type");
 }
 
 /* ---- defaults ---- */

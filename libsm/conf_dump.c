@@ -117,7 +117,7 @@ void sm_conf_put_value(struct sm_buf *b, const struct sm_opt *o, const void *tar
 		break;
 	case SM_OPT_SECTION:
 	case SM_OPT_SECTIONS:
-		sm_assert(!"a section has no value");
+		sm_assert_fail(__FILE__, __LINE__, "a section has no value");
 	}
 }
 

@@ -184,7 +184,7 @@ static const char *put_directive(struct sm_buf *b, const char *p, va_list *ap)
 		sm_buf_char(b, '%');
 		break;
 	default:
-		sm_assert(!"log directive");
+		sm_assert_fail(__FILE__, __LINE__, "log directive");
 	}
 	return p + 1;
 }

@@ -110,8 +110,7 @@ static void grammar_accepts(void **state)
 	    "/* c */ a /* d */ = /**/ b; # e\n",
 	    "a = 1h 5m 12s;",
 	    "a = b;\r\nc = d;\r\n",
-	    "\xef\xbb\xbf"
-	    "a = b;",
+	    "\xef\xbb\xbf A = b;",
 	    "a = \"x\" \"y\"\n\t# between\n\"z\";",
 	    "a = \"\";",
 	    "a=b;s{}b=c;",
@@ -560,6 +559,7 @@ static void refused_value_changes_nothing(void **state)
 	(void)state;
 	assert_int_not_equal(bind("x { flags = { green, dont_red, grey }; }", &v, &a), 0);
 	assert_int_equal(v.flags, RED | BLUE);
+	sm_arena_fini(&a);
 	assert_int_not_equal(bind("x { max_hops = 5; max_hops = 500; }", &v, &a), 0);
 	assert_int_equal(v.n, 5);
 	sm_arena_fini(&a);
