@@ -18,6 +18,8 @@
 #define SM_MCP_FD_ENV   "SM_MCP_FD"
 #define SM_MCP_TICK_ENV "SM_MCP_TICK_MS"
 #define SM_MCP_PACKET   512 /* bytes at the most */
+/* The path on which a program with pass_fd_socket waits for its listeners: with `.ID` when it has several processes. */
+#define SM_MCP_PASS_FD_ENV "SM_MCP_PASS_FD"
 enum { SM_EXIT_OK = 0, SM_EXIT_USAGE = 64, SM_EXIT_SOFTWARE = 70, SM_EXIT_OSERR = 71, SM_EXIT_TEMP = 75, SM_EXIT_CONFIG = 78 };
 
 struct sm_proc {

@@ -144,12 +144,12 @@ static char **make_env(const struct mc_spawn *sp, struct sm_arena *a)
 
 	if (sp->talk_fd >= 0) {
 		more[n++] = sm_arena_printf(a, SM_MCP_FD_ENV "=%d", TALK_FD).p;
-		more[n++] = sm_arena_printf(a, "SM_MCP_TICK_MS=%lld",
+		more[n++] = sm_arena_printf(a, SM_MCP_TICK_ENV "=%lld",
 		                            (long long)sp->service->conf.watchdog_ms / 4)
 		                .p;
 	}
 	if (sp->pass_fd_path != NULL)
-		more[n++] = sm_arena_printf(a, "SM_MCP_PASS_FD=%s", sp->pass_fd_path).p;
+		more[n++] = sm_arena_printf(a, SM_MCP_PASS_FD_ENV "=%s", sp->pass_fd_path).p;
 	more[n] = NULL;
 	return mc_env_make(environ, more, a);
 }

@@ -47,3 +47,26 @@ EXTRA_DIST += misc/smx.conf.in misc/t_smconf.sh
 
 dist_bin_SCRIPTS = misc/log2time
 dist_man_MANS += doc/man/log2time.1
+# Starting and stopping, and small tools for scripts.
+misc/mcp.sh: $(srcdir)/misc/mcp.sh.in Makefile
+	$(AM_V_GEN)$(MKDIR_P) misc && $(misc_subst) $(srcdir)/misc/mcp.sh.in >$@.tmp && chmod 755 $@.tmp && mv $@.tmp $@
+misc/smx.service: $(srcdir)/misc/smx.service.in Makefile
+	$(AM_V_GEN)$(MKDIR_P) misc && $(misc_subst) $(srcdir)/misc/smx.service.in >$@.tmp && mv $@.tmp $@
+sbin_SCRIPTS += misc/mcp.sh
+smxsharedir = $(datadir)/smx
+nodist_smxshare_DATA = misc/smx.service
+CLEANFILES += misc/mcp.sh misc/smx.service
+EXTRA_DIST += misc/mcp.sh.in misc/smx.service.in
+
+sbin_PROGRAMS += misc/runas
+misc_runas_SOURCES = misc/runas.c
+misc_runas_LDADD = libsm.a
+libexec_PROGRAMS += misc/statit misc/noroot misc/t-hostname misc/t-getgroup
+misc_statit_SOURCES = misc/statit.c
+misc_noroot_SOURCES = misc/noroot.c
+misc_t_hostname_SOURCES = misc/t-hostname.c
+misc_t_getgroup_SOURCES = misc/t-getgroup.c
+dist_man_MANS += doc/man/mcp.8 doc/man/mcp.sh.8 doc/man/runas.8 doc/man/statit.8 doc/man/noroot.8 doc/man/t-hostname.8 \
+	doc/man/t-getgroup.8
+TESTS += misc/t_tools.sh
+EXTRA_DIST += misc/t_tools.sh

@@ -732,6 +732,45 @@ def test_readiness_for_systemd(mcp):
     assert env.stdout.strip() == "0"
 
 
+def test_mcp_sh(mcp):
+    m = mcp()
+    m.conf(m.child("srv", "sleep0.2 ready loop"))
+    env = {**os.environ, "MCP_PROG": program("mcp/mcp"), "MCP_CONF": m.path("mcp.conf"), "MCP_DIR": m.dir, "MCP_LOGDIR": m.path("log")}
+
+    def sh(verb, **more):
+        return subprocess.run([*m.prefix, "sh", program("misc/mcp.sh"), verb], env={**env, **more}, text=True, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, timeout=60 * SLOW)
+    assert sh("status").returncode == 3 and sh("reload").returncode == 75 and sh("stop").returncode == 0
+    assert sh("no_such_verb").returncode == 64
+    assert sh("start", MCP_CONF="/no/such").returncode == 78
+    try:
+        r = sh("start")
+        assert r.returncode == 0 and "mcp started" in r.stdout, r.stdout
+        pid = int(open(m.path("mcp.pid")).read())
+        assert m.events("srv", "start")
+        r = sh("status")
+        assert r.returncode == 0 and str(pid) in r.stdout and "child.py" in r.stdout
+        assert "already" in sh("start").stdout
+        assert sh("reload").returncode == 0
+        m.event("srv", "packetH")
+        assert sh("logs").returncode == 0
+        m.event("srv", "log")
+        good = open(m.path("mcp.conf")).read()
+        m.write("mcp.conf", good + "x {")
+        r = sh("reload")
+        assert r.returncode == 78 and "mcp.conf:" in r.stdout
+        m.write("mcp.conf", good)
+        assert sh("restart").returncode == 0
+        assert int(open(m.path("mcp.pid")).read()) != pid and len(m.events("srv", "start")) == 2
+    finally:
+        r = sh("stop")
+    assert r.returncode == 0 and "mcp stopped" in r.stdout
+    assert not [e for e in m.events() if alive(e[3])] and not os.path.exists(m.path("mcp.pid"))
+    # A process id that now belongs to somebody else is not taken for mcp.
+    m.write("mcp.pid", str(os.getpid()))
+    assert sh("status").returncode == 3
+
+
 # ---- users ----
 
 def test_unprivileged_mcp_cannot_change_user(mcp):
