@@ -1,8 +1,10 @@
 /*
- * lmtp2maildir: a small LMTP server (RFC 2033) that delivers to Maildirs: for trying smx out, and as an example of a foreign program under mcp.
+ * lmtp2maildir: a small LMTP server (RFC 2033) that delivers to Maildirs: for trying smx out, and
+ * as an example of a foreign program under mcp.
  *
- * The listening socket is descriptor 0 (start_action accept), or -u PATH / -l ADDR:PORT makes one. Mail for local@domain goes to
- * DIR/local@domain/new, made when it is missing. A message counts as delivered when file and directory are synced.
+ * The listening socket is descriptor 0 (start_action accept), or -u PATH / -l ADDR:PORT makes one.
+ * Mail for local@domain goes to DIR/local@domain/new, made when it is missing. A message counts as
+ * delivered when file and directory are synced.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -22,11 +24,11 @@
 #include "libsm/stream.h"
 #include "libsm/sync.h"
 
-#define LINE_MAX_BYTES  2048
-#define IO_TIMEOUT_MS   300000
-#define SESSIONS_MAX    200
-#define RCPTS_MAX       1000
-#define MESSAGE_MAX     (100 * 1024 * 1024)
+#define LINE_MAX_BYTES 2048
+#define IO_TIMEOUT_MS  300000
+#define SESSIONS_MAX   200
+#define RCPTS_MAX      1000
+#define MESSAGE_MAX    (100 * 1024 * 1024)
 
 static const char *base_dir;
 static uint64_t deliveries;
@@ -56,7 +58,9 @@ static void reset(struct session *se)
 	se->rcpt_count = 0;
 }
 
-/* ---- Maildir ------------------------------------------------------------------------------------------------------ */
+/* ---- Maildir
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 /* A mailbox name that stays inside its directory. */
 static int mailbox_name(struct sm_str mailbox, char *out, size_t size)
@@ -112,12 +116,15 @@ static int deliver(void *arg)
 
 	if ((err = make_dirs(d->name, path, sizeof(path))) != 0)
 		return err;
-	snprintf(tmp, sizeof(tmp), "%s/%s/tmp/%lld.P%dN%llu", base_dir, d->name, (long long)sm_wall_s(), (int)getpid(), (unsigned long long)n);
-	snprintf(target, sizeof(target), "%s/%s/new/%lld.P%dN%llu", base_dir, d->name, (long long)sm_wall_s(), (int)getpid(), (unsigned long long)n);
+	snprintf(tmp, sizeof(tmp), "%s/%s/tmp/%lld.P%dN%llu", base_dir, d->name,
+	         (long long)sm_wall_s(), (int)getpid(), (unsigned long long)n);
+	snprintf(target, sizeof(target), "%s/%s/new/%lld.P%dN%llu", base_dir, d->name,
+	         (long long)sm_wall_s(), (int)getpid(), (unsigned long long)n);
 	fd = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (fd == -1)
 		return sm_fail_sys(errno, "create %s", tmp);
-	snprintf(head, sizeof(head), "Return-Path: <" SM_STR_FMT ">\r\nDelivered-To: %s\r\n", SM_STR_ARG(d->sender), d->name);
+	snprintf(head, sizeof(head), "Return-Path: <" SM_STR_FMT ">\r\nDelivered-To: %s\r\n",
+	         SM_STR_ARG(d->sender), d->name);
 	if ((err = write_all(fd, sm_str(head))) == 0)
 		err = write_all(fd, sm_buf_view(d->body));
 	if (err == 0 && fsync(fd) != 0)
@@ -134,7 +141,9 @@ static int deliver(void *arg)
 	return sync_dir(path);
 }
 
-/* ---- LMTP --------------------------------------------------------------------------------------------------------- */
+/* ---- LMTP
+ * ---------------------------------------------------------------------------------------------------------
+ */
 
 static int64_t deadline(void)
 {
@@ -148,7 +157,8 @@ static void cmd_mail(struct session *se, struct sm_str arg)
 
 	if (!se->greeted || se->have_sender)
 		sm_stream_printf(&se->s, "503 5.5.1 LHLO first, one MAIL at a time\r\n");
-	else if (sm_smtp_from_to(arg, SM_STR("FROM:"), SM_ADDR_NULL_OK, &se->arena, &a, &params) != 0)
+	else if (sm_smtp_from_to(arg, SM_STR("FROM:"), SM_ADDR_NULL_OK, &se->arena, &a, &params) !=
+	         0)
 		sm_stream_printf(&se->s, "501 5.5.2 %s\r\n", sm_diag());
 	else {
 		se->have_sender = true;
@@ -167,8 +177,9 @@ static void cmd_rcpt(struct session *se, struct sm_str arg)
 		sm_stream_printf(&se->s, "503 5.5.1 MAIL first\r\n");
 	else if (se->rcpt_count == RCPTS_MAX)
 		sm_stream_printf(&se->s, "452 4.5.3 too many recipients\r\n");
-	else if (sm_smtp_from_to(arg, SM_STR("TO:"), SM_ADDR_BARE_POSTMASTER_OK, &se->arena, &a, &params) != 0 ||
-		 mailbox_name(a.mailbox, name, sizeof(name)) != 0)
+	else if (sm_smtp_from_to(arg, SM_STR("TO:"), SM_ADDR_BARE_POSTMASTER_OK, &se->arena, &a,
+	                         &params) != 0 ||
+	         mailbox_name(a.mailbox, name, sizeof(name)) != 0)
 		sm_stream_printf(&se->s, "550 5.1.3 %s\r\n", sm_diag());
 	else {
 		if (se->rcpts == NULL)
@@ -227,7 +238,8 @@ static int command(struct session *se, struct sm_str line) SM_YIELDS
 	} else if (sm_str_caseeq(c.verb, SM_STR("LHLO"))) {
 		reset(se);
 		se->greeted = true;
-		sm_stream_printf(&se->s, "250-lmtp2maildir\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 ENHANCEDSTATUSCODES\r\n");
+		sm_stream_printf(&se->s, "250-lmtp2maildir\r\n250-PIPELINING\r\n250-"
+		                         "8BITMIME\r\n250 ENHANCEDSTATUSCODES\r\n");
 	} else if (sm_str_caseeq(c.verb, SM_STR("MAIL"))) {
 		cmd_mail(se, c.arg);
 	} else if (sm_str_caseeq(c.verb, SM_STR("RCPT"))) {
@@ -274,7 +286,9 @@ out:
 	sm_arena_fini(&se.arena);
 }
 
-/* ---- start -------------------------------------------------------------------------------------------------------- */
+/* ---- start
+ * --------------------------------------------------------------------------------------------------------
+ */
 
 static void on_accept(struct sm_fd *f, unsigned events, void *arg)
 {
@@ -285,7 +299,8 @@ static void on_accept(struct sm_fd *f, unsigned events, void *arg)
 
 		if (fd == -1)
 			return;
-		if (sm_co_count() >= SESSIONS_MAX || sm_co_spawn("lmtp", session, (void *)(intptr_t)fd) == NULL)
+		if (sm_co_count() >= SESSIONS_MAX ||
+		    sm_co_spawn("lmtp", session, (void *)(intptr_t)fd) == NULL)
 			close(fd); /* the client comes back */
 	}
 }
@@ -311,8 +326,10 @@ static int listen_on(int argc, char **argv)
 			base_dir = optarg;
 		else if (opt == 'u' && (err = sm_sa_unix(&sa, v)) == 0)
 			fd = sm_net_listen(&sa, 64, 0007);
-		else if (opt == 'l' && colon > 0 && (err = sm_str_u64(sm_str_from(v, (size_t)colon + 1), 10, 65535, &port)) == 0 &&
-			 (err = sm_sa_ip(&sa, sm_str_head(v, (size_t)colon), (uint16_t)port)) == 0)
+		else if (opt == 'l' && colon > 0 &&
+		         (err = sm_str_u64(sm_str_from(v, (size_t)colon + 1), 10, 65535, &port)) ==
+		             0 &&
+		         (err = sm_sa_ip(&sa, sm_str_head(v, (size_t)colon), (uint16_t)port)) == 0)
 			fd = sm_net_listen(&sa, 64, 0);
 		else
 			err = SM_E_SYNTAX;
@@ -326,11 +343,14 @@ int main(int argc, char **argv)
 	int fd = listen_on(argc, argv), status;
 
 	if (fd == SM_E_SYNTAX) {
-		fprintf(stderr, "usage: lmtp2maildir -d DIR [-u SOCKET | -l ADDR:PORT]; without one descriptor 0 is the listener\n");
+		fprintf(stderr, "usage: lmtp2maildir -d DIR [-u SOCKET | -l ADDR:PORT]; without "
+		                "one descriptor 0 is the listener\n");
 		return SM_EXIT_USAGE;
 	}
-	if (fd < 0 || sm_loop_init() != 0 || sm_offload_init(2) != 0 || sm_fd_open(&listener, fd, on_accept, NULL) != 0 ||
-	    sm_loop_signal(SIGTERM, on_term, NULL) != 0 || sm_loop_signal(SIGINT, on_term, NULL) != 0) {
+	if (fd < 0 || sm_loop_init() != 0 || sm_offload_init(2) != 0 ||
+	    sm_fd_open(&listener, fd, on_accept, NULL) != 0 ||
+	    sm_loop_signal(SIGTERM, on_term, NULL) != 0 ||
+	    sm_loop_signal(SIGINT, on_term, NULL) != 0) {
 		fprintf(stderr, "lmtp2maildir: %s\n", sm_diag());
 		return SM_EXIT_OSERR;
 	}

@@ -1,5 +1,6 @@
 /*
- * qmgrctl: asks qmgr what it is doing, over its control socket. The answers are qmgr's; this only carries them.
+ * qmgrctl: asks qmgr what it is doing, over its control socket. The answers are qmgr's; this only
+ * carries them.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,12 +21,13 @@ static struct sm_link *qmgr_link;
 static struct sm_timer patience;
 static struct sm_arena arena;
 
-static const char usage[] = "usage: qmgrctl [-s SOCKET] [-j] VERB [ARGUMENT ...]\n"
-			    "  status               figures of the queue manager\n"
-			    "  list                 transactions, active and deferred\n"
-			    "  flush [ID ...]       try deferred transactions now: all, or these\n"
-			    "  -s SOCKET            control socket (default " SMX_QUEUEDIR "/ctl/qmgr)\n"
-			    "  -j                   JSON, a line each\n";
+static const char usage[] =
+    "usage: qmgrctl [-s SOCKET] [-j] VERB [ARGUMENT ...]\n"
+    "  status               figures of the queue manager\n"
+    "  list                 transactions, active and deferred\n"
+    "  flush [ID ...]       try deferred transactions now: all, or these\n"
+    "  -s SOCKET            control socket (default " SMX_QUEUEDIR "/ctl/qmgr)\n"
+    "  -j                   JSON, a line each\n";
 
 static void answered(int err, const struct sm_frame *f, void *arg)
 {
@@ -34,9 +36,11 @@ static void answered(int err, const struct sm_frame *f, void *arg)
 
 	(void)arg;
 	sm_arena_reset(&arena);
-	if (err == 0 && f->type == SM_MSG_ctl_text && sm_msg_ctl_text_decode(f->body, &arena, &text) == 0) {
+	if (err == 0 && f->type == SM_MSG_ctl_text &&
+	    sm_msg_ctl_text_decode(f->body, &arena, &text) == 0) {
 		fwrite(text.text.p, 1, text.text.n, stdout);
-	} else if (err == 0 && f->type == SM_MSG_ctl_end && sm_msg_ctl_end_decode(f->body, &arena, &end) == 0) {
+	} else if (err == 0 && f->type == SM_MSG_ctl_end &&
+	           sm_msg_ctl_end_decode(f->body, &arena, &end) == 0) {
 		if (end.status != 0)
 			fprintf(stderr, "qmgrctl: " SM_STR_FMT "\n", SM_STR_ARG(end.text));
 		sm_loop_stop(end.status);
@@ -63,7 +67,8 @@ static void give_up(void *arg)
 int main(int argc, char **argv)
 {
 	struct sm_msg_text_item args[64];
-	struct sm_link_conf conf = {.path = SMX_QUEUEDIR "/ctl/qmgr", .role = SM_ROLE_QMGR, .on_up = on_up};
+	struct sm_link_conf conf = {
+	    .path = SMX_QUEUEDIR "/ctl/qmgr", .role = SM_ROLE_QMGR, .on_up = on_up};
 	struct stat st;
 	uid_t owner;
 	int opt, status;
@@ -86,7 +91,8 @@ int main(int argc, char **argv)
 	request.args = args;
 	for (int i = optind + 1; i < argc; i++)
 		args[request.args_count++].text = sm_str(argv[i]);
-	/* Who owns the socket is who may answer there: an operator of group smx knows no other name for the queue's user. */
+	/* Who owns the socket is who may answer there: an operator of group smx knows no other name
+	 * for the queue's user. */
 	if (stat(conf.path, &st) != 0) {
 		fprintf(stderr, "qmgrctl: %s: no such socket: is qmgr running?\n", conf.path);
 		return SM_EXIT_TEMP;

@@ -1,6 +1,7 @@
 /*
- * Counters per client address. An address that has no open session and was quiet for a minute is forgotten, so the table is
- * bounded by open sessions plus what connected within the last minute (itself bounded by the accept rate).
+ * Counters per client address. An address that has no open session and was quiet for a minute is
+ * forgotten, so the table is bounded by open sessions plus what connected within the last minute
+ * (itself bounded by the accept rate).
  */
 #include "qmgr/clients.h"
 
@@ -11,7 +12,8 @@ struct qm_client {
 	struct sm_list link; /* in lru while open is 0 */
 	struct sm_sa sa;
 	unsigned open;
-	/* Two half-filled minutes make a sliding one: the rate is what this minute had plus the fitting share of the last. */
+	/* Two half-filled minutes make a sliding one: the rate is what this minute had plus the
+	 * fitting share of the last. */
 	unsigned now_count, last_count;
 	int64_t window_ms;
 };
@@ -68,7 +70,8 @@ static unsigned rate(struct qm_client *cl, int64_t now_ms)
 	return cl->now_count + (unsigned)(cl->last_count * (uint64_t)(WINDOW_MS - in) / WINDOW_MS);
 }
 
-enum qm_client_verdict qm_client_open(struct qm_clients *c, const struct sm_sa *sa, int64_t now_ms, struct qm_client **out)
+enum qm_client_verdict qm_client_open(struct qm_clients *c, const struct sm_sa *sa, int64_t now_ms,
+                                      struct qm_client **out)
 {
 	*out = NULL;
 	if (sa->len == 0 || sa->u.sa.sa_family == AF_UNIX)

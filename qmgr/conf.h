@@ -26,7 +26,8 @@ struct qm_conf {
 		int64_t initial_connections, max_connections, lmtp_max_rcpts, smtp_max_rcpts;
 	} smtpc;
 	struct {
-		int64_t max_connection_rate, max_connections, max_transactions, max_rcpts, max_sessions;
+		int64_t max_connection_rate, max_connections, max_transactions, max_rcpts,
+		    max_sessions;
 	} smtps;
 	int64_t wait_for_client_ms, wait_for_server_ms;
 	int64_t unlink_threads, orphan_delay_ms;

@@ -1,8 +1,10 @@
 /*
- * Removal of content that nobody needs any more, in helper threads and in batches; and the search for orphans.
+ * Removal of content that nobody needs any more, in helper threads and in batches; and the search
+ * for orphans.
  *
- * An orphan is content that no transaction uses and that its smtps has given up: a crash left it between DATA and commit. A file is
- * removed only when its holder told this qmgr what it still has open (incoming.c decides).
+ * An orphan is content that no transaction uses and that its smtps has given up: a crash left it
+ * between DATA and commit. A file is removed only when its holder told this qmgr what it still has
+ * open (incoming.c decides).
  */
 #include "qmgr/qm.h"
 
@@ -56,7 +58,8 @@ static void unlinked(int rc, void *arg)
 
 	(void)rc;
 	if (b->failed)
-		sm_log(SM_ERROR, "qm.unlink", "failed=%zu of=%zu diag=%s", b->failed, b->count, b->why);
+		sm_log(SM_ERROR, "qm.unlink", "failed=%zu of=%zu diag=%s", b->failed, b->count,
+		       b->why);
 	b->q->content->running--;
 	sm_free(b);
 }
@@ -70,7 +73,8 @@ static void send_batch(struct qm *q)
 	sm_offload_async(&b->job, unlink_job, unlinked, b);
 }
 
-/* Gather while a batch is being removed, as the journal does: one helper at a time, larger batches under load. */
+/* Gather while a batch is being removed, as the journal does: one helper at a time, larger batches
+ * under load. */
 static bool before_sleep(void *arg)
 {
 	struct qm *q = arg;
@@ -94,7 +98,9 @@ void qm_content_remove(struct qm *q, struct sm_id id)
 		send_batch(q);
 }
 
-/* ---- orphans ------------------------------------------------------------------------------------------------------- */
+/* ---- orphans
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 static bool found(struct sm_id id, void *arg)
 {
@@ -117,7 +123,8 @@ static int search_job(void *arg)
 
 static bool in_use(const struct qm *q, struct sm_id id)
 {
-	return qm_txn_find(&q->txns, id) || qm_edbc_find(q->edbc, id) || qm_defer_loading(q, id) || qm_content_has_children(&q->txns, id);
+	return qm_txn_find(&q->txns, id) || qm_edbc_find(q->edbc, id) || qm_defer_loading(q, id) ||
+	       qm_content_has_children(&q->txns, id);
 }
 
 static void search_later(struct qm *q);

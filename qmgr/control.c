@@ -1,7 +1,9 @@
 /*
- * What operators ask over the control socket: status, list, flush. Root, the queue's own user and smxq may act; the socket's group may read.
+ * What operators ask over the control socket: status, list, flush. Root, the queue's own user and
+ * smxq may act; the socket's group may read.
  *
- * Answers are streams of text; a listing walks the tables piece by piece as the reader takes it, so a queue of a million stalls nobody.
+ * Answers are streams of text; a listing walks the tables piece by piece as the reader takes it, so
+ * a queue of a million stalls nobody.
  */
 #include "qmgr/qm.h"
 
@@ -50,7 +52,9 @@ static void send_end(struct sm_peer *peer, uint64_t tag, uint8_t status, const c
 	sm_peer_reply(peer, tag, 0, SM_MSG_ctl_end, &m);
 }
 
-/* ---- status ------------------------------------------------------------------------------------------------------------ */
+/* ---- status
+ * ------------------------------------------------------------------------------------------------------------
+ */
 
 struct figure {
 	const char *name;
@@ -109,16 +113,20 @@ static void do_status(struct qm *q, struct sm_peer *peer, uint64_t tag, bool jso
 	send_end(peer, tag, 0, "");
 }
 
-/* ---- list -------------------------------------------------------------------------------------------------------------- */
+/* ---- list
+ * --------------------------------------------------------------------------------------------------------------
+ */
 
 static const char *state_word(const struct qm_rcpt *r)
 {
-	static const char *const words[] = {"new", "routing", "ready", "delivering", "deferred", "failed", "settled"};
+	static const char *const words[] = {"new",      "routing", "ready",  "delivering",
+	                                    "deferred", "failed",  "settled"};
 
 	return words[r->state];
 }
 
-/* JSON wants other escapes than logs; peer data keeps to what the parsers let through, so only quotes, backslashes and 8-bit need care. */
+/* JSON wants other escapes than logs; peer data keeps to what the parsers let through, so only
+ * quotes, backslashes and 8-bit need care. */
 static void json_str(struct sm_buf *b, struct sm_str s)
 {
 	sm_buf_char(b, '"');
@@ -142,12 +150,15 @@ static void list_txn(struct listing *l, struct sm_buf *b, const struct qm_txn *t
 
 	sm_id_text(txn->id, id);
 	if (l->json) {
-		sm_buf_printf(b, "{\"id\":\"%s\",\"queue\":\"active\",\"age_s\":%" PRId64 ",\"size\":%" PRIu64 ",\"sender\":", id, now - txn->received_s,
-			      txn->size);
+		sm_buf_printf(b,
+		              "{\"id\":\"%s\",\"queue\":\"active\",\"age_s\":%" PRId64
+		              ",\"size\":%" PRIu64 ",\"sender\":",
+		              id, now - txn->received_s, txn->size);
 		json_str(b, txn->sender);
 		sm_buf_cstr(b, ",\"rcpts\":[");
 	} else {
-		sm_buf_printf(b, "%s active   %6" PRId64 "s %8" PRIu64 " <", id, now - txn->received_s, txn->size);
+		sm_buf_printf(b, "%s active   %6" PRId64 "s %8" PRIu64 " <", id,
+		              now - txn->received_s, txn->size);
 		sm_log_escape(b, txn->sender, 320);
 		sm_buf_cstr(b, ">\n");
 	}
@@ -157,7 +168,8 @@ static void list_txn(struct listing *l, struct sm_buf *b, const struct qm_txn *t
 		if (r->state == QM_RCPT_SETTLED)
 			continue;
 		if (l->json) {
-			sm_buf_printf(b, "%s{\"state\":\"%s\",\"tries\":%u,\"code\":%u,\"rcpt\":", n++ ? "," : "", state_word(r), r->tries, r->code);
+			sm_buf_printf(b, "%s{\"state\":\"%s\",\"tries\":%u,\"code\":%u,\"rcpt\":",
+			              n++ ? "," : "", state_word(r), r->tries, r->code);
 			json_str(b, r->addr);
 			sm_buf_cstr(b, ",\"text\":");
 			json_str(b, r->text);
@@ -183,9 +195,13 @@ static void list_entry(struct listing *l, struct sm_buf *b, const struct qm_edbc
 	if (in < 0)
 		in = 0;
 	if (l->json)
-		sm_buf_printf(b, "{\"id\":\"%s\",\"queue\":\"deferred\",\"next_try_s\":%" PRId64 ",\"rcpt_count\":%u}\n", id, in, qm_edbc_rcpts(e));
+		sm_buf_printf(b,
+		              "{\"id\":\"%s\",\"queue\":\"deferred\",\"next_try_s\":%" PRId64
+		              ",\"rcpt_count\":%u}\n",
+		              id, in, qm_edbc_rcpts(e));
 	else
-		sm_buf_printf(b, "%s deferred next_try=%" PRId64 "s rcpts=%u\n", id, in, qm_edbc_rcpts(e));
+		sm_buf_printf(b, "%s deferred next_try=%" PRId64 "s rcpts=%u\n", id, in,
+		              qm_edbc_rcpts(e));
 }
 
 static void listing_free(struct listing *l)
@@ -211,7 +227,8 @@ static void list_more(struct sm_peer *peer, void *arg)
 			if (txn)
 				list_txn(l, b, txn);
 		}
-		while (l->active_at == l->active_count && b->len < PIECE_BYTES && (e = qm_edbc_walk(q->edbc, &l->edbc_cursor)) != NULL)
+		while (l->active_at == l->active_count && b->len < PIECE_BYTES &&
+		       (e = qm_edbc_walk(q->edbc, &l->edbc_cursor)) != NULL)
 			list_entry(l, b, e);
 		if (b->len == 0) {
 			send_end(peer, l->tag, 0, "");
@@ -232,15 +249,18 @@ static void do_list(struct qm *q, struct sm_peer *peer, uint64_t tag, bool json)
 	l->tag = tag;
 	l->json = json;
 	l->active = sm_calloc(q->txns.by_id.count + 1, sizeof(*l->active));
-	SM_LIST_FOR(txn, &q->txns.active, struct qm_txn, link)
+	SM_LIST_FOR (txn, &q->txns.active, struct qm_txn, link)
 		l->active[l->active_count++] = txn->id;
 	sm_list_push(&q->control->listings, &l->link);
 	list_more(peer, l);
 }
 
-/* ---- flush -------------------------------------------------------------------------------------------------------------- */
+/* ---- flush
+ * --------------------------------------------------------------------------------------------------------------
+ */
 
-static void do_flush(struct qm *q, struct sm_peer *peer, const struct sm_msg_ctl_request *m, uint64_t tag)
+static void do_flush(struct qm *q, struct sm_peer *peer, const struct sm_msg_ctl_request *m,
+                     uint64_t tag)
 {
 	struct sm_id id = {0};
 	size_t n = 0;
@@ -256,7 +276,8 @@ static void do_flush(struct qm *q, struct sm_peer *peer, const struct sm_msg_ctl
 	if (m->args_count == 0)
 		n = qm_defer_flush(q, id);
 	/* Next hops that were dead a moment ago get their try now. */
-	for (struct sm_hash_node *r = sm_hash_next(&q->sched.routes, NULL); r; r = sm_hash_next(&q->sched.routes, r))
+	for (struct sm_hash_node *r = sm_hash_next(&q->sched.routes, NULL); r;
+	     r = sm_hash_next(&q->sched.routes, r))
 		SM_CONTAINER_OF(r, struct qm_route, node)->dead_until_s = 0;
 	sm_log(SM_NOTICE, "qm.flush", "uid=%u transactions=%zu", (unsigned)sm_peer_uid(peer), n);
 	sm_buf_reset(b);
@@ -296,7 +317,7 @@ static void on_close(struct sm_peer *peer, void *arg)
 {
 	struct qm *q = arg;
 
-	SM_LIST_FOR_SAFE(l, &q->control->listings, struct listing, link)
+	SM_LIST_FOR_SAFE (l, &q->control->listings, struct listing, link)
 		if (l->peer == peer)
 			listing_free(l);
 }
@@ -336,7 +357,7 @@ void qm_control_close(struct qm *q)
 	if (c == NULL)
 		return;
 	sm_rpc_server_free(&c->rpc);
-	SM_LIST_FOR_SAFE(l, &c->listings, struct listing, link)
+	SM_LIST_FOR_SAFE (l, &c->listings, struct listing, link)
 		listing_free(l);
 	sm_buf_fini(&c->text);
 	sm_arena_fini(&c->arena);

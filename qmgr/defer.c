@@ -1,16 +1,18 @@
 /*
- * Transactions to DEFEDB, and back when they are due. In memory stays an index entry (edbc.h); everything else is in the log.
+ * Transactions to DEFEDB, and back when they are due. In memory stays an index entry (edbc.h);
+ * everything else is in the log.
  *
- * To DEFEDB: the snapshot becomes durable there; for one that was in the journal, `moved` becomes durable in IBDB; then the index has it. So
- * at each moment at least one log has it, and replay finds the newer one. Back: the snapshot is read by a helper, never by the loop.
+ * To DEFEDB: the snapshot becomes durable there; for one that was in the journal, `moved` becomes
+ * durable in IBDB; then the index has it. So at each moment at least one log has it, and replay
+ * finds the newer one. Back: the snapshot is read by a helper, never by the loop.
  */
 #include "qmgr/qm.h"
 
 #include "libsm/offload.h"
 #include "libsm/time.h"
 
-#define LOADS_MAX  32  /* reads under way */
-#define DUE_SLACK_S 5  /* recipients of a transaction that are due so soon go together */
+#define LOADS_MAX       32 /* reads under way */
+#define DUE_SLACK_S     5  /* recipients of a transaction that are due so soon go together */
 #define DAMAGED_RETRY_S 3600
 
 struct qm_defer {
@@ -43,7 +45,9 @@ struct load {
 
 static void arm(struct qm *q);
 
-/* ---- to DEFEDB ------------------------------------------------------------------------------------------------------ */
+/* ---- to DEFEDB
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 static int64_t due_s(const struct qm_txn *txn)
 {
@@ -65,7 +69,8 @@ static void settled(struct move *m)
 	struct qm *q = m->q;
 	struct qm_txn *txn = m->txn;
 
-	/* The index has no bound of its own: commits are refused above EDBC_max_entries, so it is passed by what was under way at the most. */
+	/* The index has no bound of its own: commits are refused above EDBC_max_entries, so it is
+	 * passed by what was under way at the most. */
 	qm_edbc_put(q->edbc, txn->id, due_s(txn), txn->loc, txn->open);
 	if (txn->unconfirmed)
 		qm_incoming_taken(q, txn->id);
@@ -102,10 +107,13 @@ void qm_defer(struct qm *q, struct qm_txn *txn)
 	if (txn->log != defedb)
 		m->journal = txn->loc;
 	txn->state = QM_TXN_MOVING;
-	qm_store_after(q->store, defedb, qm_store_txn(q->store, txn, defedb), &m->wait, snapshot_durable, m);
+	qm_store_after(q->store, defedb, qm_store_txn(q->store, txn, defedb), &m->wait,
+	               snapshot_durable, m);
 }
 
-/* ---- and back ------------------------------------------------------------------------------------------------------- */
+/* ---- and back
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 static int load_job(void *arg)
 {
@@ -146,7 +154,8 @@ static void loaded(int rc, void *arg)
 	q->defer->load_count--;
 	if (rc != 0) {
 		/* Kept, told, and tried again: the disk may recover, an operator may help. */
-		sm_log(SM_CRIT, "qm.read_back", "ss_ta=%I error=%s diag=%s", l->id, sm_strerr(rc), l->job.diag);
+		sm_log(SM_CRIT, "qm.read_back", "ss_ta=%I error=%s diag=%s", l->id, sm_strerr(rc),
+		       l->job.diag);
 		qm_edbc_put(q->edbc, l->id, sm_wall_s() + DAMAGED_RETRY_S, l->loc, 1);
 	} else {
 		txn = qm_txn_from_rec(&q->txns, &l->rec);
@@ -187,7 +196,8 @@ void qm_defer_run(struct qm *q)
 	if (!q->running || q->stopping)
 		return;
 	/* New mail may use all of the active queue, old mail leaves a quarter of it to new mail. */
-	while (d->load_count < LOADS_MAX && q->txns.rcpts < (size_t)q->conf->aq_max_entries * 3 / 4) {
+	while (d->load_count < LOADS_MAX &&
+	       q->txns.rcpts < (size_t)q->conf->aq_max_entries * 3 / 4) {
 		const struct qm_edbc_entry *e = qm_edbc_top(q->edbc);
 		struct sm_id id;
 		struct qm_loc loc;
@@ -255,7 +265,7 @@ void qm_defer_close(struct qm *q)
 	if (d == NULL)
 		return;
 	sm_timer_cancel(&d->timer);
-	SM_LIST_FOR(l, &d->loads, struct load, link)
+	SM_LIST_FOR (l, &d->loads, struct load, link)
 		l->dropped = true;
 	sm_hash_fini(&d->loading);
 	SM_FREE(q->defer);

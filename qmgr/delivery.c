@@ -1,15 +1,16 @@
 /*
  * The side of qmgr that smtpc processes talk to: tasks out, results in.
  *
- * A task is one transaction with the recipients that share a route. While it is out its recipients are DELIVERING. An smtpc that goes away
- * leaves them undecided: they are tried again, and that is the only way a recipient gets a mail twice.
+ * A task is one transaction with the recipients that share a route. While it is out its recipients
+ * are DELIVERING. An smtpc that goes away leaves them undecided: they are tried again, and that is
+ * the only way a recipient gets a mail twice.
  */
 #include "qmgr/qm.h"
 
 #include "libsm/time.h"
 
-#define DEAD_S      60 /* a next hop that could not be reached is left alone so long */
-#define LOST_MAX    2  /* a recipient whose smtpc died so often waits for its retry time */
+#define DEAD_S   60 /* a next hop that could not be reached is left alone so long */
+#define LOST_MAX 2  /* a recipient whose smtpc died so often waits for its retry time */
 
 struct task {
 	struct sm_call call;
@@ -32,7 +33,9 @@ struct qm_delivery {
 	struct sm_arena arena;
 };
 
-/* ---- results --------------------------------------------------------------------------------------------------------- */
+/* ---- results
+ * ---------------------------------------------------------------------------------------------------------
+ */
 
 static void task_free(struct qm *q, struct task *t)
 {
@@ -43,7 +46,7 @@ static void task_free(struct qm *q, struct task *t)
 
 static struct qm_rcpt *take(struct task *t, uint16_t index)
 {
-	SM_LIST_FOR(r, &t->rcpts, struct qm_rcpt, link) {
+	SM_LIST_FOR (r, &t->rcpts, struct qm_rcpt, link) {
 		if (r->index == index) {
 			sm_list_remove(&r->link);
 			return r;
@@ -74,7 +77,10 @@ static void route_dead(struct qm *q, struct qm_route *route, const struct qm_try
 /* The smtpc died or answered nonsense: at once again, but not for ever. */
 static void undecided(struct qm *q, struct qm_rcpt *r)
 {
-	struct qm_try t = {.outcome = SM_OUTCOME_TEMP, .code = 451, .text = SM_STR("4.3.0 delivery agent went away"), .host = SM_STR("")};
+	struct qm_try t = {.outcome = SM_OUTCOME_TEMP,
+	                   .code = 451,
+	                   .text = SM_STR("4.3.0 delivery agent went away"),
+	                   .host = SM_STR("")};
 
 	if (r->lost < UINT8_MAX)
 		r->lost++;
@@ -97,10 +103,13 @@ static void finished(int err, const struct sm_frame *f, void *arg)
 
 	sm_arena_reset(&q->delivery->arena);
 	if (err == 0)
-		err = f->type == SM_MSG_task_result ? sm_msg_task_result_decode(f->body, &q->delivery->arena, &m) : SM_E_PROTO;
+		err = f->type == SM_MSG_task_result
+		          ? sm_msg_task_result_decode(f->body, &q->delivery->arena, &m)
+		          : SM_E_PROTO;
 	if (err != 0) {
 		m = (struct sm_msg_task_result){.reach = SM_REACH_NONE};
-		sm_log(SM_WARN, "qm.task", "ss_ta=%I task=%llu error=%s", txn->id, (unsigned long long)t->number, sm_strerr(err));
+		sm_log(SM_WARN, "qm.task", "ss_ta=%I task=%llu error=%s", txn->id,
+		       (unsigned long long)t->number, sm_strerr(err));
 	}
 	qm_sched_done(&q->sched, route, t->agent, m.reach, m.session_kept);
 	for (uint32_t i = 0; i < m.results_count; i++) {
@@ -109,8 +118,12 @@ static void finished(int err, const struct sm_frame *f, void *arg)
 
 		if (r == NULL || res->outcome > SM_OUTCOME_PERM)
 			continue;
-		last = (struct qm_try){.outcome = res->outcome, .code = res->code, .text = res->text, .host = res->host};
-		connected = connected || res->outcome != SM_OUTCOME_TEMP || res->stage > SM_STAGE_CONNECT;
+		last = (struct qm_try){.outcome = res->outcome,
+		                       .code = res->code,
+		                       .text = res->text,
+		                       .host = res->host};
+		connected =
+		    connected || res->outcome != SM_OUTCOME_TEMP || res->stage > SM_STAGE_CONNECT;
 		qm_settle_rcpt(q, r, &last);
 	}
 	while ((e = sm_list_shift(&t->rcpts)) != NULL)
@@ -126,7 +139,9 @@ static void finished(int err, const struct sm_frame *f, void *arg)
 		qm_progress(q, txn);
 }
 
-/* ---- tasks ----------------------------------------------------------------------------------------------------------- */
+/* ---- tasks
+ * -----------------------------------------------------------------------------------------------------------
+ */
 
 static void send_task(struct qm *q, const struct qm_pick *pick, struct sm_list *rcpts)
 {
@@ -166,8 +181,9 @@ static void send_task(struct qm *q, const struct qm_pick *pick, struct sm_list *
 	q->stats.tasks++;
 	sm_arena_reset(&q->delivery->arena);
 	m.rcpts = sm_arena_must(&q->delivery->arena, pick->count * sizeof(*m.rcpts));
-	SM_LIST_FOR(r, &t->rcpts, struct qm_rcpt, link) {
-		m.rcpts[m.rcpts_count++] = (struct sm_msg_rcpt_task){r->index, r->addr, r->orcpt, r->notify};
+	SM_LIST_FOR (r, &t->rcpts, struct qm_rcpt, link) {
+		m.rcpts[m.rcpts_count++] =
+		    (struct sm_msg_rcpt_task){r->index, r->addr, r->orcpt, r->notify};
 		qm_rcpt_set(r, QM_RCPT_DELIVERING);
 	}
 	sm_call(&t->call, pick->agent->peer, SM_MSG_task, &m, SM_NEVER, finished, t);
@@ -189,7 +205,9 @@ static bool dispatch(void *arg)
 	return any;
 }
 
-/* ---- agents ---------------------------------------------------------------------------------------------------------- */
+/* ---- agents
+ * ----------------------------------------------------------------------------------------------------------
+ */
 
 static void wait_for_agent(struct qm *q);
 
@@ -201,16 +219,23 @@ static bool any_agent(const struct qm *q)
 	return false;
 }
 
-/* No smtpc came back in time: what waits for one goes to DEFEDB, the active queue is for what can move. */
+/* No smtpc came back in time: what waits for one goes to DEFEDB, the active queue is for what can
+ * move. */
 static void lost_patience(void *arg)
 {
 	struct qm *q = arg;
-	struct qm_try t = {.outcome = SM_OUTCOME_TEMP, .code = 451, .text = SM_STR("4.3.0 no delivery agent"), .host = SM_STR(""), .no_try = true, .retry_in_s = 30};
+	struct qm_try t = {.outcome = SM_OUTCOME_TEMP,
+	                   .code = 451,
+	                   .text = SM_STR("4.3.0 no delivery agent"),
+	                   .host = SM_STR(""),
+	                   .no_try = true,
+	                   .retry_in_s = 30};
 	struct sm_list waiting, *e;
 
 	sm_list_init(&waiting);
 	while (!sm_list_empty(&q->sched.ready))
-		qm_sched_drain(&q->sched, SM_LIST_FIRST(&q->sched.ready, struct qm_route, link), &waiting);
+		qm_sched_drain(&q->sched, SM_LIST_FIRST(&q->sched.ready, struct qm_route, link),
+		               &waiting);
 	while ((e = sm_list_shift(&waiting)) != NULL) {
 		struct qm_rcpt *r = SM_LIST_ENTRY(e, struct qm_rcpt, link);
 		struct qm_txn *txn = r->txn;
@@ -224,7 +249,9 @@ static void lost_patience(void *arg)
 
 static void wait_for_agent(struct qm *q)
 {
-	sm_timer_set(&q->delivery->patience, sm_loop_now_ms() + SM_MAX(1000, q->conf->wait_for_client_ms), lost_patience, q);
+	sm_timer_set(&q->delivery->patience,
+	             sm_loop_now_ms() + SM_MAX(1000, q->conf->wait_for_client_ms), lost_patience,
+	             q);
 }
 
 static int do_start(struct qm *q, struct sm_peer *peer, const struct sm_frame *f)
@@ -248,7 +275,8 @@ static int do_start(struct qm *q, struct sm_peer *peer, const struct sm_frame *f
 		a->peer = peer;
 		sm_peer_set_data(peer, a);
 		sm_timer_cancel(&q->delivery->patience);
-		sm_log(SM_INFO, "qm.smtpc", "proc=%u pid=%d stat=connected max_tasks=%u", sm_peer_proc(peer), (int)sm_peer_pid(peer), m.max_tasks);
+		sm_log(SM_INFO, "qm.smtpc", "proc=%u pid=%d stat=connected max_tasks=%u",
+		       sm_peer_proc(peer), (int)sm_peer_pid(peer), m.max_tasks);
 	}
 	sm_peer_reply(peer, f->tag, 0, SM_MSG_verdict, &v);
 	return 0;
@@ -290,7 +318,8 @@ static void on_close(struct sm_peer *peer, void *arg)
 	if (a == NULL)
 		return;
 	sm_peer_set_data(peer, NULL);
-	sm_log(SM_NOTICE, "qm.smtpc", "proc=%u pid=%d stat=gone", sm_peer_proc(peer), (int)sm_peer_pid(peer));
+	sm_log(SM_NOTICE, "qm.smtpc", "proc=%u pid=%d stat=gone", sm_peer_proc(peer),
+	       (int)sm_peer_pid(peer));
 	qm_agent_remove(&q->sched, &a);
 	if (!any_agent(q) && !q->stopping)
 		wait_for_agent(q);
@@ -339,7 +368,7 @@ void qm_delivery_close(struct qm *q)
 	sm_hook_remove(&d->hook);
 	sm_rpc_server_free(&d->rpc);
 	sm_timer_cancel(&d->patience);
-	SM_LIST_FOR_SAFE(t, &d->tasks, struct task, link) {
+	SM_LIST_FOR_SAFE (t, &d->tasks, struct task, link) {
 		while (sm_list_shift(&t->rcpts))
 			;
 		task_free(q, t);

@@ -1,8 +1,10 @@
 /*
- * Delivery status notifications (RFC 3461, 3464): which failures are reported to whom, as child transactions.
+ * Delivery status notifications (RFC 3461, 3464): which failures are reported to whom, as child
+ * transactions.
  *
- * A DSN has the null sender, one recipient (the sender of the failed mail), and no content of its own: qmgr stores what it says, smtpc composes
- * it from that and the content of the original. The change of the parent and the child are one record, so a crash makes neither twice.
+ * A DSN has the null sender, one recipient (the sender of the failed mail), and no content of its
+ * own: qmgr stores what it says, smtpc composes it from that and the content of the original. The
+ * change of the parent and the child are one record, so a crash makes neither twice.
  */
 #include "qmgr/qm.h"
 
@@ -17,7 +19,8 @@ static bool wants_failure(const struct qm_rcpt *r)
 /* Nobody is told: logged, and that is its end. */
 static void drop(struct qm *q, struct qm_rcpt *r, const char *why)
 {
-	sm_log(SM_WARN, "qm.drop", "ss_ta=%I rcpt=<%S> rcpt_idx=%u why=%s reply=%u text=%S", r->txn->id, r->addr, r->index, why, r->code, r->text);
+	sm_log(SM_WARN, "qm.drop", "ss_ta=%I rcpt=<%S> rcpt_idx=%u why=%s reply=%u text=%S",
+	       r->txn->id, r->addr, r->index, why, r->code, r->text);
 	qm_rcpt_set(r, QM_RCPT_SETTLED);
 	if (r->txn->open > 0)
 		qm_store_rcpt(q->store, r);
@@ -28,7 +31,8 @@ static struct sm_str keep(struct qm_txn *txn, struct sm_str s)
 	return s.n ? sm_arena_str(&txn->arena, s) : SM_STR("");
 }
 
-static struct qm_txn *make_child(struct qm *q, struct sm_id id, struct qm_txn *parent, struct qm_rcpt *const *failed, unsigned count)
+static struct qm_txn *make_child(struct qm *q, struct sm_id id, struct qm_txn *parent,
+                                 struct qm_rcpt *const *failed, unsigned count)
 {
 	struct qm_txn *child = qm_txn_new(&q->txns, id, 1);
 
@@ -95,8 +99,11 @@ static bool report(struct qm *q, struct qm_txn *parent, struct qm_rcpt **failed,
 	for (unsigned i = 0; i < count; i++)
 		qm_rcpt_set(failed[i], QM_RCPT_SETTLED);
 	q->stats.dsns++;
-	sm_log(SM_NOTICE, "qm.dsn", "ss_ta=%I dsn_ta=%I mail=<%S> rcpts=%u", parent->id, id, parent->sender, count);
-	qm_store_after(q->store, parent->log, qm_store_child(q->store, parent, failed, count, b->child), &b->wait, child_durable, b);
+	sm_log(SM_NOTICE, "qm.dsn", "ss_ta=%I dsn_ta=%I mail=<%S> rcpts=%u", parent->id, id,
+	       parent->sender, count);
+	qm_store_after(q->store, parent->log,
+	               qm_store_child(q->store, parent, failed, count, b->child), &b->wait,
+	               child_durable, b);
 	return true;
 }
 

@@ -1,7 +1,9 @@
 /*
- * The index of deferred transactions: one array of small entries, a hash by id and a heap by time, all by 32-bit index instead of pointers.
+ * The index of deferred transactions: one array of small entries, a hash by id and a heap by time,
+ * all by 32-bit index instead of pointers.
  *
- * Invariant: a used entry is in exactly one hash chain and in the heap at `heap_at`; a free one is in the free list. Loop thread only.
+ * Invariant: a used entry is in exactly one hash chain and in the heap at `heap_at`; a free one is
+ * in the free list. Loop thread only.
  */
 #include "qmgr/edbc.h"
 
@@ -48,7 +50,9 @@ void qm_edbc_free(struct qm_edbc **ep)
 	SM_FREE(*ep);
 }
 
-/* ---- hash --------------------------------------------------------------------------------------------------------- */
+/* ---- hash
+ * ---------------------------------------------------------------------------------------------------------
+ */
 
 static uint32_t *bucket_of(const struct qm_edbc *e, uint64_t counter, uint8_t proc)
 {
@@ -91,7 +95,9 @@ static void rehash(struct qm_edbc *e)
 			chain_in(e, i);
 }
 
-/* ---- heap --------------------------------------------------------------------------------------------------------- */
+/* ---- heap
+ * ---------------------------------------------------------------------------------------------------------
+ */
 
 static void heap_place(struct qm_edbc *e, uint32_t at, uint32_t i)
 {
@@ -126,7 +132,9 @@ static void heap_settle(struct qm_edbc *e, uint32_t at, uint32_t i)
 	heap_place(e, at, i);
 }
 
-/* ---- the index ---------------------------------------------------------------------------------------------------- */
+/* ---- the index
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 static uint32_t cut_time(int64_t s)
 {
@@ -151,7 +159,8 @@ static uint32_t take_free(struct qm_edbc *e)
 	return e->used++;
 }
 
-void qm_edbc_put(struct qm_edbc *e, struct sm_id id, int64_t next_try_s, struct qm_loc loc, unsigned rcpts)
+void qm_edbc_put(struct qm_edbc *e, struct sm_id id, int64_t next_try_s, struct qm_loc loc,
+                 unsigned rcpts)
 {
 	uint32_t i = find(e, id), at;
 
@@ -227,7 +236,8 @@ size_t qm_edbc_count(const struct qm_edbc *e)
 
 size_t qm_edbc_bytes(const struct qm_edbc *e)
 {
-	return sizeof(*e) + e->cap * (sizeof(*e->v) + sizeof(*e->heap)) + (e->mask + (size_t)1) * sizeof(*e->bucket);
+	return sizeof(*e) + e->cap * (sizeof(*e->v) + sizeof(*e->heap)) +
+	       (e->mask + (size_t)1) * sizeof(*e->bucket);
 }
 
 const struct qm_edbc_entry *qm_edbc_walk(const struct qm_edbc *e, uint64_t *cursor)

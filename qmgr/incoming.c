@@ -1,18 +1,20 @@
 /*
- * The side of qmgr that smtps processes talk to: id blocks, sessions and their limits, commits of transactions.
+ * The side of qmgr that smtps processes talk to: id blocks, sessions and their limits, commits of
+ * transactions.
  *
- * The answer to a commit leaves only when the transaction is durable. When the connection breaks before, the smtps asks again with
- * ta_query; so what was taken is remembered while it is open, and for a while after it has ended.
+ * The answer to a commit leaves only when the transaction is durable. When the connection breaks
+ * before, the smtps asks again with ta_query; so what was taken is remembered while it is open, and
+ * for a while after it has ended.
  */
 #include "qmgr/qm.h"
 
 #include <unistd.h>
 #include "libsm/time.h"
 
-#define ID_BLOCK         65536u
-#define WALL_SHIFT       20 /* a counter never starts below wall seconds << 20 */
-#define TAKEN_MAX        200000
-#define TAKEN_KEEP_MS    (3600 * 1000LL)
+#define ID_BLOCK          65536u
+#define WALL_SHIFT        20 /* a counter never starts below wall seconds << 20 */
+#define TAKEN_MAX         200000
+#define TAKEN_KEEP_MS     (3600 * 1000LL)
 #define MAX_PENDING_BYTES (64u * 1024 * 1024)
 
 struct session {
@@ -26,7 +28,7 @@ struct server {
 	struct sm_list link;
 	struct sm_peer *peer; /* NULL: gone */
 	struct sm_hash sessions;
-	unsigned uses;        /* waits that will look at it */
+	unsigned uses; /* waits that will look at it */
 	uint8_t proc;
 };
 
@@ -63,15 +65,19 @@ struct qm_incoming {
 	struct sm_list servers;
 	struct qm_clients clients;
 	struct holder holders[256];
-	uint64_t next_counter;       /* next id block */
-	struct { uint64_t next, end; } own; /* qmgr's own ids, durable */
+	uint64_t next_counter; /* next id block */
+	struct {
+		uint64_t next, end;
+	} own; /* qmgr's own ids, durable */
 	bool own_coming;
 	struct sm_hash taken;
 	struct sm_list taken_order;
 	struct sm_arena arena;
 };
 
-/* ---- ids ------------------------------------------------------------------------------------------------------- */
+/* ---- ids
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 static bool id_eq(const struct sm_hash_node *n, const void *key)
 {
@@ -133,7 +139,8 @@ bool qm_incoming_own_id(struct qm *q, struct sm_id *id)
 	return true;
 }
 
-/* ---- who took what --------------------------------------------------------------------------------------------- */
+/* ---- who took what
+ * --------------------------------------------------------------------------------------------- */
 
 static void taken_forget(struct qm_incoming *in, struct taken *t)
 {
@@ -167,7 +174,9 @@ static bool was_taken(const struct qm *q, struct sm_id id)
 	       sm_hash_find(&q->in->taken, sm_id_hash(id), taken_eq, &id);
 }
 
-/* ---- servers ---------------------------------------------------------------------------------------------------- */
+/* ---- servers
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 static void server_release(struct server *s)
 {
@@ -212,7 +221,7 @@ static void send_credit(struct qm *q, struct server *s)
 
 void qm_incoming_credit(struct qm *q)
 {
-	SM_LIST_FOR(s, &q->in->servers, struct server, link)
+	SM_LIST_FOR (s, &q->in->servers, struct server, link)
 		send_credit(q, s);
 }
 
@@ -226,7 +235,8 @@ static void on_open(struct sm_peer *peer, void *arg)
 	sm_hash_init(&s->sessions);
 	sm_list_push(&q->in->servers, &s->link);
 	sm_peer_set_data(peer, s);
-	sm_log(SM_INFO, "qm.smtps", "proc=%u pid=%d stat=connected", s->proc, (int)sm_peer_pid(peer));
+	sm_log(SM_INFO, "qm.smtps", "proc=%u pid=%d stat=connected", s->proc,
+	       (int)sm_peer_pid(peer));
 	send_credit(q, s);
 }
 
@@ -244,8 +254,10 @@ static void on_close(struct sm_peer *peer, void *arg)
 
 	if (s == NULL)
 		return;
-	sm_log(SM_NOTICE, "qm.smtps", "proc=%u pid=%d stat=gone sessions=%zu", s->proc, (int)sm_peer_pid(peer), s->sessions.count);
-	for (struct sm_hash_node *n = sm_hash_next(&s->sessions, NULL); n; n = sm_hash_next(&s->sessions, NULL))
+	sm_log(SM_NOTICE, "qm.smtps", "proc=%u pid=%d stat=gone sessions=%zu", s->proc,
+	       (int)sm_peer_pid(peer), s->sessions.count);
+	for (struct sm_hash_node *n = sm_hash_next(&s->sessions, NULL); n;
+	     n = sm_hash_next(&s->sessions, NULL))
 		session_close(q, s, SM_CONTAINER_OF(n, struct session, node));
 	s->peer = NULL;
 	server_release(s);
@@ -253,7 +265,8 @@ static void on_close(struct sm_peer *peer, void *arg)
 
 static void holder_forget(struct holder *h)
 {
-	for (struct sm_hash_node *n = sm_hash_next(&h->open, NULL); n; n = sm_hash_next(&h->open, NULL)) {
+	for (struct sm_hash_node *n = sm_hash_next(&h->open, NULL); n;
+	     n = sm_hash_next(&h->open, NULL)) {
 		sm_hash_remove(&h->open, n);
 		sm_free(SM_CONTAINER_OF(n, struct open_id, node));
 	}
@@ -309,7 +322,9 @@ static int do_start(struct qm *q, struct server *s, const struct sm_frame *f)
 	return 0;
 }
 
-/* ---- sessions ---------------------------------------------------------------------------------------------------- */
+/* ---- sessions
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 static bool session_eq(const struct sm_hash_node *n, const void *key)
 {
@@ -340,10 +355,12 @@ static int do_sess_open(struct qm *q, struct server *s, const struct sm_frame *f
 	}
 	switch (qm_client_open(&q->in->clients, &m.client, sm_loop_now_ms(), &client)) {
 	case QM_CLIENT_TOO_MANY:
-		reply_verdict(s, f->tag, 421, SM_STR("4.7.0 too many open connections from your address"));
+		reply_verdict(s, f->tag, 421,
+		              SM_STR("4.7.0 too many open connections from your address"));
 		return 0;
 	case QM_CLIENT_TOO_FAST:
-		reply_verdict(s, f->tag, 421, SM_STR("4.7.0 too many connections from your address, slow down"));
+		reply_verdict(s, f->tag, 421,
+		              SM_STR("4.7.0 too many connections from your address, slow down"));
 		return 0;
 	case QM_CLIENT_OK:
 		break;
@@ -367,7 +384,9 @@ static int do_sess_close(struct qm *q, struct server *s, const struct sm_frame *
 	return err;
 }
 
-/* ---- commits ------------------------------------------------------------------------------------------------------ */
+/* ---- commits
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 static void commit_durable(void *arg)
 {
@@ -385,7 +404,8 @@ static void commit_durable(void *arg)
 	sm_free(p);
 }
 
-static void refuse(struct qm *q, struct server *s, const struct sm_frame *f, struct sm_id ta, uint16_t code, struct sm_str text)
+static void refuse(struct qm *q, struct server *s, const struct sm_frame *f, struct sm_id ta,
+                   uint16_t code, struct sm_str text)
 {
 	q->stats.refused++;
 	sm_log(SM_NOTICE, "qm.refuse", "ss_ta=%I stat=%u text=%S", ta, code, text);
@@ -412,7 +432,8 @@ static int do_commit(struct qm *q, struct server *s, const struct sm_frame *f)
 		refuse(q, s, f, m.ta, 452, SM_STR("4.3.1 insufficient system storage"));
 		return 0;
 	}
-	if (qm_edbc_count(q->edbc) >= (size_t)q->conf->edbc_max_entries || qm_store_pending(q->store) > MAX_PENDING_BYTES) {
+	if (qm_edbc_count(q->edbc) >= (size_t)q->conf->edbc_max_entries ||
+	    qm_store_pending(q->store) > MAX_PENDING_BYTES) {
 		refuse(q, s, f, m.ta, 452, SM_STR("4.3.1 queue is full"));
 		return 0;
 	}
@@ -461,7 +482,8 @@ static int do_query(struct qm *q, struct server *s, const struct sm_frame *f)
 		p->server = s;
 		p->tag = f->tag;
 		s->uses++;
-		qm_store_after(q->store, qm_store_ibdb(q->store), txn->last_lsn, &p->wait, query_durable, p);
+		qm_store_after(q->store, qm_store_ibdb(q->store), txn->last_lsn, &p->wait,
+		               query_durable, p);
 		return 0;
 	}
 	o.taken = was_taken(q, m.ta);
@@ -477,8 +499,9 @@ static int on_frame(struct sm_peer *peer, const struct sm_frame *f, void *arg)
 		uint16_t type;
 		int (*handle)(struct qm *, struct server *, const struct sm_frame *);
 	} handlers[] = {
-	    {SM_MSG_ta_commit, do_commit}, {SM_MSG_sess_open, do_sess_open}, {SM_MSG_sess_close, do_sess_close},
-	    {SM_MSG_ta_query, do_query},   {SM_MSG_ss_start, do_start},
+	    {SM_MSG_ta_commit, do_commit},      {SM_MSG_sess_open, do_sess_open},
+	    {SM_MSG_sess_close, do_sess_close}, {SM_MSG_ta_query, do_query},
+	    {SM_MSG_ss_start, do_start},
 	};
 	struct qm *q = arg;
 	struct server *s = sm_peer_data(peer);
@@ -494,7 +517,9 @@ static int on_frame(struct sm_peer *peer, const struct sm_frame *f, void *arg)
 	return sm_fail(SM_E_PROTO, "message %u is not for qmgr", f->type);
 }
 
-/* ---- orphans ------------------------------------------------------------------------------------------------------ */
+/* ---- orphans
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 bool qm_incoming_abandoned(const struct qm *q, struct sm_id id)
 {
@@ -502,15 +527,17 @@ bool qm_incoming_abandoned(const struct qm *q, struct sm_id id)
 
 	if (id.proc == SM_ID_PROC_QMGR)
 		return true; /* qmgr's own have no content */
-	/* A holder that never came since qmgr started may still live, with content that it is about to commit. */
-	return h->known && id.counter < h->next_counter && !sm_hash_find(&h->open, sm_id_hash(id), id_eq, &id);
+	/* A holder that never came since qmgr started may still live, with content that it is about
+	 * to commit. */
+	return h->known && id.counter < h->next_counter &&
+	       !sm_hash_find(&h->open, sm_id_hash(id), id_eq, &id);
 }
 
 size_t qm_incoming_sessions(const struct qm *q)
 {
 	size_t n = 0;
 
-	SM_LIST_FOR(s, &q->in->servers, struct server, link)
+	SM_LIST_FOR (s, &q->in->servers, struct server, link)
 		n += s->sessions.count;
 	return n;
 }
@@ -519,7 +546,7 @@ size_t qm_incoming_servers(const struct qm *q)
 {
 	size_t n = 0;
 
-	SM_LIST_FOR(s, &q->in->servers, struct server, link)
+	SM_LIST_FOR (s, &q->in->servers, struct server, link)
 		n += s->peer != NULL;
 	return n;
 }
@@ -538,7 +565,8 @@ int qm_incoming_open(struct qm *q, uint64_t next_counter)
 	for (size_t i = 0; i < SM_ARRAY_SIZE(in->holders); i++)
 		sm_hash_init(&in->holders[i].open);
 	sm_arena_init(&in->arena, "incoming", 16 * 1024, 8 * SM_FRAME_MAX);
-	qm_clients_init(&in->clients, (unsigned)q->conf->smtps.max_connections, (unsigned)q->conf->smtps.max_connection_rate);
+	qm_clients_init(&in->clients, (unsigned)q->conf->smtps.max_connections,
+	                (unsigned)q->conf->smtps.max_connection_rate);
 	if ((err = sm_str_copy(q->proc->global.smtps_socket, path, sizeof(path))) != 0)
 		return err;
 	own_block_get(q);
@@ -566,7 +594,7 @@ void qm_incoming_close(struct qm *q)
 	if (in == NULL)
 		return;
 	sm_rpc_server_free(&in->rpc);
-	SM_LIST_FOR_SAFE(s, &in->servers, struct server, link) {
+	SM_LIST_FOR_SAFE (s, &in->servers, struct server, link) {
 		s->uses = 0;
 		server_release(s);
 	}

@@ -15,10 +15,14 @@
 static struct sm_proc proc;
 static struct qm qmgr = {.proc = &proc};
 
-/* Users of a full set-up; in a private site all run as one, and there these names need not exist. */
+/* Users of a full set-up; in a private site all run as one, and there these names need not exist.
+ */
 static uid_t uid_of(const char *name)
 {
-	const struct passwd *pw = getuid() == 0 || getpwnam("smxq") == NULL || getuid() == getpwnam("smxq")->pw_uid ? getpwnam(name) : NULL;
+	const struct passwd *pw =
+	    getuid() == 0 || getpwnam("smxq") == NULL || getuid() == getpwnam("smxq")->pw_uid
+		? getpwnam(name)
+		: NULL;
 
 	return pw ? pw->pw_uid : (uid_t)-1;
 }
@@ -36,7 +40,10 @@ static void find_users(struct qm *q)
 	/* The group that may look at the queue owns the control directory. */
 	q->gid_control = (gid_t)-1;
 	slash = sm_str_rchr(q->conf->control_socket, '/');
-	if (slash > 0 && sm_str_copy(sm_str_head(q->conf->control_socket, (size_t)slash), path, sizeof(path)) == 0 && stat(path, &st) == 0)
+	if (slash > 0 &&
+	    sm_str_copy(sm_str_head(q->conf->control_socket, (size_t)slash), path, sizeof(path)) ==
+	        0 &&
+	    stat(path, &st) == 0)
 		q->gid_control = st.st_gid;
 }
 
@@ -52,7 +59,8 @@ static void path_of(struct sm_str s, char *out, size_t size, bool directory)
 
 static int drop_rights(struct qm *q)
 {
-	static char ibdb[256], defedb[256], log_dir[256], cdb[256], smtps[108], smtpc[108], smar[108], ctl[108], etc[256];
+	static char ibdb[256], defedb[256], log_dir[256], cdb[256], smtps[108], smtpc[108],
+	    smar[108], ctl[108], etc[256];
 	char report[200];
 	const struct sm_priv_path paths[] = {
 	    {ibdb, SM_PATH_READ | SM_PATH_WRITE | SM_PATH_CREATE},
@@ -76,7 +84,9 @@ static int drop_rights(struct qm *q)
 
 	path_of(q->conf->ibdb.base_directory, ibdb, sizeof(ibdb), true);
 	path_of(q->conf->defedb.base_directory, defedb, sizeof(defedb), true);
-	path_of(q->conf->defedb.log_directory.n ? q->conf->defedb.log_directory : q->conf->defedb.base_directory, log_dir, sizeof(log_dir), true);
+	path_of(q->conf->defedb.log_directory.n ? q->conf->defedb.log_directory
+	                                        : q->conf->defedb.base_directory,
+	        log_dir, sizeof(log_dir), true);
 	path_of(q->proc->global.cdb_base_directory, cdb, sizeof(cdb), true);
 	path_of(q->proc->global.smtps_socket, smtps, sizeof(smtps), false);
 	path_of(q->proc->global.smtpc_socket, smtpc, sizeof(smtpc), false);
@@ -89,7 +99,8 @@ static int drop_rights(struct qm *q)
 	return 0;
 }
 
-/* All that replay copied is durable: only now is there a queue that may be added to and worked on. */
+/* All that replay copied is durable: only now is there a queue that may be added to and worked on.
+ */
 static void settled(void *arg)
 {
 	struct qm *q = arg;
@@ -105,7 +116,8 @@ static void on_term(struct sm_proc *p)
 	(void)p;
 	qmgr.stopping = true;
 	qm_incoming_credit(&qmgr);
-	sm_log(SM_NOTICE, "qm.stop", "active=%zu deferred=%zu tasks=%zu", qmgr.txns.by_id.count, qm_edbc_count(qmgr.edbc), qm_delivery_tasks(&qmgr));
+	sm_log(SM_NOTICE, "qm.stop", "active=%zu deferred=%zu tasks=%zu", qmgr.txns.by_id.count,
+	       qm_edbc_count(qmgr.edbc), qm_delivery_tasks(&qmgr));
 	/* Everything that was promised is in the logs: no need to wait for anybody. */
 	sm_loop_stop(SM_EXIT_OK);
 }
@@ -140,9 +152,12 @@ static int open_queue(struct qm *q)
 	q->edbc = qm_edbc_new();
 	if ((err = qm_store_open(q->conf, &q->txns, q->edbc, &found, &q->store)) != 0)
 		return err;
-	sm_log(SM_NOTICE, "qm.recovered", "from_ibdb=%zu deferred=%zu quarantined=%zu", found.from_ibdb, found.deferred, found.quarantined);
-	if ((err = qm_defer_open(q)) != 0 || (err = qm_space_open(q)) != 0 || (err = qm_content_open(q)) != 0 || (err = qm_resolver_open(q)) != 0 ||
-	    (err = qm_delivery_open(q)) != 0 || (err = qm_incoming_open(q, found.next_counter)) != 0 || (err = qm_control_open(q)) != 0)
+	sm_log(SM_NOTICE, "qm.recovered", "from_ibdb=%zu deferred=%zu quarantined=%zu",
+	       found.from_ibdb, found.deferred, found.quarantined);
+	if ((err = qm_defer_open(q)) != 0 || (err = qm_space_open(q)) != 0 ||
+	    (err = qm_content_open(q)) != 0 || (err = qm_resolver_open(q)) != 0 ||
+	    (err = qm_delivery_open(q)) != 0 ||
+	    (err = qm_incoming_open(q, found.next_counter)) != 0 || (err = qm_control_open(q)) != 0)
 		return err;
 	return 0;
 }
@@ -185,10 +200,15 @@ int main(int argc, char **argv)
 	qmgr.started_s = sm_wall_s();
 	sm_rpc_self(SM_ROLE_QMGR, 0);
 	find_users(&qmgr);
-	if ((err = drop_rights(&qmgr)) != 0 || (err = sm_offload_init((unsigned)qmgr.conf->unlink_threads)) != 0 || (err = open_queue(&qmgr)) != 0) {
+	if ((err = drop_rights(&qmgr)) != 0 ||
+	    (err = sm_offload_init((unsigned)qmgr.conf->unlink_threads)) != 0 ||
+	    (err = open_queue(&qmgr)) != 0) {
 		sm_log(SM_FATAL, "qm.start", "error=%E", err);
-		/* Another qmgr has the queue, the disk is away: worth another try. A missing directory is not. */
-		return sm_proc_end(&proc, err == SM_E_NOTFOUND || err == SM_E_DENIED ? SM_EXIT_CONFIG : SM_EXIT_TEMP);
+		/* Another qmgr has the queue, the disk is away: worth another try. A missing
+		 * directory is not. */
+		return sm_proc_end(&proc, err == SM_E_NOTFOUND || err == SM_E_DENIED
+		                              ? SM_EXIT_CONFIG
+		                              : SM_EXIT_TEMP);
 	}
 	qm_store_settled(qmgr.store, &wait, settled, &qmgr);
 	status = sm_loop_run();

@@ -1,8 +1,9 @@
 /*
  * The queue manager: what its parts share. One event-loop thread owns all of it and never waits.
  *
- * Each part has one file and is named here with what others may call. Handlers check, change memory, write a record (store.h) and act
- * when it is durable. Nothing here is locked, because nothing here is shared with another thread.
+ * Each part has one file and is named here with what others may call. Handlers check, change
+ * memory, write a record (store.h) and act when it is durable. Nothing here is locked, because
+ * nothing here is shared with another thread.
  */
 #ifndef QM_QM_H
 #define QM_QM_H
@@ -18,7 +19,8 @@
 #include "qmgr/store.h"
 
 struct qm_stats {
-	uint64_t accepted, accepted_rcpts, refused, delivered, deferred, failed, dsns, double_bounces, tasks, ended, orphans, commits_lost;
+	uint64_t accepted, accepted_rcpts, refused, delivered, deferred, failed, dsns,
+	    double_bounces, tasks, ended, orphans, commits_lost;
 };
 
 struct qm {
@@ -32,8 +34,9 @@ struct qm {
 	struct qm_stats stats;
 	int64_t started_s; /* wall */
 	gid_t gid_control; /* may look through the control socket */
-	uid_t uid_smtps, uid_smtpc, uid_smar; /* of the workers we talk to; (uid_t)-1: no such user here */
-	bool running;      /* recovered copies are durable: accept and deliver */
+	uid_t uid_smtps, uid_smtpc,
+	    uid_smar; /* of the workers we talk to; (uid_t)-1: no such user here */
+	bool running; /* recovered copies are durable: accept and deliver */
 	bool stopping;
 
 	struct qm_incoming *in;
@@ -50,7 +53,8 @@ int qm_incoming_open(struct qm *q, uint64_t next_counter) SM_MUST_CHECK;
 void qm_incoming_close(struct qm *q);
 /* Send credit to every smtps: after the state of resources changed. */
 void qm_incoming_credit(struct qm *q);
-/* An id of qmgr's own (process index 0xFF), from a block that is durable; false: none at hand now, ask again after the next turn. */
+/* An id of qmgr's own (process index 0xFF), from a block that is durable; false: none at hand now,
+ * ask again after the next turn. */
 bool qm_incoming_own_id(struct qm *q, struct sm_id *id);
 /* The transaction is over, and its client side may still ask: remember that it was taken. */
 void qm_incoming_taken(struct qm *q, struct sm_id id);
@@ -104,7 +108,8 @@ size_t qm_defer_flush(struct qm *q, struct sm_id id);
 int qm_content_open(struct qm *q) SM_MUST_CHECK;
 void qm_content_close(struct qm *q);
 void qm_content_remove(struct qm *q, struct sm_id content); /* soon, in a helper */
-void qm_content_search_soon(struct qm *q);                  /* an smtps told what it has open: the rest may be orphans */
+void qm_content_search_soon(
+    struct qm *q); /* an smtps told what it has open: the rest may be orphans */
 
 /* ---- space.c: disk space ---- */
 int qm_space_open(struct qm *q) SM_MUST_CHECK;

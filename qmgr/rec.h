@@ -1,4 +1,5 @@
-/* Records of the queue's logs: what rec.def expands to. Strings of a decoded record point into its body. */
+/* Records of the queue's logs: what rec.def expands to. Strings of a decoded record point into its
+ * body. */
 #ifndef QM_REC_H
 #define QM_REC_H
 
@@ -6,8 +7,8 @@
 
 enum qm_rec_state { QM_REC_OPEN, QM_REC_DONE, QM_REC_FAILED };
 
-#define SM_DEF_FILE "qmgr/rec.def"
-#define SM_DEF(name) qm_rec_##name
+#define SM_DEF_FILE         "qmgr/rec.def"
+#define SM_DEF(name)        qm_rec_##name
 #define SM_DEF_NUMBER(name) QM_REC_##name
 #include "libsm/def_struct.h"
 #include "libsm/def_proto.h"

@@ -1,9 +1,12 @@
 /*
- * Start of qmgr: both logs are replayed, and what is open goes to DEFEDB, due now when it was in the journal.
+ * Start of qmgr: both logs are replayed, and what is open goes to DEFEDB, due now when it was in
+ * the journal.
  *
- * Later work then has one place to look. Nothing found here is trusted to be on stable storage: after a failed sync the page cache may
- * show what the disk does not have. So every open transaction of the journal, every one with changes after its snapshot, and every
- * one in the segment that was being written last is copied into fresh segments, and qmgr accepts and delivers only when these are synced.
+ * Later work then has one place to look. Nothing found here is trusted to be on stable storage:
+ * after a failed sync the page cache may show what the disk does not have. So every open
+ * transaction of the journal, every one with changes after its snapshot, and every one in the
+ * segment that was being written last is copied into fresh segments, and qmgr accepts and delivers
+ * only when these are synced.
  */
 #include "qmgr/store_int.h"
 
@@ -40,7 +43,8 @@ struct recovery {
 
 static int decode_error(const char *log, uint64_t lsn, int err)
 {
-	/* The checksum was right: this build reads what another wrote. Refuse to start rather than to forget mail. */
+	/* The checksum was right: this build reads what another wrote. Refuse to start rather than
+	 * to forget mail. */
 	return sm_fail_in(err, "%s: record %llu does not decode", log, (unsigned long long)lsn);
 }
 
@@ -58,7 +62,8 @@ static void forget(struct recovery *rc, struct sm_id id)
 		qm_txn_free(rc->txns, &txn);
 }
 
-static struct qm_txn *take_txn(struct recovery *rc, const struct qm_rec_txn *rec, uint64_t lsn, struct qm_loc loc)
+static struct qm_txn *take_txn(struct recovery *rc, const struct qm_rec_txn *rec, uint64_t lsn,
+                               struct qm_loc loc)
 {
 	struct qm_txn *txn;
 
@@ -82,7 +87,8 @@ static void settle_children(struct qm_txn *txn, const struct qm_rec_child *c)
 	}
 }
 
-static int ibdb_record(void *arg, uint64_t lsn, struct qm_loc loc, uint16_t type, struct sm_str body)
+static int ibdb_record(void *arg, uint64_t lsn, struct qm_loc loc, uint16_t type,
+                       struct sm_str body)
 {
 	struct recovery *rc = arg;
 	struct qm_txn *txn;
@@ -100,7 +106,8 @@ static int ibdb_record(void *arg, uint64_t lsn, struct qm_loc loc, uint16_t type
 	case QM_REC_rcpt_change: {
 		struct qm_rec_rcpt_change c;
 
-		if ((err = qm_rec_rcpt_change_decode(body, &rc->arena, &c)) == 0 && (txn = qm_txn_find(rc->txns, c.ta))) {
+		if ((err = qm_rec_rcpt_change_decode(body, &rc->arena, &c)) == 0 &&
+		    (txn = qm_txn_find(rc->txns, c.ta))) {
 			qm_txn_apply(txn, &c);
 			txn->last_lsn = lsn;
 		}
@@ -136,7 +143,8 @@ static int ibdb_record(void *arg, uint64_t lsn, struct qm_loc loc, uint16_t type
 	case QM_REC_id_block: {
 		struct qm_rec_id_block b;
 
-		if ((err = qm_rec_id_block_decode(body, &rc->arena, &b)) == 0 && b.first + b.count > rc->next_counter)
+		if ((err = qm_rec_id_block_decode(body, &rc->arena, &b)) == 0 &&
+		    b.first + b.count > rc->next_counter)
 			rc->next_counter = b.first + b.count;
 		break;
 	}
@@ -214,7 +222,8 @@ static void remember_dsn(struct recovery *rc, struct sm_id id, struct sm_id cont
 	rc->children[rc->child_count++] = (struct dsn_child){id, content};
 }
 
-static void index_txn(struct recovery *rc, const struct qm_rec_txn *rec, uint64_t lsn, struct qm_loc loc)
+static void index_txn(struct recovery *rc, const struct qm_rec_txn *rec, uint64_t lsn,
+                      struct qm_loc loc)
 {
 	int64_t next = INT64_MAX;
 
@@ -228,7 +237,8 @@ static void index_txn(struct recovery *rc, const struct qm_rec_txn *rec, uint64_
 	qm_edbc_put(rc->edbc, rec->ta, next, loc, rec->rcpts_count);
 }
 
-static int defedb_record(void *arg, uint64_t lsn, struct qm_loc loc, uint16_t type, struct sm_str body)
+static int defedb_record(void *arg, uint64_t lsn, struct qm_loc loc, uint16_t type,
+                         struct sm_str body)
 {
 	struct recovery *rc = arg;
 	int err = 0;
@@ -275,7 +285,8 @@ static int defedb_record(void *arg, uint64_t lsn, struct qm_loc loc, uint16_t ty
 	return err ? decode_error("defedb", lsn, err) : 0;
 }
 
-int qm_store_decode_at(const struct qm_log *log, struct qm_loc loc, struct sm_buf *body, struct sm_arena *a, struct qm_rec_txn *rec)
+int qm_store_decode_at(const struct qm_log *log, struct qm_loc loc, struct sm_buf *body,
+                       struct sm_arena *a, struct qm_rec_txn *rec)
 {
 	uint64_t lsn;
 	uint16_t type = 0;
@@ -327,7 +338,8 @@ static int64_t due(const struct qm_txn *txn, bool now)
 	return next;
 }
 
-/* Write a snapshot to DEFEDB and index it, or end it when nothing is owed any more. The transaction is freed; its content, if it was the last user, is found as an orphan. */
+/* Write a snapshot to DEFEDB and index it, or end it when nothing is owed any more. The transaction
+ * is freed; its content, if it was the last user, is found as an orphan. */
 static void copy(struct recovery *rc, struct qm_txn *txn, bool now)
 {
 	struct qm_store *st = rc->st;
@@ -341,7 +353,8 @@ static void copy(struct recovery *rc, struct qm_txn *txn, bool now)
 
 		sm_buf_reset(&st->scratch);
 		qm_rec_end_encode(&st->scratch, &e);
-		txn->last_lsn = qm_log_append(st->defedb, QM_REC_end, sm_buf_view(&st->scratch), NULL);
+		txn->last_lsn =
+		    qm_log_append(st->defedb, QM_REC_end, sm_buf_view(&st->scratch), NULL);
 		qm_edbc_remove(rc->edbc, txn->id);
 	}
 	st->copied_lsn = SM_MAX(st->copied_lsn, txn->last_lsn);
@@ -377,8 +390,10 @@ static size_t pick_rewrites(struct recovery *rc, struct sm_id **ids)
 
 	qm_log_stat(rc->st->defedb, &stat);
 	while ((e = qm_edbc_walk(rc->edbc, &cursor)) != NULL) {
-		/* The fresh segment is current; the one before it may end in what never reached the disk. */
-		if (qm_edbc_loc(e).seq + 1 < stat.current_seq && touched_find(rc, qm_edbc_id(e)) == NULL) {
+		/* The fresh segment is current; the one before it may end in what never reached the
+		 * disk. */
+		if (qm_edbc_loc(e).seq + 1 < stat.current_seq &&
+		    touched_find(rc, qm_edbc_id(e)) == NULL) {
 			qm_log_hold(rc->st->defedb, qm_edbc_loc(e));
 			continue;
 		}
@@ -410,7 +425,7 @@ static size_t copy_journal(struct recovery *rc)
 {
 	size_t count = 0;
 
-	SM_LIST_FOR_SAFE(txn, &rc->txns->active, struct qm_txn, link) {
+	SM_LIST_FOR_SAFE (txn, &rc->txns->active, struct qm_txn, link) {
 		if (txn->dsn_kind)
 			remember_dsn(rc, txn->id, txn->content);
 		copy(rc, txn, true);
@@ -419,12 +434,14 @@ static size_t copy_journal(struct recovery *rc)
 	return count;
 }
 
-static int open_log(struct qm_store *st, const char *name, const struct qm_conf_log *c, struct qm_log **out)
+static int open_log(struct qm_store *st, const char *name, const struct qm_conf_log *c,
+                    struct qm_log **out)
 {
 	char dir[256], log_dir[256];
 	int err;
 
-	if ((err = sm_str_copy(c->base_directory, dir, sizeof(dir))) != 0 || (err = sm_str_copy(c->log_directory, log_dir, sizeof(log_dir))) != 0)
+	if ((err = sm_str_copy(c->base_directory, dir, sizeof(dir))) != 0 ||
+	    (err = sm_str_copy(c->log_directory, log_dir, sizeof(log_dir))) != 0)
 		return sm_fail(err, "%s: path is too long", name);
 
 	struct qm_log_conf conf = {
@@ -449,7 +466,9 @@ static int dsn_cmp(const void *a, const void *b)
 {
 	const struct dsn_child *x = a, *y = b;
 
-	return x->id.counter < y->id.counter ? -1 : x->id.counter > y->id.counter ? 1 : (int)x->id.proc - (int)y->id.proc;
+	return x->id.counter < y->id.counter   ? -1
+	       : x->id.counter > y->id.counter ? 1
+	                                       : (int)x->id.proc - (int)y->id.proc;
 }
 
 /* Count the users of contents that open DSNs need; a DSN may have been seen more than once. */
@@ -463,7 +482,8 @@ static void count_contents(struct recovery *rc)
 		if (i > 0 && sm_id_eq(c->id, rc->children[i - 1].id))
 			continue;
 		if (qm_edbc_find(rc->edbc, c->id))
-			qm_content_child(rc->txns, c->content, qm_edbc_find(rc->edbc, c->content) != NULL);
+			qm_content_child(rc->txns, c->content,
+			                 qm_edbc_find(rc->edbc, c->content) != NULL);
 	}
 }
 
@@ -490,7 +510,8 @@ static int recover(struct recovery *rc, struct qm_recovered *found)
 	return 0;
 }
 
-int qm_store_open(const struct qm_conf *conf, struct qm_txn_table *txns, struct qm_edbc *edbc, struct qm_recovered *found, struct qm_store **out)
+int qm_store_open(const struct qm_conf *conf, struct qm_txn_table *txns, struct qm_edbc *edbc,
+                  struct qm_recovered *found, struct qm_store **out)
 {
 	struct qm_store *st = sm_calloc(1, sizeof(*st));
 	struct recovery rc = {.st = st, .txns = txns, .edbc = edbc};
@@ -502,9 +523,11 @@ int qm_store_open(const struct qm_conf *conf, struct qm_txn_table *txns, struct 
 	sm_arena_init(&st->arena, "record", 4096, 16 * QM_LOG_RECORD_MAX);
 	sm_arena_init(&rc.arena, "replay", 4096, 16 * QM_LOG_RECORD_MAX);
 	sm_hash_init(&rc.touched);
-	if ((err = open_log(st, "ibdb", &conf->ibdb, &st->ibdb)) == 0 && (err = open_log(st, "defedb", &conf->defedb, &st->defedb)) == 0)
+	if ((err = open_log(st, "ibdb", &conf->ibdb, &st->ibdb)) == 0 &&
+	    (err = open_log(st, "defedb", &conf->defedb, &st->defedb)) == 0)
 		err = recover(&rc, found);
-	for (struct sm_hash_node *n = sm_hash_next(&rc.touched, NULL); n; n = sm_hash_next(&rc.touched, NULL))
+	for (struct sm_hash_node *n = sm_hash_next(&rc.touched, NULL); n;
+	     n = sm_hash_next(&rc.touched, NULL))
 		untouch(&rc, SM_CONTAINER_OF(n, struct touched, node)->id);
 	sm_hash_fini(&rc.touched);
 	sm_arena_fini(&rc.arena);
@@ -547,7 +570,8 @@ void qm_store_settled(struct qm_store *st, struct qm_wait *w, void (*cb)(void *a
 	w->arg = arg;
 	st->settled = w;
 	if (st->copied_lsn > 0) {
-		qm_store_after(st, st->defedb, st->copied_lsn, &st->settle_wait, copies_durable, st);
+		qm_store_after(st, st->defedb, st->copied_lsn, &st->settle_wait, copies_durable,
+		               st);
 	} else {
 		copies_durable(st);
 	}

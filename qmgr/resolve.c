@@ -1,7 +1,9 @@
 /*
- * Asks smar where recipients go. A recipient is ROUTING while the question is out; the answer makes it ready, defers it, or fails it.
+ * Asks smar where recipients go. A recipient is ROUTING while the question is out; the answer makes
+ * it ready, defers it, or fails it.
  *
- * While smar is away recipients wait here, for at most wait_for_server; then they are deferred: nothing in the active queue waits for ever.
+ * While smar is away recipients wait here, for at most wait_for_server; then they are deferred:
+ * nothing in the active queue waits for ever.
  */
 #include "qmgr/qm.h"
 
@@ -72,8 +74,11 @@ static void answered(int err, const struct sm_frame *f, void *arg)
 	if (err == 0)
 		err = sm_msg_route_decode(f->body, &q->resolver->arena, &m);
 	if (err != 0) {
-		m = (struct sm_msg_route){.status = SM_ROUTE_TEMP, .code = 451, .text = SM_STR("4.3.0 address resolver did not answer")};
-		sm_log(SM_WARN, "qm.route", "ss_ta=%I rcpt=<%S> error=%s", txn->id, r->addr, sm_strerr(err));
+		m = (struct sm_msg_route){.status = SM_ROUTE_TEMP,
+		                          .code = 451,
+		                          .text = SM_STR("4.3.0 address resolver did not answer")};
+		sm_log(SM_WARN, "qm.route", "ss_ta=%I rcpt=<%S> error=%s", txn->id, r->addr,
+		       sm_strerr(err));
 	}
 	routed(q, r, &m);
 	qm_progress(q, txn);
@@ -94,7 +99,12 @@ static void ask(struct qm *q, struct sm_peer *peer, struct qm_rcpt *r)
 static void lost_patience(void *arg)
 {
 	struct qm *q = arg;
-	struct qm_try t = {.outcome = SM_OUTCOME_TEMP, .code = 451, .text = SM_STR("4.3.0 address resolver is away"), .host = SM_STR(""), .no_try = true, .retry_in_s = 30};
+	struct qm_try t = {.outcome = SM_OUTCOME_TEMP,
+	                   .code = 451,
+	                   .text = SM_STR("4.3.0 address resolver is away"),
+	                   .host = SM_STR(""),
+	                   .no_try = true,
+	                   .retry_in_s = 30};
 	struct sm_list *e;
 
 	while ((e = sm_list_shift(&q->resolver->waiting)) != NULL) {
@@ -122,7 +132,8 @@ void qm_resolve(struct qm *q, struct qm_txn *txn)
 		}
 		sm_list_push(&rs->waiting, &r->link);
 		if (!sm_timer_is_set(&rs->patience))
-			sm_timer_set(&rs->patience, sm_loop_now_ms() + q->conf->wait_for_server_ms, lost_patience, q);
+			sm_timer_set(&rs->patience, sm_loop_now_ms() + q->conf->wait_for_server_ms,
+			             lost_patience, q);
 	}
 }
 

@@ -3,7 +3,8 @@
  */
 #include "qmgr/retry.h"
 
-int64_t qm_retry_next(const struct qm_retry_conf *c, int64_t received_s, int64_t now_s, uint64_t chance)
+int64_t qm_retry_next(const struct qm_retry_conf *c, int64_t received_s, int64_t now_s,
+                      uint64_t chance)
 {
 	int64_t age = now_s - received_s;
 	int64_t delay = SM_MAX(SM_MIN(age, c->max_s), c->min_s);
@@ -18,7 +19,8 @@ int64_t qm_retry_next(const struct qm_retry_conf *c, int64_t received_s, int64_t
 	return now_s + delay;
 }
 
-bool qm_retry_expired(const struct qm_retry_conf *c, int64_t received_s, int64_t now_s, unsigned tries)
+bool qm_retry_expired(const struct qm_retry_conf *c, int64_t received_s, int64_t now_s,
+                      unsigned tries)
 {
 	return tries > 0 && now_s - received_s >= c->return_s;
 }

@@ -1,7 +1,8 @@
 /*
  * Turns of routes, groups of recipients, windows, and the choice of an smtpc. Loop thread; pure.
  *
- * Invariant: a route is in `ready` exactly when it has groups and running < window; in `idle` exactly when it has no group and no task.
+ * Invariant: a route is in `ready` exactly when it has groups and running < window; in `idle`
+ * exactly when it has no group and no task.
  */
 #include "qmgr/sched.h"
 
@@ -9,7 +10,8 @@
 
 static bool route_eq(const struct sm_hash_node *n, const void *key)
 {
-	return sm_str_eq(SM_CONTAINER_OF(n, struct qm_route, node)->key, *(const struct sm_str *)key);
+	return sm_str_eq(SM_CONTAINER_OF(n, struct qm_route, node)->key,
+	                 *(const struct sm_str *)key);
 }
 
 void qm_sched_init(struct qm_sched *s, const struct qm_sched_conf *conf)
@@ -85,7 +87,8 @@ void qm_agent_remove(struct qm_sched *s, struct qm_agent **ap)
 
 	sm_assert(a->running == 0);
 	s->room -= a->max_tasks;
-	for (struct sm_hash_node *n = sm_hash_next(&s->routes, NULL); n; n = sm_hash_next(&s->routes, n))
+	for (struct sm_hash_node *n = sm_hash_next(&s->routes, NULL); n;
+	     n = sm_hash_next(&s->routes, n))
 		SM_CONTAINER_OF(n, struct qm_route, node)->idle[a->slot] = 0;
 	s->agents[a->slot] = NULL;
 	SM_FREE(*ap);
@@ -128,7 +131,8 @@ static bool hosts_same(const struct qm_route *r, const struct sm_msg_route *m)
 	if (r->host_count != m->hosts_count)
 		return false;
 	for (uint32_t i = 0; i < r->host_count; i++)
-		if (r->hosts[i].pref != m->hosts[i].pref || !sm_sa_eq(&r->hosts[i].sa, &m->hosts[i].sa) ||
+		if (r->hosts[i].pref != m->hosts[i].pref ||
+		    !sm_sa_eq(&r->hosts[i].sa, &m->hosts[i].sa) ||
 		    !sm_str_eq(r->hosts[i].name, m->hosts[i].name))
 			return false;
 	return true;
@@ -165,8 +169,10 @@ struct qm_route *qm_route_get(struct qm_sched *s, const struct sm_msg_route *m)
 
 void qm_sched_add(struct qm_sched *s, struct qm_route *r, struct qm_rcpt *rcpt)
 {
-	/* Recipients of one transaction become ready one right after the other: its group, if any, is the last. */
-	struct qm_group *g = sm_list_empty(&r->groups) ? NULL : SM_LIST_ENTRY(r->groups.prev, struct qm_group, link);
+	/* Recipients of one transaction become ready one right after the other: its group, if any,
+	 * is the last. */
+	struct qm_group *g =
+	    sm_list_empty(&r->groups) ? NULL : SM_LIST_ENTRY(r->groups.prev, struct qm_group, link);
 
 	if (g == NULL || g->txn != rcpt->txn) {
 		g = sm_calloc(1, sizeof(*g));
@@ -184,7 +190,7 @@ void qm_sched_add(struct qm_sched *s, struct qm_route *r, struct qm_rcpt *rcpt)
 
 void qm_sched_drain(struct qm_sched *s, struct qm_route *r, struct sm_list *out)
 {
-	SM_LIST_FOR_SAFE(g, &r->groups, struct qm_group, link) {
+	SM_LIST_FOR_SAFE (g, &r->groups, struct qm_group, link) {
 		sm_list_splice(out, &g->rcpts);
 		group_free(g);
 	}
@@ -206,7 +212,8 @@ static struct qm_agent *choose_agent(struct qm_sched *s, const struct qm_route *
 		bool has = r->idle[i] > 0;
 
 		if (best == NULL || (has && !*reuse) ||
-		    (has == *reuse && a->max_tasks - a->running > best->max_tasks - best->running)) {
+		    (has == *reuse &&
+		     a->max_tasks - a->running > best->max_tasks - best->running)) {
 			best = a;
 			*reuse = has;
 		}
@@ -243,7 +250,8 @@ bool qm_sched_next(struct qm_sched *s, struct qm_pick *out, struct sm_list *rcpt
 	return true;
 }
 
-void qm_sched_done(struct qm_sched *s, struct qm_route *r, struct qm_agent *a, enum sm_reach reach, bool session_kept)
+void qm_sched_done(struct qm_sched *s, struct qm_route *r, struct qm_agent *a, enum sm_reach reach,
+                   bool session_kept)
 {
 	sm_assert(r->running > 0 && a->running > 0);
 	r->running--;

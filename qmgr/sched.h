@@ -1,8 +1,10 @@
 /*
- * The scheduler: which recipients go out next, together, through which smtpc. Pure: no clock, no input or output, so that scenarios are tests.
+ * The scheduler: which recipients go out next, together, through which smtpc. Pure: no clock, no
+ * input or output, so that scenarios are tests.
  *
- * A route is a place mail goes to: recipients with equal route keys may share a transaction. Recipients of one transaction that wait for the same
- * route form a group. Routes with groups and room in their window take turns, so that a slow or crowded one never holds back another.
+ * A route is a place mail goes to: recipients with equal route keys may share a transaction.
+ * Recipients of one transaction that wait for the same route form a group. Routes with groups and
+ * room in their window take turns, so that a slow or crowded one never holds back another.
  */
 #ifndef QM_SCHED_H
 #define QM_SCHED_H
@@ -33,7 +35,7 @@ struct qm_route {
 	unsigned waiting;          /* recipients in groups */
 	unsigned running;          /* tasks at smtpc */
 	unsigned window;           /* most tasks at a time: slow start */
-	int64_t dead_until_s;      /* no host could be reached: defer without a try until then (wall) */
+	int64_t dead_until_s; /* no host could be reached: defer without a try until then (wall) */
 	uint16_t idle[QM_AGENTS_MAX]; /* sessions that each agent keeps open to it */
 };
 
@@ -62,7 +64,8 @@ struct qm_sched {
 void qm_sched_init(struct qm_sched *s, const struct qm_sched_conf *conf);
 void qm_sched_fini(struct qm_sched *s);
 
-/* A new agent with a free slot, NULL when there are too many. Removing forgets its idle sessions; its tasks must have been taken back. */
+/* A new agent with a free slot, NULL when there are too many. Removing forgets its idle sessions;
+ * its tasks must have been taken back. */
 struct qm_agent *qm_agent_add(struct qm_sched *s, unsigned max_tasks);
 void qm_agent_remove(struct qm_sched *s, struct qm_agent **a);
 
@@ -70,7 +73,8 @@ void qm_agent_remove(struct qm_sched *s, struct qm_agent **a);
 struct qm_route *qm_route_get(struct qm_sched *s, const struct sm_msg_route *m);
 struct qm_route *qm_route_find(struct qm_sched *s, struct sm_str key);
 
-/* A recipient became ready for this route: joins the waiting group of its transaction there, or begins one. Sets its state. */
+/* A recipient became ready for this route: joins the waiting group of its transaction there, or
+ * begins one. Sets its state. */
 void qm_sched_add(struct qm_sched *s, struct qm_route *r, struct qm_rcpt *rcpt);
 /* Take everything that waits behind a route: the recipients are on `out`, state unchanged. */
 void qm_sched_drain(struct qm_sched *s, struct qm_route *r, struct sm_list *out);
@@ -83,13 +87,15 @@ struct qm_pick {
 	bool reuse; /* the agent has an open session there */
 };
 /*
- * The next task: true, *out, and its recipients on `rcpts` (state READY still). The route's and agent's running counts are raised: qm_sched_done
- * lowers them. False: nothing is ready, no agent, or no agent has room.
+ * The next task: true, *out, and its recipients on `rcpts` (state READY still). The route's and
+ * agent's running counts are raised: qm_sched_done lowers them. False: nothing is ready, no agent,
+ * or no agent has room.
  */
 bool qm_sched_next(struct qm_sched *s, struct qm_pick *out, struct sm_list *rcpts);
 
 /* How a task ended: reach of the host, whether the agent keeps a session. */
-void qm_sched_done(struct qm_sched *s, struct qm_route *r, struct qm_agent *a, enum sm_reach reach, bool session_kept);
+void qm_sched_done(struct qm_sched *s, struct qm_route *r, struct qm_agent *a, enum sm_reach reach,
+                   bool session_kept);
 void qm_sched_session_gone(struct qm_route *r, const struct qm_agent *a);
 
 #endif

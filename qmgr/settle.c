@@ -1,7 +1,9 @@
 /*
- * What a try came to, and what follows for the transaction: the one place where recipients are settled and transactions end.
+ * What a try came to, and what follows for the transaction: the one place where recipients are
+ * settled and transactions end.
  *
- * Invariant: a transaction that has nothing in work either waits for a record to be durable, or waits in DEFEDB.
+ * Invariant: a transaction that has nothing in work either waits for a record to be durable, or
+ * waits in DEFEDB.
  */
 #include "qmgr/qm.h"
 
@@ -27,9 +29,12 @@ static void log_try(const struct qm_rcpt *r, int64_t now_s)
 	const struct qm_txn *txn = r->txn;
 
 	sm_log(r->state == QM_RCPT_FAILED ? SM_NOTICE : SM_INFO, "qm.rcpt",
-	       "ss_ta=%I rcpt=<%S> rcpt_idx=%u stat=%s tries=%u delay=%lld next_try=%lld host=%S reply=%u text=%S", txn->id, r->addr, r->index,
-	       outcome_word(r->state), r->tries, (long long)(now_s - txn->received_s),
-	       (long long)(r->state == QM_RCPT_DEFERRED ? r->next_try_s - now_s : 0), r->host, r->code, r->text);
+	       "ss_ta=%I rcpt=<%S> rcpt_idx=%u stat=%s tries=%u delay=%lld next_try=%lld host=%S "
+	       "reply=%u text=%S",
+	       txn->id, r->addr, r->index, outcome_word(r->state), r->tries,
+	       (long long)(now_s - txn->received_s),
+	       (long long)(r->state == QM_RCPT_DEFERRED ? r->next_try_s - now_s : 0), r->host,
+	       r->code, r->text);
 }
 
 void qm_settle_rcpt(struct qm *q, struct qm_rcpt *r, const struct qm_try *t)
@@ -55,18 +60,23 @@ void qm_settle_rcpt(struct qm *q, struct qm_rcpt *r, const struct qm_try *t)
 			q->stats.failed++;
 			break;
 		}
-		r->next_try_s = t->retry_in_s ? now + t->retry_in_s : qm_retry_next(&rc, r->txn->received_s, now, sm_rand_u64());
+		r->next_try_s = t->retry_in_s
+		                    ? now + t->retry_in_s
+		                    : qm_retry_next(&rc, r->txn->received_s, now, sm_rand_u64());
 		qm_rcpt_set(r, QM_RCPT_DEFERRED);
 		q->stats.deferred++;
 		break;
 	}
 	log_try(r, now);
-	/* The last one that was open needs no record of its own: `end` follows, or the snapshot in DEFEDB. A failure is kept at once: its DSN may have to wait. */
+	/* The last one that was open needs no record of its own: `end` follows, or the snapshot in
+	 * DEFEDB. A failure is kept at once: its DSN may have to wait. */
 	if (r->txn->busy > 0 || (r->txn->open > 0 && r->state != QM_RCPT_DEFERRED))
 		qm_store_rcpt(q->store, r);
 }
 
-/* ---- the end ------------------------------------------------------------------------------------------------------ */
+/* ---- the end
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 struct ending {
 	struct qm_wait wait;
@@ -86,7 +96,8 @@ static void end_durable(void *arg)
 	if (txn->unconfirmed)
 		qm_incoming_taken(q, txn->id);
 	q->stats.ended++;
-	sm_log(SM_INFO, "qm.end", "ss_ta=%I delay=%lld", txn->id, (long long)(sm_wall_s() - txn->received_s));
+	sm_log(SM_INFO, "qm.end", "ss_ta=%I delay=%lld", txn->id,
+	       (long long)(sm_wall_s() - txn->received_s));
 	qm_txn_free(&q->txns, &txn);
 	qm_defer_run(q);
 }
@@ -106,7 +117,8 @@ void qm_progress(struct qm *q, struct qm_txn *txn)
 {
 	if (txn->state != QM_TXN_ACTIVE || txn->busy > 0)
 		return;
-	/* Without an id at hand the DSN is made when the transaction is read back: a failure is durable, nothing is lost. */
+	/* Without an id at hand the DSN is made when the transaction is read back: a failure is
+	 * durable, nothing is lost. */
 	(void)qm_dsn_report(q, txn);
 	if (txn->open == 0)
 		end(q, txn);

@@ -1,6 +1,6 @@
 /*
- * Watches the free space of the content store and the logs: below min_disk_space new mail is refused, above ok_disk_space it is taken
- * again. Deliveries go on in between: they free space.
+ * Watches the free space of the content store and the logs: below min_disk_space new mail is
+ * refused, above ok_disk_space it is taken again. Deliveries go on in between: they free space.
  */
 #include "qmgr/qm.h"
 
@@ -19,7 +19,7 @@ struct qm_space {
 	struct cdb *cdb;
 	struct qm *q;
 	int dirs[3];
-	uint64_t seen_bytes;  /* helper's */
+	uint64_t seen_bytes; /* helper's */
 	uint64_t free_bytes;
 	bool low, looking;
 };
@@ -61,7 +61,8 @@ static void looked(int rc, void *arg)
 			s->low = false;
 	}
 	if (was != s->low) {
-		sm_log(s->low ? SM_ERROR : SM_NOTICE, "qm.space", "low=%d free=%llu", s->low, (unsigned long long)s->free_bytes);
+		sm_log(s->low ? SM_ERROR : SM_NOTICE, "qm.space", "low=%d free=%llu", s->low,
+		       (unsigned long long)s->free_bytes);
 		qm_incoming_credit(q);
 	}
 	sm_timer_set(&s->timer, sm_loop_now_ms() + LOOK_MS, look, s);
@@ -89,7 +90,9 @@ static int open_dir(struct sm_str path)
 {
 	char name[256];
 
-	return path.n && sm_str_copy(path, name, sizeof(name)) == 0 ? open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+	return path.n && sm_str_copy(path, name, sizeof(name)) == 0
+	           ? open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+	           : -1;
 }
 
 int qm_space_open(struct qm *q)

@@ -1,7 +1,9 @@
 /*
- * Records of transactions into the logs, and the queue of those who wait for them to be durable. Loop thread only.
+ * Records of transactions into the logs, and the queue of those who wait for them to be durable.
+ * Loop thread only.
  *
- * Invariant: waits of one log are in the order of their lsn, so that one comparison at the head tells whether anybody can go on.
+ * Invariant: waits of one log are in the order of their lsn, so that one comparison at the head
+ * tells whether anybody can go on.
  */
 #include "qmgr/store_int.h"
 
@@ -47,7 +49,8 @@ void qm_store_on_low_space(void *arg, struct qm_log *log, bool low, const char *
 	struct qm_store *st = arg;
 
 	*(log == st->ibdb ? &st->ibdb_low : &st->defedb_low) = low;
-	sm_log(low ? SM_ERROR : SM_NOTICE, "qm.log_space", "log=%s low=%d diag=%s", log == st->ibdb ? "ibdb" : "defedb", low, diag ? diag : "");
+	sm_log(low ? SM_ERROR : SM_NOTICE, "qm.log_space", "log=%s low=%d diag=%s",
+	       log == st->ibdb ? "ibdb" : "defedb", low, diag ? diag : "");
 }
 
 void qm_store_on_damage(void *arg, struct qm_log *log, const struct qm_log_damage *d)
@@ -55,11 +58,13 @@ void qm_store_on_damage(void *arg, struct qm_log *log, const struct qm_log_damag
 	struct qm_store *st = arg;
 
 	st->damages++;
-	sm_log(SM_CRIT, "qm.log_damage", "log=%s segment=%u offset=%llu length=%llu kept_in=%s", log == st->ibdb ? "ibdb" : "defedb", d->seq,
-	       (unsigned long long)d->offset, (unsigned long long)d->length, d->file);
+	sm_log(SM_CRIT, "qm.log_damage", "log=%s segment=%u offset=%llu length=%llu kept_in=%s",
+	       log == st->ibdb ? "ibdb" : "defedb", d->seq, (unsigned long long)d->offset,
+	       (unsigned long long)d->length, d->file);
 }
 
-void qm_store_after(struct qm_store *st, struct qm_log *log, uint64_t lsn, struct qm_wait *w, void (*cb)(void *arg), void *arg)
+void qm_store_after(struct qm_store *st, struct qm_log *log, uint64_t lsn, struct qm_wait *w,
+                    void (*cb)(void *arg), void *arg)
 {
 	struct qm_waits *q = waits_of(st, log);
 
@@ -93,12 +98,14 @@ struct qm_log *qm_store_defedb(struct qm_store *st)
 
 static uint64_t append(struct qm_store *st, struct qm_log *log, uint16_t type, struct qm_loc *loc)
 {
-	/* Field maxima times array maxima stay below a record's maximum but for notes of a thousand recipients: see to_rec. */
+	/* Field maxima times array maxima stay below a record's maximum but for notes of a thousand
+	 * recipients: see to_rec. */
 	sm_assert(sm_buf_err(&st->scratch) == 0);
 	return qm_log_append(log, type, sm_buf_view(&st->scratch), loc);
 }
 
-/* A thousand recipients with the longest addresses and notes would not fit a record: the notes go first, they only inform. */
+/* A thousand recipients with the longest addresses and notes would not fit a record: the notes go
+ * first, they only inform. */
 static void encode_txn(struct qm_store *st, const struct qm_txn *txn, struct qm_rec_txn *rec)
 {
 	sm_arena_reset(&st->arena);
@@ -125,7 +132,8 @@ uint64_t qm_store_txn(struct qm_store *st, struct qm_txn *txn, struct qm_log *lo
 	txn->last_lsn = append(st, log, QM_REC_txn, &txn->loc);
 	txn->log = log;
 	qm_log_hold(log, txn->loc);
-	/* The snapshot before it in the same log is superseded; one in the other log is let go by `moved`. */
+	/* The snapshot before it in the same log is superseded; one in the other log is let go by
+	 * `moved`. */
 	if (old_log == log && old.seq)
 		qm_log_drop(log, old, txn->last_lsn);
 	return txn->last_lsn;
@@ -137,7 +145,9 @@ uint64_t qm_store_rcpt(struct qm_store *st, const struct qm_rcpt *r)
 	struct qm_rec_rcpt_change c = {
 	    .ta = txn->id,
 	    .index = r->index,
-	    .state = r->state == QM_RCPT_SETTLED ? QM_REC_DONE : r->state == QM_RCPT_FAILED ? QM_REC_FAILED : QM_REC_OPEN,
+	    .state = r->state == QM_RCPT_SETTLED  ? QM_REC_DONE
+	             : r->state == QM_RCPT_FAILED ? QM_REC_FAILED
+	                                          : QM_REC_OPEN,
 	    .tries = r->tries,
 	    .next_try_s = r->next_try_s,
 	    .code = r->code,
@@ -151,7 +161,8 @@ uint64_t qm_store_rcpt(struct qm_store *st, const struct qm_rcpt *r)
 	return txn->last_lsn = append(st, txn->log, QM_REC_rcpt_change, NULL);
 }
 
-uint64_t qm_store_child(struct qm_store *st, struct qm_txn *parent, struct qm_rcpt *const *settled, unsigned count, struct qm_txn *child)
+uint64_t qm_store_child(struct qm_store *st, struct qm_txn *parent, struct qm_rcpt *const *settled,
+                        unsigned count, struct qm_txn *child)
 {
 	struct qm_rec_txn rec;
 	struct qm_rec_child c = {.ta = parent->id, .txn_count = 1, .txn = &rec};
@@ -190,9 +201,11 @@ uint64_t qm_store_moved(struct qm_store *st, struct qm_txn *txn, struct qm_loc o
 	return lsn;
 }
 
-uint64_t qm_store_id_block(struct qm_store *st, uint64_t first, uint32_t count, uint8_t proc, pid_t pid)
+uint64_t qm_store_id_block(struct qm_store *st, uint64_t first, uint32_t count, uint8_t proc,
+                           pid_t pid)
 {
-	struct qm_rec_id_block b = {.first = first, .count = count, .proc = proc, .pid = (uint32_t)pid};
+	struct qm_rec_id_block b = {
+	    .first = first, .count = count, .proc = proc, .pid = (uint32_t)pid};
 
 	sm_buf_reset(&st->scratch);
 	qm_rec_id_block_encode(&st->scratch, &b);

@@ -1,8 +1,10 @@
 /*
- * What qmgr keeps on disk: records of transactions in the two logs, and what becomes possible when they are durable.
+ * What qmgr keeps on disk: records of transactions in the two logs, and what becomes possible when
+ * they are durable.
  *
- * The idiom of every handler: check, change memory, write a record here (gives its lsn), act when that lsn is durable. Nothing that
- * promises something to somebody happens before. A log that cannot be written ends the process: replay decides.
+ * The idiom of every handler: check, change memory, write a record here (gives its lsn), act when
+ * that lsn is durable. Nothing that promises something to somebody happens before. A log that
+ * cannot be written ends the process: replay decides.
  */
 #ifndef QM_STORE_H
 #define QM_STORE_H
@@ -24,45 +26,56 @@ struct qm_wait {
 
 /* What replay found. */
 struct qm_recovered {
-	size_t from_ibdb;       /* transactions that were in the journal: all are on their way to DEFEDB */
-	size_t deferred;        /* transactions in DEFEDB */
-	size_t quarantined;     /* damaged places */
-	uint64_t next_counter;  /* ids below it may be in use */
+	size_t
+	    from_ibdb;   /* transactions that were in the journal: all are on their way to DEFEDB */
+	size_t deferred; /* transactions in DEFEDB */
+	size_t quarantined;    /* damaged places */
+	uint64_t next_counter; /* ids below it may be in use */
 };
 
 /*
- * Opens and replays both logs (blocking; before the loop runs). Afterwards every open transaction is in DEFEDB and indexed in `edbc`, due now when it came
- * from the journal; nothing is accepted or delivered before those copies are durable (qm_store_settled). SM_E_BUSY: another qmgr has the queue.
+ * Opens and replays both logs (blocking; before the loop runs). Afterwards every open transaction
+ * is in DEFEDB and indexed in `edbc`, due now when it came from the journal; nothing is accepted or
+ * delivered before those copies are durable (qm_store_settled). SM_E_BUSY: another qmgr has the
+ * queue.
  */
-int qm_store_open(const struct qm_conf *conf, struct qm_txn_table *txns, struct qm_edbc *edbc, struct qm_recovered *found, struct qm_store **out)
-    SM_MUST_CHECK;
+int qm_store_open(const struct qm_conf *conf, struct qm_txn_table *txns, struct qm_edbc *edbc,
+                  struct qm_recovered *found, struct qm_store **out) SM_MUST_CHECK;
 void qm_store_close(struct qm_store **st);
 
 /* Call `cb(arg)` on the loop when all that replay copied is durable. */
 void qm_store_settled(struct qm_store *st, struct qm_wait *w, void (*cb)(void *arg), void *arg);
 
-/* Read a deferred transaction back: strings in `body`, arrays in `a`. Blocking; for helper threads. Only `log` is touched. */
-int qm_store_decode_at(const struct qm_log *log, struct qm_loc loc, struct sm_buf *body, struct sm_arena *a, struct qm_rec_txn *rec) SM_MUST_CHECK;
+/* Read a deferred transaction back: strings in `body`, arrays in `a`. Blocking; for helper threads.
+ * Only `log` is touched. */
+int qm_store_decode_at(const struct qm_log *log, struct qm_loc loc, struct sm_buf *body,
+                       struct sm_arena *a, struct qm_rec_txn *rec) SM_MUST_CHECK;
 
 struct qm_log *qm_store_ibdb(struct qm_store *st);
 struct qm_log *qm_store_defedb(struct qm_store *st);
 
 /*
- * Records. Each sets txn->last_lsn and gives it. Segments follow: a snapshot is held from the moment it is written until `end`, `moved` or
- * a newer snapshot lets go of it.
+ * Records. Each sets txn->last_lsn and gives it. Segments follow: a snapshot is held from the
+ * moment it is written until `end`, `moved` or a newer snapshot lets go of it.
  */
-uint64_t qm_store_txn(struct qm_store *st, struct qm_txn *txn, struct qm_log *log); /* a snapshot; txn->log and loc become its place */
-uint64_t qm_store_rcpt(struct qm_store *st, const struct qm_rcpt *r);               /* after a try, from its state */
-uint64_t qm_store_child(struct qm_store *st, struct qm_txn *parent, struct qm_rcpt *const *settled, unsigned count, struct qm_txn *child);
+uint64_t qm_store_txn(struct qm_store *st, struct qm_txn *txn,
+                      struct qm_log *log); /* a snapshot; txn->log and loc become its place */
+uint64_t qm_store_rcpt(struct qm_store *st,
+                       const struct qm_rcpt *r); /* after a try, from its state */
+uint64_t qm_store_child(struct qm_store *st, struct qm_txn *parent, struct qm_rcpt *const *settled,
+                        unsigned count, struct qm_txn *child);
 uint64_t qm_store_end(struct qm_store *st, struct qm_txn *txn);
 /* Into IBDB, for a transaction whose snapshot in DEFEDB is durable; `old` is where IBDB held it. */
 uint64_t qm_store_moved(struct qm_store *st, struct qm_txn *txn, struct qm_loc old);
-uint64_t qm_store_id_block(struct qm_store *st, uint64_t first, uint32_t count, uint8_t proc, pid_t pid);
+uint64_t qm_store_id_block(struct qm_store *st, uint64_t first, uint32_t count, uint8_t proc,
+                           pid_t pid);
 
 /* Act when `lsn` of `log` is durable: from the loop, in the order of lsns. */
-void qm_store_after(struct qm_store *st, struct qm_log *log, uint64_t lsn, struct qm_wait *w, void (*cb)(void *arg), void *arg);
+void qm_store_after(struct qm_store *st, struct qm_log *log, uint64_t lsn, struct qm_wait *w,
+                    void (*cb)(void *arg), void *arg);
 
-/* Bytes that wait for the disk, for back-pressure; whether a log has no room for another segment. */
+/* Bytes that wait for the disk, for back-pressure; whether a log has no room for another segment.
+ */
 size_t qm_store_pending(const struct qm_store *st);
 bool qm_store_low(const struct qm_store *st);
 

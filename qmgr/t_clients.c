@@ -28,7 +28,8 @@ static void open_sessions(void **state)
 		assert_int_equal(qm_client_open(&c, &a, 0, &held[i]), QM_CLIENT_OK);
 	assert_int_equal(qm_client_open(&c, &a, 0, &no), QM_CLIENT_TOO_MANY);
 	assert_null(no);
-	assert_int_equal(qm_client_open(&c, &mapped, 0, &no), QM_CLIENT_TOO_MANY); /* the same host in other clothes */
+	assert_int_equal(qm_client_open(&c, &mapped, 0, &no),
+	                 QM_CLIENT_TOO_MANY); /* the same host in other clothes */
 	assert_int_equal(qm_client_open(&c, &b, 0, &other), QM_CLIENT_OK);
 	qm_client_close(&c, held[1]);
 	assert_int_equal(qm_client_open(&c, &a, 0, &held[1]), QM_CLIENT_OK);

@@ -74,7 +74,8 @@ static void comes_out_in_order(void **state)
 
 	(void)state;
 	for (uint64_t i = 0; i < 5000; i++)
-		qm_edbc_put(e, (struct sm_id){i, 1}, (int64_t)sm_rand_below(100000), (struct qm_loc){1, 1, 1}, 1);
+		qm_edbc_put(e, (struct sm_id){i, 1}, (int64_t)sm_rand_below(100000),
+		            (struct qm_loc){1, 1, 1}, 1);
 	while (qm_edbc_top(e)) {
 		assert_true(qm_edbc_next_try(qm_edbc_top(e)) >= last);
 		last = qm_edbc_next_try(qm_edbc_top(e));
@@ -109,8 +110,10 @@ static void a_million(void **state)
 
 	(void)state;
 	for (uint64_t i = 0; i < 1000000; i++)
-		qm_edbc_put(e, (struct sm_id){i << 3, 1}, (int64_t)sm_rand_below(100000), (struct qm_loc){1, 1, 1}, 1);
-	printf("1,000,000 entries: %zu KB, %lld ms\n", qm_edbc_bytes(e) / 1024, (long long)(sm_now_ms() - begin));
+		qm_edbc_put(e, (struct sm_id){i << 3, 1}, (int64_t)sm_rand_below(100000),
+		            (struct qm_loc){1, 1, 1}, 1);
+	printf("1,000,000 entries: %zu KB, %lld ms\n", qm_edbc_bytes(e) / 1024,
+	       (long long)(sm_now_ms() - begin));
 	assert_true(qm_edbc_bytes(e) < 100u * 1000 * 1000);
 	qm_edbc_free(&e);
 }

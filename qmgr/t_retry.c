@@ -14,12 +14,14 @@ static void grows_with_age(void **state)
 	static const struct {
 		int64_t age, least, most;
 	} t[] = {
-	    {0, 900, 990}, {10, 900, 990}, {900, 900, 990}, {1800, 1800, 1980}, {7200, 7200, 7920}, {14400, 14400, 15840}, {100000, 14400, 15840},
+	    {0, 900, 990},      {10, 900, 990},        {900, 900, 990},        {1800, 1800, 1980},
+	    {7200, 7200, 7920}, {14400, 14400, 15840}, {100000, 14400, 15840},
 	};
 	(void)state;
 	for (size_t i = 0; i < SM_ARRAY_SIZE(t); i++) {
 		for (uint64_t chance = 0; chance < 5000; chance += 7) {
-			int64_t d = qm_retry_next(&conf, 1000000, 1000000 + t[i].age, chance) - (1000000 + t[i].age);
+			int64_t d = qm_retry_next(&conf, 1000000, 1000000 + t[i].age, chance) -
+			            (1000000 + t[i].age);
 
 			assert_in_range(d, t[i].least, t[i].most);
 		}

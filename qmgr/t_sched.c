@@ -14,7 +14,11 @@ static uint64_t next_id;
 
 static int setup(void **state)
 {
-	const struct qm_sched_conf conf = {.initial_window = 2, .max_window = 4, .lmtp_max_rcpts = 3, .smtp_max_rcpts = 100, .max_routes = 8};
+	const struct qm_sched_conf conf = {.initial_window = 2,
+	                                   .max_window = 4,
+	                                   .lmtp_max_rcpts = 3,
+	                                   .smtp_max_rcpts = 100,
+	                                   .max_routes = 8};
 
 	(void)state;
 	qm_txn_table_init(&txns);
@@ -26,7 +30,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	(void)state;
-	SM_LIST_FOR(txn, &txns.active, struct qm_txn, link)
+	SM_LIST_FOR (txn, &txns.active, struct qm_txn, link)
 		for (unsigned i = 0; i < txn->rcpt_count; i++)
 			sm_list_remove(&txn->rcpts[i].link);
 	for (unsigned i = 0; i < QM_AGENTS_MAX; i++)
@@ -40,7 +44,8 @@ static int teardown(void **state)
 static struct qm_route *route(const char *key, enum sm_agent agent)
 {
 	struct sm_msg_host host = {.name = SM_STR("mx.test")};
-	struct sm_msg_route m = {.agent = (uint8_t)agent, .key = sm_str(key), .hosts_count = 1, .hosts = &host};
+	struct sm_msg_route m = {
+	    .agent = (uint8_t)agent, .key = sm_str(key), .hosts_count = 1, .hosts = &host};
 
 	return qm_route_get(&sched, &m);
 }
@@ -239,8 +244,14 @@ static void unused_routes_are_forgotten(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    T(recipients_of_a_route_go_together), T(lmtp_has_its_own_limit),      T(routes_take_turns),          T(window_grows_and_shrinks),
-	    T(open_sessions_are_preferred),       T(room_of_agents_is_kept),      T(drained_routes_hold_nothing), T(unused_routes_are_forgotten),
+	    T(recipients_of_a_route_go_together),
+	    T(lmtp_has_its_own_limit),
+	    T(routes_take_turns),
+	    T(window_grows_and_shrinks),
+	    T(open_sessions_are_preferred),
+	    T(room_of_agents_is_kept),
+	    T(drained_routes_hold_nothing),
+	    T(unused_routes_are_forgotten),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

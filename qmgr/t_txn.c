@@ -11,8 +11,18 @@ static const struct sm_id id = {77, 1};
 
 static struct qm_txn *three(struct qm_txn_table *t)
 {
-	struct sm_msg_rcpt_new rcpts[3] = {{SM_STR("a@x.test"), SM_STR("rfc822;a@x.test"), SM_NOTIFY_FAILURE}, {SM_STR("b@x.test"), SM_STR(""), 0}, {SM_STR("c@y.test"), SM_STR(""), 0}};
-	struct sm_msg_ta_commit m = {.ta = id, .content = id, .sender = SM_STR("s@z.test"), .envid = SM_STR("e1"), .size = 1234, .received_s = 1000, .rcpts_count = 3, .rcpts = rcpts};
+	struct sm_msg_rcpt_new rcpts[3] = {
+	    {SM_STR("a@x.test"), SM_STR("rfc822;a@x.test"), SM_NOTIFY_FAILURE},
+	    {SM_STR("b@x.test"), SM_STR(""), 0},
+	    {SM_STR("c@y.test"), SM_STR(""), 0}};
+	struct sm_msg_ta_commit m = {.ta = id,
+	                             .content = id,
+	                             .sender = SM_STR("s@z.test"),
+	                             .envid = SM_STR("e1"),
+	                             .size = 1234,
+	                             .received_s = 1000,
+	                             .rcpts_count = 3,
+	                             .rcpts = rcpts};
 
 	return qm_txn_from_commit(t, &m);
 }
@@ -75,9 +85,16 @@ static void snapshot_and_changes(void **state)
 	assert_int_equal(txn->rcpts[1].next_try_s, 2000);
 	assert_true(sm_str_eq(txn->envid, SM_STR("e1")));
 
-	qm_txn_apply(txn, &(struct qm_rec_rcpt_change){.ta = id, .index = 0, .state = QM_REC_DONE}); /* of before the snapshot */
+	qm_txn_apply(txn,
+	             &(struct qm_rec_rcpt_change){
+			 .ta = id, .index = 0, .state = QM_REC_DONE}); /* of before the snapshot */
 	qm_txn_apply(txn, &(struct qm_rec_rcpt_change){.ta = id, .index = 1, .state = QM_REC_DONE});
-	qm_txn_apply(txn, &(struct qm_rec_rcpt_change){.ta = id, .index = 2, .state = QM_REC_FAILED, .code = 550, .text = SM_STR("5.1.1 no"), .tries = 2});
+	qm_txn_apply(txn, &(struct qm_rec_rcpt_change){.ta = id,
+	                                               .index = 2,
+	                                               .state = QM_REC_FAILED,
+	                                               .code = 550,
+	                                               .text = SM_STR("5.1.1 no"),
+	                                               .tries = 2});
 	assert_int_equal(txn->open, 1);
 	assert_int_equal(txn->rcpts[1].state, QM_RCPT_FAILED);
 	assert_int_equal(txn->rcpts[1].code, 550);

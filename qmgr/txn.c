@@ -1,7 +1,8 @@
 /*
  * The table of transactions and the state changes of recipients. Loop thread only.
  *
- * Invariant: txn->busy and txn->open count the states of its recipients; table->rcpts is the sum of all rcpt_count.
+ * Invariant: txn->busy and txn->open count the states of its recipients; table->rcpts is the sum of
+ * all rcpt_count.
  */
 #include "qmgr/txn.h"
 
@@ -36,7 +37,7 @@ void qm_txn_table_init(struct qm_txn_table *t)
 
 void qm_txn_table_fini(struct qm_txn_table *t)
 {
-	SM_LIST_FOR_SAFE(txn, &t->active, struct qm_txn, link) {
+	SM_LIST_FOR_SAFE (txn, &t->active, struct qm_txn, link) {
 		struct qm_txn *p = txn;
 
 		qm_txn_free(t, &p);
@@ -244,12 +245,15 @@ void qm_txn_apply(struct qm_txn *txn, const struct qm_rec_rcpt_change *c)
 	r->text = keep(txn, c->text);
 	r->host = keep(txn, c->host);
 	r->last_try_s = c->last_try_s;
-	qm_rcpt_set(r, c->state == QM_REC_DONE ? QM_RCPT_SETTLED : c->state == QM_REC_FAILED ? QM_RCPT_FAILED : r->state);
+	qm_rcpt_set(r, c->state == QM_REC_DONE     ? QM_RCPT_SETTLED
+	               : c->state == QM_REC_FAILED ? QM_RCPT_FAILED
+	                                           : r->state);
 }
 
 static bool is_busy(enum qm_rcpt_state s)
 {
-	return s == QM_RCPT_NEW || s == QM_RCPT_ROUTING || s == QM_RCPT_READY || s == QM_RCPT_DELIVERING;
+	return s == QM_RCPT_NEW || s == QM_RCPT_ROUTING || s == QM_RCPT_READY ||
+	       s == QM_RCPT_DELIVERING;
 }
 
 void qm_rcpt_set(struct qm_rcpt *r, enum qm_rcpt_state state)
@@ -279,7 +283,8 @@ static struct sm_str renote(struct qm_txn *txn, struct sm_str old, struct sm_str
 	return copy.p ? copy : SM_STR("");
 }
 
-void qm_rcpt_note(struct qm_rcpt *r, uint16_t code, struct sm_str text, struct sm_str host, int64_t now_s)
+void qm_rcpt_note(struct qm_rcpt *r, uint16_t code, struct sm_str text, struct sm_str host,
+                  int64_t now_s)
 {
 	r->code = code;
 	r->text = renote(r->txn, r->text, text, 512);

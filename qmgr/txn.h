@@ -1,8 +1,9 @@
 /*
  * Transactions and recipients in memory: the data that every other file of qmgr works on.
  *
- * A transaction owns an arena with its strings and its recipients. It is in the table by id from the moment it is accepted (or read
- * back) until it has ended durably or has moved to the deferred queue. All times are wall seconds: they outlive a restart.
+ * A transaction owns an arena with its strings and its recipients. It is in the table by id from
+ * the moment it is accepted (or read back) until it has ended durably or has moved to the deferred
+ * queue. All times are wall seconds: they outlive a restart.
  */
 #ifndef QM_TXN_H
 #define QM_TXN_H
@@ -42,8 +43,8 @@ struct qm_rcpt {
 enum qm_txn_state {
 	QM_TXN_COMMITTING, /* its first record is not durable yet */
 	QM_TXN_ACTIVE,
-	QM_TXN_MOVING,     /* its snapshot in DEFEDB, then its `moved` in IBDB, are becoming durable */
-	QM_TXN_ENDING      /* its `end` is becoming durable */
+	QM_TXN_MOVING, /* its snapshot in DEFEDB, then its `moved` in IBDB, are becoming durable */
+	QM_TXN_ENDING  /* its `end` is becoming durable */
 };
 
 struct qm_txn {
@@ -67,8 +68,8 @@ struct qm_txn {
 
 	uint16_t rcpt_count;
 	struct qm_rcpt *rcpts;
-	unsigned busy;    /* recipients NEW, ROUTING, READY or DELIVERING */
-	unsigned open;    /* recipients not SETTLED */
+	unsigned busy; /* recipients NEW, ROUTING, READY or DELIVERING */
+	unsigned open; /* recipients not SETTLED */
 
 	struct qm_log *log; /* which log has it: IBDB or DEFEDB */
 	struct qm_loc loc;  /* of its newest snapshot there: held */
@@ -77,15 +78,17 @@ struct qm_txn {
 
 struct qm_txn_table {
 	struct sm_hash by_id;
-	size_t rcpts;    /* in all transactions of the table: the size of the active queue */
+	size_t rcpts; /* in all transactions of the table: the size of the active queue */
 	struct sm_list active;
-	struct sm_hash contents; /* of contents that DSNs use: by how many, and whether the owner is open */
+	struct sm_hash
+	    contents; /* of contents that DSNs use: by how many, and whether the owner is open */
 };
 
 void qm_txn_table_init(struct qm_txn_table *t);
 void qm_txn_table_fini(struct qm_txn_table *t);
 
-/* New transaction in the table with room for `rcpts` recipients; strings are to be copied into its arena. The id must be new. */
+/* New transaction in the table with room for `rcpts` recipients; strings are to be copied into its
+ * arena. The id must be new. */
 struct qm_txn *qm_txn_new(struct qm_txn_table *t, struct sm_id id, size_t rcpts);
 struct qm_txn *qm_txn_find(const struct qm_txn_table *t, struct sm_id id);
 /* Out of the table and freed; nothing may point to it or its recipients. */
@@ -96,19 +99,23 @@ struct qm_txn *qm_txn_from_commit(struct qm_txn_table *t, const struct sm_msg_ta
 struct qm_txn *qm_txn_from_rec(struct qm_txn_table *t, const struct qm_rec_txn *rec);
 /* The snapshot: borrowed strings, arrays in `a`. Only what is not settled. */
 void qm_txn_to_rec(const struct qm_txn *txn, struct sm_arena *a, struct qm_rec_txn *rec);
-/* Apply a change found in the log. An index that is not there is ignored (it was settled in the snapshot). */
+/* Apply a change found in the log. An index that is not there is ignored (it was settled in the
+ * snapshot). */
 void qm_txn_apply(struct qm_txn *txn, const struct qm_rec_rcpt_change *c);
 /* NULL when no such recipient is held. */
 struct qm_rcpt *qm_txn_rcpt(struct qm_txn *txn, uint16_t index);
 
 /* Change state and keep busy/open right: the only way to change it. */
 void qm_rcpt_set(struct qm_rcpt *r, enum qm_rcpt_state state);
-/* Remember how the last try went; copies text and host into the transaction's arena, cut to what fits. */
-void qm_rcpt_note(struct qm_rcpt *r, uint16_t code, struct sm_str text, struct sm_str host, int64_t now_s);
+/* Remember how the last try went; copies text and host into the transaction's arena, cut to what
+ * fits. */
+void qm_rcpt_note(struct qm_rcpt *r, uint16_t code, struct sm_str text, struct sm_str host,
+                  int64_t now_s);
 
 /*
- * Content is shared by a mail (its owner: same id) and the DSNs about it. Only contents with DSNs have an entry, so a queue of a million
- * ordinary mails pays nothing for it. `child`: one more DSN uses it. `end`: this transaction does not any more; true for the last user.
+ * Content is shared by a mail (its owner: same id) and the DSNs about it. Only contents with DSNs
+ * have an entry, so a queue of a million ordinary mails pays nothing for it. `child`: one more DSN
+ * uses it. `end`: this transaction does not any more; true for the last user.
  */
 void qm_content_child(struct qm_txn_table *t, struct sm_id content, bool owner_open);
 bool qm_content_end(struct qm_txn_table *t, const struct qm_txn *txn) SM_MUST_CHECK;
