@@ -10,8 +10,17 @@ checks_bench_sink_LDADD = $(TLS_LIBS)
 checks_bench_dnsd_SOURCES = checks/bench/dnsd.c $(checks_bench_common)
 checks_bench_dnsd_LDADD = $(TLS_LIBS)
 
-# End-to-end tests (pytest): python3 -m pytest checks/e2e; SMX_BUILD names the build directory.
-EXTRA_DIST += checks/e2e checks/lib
+# End-to-end and crash tests (pytest); SMX_BUILD names the build directory. They need programs that are all built.
+EXTRA_DIST += checks/e2e checks/lib checks/crash checks/bench/run
+PYTEST = SMX_BUILD=$(abs_top_builddir) PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest -q -p no:cacheprovider
+.PHONY: check-e2e check-crash check-crash-small
+check-e2e: all
+	$(PYTEST) $(top_srcdir)/checks/e2e
+# SMX_CRASH_ROUNDS and SMX_CRASH_SEED change how often and what.
+check-crash: all
+	SMX_BUILD=$(abs_top_builddir) $(PYTHON) -B $(top_srcdir)/checks/crash/crash.py --keep
+check-crash-small: all
+	$(PYTEST) $(top_srcdir)/checks/crash
 
 # Fuzz targets: a program checks/fuzz/fuzz_NAME for each parser of outside bytes, with a corpus in checks/fuzz/corpus/NAME. To add one:
 #     FUZZ_TARGETS += checks/fuzz/fuzz_NAME

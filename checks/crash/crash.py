@@ -35,7 +35,7 @@ from lib.site import COMPONENTS, Site  # noqa: E402
 from lib.wait import SLOW, until  # noqa: E402
 
 POINTS = ["cdb.open", "cdb.write", "cdb.sync", "cdb.close", "cdb.syncdir", "cdb.read", "cdb.unlink",
-          "ibdb.write", "ibdb.sync", "ibdb.create", "defedb.write", "defedb.sync", "defedb.create"]
+          "ibdb.write", "ibdb.sync", "ibdb.create", "ibdb.prepare", "defedb.write", "defedb.sync", "defedb.create", "defedb.prepare"]
 ACTIONS = ["eio", "enospc", "short", "kill", "abort", "delay:200"]
 # A result is durable at the latest 100 ms after it came (qmgr), and takes a moment to get there: what was taken within this time before a
 # kill may come a second time.

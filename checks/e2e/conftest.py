@@ -12,6 +12,9 @@ from lib.paths import free_port  # noqa: E402
 from lib.sink import Sink  # noqa: E402
 from lib.site import Site  # noqa: E402
 
+# smtpc gives up a silent server soon
+SHORT_TIMEOUTS = {f"smtpc.{name}": "3s" for name in ("io_timeout", *(f"timeouts.{x}" for x in (
+    "connect", "greeting", "mail", "rcpt", "data_init", "data_block", "data_final", "quit")))}
 HOSTILE = 60  # domains hN.hostile.test, each with an address of its own
 
 
@@ -59,7 +62,7 @@ def site(sink, dns, hostile_port):
     with Site(routes=[f"{d} {to_sink}" for d in ("local.test", "src.test", "e.test", "b.test")] +
               [f"{d} {hostile_port}^esmtp:[127.0.1.{i + 1}]" for i, d in enumerate(hostile)],
               relay=["local.test", *hostile], dns=dns.address,
-              settings={"smtps.max_message_size": "1024", "smtpc.io_timeout": "3s"}) as s:
+              settings={"smtps.max_message_size": "1024", **SHORT_TIMEOUTS}) as s:
         yield s
 
 

@@ -2,7 +2,22 @@
 import os
 import time
 
-SLOW = float(os.environ.get("SMX_SLOW", "1"))  # sanitizer and valgrind builds: 5, 20
+from .paths import BUILD
+
+
+def _slow():
+    """How much longer things may take than in a plain build. SMX_SLOW says so (valgrind: 20), else the build's sanitizers do."""
+    if "SMX_SLOW" in os.environ:
+        return float(os.environ["SMX_SLOW"])
+    try:
+        with open(os.path.join(BUILD, "Makefile")) as f:
+            text = f.read()
+    except OSError:
+        return 1.0
+    return 4.0 if "-fsanitize=thread" in text else 3.0 if "-fsanitize=address" in text else 1.0
+
+
+SLOW = _slow()
 
 
 def until(condition, what, timeout=10.0, every=0.02):

@@ -1,0 +1,286 @@
+"""One failure at a time, at a known place: what the client is told, what stays on disk, who goes on."""
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+from crash import settings
+from lib.client import Client, Closed, message
+from lib.faults import Inject, can_trace
+from lib.sink import Serve
+from lib.site import Site
+from lib.wait import until
+
+TEMPORARY = (421, 451, 452)
+
+
+@pytest.fixture(autouse=True)
+def recovers(site, sink):
+    yield
+    site.wait_ready(20)
+    site.canary(sink)
+    site.wait_empty()
+
+
+def needs_faults(site):
+    if not site.has_faults():
+        pytest.skip("needs --enable-testing")
+
+
+def attempt(site, tag, size=3000):
+    """Code of the reply to the final dot (or of an earlier refusal), None when the connection ended without one."""
+    try:
+        with site.client() as c:
+            for r in (c.mail("a@src.test"), c.rcpt("b@local.test"), c.cmd("DATA")):
+                if r.code not in (250, 354):
+                    return r.code
+            return c.finish(message(tag, b"x" * 70 + b"\r\n" + b"y\r\n" * (size // 3))).code
+    except (Closed, ConnectionError):
+        return None
+
+
+class TestContentStore:
+    @pytest.mark.parametrize("action", ["eio", "enospc", "short"])
+    @pytest.mark.parametrize("point", ["cdb.open", "cdb.write", "cdb.sync"])
+    @pytest.mark.parametrize("size", [100, 300000])
+    def test_refused_for_now(self, site, sink, tag, point, action, size):
+        """4xx, the file is gone, smtps lives, and the next mail is fine."""
+        needs_faults(site)
+        if (point, action) in (("cdb.open", "short"), ("cdb.sync", "short")):
+            pytest.skip("no such thing")
+        pids = site.pids("smtps")
+        with site.faults("smtps", f"{point}={action}@1"):
+            code = attempt(site, tag, size)
+        assert code in TEMPORARY, code
+        assert site.pids("smtps") == pids
+        assert not site.content_files()
+        assert attempt(site, tag) == 250
+        assert len(sink.wait(tag)) == 1
+
+    def test_a_failed_sync_is_not_tried_again(self, site, tag):
+        if not can_trace():
+            pytest.skip("no strace")
+        with Inject(site.pids("smtps"), "fsync,fdatasync:error=EIO:when=1", also="openat,close") as trace:
+            code = attempt(site, tag)
+        assert code in TEMPORARY, code
+        syncs = [line for line in trace.log.splitlines() if "sync(" in line]
+        assert len(syncs) == 1 and "EIO" in syncs[0], syncs
+        assert not site.content_files()
+
+    def test_unlink_fails(self, site, sink, tag):
+        """The mail is delivered once all the same; the file goes later."""
+        needs_faults(site)
+        with site.faults("qmgr", "cdb.unlink=eio@1"):
+            assert attempt(site, tag) == 250
+            sink.wait(tag)
+            time.sleep(0.5)
+        assert len(sink.find(tag)) == 1
+        # what is left belongs to nobody: the next start of qmgr may take it away
+        for f in site.content_files():
+            os.unlink(f)
+
+    def test_read_fails(self, site, sink, tag):
+        """A content that cannot be read now is tried again: nothing empty is sent, nobody is told of a failure."""
+        needs_faults(site)
+        with site.faults("smtpc", "cdb.read=eio@1,cdb.open=eio@1"):
+            assert attempt(site, tag, 200000) == 250
+            sink.wait(tag, timeout=20)
+        assert len(sink.find(tag)) == 1
+        assert not sink.reports("a@src.test")
+
+
+class TestJournal:
+    @pytest.mark.parametrize("action", ["eio", "enospc", "short", "kill", "abort"])
+    @pytest.mark.parametrize("point", ["ibdb.write", "ibdb.sync"])
+    def test_qmgr_starts_anew(self, site, sink, tag, point, action):
+        """No 250 for what is not durable, no 5xx, no refusal of what is; back without a human."""
+        needs_faults(site)
+        old = site.pids("qmgr")
+        with site.faults("qmgr", f"{point}={action}@1"):
+            code = attempt(site, tag)
+        assert code is None or code in (250, *TEMPORARY), code
+        if action != "short" or site.pids("qmgr") != old:
+            site.restarted("qmgr", old, 20)
+        site.wait_ready(20)
+        site.canary(sink)
+        site.wait_empty()
+        got = len(sink.find(tag))
+        assert got == 1 if code == 250 else got == 0 if code in TEMPORARY else got in (0, 1), (code, got)
+
+    @pytest.mark.parametrize("point", ["defedb.write", "defedb.sync"])
+    def test_deferred_queue(self, site, sink, tag, point):
+        """The mail cannot be put off durably: it stays where it was."""
+        needs_faults(site)
+        sink.script([Serve({"RCPT": b"450 4.2.0 later\r\n"})])
+        try:
+            with site.faults("qmgr", f"{point}=eio@1"):
+                assert attempt(site, tag) == 250
+                time.sleep(1)
+        finally:
+            sink.script([Serve()])
+        sink.wait(tag, timeout=40)
+        site.wait_empty()
+        assert len(sink.find(tag)) == 1
+        assert not sink.reports("a@src.test")
+
+
+class TestAway:
+    """A component that is not there, or does not answer."""
+
+    @pytest.mark.parametrize("component", ["smar", "qmgr"])
+    def test_stopped(self, site, sink, tag, component):
+        """SIGSTOP: waits or 4xx, never 5xx; goes on after SIGCONT."""
+        pids = site.kill(component, signal.SIGSTOP)
+        try:
+            with Client(site.port, timeout=120, greet=False) as c:
+                c.sock.settimeout(6)
+                try:
+                    c.greeting = c.reply()
+                    r = [c.greeting]
+                    if r[0].code == 220:
+                        r += [c.ehlo(), c.mail("a@src.test"), c.rcpt("b@local.test")]
+                    assert all(x.code < 500 for x in r), r
+                except (AssertionError, Closed) as e:
+                    assert "no reply in time" in str(e) or isinstance(e, Closed), e
+        finally:
+            for p in pids:
+                os.kill(p, signal.SIGCONT)
+        until(lambda: attempt(site, tag) == 250, "mail is taken again", 30)
+        sink.wait(tag)
+
+    @pytest.mark.parametrize("component", ["smar", "qmgr", "smtpc", "smtps"])
+    def test_killed(self, site, sink, tag, component):
+        """Killed while idle: somebody else takes its place, mail flows within seconds."""
+        old = site.kill(component)
+        start = time.monotonic()
+        until(lambda: attempt(site, tag) == 250, "mail is taken again", 10)
+        assert time.monotonic() - start < 10
+        site.restarted(component, old)
+        sink.wait(tag)
+
+    def test_smtps_killed_within_data(self, site, sink, tag):
+        """Half a content file does not stay for ever."""
+        with site.client() as c:
+            c.begin("a@src.test", "b@local.test")
+            c.send(message(tag, b"x" * 70 + b"\r\n") * 2000)
+            site.kill("smtps")
+            c.closes()
+        site.wait_ready()
+        site.canary(sink)
+        assert not sink.find(tag)
+        # whoever owns the id block takes the orphan away; at the latest the next look for orphans does
+        for f in site.content_files():
+            os.unlink(f)
+
+    def test_killed_between_the_dot_and_the_reply(self, site, sink, tag):
+        """qmgr dies when it has the transaction: smtps asks again, and says 250, or nothing; what it says is true."""
+        needs_faults(site)
+        with site.faults("qmgr", "ibdb.sync=delay:1500@1"):
+            with site.client(timeout=60) as c:
+                c.begin("a@src.test", "b@local.test")
+                c.send(message(tag) + b".\r\n")
+                time.sleep(0.7)
+                site.kill("qmgr")
+                try:
+                    code = c.reply().code
+                except Closed:
+                    code = None
+        assert code is None or code == 250 or code in TEMPORARY, code
+        site.wait_ready(20)
+        site.canary(sink)
+        site.wait_empty()
+        got = len(sink.find(tag))
+        assert got == 1 if code == 250 else got == 0 if code else got in (0, 1), (code, got)
+
+
+class TestSupervisor:
+    def test_second_suite_on_the_same_queue(self, site, sink):
+        """It must not start, and the first must not notice."""
+        before = site.snapshot()
+        r = site.mcp_sh("start", check=False)
+        time.sleep(0.5)
+        assert site.all_pids() == before.pids, r.stdout
+        site.canary(sink)
+
+    def test_bad_configuration_at_reload(self, site, sink):
+        """The old one stays."""
+        before = site.all_pids()
+        with open(site.conf) as f:
+            good = f.read()
+        try:
+            with open(site.conf, "w") as f:
+                f.write(good + "\nqmgr { no_such_option = 1; }\nthis is { no configuration\n")
+            site.mcp_sh("reload", check=False)
+            time.sleep(1)
+            site.canary(sink)
+            assert site.all_pids() == before
+        finally:
+            with open(site.conf, "w") as f:
+                f.write(good)
+        site.reload()
+        site.canary(sink)
+
+    def test_reload_under_load(self, site, sink, tag):
+        for i in range(30):
+            if i % 3 == 0:
+                site.reload()
+            assert attempt(site, tag) == 250
+        sink.wait(tag, 30, timeout=30)
+        assert len(sink.find(tag)) == 30
+
+    def test_ordinary_stop_and_start(self, site, sink, tag):
+        """What is queued stays queued."""
+        sink.script([Serve({"RCPT": b"450 4.2.0 later\r\n"})])
+        try:
+            for i in range(20):
+                assert attempt(site, f"{tag}-{i}") == 250
+            time.sleep(0.5)
+            site.stop()
+        finally:
+            sink.script([Serve()])
+        assert len(site.content_files()) == 20
+        site.start()
+        for i in range(20):
+            sink.wait(f"{tag}-{i}", timeout=30)
+        site.wait_empty()
+        assert all(len(sink.find(f"{tag}-{i}")) == 1 for i in range(20))
+
+
+class TestDiskFull:
+    def test_small_file_system(self, tmp_path, sink):
+        """Before it is full: 452 at MAIL or at the dot; while full nothing breaks and deliveries go on; after: accepts again."""
+        if os.getuid() != 0:
+            pytest.skip("needs root for a small tmpfs")
+        base = str(tmp_path / "site")
+        os.mkdir(base)
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=160m", "tmpfs", base]).returncode:
+            pytest.skip("no tmpfs here")
+        try:
+            s = Site(routes=[f"{d} {sink.port}^esmtp:[127.0.0.1]" for d in ("local.test", "src.test")], relay=["local.test"], directory=base,
+                     settings={**settings(), "qmgr.min_disk_space": "20000", "qmgr.ok_disk_space": "24000", "smtps.max_message_size": "9000"})
+            sink.script([Serve({"RCPT": b"450 4.2.0 later\r\n"})])
+            accepted, codes = [], set()
+            s.start()
+            for i in range(60):
+                code = attempt(s, f"full-{i}", 3000000)
+                codes.add(code)
+                if code == 250:
+                    accepted.append(f"full-{i}")
+                elif i > 3 and code in TEMPORARY:
+                    break
+            assert codes <= {250, *TEMPORARY} and codes & set(TEMPORARY) and accepted, codes
+            pids = s.all_pids()
+            assert attempt(s, "still-full", 3000000) in TEMPORARY
+            sink.script([Serve()])
+            for t in accepted:
+                sink.wait(t, timeout=40)
+            s.wait_empty()
+            assert s.all_pids() == pids
+            until(lambda: attempt(s, "room-again", 1000) == 250, "it accepts again", 40)
+            sink.wait("room-again")
+            assert all(len(sink.find(t)) == 1 for t in accepted)
+            s.stop()
+        finally:
+            sink.script([Serve()])
+            subprocess.run(["umount", "-l", base])
