@@ -469,12 +469,11 @@ size_t sm_conf_bind_all(const struct sm_conf_file *f, struct sm_conf_node *secti
 	return b.errors;
 }
 
-int sm_conf_set(const struct sm_opt *table, void *target, struct sm_arena *a, const char *name,
-                const char *value, const char *where)
+/* Follow a dotted name to its row; *target becomes what the row's offset counts from. */
+static int walk(struct binding *b, const struct sm_opt *table, const char *name, void **target,
+                const struct sm_opt **out)
 {
-	struct binding b = {.path = where, .arena = a};
 	struct sm_str rest = sm_str(name);
-	struct sm_conf_value one = {.text = sm_str(value)};
 
 	for (;;) {
 		struct sm_str key = sm_str_split(rest, '.', &rest);
@@ -482,15 +481,48 @@ int sm_conf_set(const struct sm_opt *table, void *target, struct sm_arena *a, co
 		struct sm_conf_node n = {.key = key, .is_section = rest.p != NULL};
 
 		if (o == NULL)
-			return unknown(&b, &n, table, NULL);
+			return unknown(b, &n, table, NULL);
+		*out = o;
 		if (rest.p == NULL && !is_section(o))
-			return bind_values(&b, o, is_list(o) ? split(a, one.text, 0) : &one, 0,
-			                   target);
+			return 0;
 		if (rest.p == NULL || o->type != SM_OPT_SECTION)
-			return fail(&b, SM_E_SYNTAX, 0, "%s cannot be set here", name);
-		target = at(target, o);
+			return fail(b, SM_E_SYNTAX, 0, "%s cannot be set here", name);
+		*target = at(*target, o);
 		table = o->sub;
 	}
+}
+
+int sm_conf_set(const struct sm_opt *table, void *target, struct sm_arena *a, const char *name,
+                const char *value, const char *where)
+{
+	struct binding b = {.path = where, .arena = a};
+	struct sm_conf_value one = {.text = sm_str(value)};
+	const struct sm_opt *o;
+	int rc = walk(&b, table, name, &target, &o);
+
+	return rc != 0 ? rc
+	               : bind_values(&b, o, is_list(o) ? split(a, one.text, 0) : &one, 0, target);
+}
+
+int sm_conf_add(const struct sm_opt *table, void *target, struct sm_arena *a, const char *name,
+                const char *value, const char *where)
+{
+	struct binding b = {.path = where, .arena = a};
+	struct sm_conf_value one = {.text = sm_str(value)}, *chain = &one;
+	const struct sm_conf_list *list;
+	const struct sm_opt *o;
+	int rc = walk(&b, table, name, &target, &o);
+
+	if (rc != 0)
+		return rc;
+	sm_assert(o->type == SM_OPT_LIST);
+	list = at(target, o);
+	for (size_t i = list->count; i-- > 0;) {
+		struct sm_conf_value *v = SM_ARENA_NEW(a, struct sm_conf_value);
+		*v = (struct sm_conf_value){.text = list->v[i], .next = chain};
+		chain = v;
+	}
+	return bind_list(&b, o, chain, 0, at(target, o));
 }
 
 /* ---- reload ---- */

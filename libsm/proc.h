@@ -30,7 +30,8 @@ struct sm_proc {
 	size_t conf_size;              /* of its configuration struct */
 	int (*check)(const void *conf);/* what the table cannot say: 0 or an error with diag; NULL: nothing */
 	const char *short_opts;        /* getopt string of its own short options, may be NULL */
-	int (*short_opt)(struct sm_proc *p, int opt, const char *arg); /* 0 or an error with diag */
+	/* 0 or an error with diag. Sets something in p->conf, by sm_conf_set or sm_conf_add: a reload calls it again, for a fresh p->conf. */
+	int (*short_opt)(struct sm_proc *p, int opt, const char *arg);
 	const char *usage;             /* lines for the short options */
 	/*
 	 * A configuration was read again without an error (HUP, or mcp says so): open anew what lives outside of it, such as maps and certificates. `new_conf`

@@ -660,6 +660,14 @@ static void set_by_name(void **state)
 		if (rc != 0)
 			assert_string_equal(sm_diag(), t[i].diag);
 	}
+	assert_int_equal(sm_conf_add(opts, &v, &a, "list", "c, d", "-l"), 0);
+	assert_int_equal(sm_conf_add(opts, &v, &a, "list", "e", "-l"), 0);
+	assert_int_equal(sm_conf_add(opts, &v, &a, "list", "f", "-l"), SM_E_RANGE);
+	assert_string_equal(sm_diag(), "-l: list has 5 values, which is out of range: 0 to 4");
+	assert_int_equal(v.list.count, 4);
+	assert_str(v.list.v[0], "a");
+	assert_str(v.list.v[2], "c, d");
+	assert_str(v.list.v[3], "e");
 	assert_int_equal(v.n, 30);
 	assert_int_equal(v.sub.deep, 7);
 	assert_str(v.list.v[1], "b");

@@ -24,8 +24,8 @@ misc_qmgrctl_LDADD = libsm.a
 
 # The configuration checker knows the option tables of all programs.
 bin_PROGRAMS += smconf
-smconf_SOURCES = misc/smconf.h misc/smconf.c misc/smconf_load.c misc/smconf_man.c misc/smconf_tables.c
-smconf_SOURCES += smtpc/conf.h smtpc/conf.c
+smconf_SOURCES = misc/smconf.h misc/smconf.c misc/smconf_load.c misc/smconf_man.c misc/smconf_tables.c \
+	qmgr/conf.c smtpc/conf.c smtps/conf.c
 smconf_LDADD = libsm.a $(LIBS)
 dist_man_MANS += doc/man/smconf.8 doc/man/smx.conf.5
 EXTRA_DIST += doc/man/smx.conf.5.in
@@ -70,3 +70,5 @@ dist_man_MANS += doc/man/mcp.8 doc/man/mcp.sh.8 doc/man/runas.8 doc/man/statit.8
 	doc/man/t-getgroup.8
 TESTS += misc/t_tools.sh
 EXTRA_DIST += misc/t_tools.sh
+
+TESTS += misc/t_smconf.sh

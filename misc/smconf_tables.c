@@ -3,12 +3,23 @@
  */
 #include "misc/smconf.h"
 
+#include "qmgr/conf.h"
 #include "smtpc/conf.h"
+#include "smtps/conf.h"
 
 static const struct sm_opt no_opts[] = {SM_OPT_END};
 
+static int check_smtps(const void *conf)
+{
+	return ss_conf_check(conf);
+}
+
+/* clang-format off */
 const struct cf_component cf_components[] = {
-    {"mcp", no_opts, 1, NULL, "The supervisor itself"},
-    {"smtpc", sc_conf_opts, sizeof(struct sc_conf), NULL, "The SMTP and LMTP client"},
-    {NULL, NULL, 0, NULL, NULL},
+	{"mcp", no_opts, 1, NULL, "The supervisor has no options of its own but those of every component"},
+	{"qmgr", qm_conf_opts, sizeof(struct qm_conf), NULL, "The queue manager owns every envelope"},
+	{"smtpc", sc_conf_opts, sizeof(struct sc_conf), NULL, "The SMTP and LMTP client delivers"},
+	{"smtps", ss_conf_opts, sizeof(struct ss_conf), check_smtps, "The SMTP server accepts"},
+	{NULL, NULL, 0, NULL, NULL},
 };
+/* clang-format on */

@@ -193,19 +193,6 @@ static const struct sm_opt smtps_opts[] = {
     SM_OPT_END};
 
 const struct sm_opt qm_conf_opts[] = {
-    {.name = "log",
-     .type = SM_OPT_SECTION,
-     .offset = AT(log),
-     .sub = sm_conf_log_opts,
-     .help = "syslog instead of the log file"},
-    {.name = "log_level",
-     .type = SM_OPT_INT,
-     .offset = AT(log_level),
-     .def = "9",
-     .min = 0,
-     .max = 20,
-     .reload = true,
-     .help = "amount of logging"},
     {.name = "AQ_max_entries",
      .type = SM_OPT_INT,
      .offset = AT(aq_max_entries),

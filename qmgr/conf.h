@@ -10,8 +10,6 @@ struct qm_conf_log {
 };
 
 struct qm_conf {
-	struct sm_conf_log log;
-	int64_t log_level;
 	int64_t aq_max_entries, edbc_max_entries, iqdb_max_entries, iqdb_hash_entries;
 	int64_t occ_max_entries;
 	struct sm_str conf_map, control_socket;

@@ -29,10 +29,6 @@ struct server {
 	struct sm_proc proc;
 	struct ss ss;
 	struct sm_timer drain;
-	struct ss_conf
-	    extra; /* options of the command line that have no configuration file to stand in */
-	struct sm_str relay_to[100], listen[16];
-	bool access;
 };
 
 static struct server *server_of(struct sm_proc *p)
@@ -44,55 +40,23 @@ static struct server *server_of(struct sm_proc *p)
  * ------------------------------------------------------------------------------------------------
  */
 
-static int add_word(struct sm_conf_list *list, struct sm_str *v, size_t max, const char *word)
-{
-	if (list->count == max)
-		return sm_fail(SM_E_TOOBIG, "more than %zu times", max);
-	list->v = v;
-	v[list->count++] = sm_str(word);
-	return 0;
-}
-
 static int short_opt(struct sm_proc *p, int opt, const char *arg)
 {
-	struct server *sv = server_of(p);
-
 	switch (opt) {
 	case 'a':
-		sv->access = true;
-		return 0;
+		return sm_conf_set(ss_conf_opts, p->conf, &p->arena, "flags", "access", "-a");
 	case 'T':
-		return add_word(&sv->extra.relay_to, sv->relay_to, SM_ARRAY_SIZE(sv->relay_to),
-		                arg);
+		return sm_conf_add(ss_conf_opts, p->conf, &p->arena, "relay_to", arg, "-T");
 	case 'L':
-		return add_word(&sv->extra.listen, sv->listen, SM_ARRAY_SIZE(sv->listen), arg);
+		return sm_conf_add(ss_conf_opts, p->conf, &p->arena, "listen", arg, "-L");
 	default:
 		return sm_fail(SM_E_BUG, "option -%c", opt);
 	}
 }
 
-/* What the command line added goes behind what the file says. */
-static void merge_list(struct sm_arena *a, struct sm_conf_list *to, const struct sm_conf_list *more)
+static int check(const void *conf)
 {
-	struct sm_str *v;
-
-	if (more->count == 0)
-		return;
-	v = sm_arena_must(a, (to->count + more->count) * sizeof(*v));
-	if (to->count > 0)
-		memcpy(v, to->v, to->count * sizeof(*v));
-	memcpy(v + to->count, more->v, more->count * sizeof(*v));
-	to->v = v;
-	to->count += more->count;
-}
-
-static int finish_conf(struct server *sv, struct ss_conf *c)
-{
-	merge_list(&sv->proc.arena, &c->relay_to, &sv->extra.relay_to);
-	merge_list(&sv->proc.arena, &c->listen, &sv->extra.listen);
-	if (sv->access)
-		c->flags |= SS_F_ACCESS;
-	return ss_conf_check(c);
+	return ss_conf_check(conf);
 }
 
 /* ---- rights
@@ -196,16 +160,7 @@ static void on_term(struct sm_proc *p)
 
 static void on_reload(struct sm_proc *p, const void *new_conf)
 {
-	struct server *sv = server_of(p);
-	struct ss_conf *c = (struct ss_conf *)(uintptr_t)new_conf;
-
-	if (c == sv->ss.conf)
-		return;
-	if (finish_conf(sv, c) != 0) {
-		sm_log(SM_ERROR, "ss.reload", "stat=refused why=%s", sm_diag());
-		return;
-	}
-	sv->ss.conf = c;
+	server_of(p)->ss.conf = new_conf;
 }
 
 /* From the supervisor without a pass_fd_socket. */
@@ -285,6 +240,7 @@ int main(int argc, char **argv)
 	             .role = SM_ROLE_SMTPS,
 	             .opts = ss_conf_opts,
 	             .conf_size = sizeof(struct ss_conf),
+	             .check = check,
 	             .short_opts = "aT:L:",
 	             .short_opt = short_opt,
 	             .usage = "  -a          ask the access map (flag access)\n"
@@ -309,10 +265,6 @@ int main(int argc, char **argv)
 	sm_list_init(&ss->sessions);
 	sm_list_init(&ss->transactions);
 	sm_list_init(&ss->listeners);
-	if (finish_conf(&sv, sv.proc.conf) != 0) {
-		sm_log(SM_FATAL, "ss.config", "stat=%s", sm_diag());
-		return sm_proc_end(&sv.proc, SM_EXIT_CONFIG);
-	}
 	int err = start(&sv);
 	if (err != 0) {
 		sm_log(SM_FATAL, "ss.start", "stat=%E", err);
