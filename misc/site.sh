@@ -37,8 +37,8 @@ while [ $# -gt 0 ]; do
 	--prefix) prefix=$2 ;;
 	--port) port=$2 ;;
 	--submit-port) submit=$2 ;;
-	--listen) listeners="$listeners	listen_socket { type = inet; address = \"${2%:*}\"; port = ${2##*:}; }$nl" ;;
-	--listen6) listeners="$listeners	listen_socket { type = inet6; address = \"${2% *}\"; port = ${2##* }; }$nl" ;;
+	--listen) listeners="$listeners    listen_socket { type = inet; address = \"${2%:*}\"; port = ${2##*:}; }$nl" ;;
+	--listen6) listeners="$listeners    listen_socket { type = inet6; address = \"${2% *}\"; port = ${2##* }; }$nl" ;;
 	--hostname) hostname=$2 ;;
 	--dns) dns="$dns${dns:+, }\"$2\"" ;;
 	--route) routes="$routes$2$nl" ;;
@@ -77,7 +77,7 @@ SMXQDIR=$dir/spool SMXETC=$dir LOGDIR=$dir/log SMXUSERS=$users SMXSHARE=$dir/non
 printf '%s' "$routes" >"$dir/mt"
 
 user() { # option lines for one account
-	[ "$users" = real ] && echo "	user = $1;" || :
+	[ "$users" = real ] && echo "    user = $1;" || :
 }
 gid=$([ "$users" = real ] && getent group "${SMXC-smxc}" | cut -d: -f3 || id -g)
 
@@ -86,43 +86,43 @@ gid=$([ "$users" = real ] && getent group "${SMXC-smxc}" | cut -d: -f3 || id -g)
 	echo "# A private instance of smx, made by site.sh."
 	[ -z "$hostname" ] || echo "hostname = \"$hostname\";"
 	echo "CDB_base_directory = \"\";"
-	cat <<-EOT
+	cat <<EOT
 
-	qmgr {
-		start_action = wait; path = "$qmgr"; arguments = "qmgr -f $dir/smx.conf";
-	$(user "${SMXQ-smxq}")
-	}
-	smar {
-		start_action = wait; path = "$smar"; arguments = "smar -f $dir/smx.conf";
-	$(user "${SMXM-smxm}")
-	$([ -z "$dns" ] || echo "	nameserver = { $dns };")
-		mailertable { file = "$dir/mt"; }
-	}
-	smtpc {
-		start_action = wait; path = "$smtpc_prog"; arguments = "smtpc -f $dir/smx.conf";
-		pass_id = "-i"; min_processes = $smtpc; max_processes = $smtpc;
-	$(user "${SMXC-smxc}")
-	}
-	smtps {
-		start_action = pass; pass_fd_socket = "smtps/smtpsfd";
-		path = "$smtps_prog"; arguments = "smtps -f $dir/smx.conf$relay";
-		pass_id = "-i"; min_processes = $smtps; max_processes = $smtps;
-		CDB_gid = $gid;
-	$(user "${SMXS-smxs}")
-		listen_socket { type = inet; address = "127.0.0.1"; port = $port; name = "mta"; }
-	EOT
-	[ -z "$submit" ] || cat <<-EOT
-		listen_socket { type = inet; address = "127.0.0.1"; port = $submit; name = "submit"; }
-		relay_from_local = { submit };
-	EOT
+qmgr {
+    start_action = wait; path = "$qmgr"; arguments = "qmgr -f $dir/smx.conf";
+$(user "${SMXQ-smxq}")
+}
+smar {
+    start_action = wait; path = "$smar"; arguments = "smar -f $dir/smx.conf";
+$(user "${SMXM-smxm}")
+$([ -z "$dns" ] || echo "    nameserver = { $dns };")
+    mailertable { file = "$dir/mt"; }
+}
+smtpc {
+    start_action = wait; path = "$smtpc_prog"; arguments = "smtpc -f $dir/smx.conf";
+    pass_id = "-i"; min_processes = $smtpc; max_processes = $smtpc;
+$(user "${SMXC-smxc}")
+}
+smtps {
+    start_action = pass; pass_fd_socket = "smtps/smtpsfd";
+    path = "$smtps_prog"; arguments = "smtps -f $dir/smx.conf$relay";
+    pass_id = "-i"; min_processes = $smtps; max_processes = $smtps;
+    CDB_gid = $gid;
+$(user "${SMXS-smxs}")
+    listen_socket { type = inet; address = "127.0.0.1"; port = $port; name = "mta"; }
+EOT
+	[ -z "$submit" ] || cat <<EOT
+    listen_socket { type = inet; address = "127.0.0.1"; port = $submit; name = "submit"; }
+    relay_from_local = { submit };
+EOT
 	printf '%s}\n' "$listeners"
-	[ -z "$lmtp" ] || cat <<-EOT
-	lmtp {
-		start_action = accept; path = "$agent"; arguments = "lmtp2maildir -d $lmtp";
-		listen_socket { type = unix; path = "$dir/spool/lmtpsock"; umask = 007; $([ "$users" = real ] && echo "group = ${SMXC-smxc};") }
-	$(user "${SMX-smx}")
-	}
-	EOT
+	[ -z "$lmtp" ] || cat <<EOT
+lmtp {
+    start_action = accept; path = "$agent"; arguments = "lmtp2maildir -d $lmtp";
+    listen_socket { type = unix; path = "$dir/spool/lmtpsock"; umask = 007; $([ "$users" = real ] && echo "group = ${SMXC-smxc};") }
+$(user "${SMX-smx}")
+}
+EOT
 	# a.b.c=v becomes a { b { c = v; } }
 	printf '%s' "$sets" | awk '{
 		eq = index($0, "="); if (!eq) { print "bad --set " $0 > "/dev/stderr"; exit 64 }
