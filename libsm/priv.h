@@ -7,7 +7,8 @@
 #include "libsm/err.h"
 #include "libsm/msg.h"
 
-/* Path rules for Landlock. Paths must exist when the profile is applied; one that does not is left out. */
+/* Path rules for Landlock. Paths must exist when the profile is applied; one that does not is left out. A rule belongs to the file or directory that is there
+ * now, not to its name: for a file that is ever replaced (configuration, maps) name its directory. */
 enum { SM_PATH_READ = 1, SM_PATH_WRITE = 2, SM_PATH_CREATE = 4 /* create and unlink in it */, SM_PATH_SOCKET = 8 /* make and connect Unix sockets in it */ };
 struct sm_priv_path {
 	const char *path;

@@ -21,7 +21,7 @@
 static struct sm_fd sock = {.fd = -1};
 static struct sm_timer ticker;
 static int64_t tick_ms;
-static bool terminating;
+static bool terminating, orphaned;
 
 static bool tell(char kind, const char *text, size_t n)
 {
@@ -46,6 +46,11 @@ void sm_proc_term(struct sm_proc *p)
 {
 	bool again = terminating;
 
+	/* A supervisor that is gone says so twice, by its socket and by TERM: that is no haste. */
+	if (again && orphaned) {
+		orphaned = false;
+		return;
+	}
 	terminating = true;
 	sm_log(SM_NOTICE, "proc.term", again ? "again=1" : NULL);
 	if (again || p->on_term == NULL)
@@ -109,7 +114,10 @@ static void on_packet(struct sm_fd *f, unsigned events SM_UNUSED, void *arg)
 		} else if (n != SM_E_PROTO) {
 			sm_log(SM_WARN, "proc.mcp_gone", "error=%E", (int)n);
 			sm_proc_mcp_close(p);
-			sm_proc_term(p);
+			if (!terminating) {
+				orphaned = true;
+				sm_proc_term(p);
+			}
 		}
 	}
 }

@@ -90,7 +90,7 @@ static void on_down(struct sm_peer *p, void *arg)
 	(void)arg;
 	sc.connection++;
 	sm_log(SM_NOTICE, "sc.qmgr_down", "tasks=%zu reason=%s", sc.task_count,
-	       sm_link_trouble(sc.qmgr));
+	       sc.qmgr != NULL ? sm_link_trouble(sc.qmgr) : "ending");
 }
 
 static void on_gone(struct sc *s, struct sm_str key, const struct sm_sa *sa)

@@ -79,6 +79,7 @@ static const char *dir_of(const char *path, char *out, size_t size)
 static int drop_rights(struct server *sv, const char *qmgr, const char *smar)
 {
 	char dirs[CDB_DIRS][PATH_MAX_BYTES + 64], socket_dirs[2][PATH_MAX_BYTES], report[200];
+	char conf_dir[4096];
 	struct sm_priv_path paths[CDB_DIRS + 8];
 	size_t n = 0;
 	int err;
@@ -94,8 +95,10 @@ static int drop_rights(struct server *sv, const char *qmgr, const char *smar)
 	    (struct sm_priv_path){dir_of(qmgr, socket_dirs[0], PATH_MAX_BYTES), SM_PATH_SOCKET};
 	paths[n++] =
 	    (struct sm_priv_path){dir_of(smar, socket_dirs[1], PATH_MAX_BYTES), SM_PATH_SOCKET};
+	/* The directory: an editor replaces the file, and a rule holds for the file it was made for. */
 	if (sv->proc.conf_path != NULL)
-		paths[n++] = (struct sm_priv_path){sv->proc.conf_path, SM_PATH_READ};
+		paths[n++] = (struct sm_priv_path){
+		    dir_of(sv->proc.conf_path, conf_dir, sizeof(conf_dir)), SM_PATH_READ};
 	paths[n++] = (struct sm_priv_path){"/dev/null", SM_PATH_READ};
 	paths[n] = (struct sm_priv_path){NULL, 0};
 
