@@ -1,1 +1,24 @@
-# smar: see doc/HACKING.md for how a local.mk is written.
+# smar: DNS, routes, policy. Everything but main() is a library, so that the unit tests can have it.
+noinst_LIBRARIES += libsmar.a
+libsmar_a_SOURCES = smar/conf.h smar/conf.c smar/lookup.h smar/lookup.c smar/mailertable.h smar/mailertable.c \
+	smar/mx.h smar/mx.c smar/own.h smar/own.c smar/dns_msg.h smar/dns_msg.c smar/dns.h smar/dns.c \
+	smar/dns_cache.h smar/dns_cache.c smar/route.h smar/route.c smar/check.h smar/check.c \
+	smar/handlers.h smar/handlers.c
+
+libexec_PROGRAMS += smar/smar
+smar_smar_SOURCES = smar/main.c
+smar_smar_LDADD = libsmar.a libsm.a $(CARES_LIBS) $(SECCOMP_LIBS)
+
+SMAR_TESTS = smar/t_lookup smar/t_mailertable smar/t_mx
+SMAR_LDADD = libsmar.a $(UNIT_LDADD) $(CARES_LIBS)
+smar_t_lookup_SOURCES = smar/t_lookup.c
+smar_t_lookup_LDADD = $(SMAR_LDADD)
+smar_t_mailertable_SOURCES = smar/t_mailertable.c
+smar_t_mailertable_LDADD = $(SMAR_LDADD)
+smar_t_mx_SOURCES = smar/t_mx.c
+smar_t_mx_LDADD = $(SMAR_LDADD)
+
+if HAVE_CMOCKA
+check_PROGRAMS += $(SMAR_TESTS)
+unit_tests += $(SMAR_TESTS)
+endif

@@ -1,0 +1,53 @@
+/* The table of smar's options. Constant data. */
+#include "smar/conf.h"
+
+#define CONF(m) offsetof(struct ar_conf, m)
+
+/* clang-format off */
+static const struct sm_word family_words[] = {
+    {"any", AR_FAMILY_ANY, "IPv4 and IPv6, in random order"},
+    {"ipv4", AR_FAMILY_IPV4, "IPv4 only"},
+    {"ipv6", AR_FAMILY_IPV6, "IPv6 only"},
+    {"prefer_ipv4", AR_FAMILY_PREFER_IPV4, "the IPv4 addresses of a host before its IPv6 addresses"},
+    {"prefer_ipv6", AR_FAMILY_PREFER_IPV6, "the IPv6 addresses of a host before its IPv4 addresses"},
+    {0},
+};
+
+static const struct sm_opt mailertable_opts[] = {
+    {.name = "file", .type = SM_OPT_PATH, .offset = offsetof(struct ar_conf, mailertable.file) - CONF(mailertable),
+     .def = "mt", .unit = "etc", .min = 1, .max = 4000, .reload = true,
+     .help = "text file that says which domains do not go where DNS says",
+     .man = "The file must exist; it may be empty. On HUP it is read again; if it has an error, the table stays as it is."},
+    SM_OPT_END,
+};
+
+const struct sm_opt ar_conf_opts[] = {
+    {.name = "nameserver", .type = SM_OPT_LIST, .offset = CONF(nameserver), .def = "", .max = 4,
+     .help = "up to four name servers: ip, ip:port or [ip6]:port; none: those of /etc/resolv.conf",
+     .man = "Use a resolver on this host or in its network, one that validates DNSSEC: what it says is believed."},
+    {.name = "DNS_timeout", .type = SM_OPT_TIME, .offset = CONF(dns_timeout_ms), .def = "6s",
+     .min = 1000, .max = 60 * 1000,
+     .help = "how long a DNS question may take, with all its repetitions",
+     .man = "The environment variable SM_DNS_TIMEOUT (seconds) goes before it."},
+    {.name = "address_delimiter", .type = SM_OPT_STR, .offset = CONF(address_delimiter), .def = "+",
+     .min = 1, .max = 1, .help = "what separates user and detail in a local part"},
+    {.name = "mailertable", .type = SM_OPT_SECTION, .offset = CONF(mailertable), .sub = mailertable_opts,
+     .help = "routes that are not those of DNS"},
+    {.name = "max_cache_entries", .type = SM_OPT_INT, .offset = CONF(max_cache_entries), .def = "20000",
+     .min = 100, .max = 10000000, .help = "DNS answers kept; the longest unused go first"},
+    {.name = "max_queries", .type = SM_OPT_INT, .offset = CONF(max_queries), .def = "2000",
+     .min = 10, .max = 30000, .help = "DNS questions asked at a time; beyond that the result is temporary"},
+    {.name = "max_requests", .type = SM_OPT_INT, .offset = CONF(max_requests), .def = "5000",
+     .min = 10, .max = 20000,
+     .help = "requests of smtps and qmgr that wait for DNS at a time; beyond that the result is temporary"},
+    {.name = "max_hosts", .type = SM_OPT_INT, .offset = CONF(max_hosts), .def = "20",
+     .min = 1, .max = 100, .help = "addresses to try for a recipient"},
+    {.name = "own_names", .type = SM_OPT_LIST, .offset = CONF(own_names), .def = "", .max = 1000,
+     .help = "further names of this host, beside hostname and localhost",
+     .man = "A mail exchanger of one of these names is this host: it and all of lower priority are left "
+            "out, so that mail does not run in a circle."},
+    {.name = "address_family", .type = SM_OPT_ENUM, .offset = CONF(address_family), .def = "any",
+     .words = family_words, .help = "which addresses of a host are used"},
+    SM_OPT_END,
+};
+/* clang-format on */

@@ -1,0 +1,22 @@
+/* smar's section of the configuration. */
+#ifndef AR_CONF_H
+#define AR_CONF_H
+
+#include "libsm/conf.h"
+
+enum ar_family { AR_FAMILY_ANY, AR_FAMILY_IPV4, AR_FAMILY_IPV6, AR_FAMILY_PREFER_IPV4, AR_FAMILY_PREFER_IPV6 };
+
+struct ar_conf {
+	struct sm_conf_list nameserver;
+	int64_t dns_timeout_ms;
+	struct sm_str address_delimiter;
+	struct {
+		struct sm_str file;
+	} mailertable;
+	int64_t max_cache_entries, max_queries, max_requests, max_hosts;
+	struct sm_conf_list own_names;
+	int address_family; /* enum ar_family */
+};
+extern const struct sm_opt ar_conf_opts[];
+
+#endif

@@ -1,0 +1,261 @@
+/*
+ * c-ares driven by the loop: its descriptors are watched level-triggered, its next timeout is one
+ * timer.
+ *
+ * The socket functions are ours for the library's sake: descriptors are close-on-exec and
+ * non-blocking from the start, and an empty datagram, which version 1.18 took for the end of the
+ * connection and failed all questions, is dropped. Invariant: c-ares is never entered from within
+ * one of its callbacks. Thread: the loop's.
+ */
+#include "smar/dns.h"
+
+#include <ares.h>
+#include <errno.h>
+#include <sys/time.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "smar/dns_msg.h"
+
+enum { TRIES = 2, ATTEMPT_LEAST_MS = 100, EDNS_BYTES = 1232, DNS_PORT = 53 };
+
+struct watch {
+	struct sm_fd f;
+	struct sm_list link;
+	int fd;
+};
+
+struct question {
+	void (*cb)(struct sm_str packet, const char *why, void *arg);
+	void *arg;
+};
+
+static ares_channel channel;
+static struct sm_list watches = SM_LIST_INIT(watches);
+static struct sm_timer timer;
+static unsigned inside; /* c-ares is on the stack */
+
+static void set_timer(void);
+
+static void process(ares_socket_t rd, ares_socket_t wr)
+{
+	sm_assert(inside == 0);
+	inside++;
+	ares_process_fd(channel, rd, wr);
+	inside--;
+	set_timer();
+}
+
+static void on_timer(void *arg SM_UNUSED)
+{
+	process(ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+}
+
+static void set_timer(void)
+{
+	struct timeval tv;
+
+	if (ares_timeout(channel, NULL, &tv) == NULL)
+		sm_timer_cancel(&timer);
+	else
+		sm_timer_set(&timer, sm_now_ms() + tv.tv_sec * 1000 + tv.tv_usec / 1000 + 1,
+		             on_timer, NULL);
+}
+
+/* ---- descriptors ---- */
+
+static void on_event(struct sm_fd *f SM_UNUSED, unsigned events, void *arg)
+{
+	const struct watch *w = arg;
+	int fd = w->fd;
+
+	/* The watch may be gone when this returns. */
+	process(events & SM_RD ? fd : ARES_SOCKET_BAD, events & SM_WR ? fd : ARES_SOCKET_BAD);
+}
+
+static struct watch *find_watch(int fd)
+{
+	SM_LIST_FOR (w, &watches, struct watch, link)
+		if (w->fd == fd)
+			return w;
+	return NULL;
+}
+
+static void on_socket_state(void *data SM_UNUSED, ares_socket_t fd, int readable, int writable)
+{
+	unsigned directions = (readable ? SM_RD : 0U) | (writable ? SM_WR : 0U);
+	struct watch *w = find_watch(fd);
+
+	if (directions == 0) {
+		if (w != NULL) {
+			sm_fd_forget(&w->f);
+			sm_list_remove(&w->link);
+			sm_free(w);
+		}
+		return;
+	}
+	if (w != NULL) {
+		(void)sm_fd_level(&w->f, directions);
+		return;
+	}
+	w = sm_calloc(1, sizeof(*w));
+	w->fd = fd;
+	/* If it cannot be watched, its questions run into their timeouts. */
+	if (sm_fd_open_level(&w->f, fd, directions, on_event, w) == 0)
+		sm_list_push(&watches, &w->link);
+	else
+		sm_free(w);
+}
+
+static ares_socket_t open_socket(int family, int type, int protocol, void *arg SM_UNUSED)
+{
+	return socket(family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol);
+}
+
+static int close_socket(ares_socket_t fd, void *arg SM_UNUSED)
+{
+	return close(fd);
+}
+
+static int connect_socket(ares_socket_t fd, const struct sockaddr *sa, ares_socklen_t len,
+                          void *arg SM_UNUSED)
+{
+	return connect(fd, sa, len);
+}
+
+static ares_ssize_t receive(ares_socket_t fd, void *p, size_t size, int flags,
+                            struct sockaddr *from, ares_socklen_t *from_len, void *arg SM_UNUSED)
+{
+	ares_ssize_t n = recvfrom(fd, p, size, flags, from, from_len);
+
+	/* With an address: a datagram. TCP is asked without, and there 0 is the end. */
+	if (n == 0 && from != NULL) {
+		errno = EAGAIN;
+		return -1;
+	}
+	return n;
+}
+
+static ares_ssize_t send_all(ares_socket_t fd, const struct iovec *v, int count,
+                             void *arg SM_UNUSED)
+{
+	struct msghdr m = {.msg_iov = (struct iovec *)(uintptr_t)v, .msg_iovlen = (size_t)count};
+
+	return sendmsg(fd, &m, MSG_NOSIGNAL);
+}
+
+static const struct ares_socket_functions socket_functions = {open_socket, close_socket,
+                                                              connect_socket, receive, send_all};
+
+/* ---- start and end ---- */
+
+int ar_dns_server(struct sm_str text, struct sm_sa *sa)
+{
+	struct sm_str ip = text;
+	uint64_t port = DNS_PORT;
+	ptrdiff_t colon = sm_str_rchr(text, ':');
+
+	/* A colon in front of a port: behind a bracket, or the only one. */
+	if (colon > 0 &&
+	    (text.p[colon - 1] == ']' || (text.p[0] != '[' && sm_str_chr(text, ':') == colon))) {
+		ip = sm_str_head(text, (size_t)colon);
+		if (sm_str_u64(sm_str_from(text, (size_t)colon + 1), 10, UINT16_MAX, &port) != 0 ||
+		    port == 0)
+			return sm_fail(SM_E_SYNTAX, "nameserver " SM_STR_FMT ": no port",
+			               SM_STR_ARG(text));
+	}
+	if (sm_sa_ip(sa, ip, (uint16_t)port) != 0)
+		return sm_fail(SM_E_SYNTAX, "nameserver " SM_STR_FMT ": no IP address",
+		               SM_STR_ARG(text));
+	return 0;
+}
+
+static int set_servers(const struct ar_dns_conf *conf)
+{
+	struct ares_addr_port_node nodes[AR_DNS_SERVERS_MAX] = {0};
+
+	if (conf->count == 0)
+		return ARES_SUCCESS;
+	for (size_t i = 0; i < conf->count; i++) {
+		const struct sm_sa *sa = &conf->servers[i];
+
+		nodes[i].next = i + 1 < conf->count ? &nodes[i + 1] : NULL;
+		nodes[i].family = sa->u.sa.sa_family;
+		nodes[i].udp_port = nodes[i].tcp_port = sm_sa_port(sa);
+		if (nodes[i].family == AF_INET)
+			nodes[i].addr.addr4 = sa->u.in4.sin_addr;
+		else
+			memcpy(&nodes[i].addr.addr6, &sa->u.in6.sin6_addr,
+			       sizeof(nodes[i].addr.addr6));
+	}
+	return ares_set_servers_ports(channel, nodes);
+}
+
+int ar_dns_init(const struct ar_dns_conf *conf)
+{
+	/* Each server gets a first attempt and one of twice the length. */
+	int64_t servers = (int64_t)SM_MAX(conf->count, (size_t)1);
+	int64_t attempt_ms = SM_MAX(conf->timeout_ms / (3 * servers), (int64_t)ATTEMPT_LEAST_MS);
+	struct ares_options o = {
+	    .flags = ARES_FLAG_NOALIASES | ARES_FLAG_NOSEARCH | ARES_FLAG_EDNS,
+	    .timeout = (int)attempt_ms,
+	    .tries = TRIES,
+	    .ednspsz = EDNS_BYTES,
+	    .sock_state_cb = on_socket_state,
+	};
+	int rc;
+
+	sm_assert(conf->count <= AR_DNS_SERVERS_MAX && channel == NULL);
+	rc = ares_library_init(ARES_LIB_INIT_ALL);
+	if (rc != ARES_SUCCESS)
+		return sm_fail(SM_E_SYS, "c-ares: %s", ares_strerror(rc));
+	rc = ares_init_options(&channel, &o,
+	                       ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES |
+	                           ARES_OPT_EDNSPSZ | ARES_OPT_SOCK_STATE_CB);
+	if (rc == ARES_SUCCESS) {
+		ares_set_socket_functions(channel, &socket_functions, NULL);
+		rc = set_servers(conf);
+	}
+	if (rc != ARES_SUCCESS) {
+		ar_dns_fini();
+		return sm_fail(SM_E_SYS, "c-ares: %s", ares_strerror(rc));
+	}
+	return 0;
+}
+
+void ar_dns_fini(void)
+{
+	sm_assert(inside == 0);
+	if (channel != NULL)
+		ares_destroy(channel);
+	channel = NULL;
+	sm_timer_cancel(&timer);
+	ares_library_cleanup();
+}
+
+/* ---- questions ---- */
+
+static void on_answer(void *arg, int status, int timeouts SM_UNUSED, unsigned char *packet,
+                      int size)
+{
+	struct question *q = arg;
+
+	if (packet != NULL && size > 0)
+		q->cb(sm_str_n(packet, (size_t)size), NULL, q->arg);
+	else
+		q->cb(SM_STR(""), ares_strerror(status), q->arg);
+	sm_free(q);
+}
+
+void ar_dns_ask(const char *name, uint16_t type,
+                void (*cb)(struct sm_str packet, const char *why, void *arg), void *arg)
+{
+	struct question *q = sm_malloc(sizeof(*q));
+
+	sm_assert(inside == 0);
+	*q = (struct question){cb, arg};
+	inside++;
+	ares_query(channel, name, 1, type, on_answer, q);
+	inside--;
+	set_timer();
+}

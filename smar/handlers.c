@@ -1,0 +1,268 @@
+/*
+ * One function for each request: decode, decide, answer.
+ *
+ * Every request is first decided without waiting, in the turn of the loop that brought it. Only if
+ * DNS has to be asked is its body kept, and a coroutine decides once more, now with patience.
+ * Invariant: every request gets exactly one answer, also when it is cancelled or there are too
+ * many. Thread: the loop's.
+ */
+#include "smar/handlers.h"
+
+#include "libsm/log.h"
+#include "smar/check.h"
+
+enum {
+	FAST_ARENA_BYTES = 64 * 1024,
+	REQUEST_ARENA_BYTES = 32 * 1024,
+	ARENA_CAP_BYTES = 1024 * 1024,
+};
+
+/* An answer of any type. */
+struct answer {
+	uint16_t type;
+	union {
+		struct sm_msg_verdict verdict;
+		struct sm_msg_conn_verdict conn;
+		struct sm_msg_route route;
+	} m;
+};
+
+struct handler {
+	uint16_t type;
+	/* 0; SM_E_AGAIN, only without may_wait; or what is wrong with the request: its sender is
+	 * disconnected. */
+	int (*decide)(const struct ar_router *r, struct sm_str body, bool may_wait,
+	              struct sm_arena *a, struct answer *out);
+	/* The answer when there is no patience left for it. */
+	void (*busy)(struct answer *out);
+};
+
+struct request {
+	struct ar_handlers *h;
+	const struct handler *handler;
+	struct sm_list link;
+	struct sm_co *co;
+	struct sm_peer *peer;
+	uint64_t tag;
+	struct sm_arena arena;
+	struct sm_str body;
+};
+
+struct ar_handlers {
+	const struct ar_router *router;
+	size_t max, count;
+	struct sm_list requests;
+	struct sm_arena fast;
+	bool stopping;
+	void (*idle)(void *arg);
+	void *idle_arg;
+};
+
+/* ---- the requests ---- */
+
+static int conn_check(const struct ar_router *r, struct sm_str body, bool may_wait,
+                      struct sm_arena *a, struct answer *out)
+{
+	struct sm_msg_conn_check m;
+	int rc = sm_msg_conn_check_decode(body, a, &m);
+
+	if (rc != 0)
+		return rc;
+	out->type = SM_MSG_conn_verdict;
+	rc = ar_check_conn(r, &m, may_wait, a, &out->m.conn);
+	if (rc == 0)
+		sm_log(SM_INFO, "ar.conn", "ss_sess=%I client=%A resolve=%u name=%S code=%u",
+		       m.sess, &m.client, out->m.conn.resolve, out->m.conn.client_name,
+		       out->m.conn.code);
+	return rc;
+}
+
+static void conn_busy(struct answer *out)
+{
+	out->type = SM_MSG_conn_verdict;
+	out->m.conn = (struct sm_msg_conn_verdict){.resolve = SM_RESOLVE_TEMP_PTR};
+}
+
+static int mail_check(const struct ar_router *r, struct sm_str body, bool may_wait SM_UNUSED,
+                      struct sm_arena *a, struct answer *out)
+{
+	struct sm_msg_mail_check m;
+	int rc = sm_msg_mail_check_decode(body, a, &m);
+
+	if (rc != 0)
+		return rc;
+	out->type = SM_MSG_verdict;
+	return ar_check_mail(r, &m, a, &out->m.verdict);
+}
+
+static int rcpt_check(const struct ar_router *r, struct sm_str body, bool may_wait SM_UNUSED,
+                      struct sm_arena *a, struct answer *out)
+{
+	struct sm_msg_rcpt_check m;
+	int rc = sm_msg_rcpt_check_decode(body, a, &m);
+
+	if (rc != 0)
+		return rc;
+	out->type = SM_MSG_verdict;
+	return ar_check_rcpt(r, &m, a, &out->m.verdict);
+}
+
+static void verdict_busy(struct answer *out)
+{
+	out->type = SM_MSG_verdict;
+	out->m.verdict =
+	    (struct sm_msg_verdict){.code = 451, .text = SM_STR("4.3.2 too busy, try again later")};
+}
+
+static int route_get(const struct ar_router *r, struct sm_str body, bool may_wait,
+                     struct sm_arena *a, struct answer *out)
+{
+	struct sm_msg_route_get m;
+	int rc = sm_msg_route_get_decode(body, a, &m);
+
+	if (rc != 0)
+		return rc;
+	out->type = SM_MSG_route;
+	rc = ar_route(r, m.rcpt, may_wait, a, &out->m.route);
+	if (rc == 0 && out->m.route.status != SM_ROUTE_OK)
+		sm_log(SM_INFO, "ar.route", "rcpt=<%S> code=%u text=%S", m.rcpt, out->m.route.code,
+		       out->m.route.text);
+	else if (rc == 0)
+		sm_log(SM_DEBUG, "ar.route", "rcpt=<%S> key=%S hosts=%u ttl=%u", m.rcpt,
+		       out->m.route.key, out->m.route.hosts_count, out->m.route.ttl_s);
+	return rc;
+}
+
+static void route_busy(struct answer *out)
+{
+	out->type = SM_MSG_route;
+	out->m.route = (struct sm_msg_route){.status = SM_ROUTE_TEMP,
+	                                     .code = 451,
+	                                     .text = SM_STR("4.3.2 address resolver is too busy"),
+	                                     .ttl_s = 1};
+}
+
+static const struct handler handlers[] = {
+    {SM_MSG_conn_check, conn_check, conn_busy},
+    {SM_MSG_mail_check, mail_check, verdict_busy},
+    {SM_MSG_rcpt_check, rcpt_check, verdict_busy},
+    {SM_MSG_route_get, route_get, route_busy},
+};
+
+/* ---- with patience ---- */
+
+static void end_request(struct request *q)
+{
+	struct ar_handlers *h = q->h;
+
+	sm_list_remove(&q->link);
+	sm_arena_fini(&q->arena);
+	sm_free(q);
+	h->count--;
+	if (h->stopping && h->count == 0)
+		h->idle(h->idle_arg);
+}
+
+static void run_request(void *arg)
+{
+	struct request *q = arg;
+	struct answer out;
+	int rc = q->handler->decide(q->h->router, q->body, true, &q->arena, &out);
+
+	/* It was decoded once already; and with patience there is always a decision. */
+	sm_assert(rc == 0);
+	sm_peer_reply(q->peer, q->tag, 0, out.type, &out.m);
+	end_request(q);
+}
+
+/* False: there are too many. */
+static bool wait_for_dns(struct ar_handlers *h, const struct handler *handler, struct sm_peer *p,
+                         const struct sm_frame *f)
+{
+	struct request *q;
+	bool started;
+
+	if (h->count >= h->max || h->stopping)
+		return false;
+	q = sm_calloc(1, sizeof(*q));
+	q->h = h;
+	q->handler = handler;
+	q->peer = p;
+	q->tag = f->tag;
+	sm_list_push(&h->requests, &q->link);
+	h->count++;
+	sm_arena_init(&q->arena, "request", REQUEST_ARENA_BYTES, ARENA_CAP_BYTES);
+	q->body = sm_arena_str(&q->arena, f->body);
+	q->co = q->body.p != NULL ? sm_co_spawn(sm_msg_info(f->type)->name, run_request, q) : NULL;
+	started = q->co != NULL;
+	if (!started)
+		end_request(q);
+	return started;
+}
+
+int ar_handlers_frame(struct sm_peer *p, const struct sm_frame *f, void *arg)
+{
+	struct ar_handlers *h = arg;
+	const struct handler *handler = NULL;
+	struct answer out;
+	int rc;
+
+	for (size_t i = 0; i < SM_ARRAY_SIZE(handlers); i++)
+		if (handlers[i].type == f->type)
+			handler = &handlers[i];
+	if (handler == NULL || f->tag == 0)
+		return sm_fail(SM_E_PROTO, "not a request for smar");
+	sm_arena_reset(&h->fast);
+	rc = handler->decide(h->router, f->body, false, &h->fast, &out);
+	if (rc == SM_E_AGAIN) {
+		if (wait_for_dns(h, handler, p, f))
+			return 0;
+		sm_log(SM_WARN, "ar.busy", "waiting=%zu", h->count);
+		handler->busy(&out);
+		rc = 0;
+	}
+	if (rc == 0)
+		sm_peer_reply(p, f->tag, 0, out.type, &out.m);
+	return rc;
+}
+
+/* ---- life ---- */
+
+struct ar_handlers *ar_handlers_new(const struct ar_router *r, size_t max_requests)
+{
+	struct ar_handlers *h = sm_calloc(1, sizeof(*h));
+
+	h->router = r;
+	h->max = max_requests;
+	sm_list_init(&h->requests);
+	sm_arena_init(&h->fast, "fast", FAST_ARENA_BYTES, ARENA_CAP_BYTES);
+	return h;
+}
+
+void ar_handlers_stop(struct ar_handlers *h, void (*idle)(void *arg), void *arg)
+{
+	h->stopping = true;
+	h->idle = idle;
+	h->idle_arg = arg;
+	if (h->count == 0)
+		idle(arg);
+	SM_LIST_FOR (q, &h->requests, struct request, link)
+		sm_co_cancel(q->co);
+}
+
+void ar_handlers_free(struct ar_handlers **hp)
+{
+	struct ar_handlers *h = *hp;
+
+	*hp = NULL;
+	if (h == NULL)
+		return;
+	sm_assert(h->count == 0);
+	sm_arena_fini(&h->fast);
+	sm_free(h);
+}
+
+size_t ar_handlers_waiting(const struct ar_handlers *h)
+{
+	return h->count;
+}

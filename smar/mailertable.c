@@ -1,0 +1,289 @@
+/*
+ * The mailertable's text: parsed once into a table that never changes. A reload makes a new one or
+ * none at all, so that no answer ever comes from half a file. Any thread.
+ */
+#include "smar/mailertable.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "libsm/addr.h"
+#include "libsm/buf.h"
+#include "libsm/err.h"
+#include "smar/lookup.h"
+
+enum { LINE_MAX_BYTES = 8192, SMTP_PORT = 25 };
+
+static bool domain_eq(const struct sm_hash_node *n, const void *key)
+{
+	return sm_str_eq(SM_CONTAINER_OF(n, const struct ar_mt_entry, node)->domain,
+	                 *(const struct sm_str *)key);
+}
+
+static const struct ar_mt_entry *find_key(const struct ar_mt *mt, struct sm_str key)
+{
+	struct sm_hash_node *n = sm_hash_find(&mt->by_domain, sm_hash_str(key), domain_eq, &key);
+
+	return n != NULL ? SM_CONTAINER_OF(n, struct ar_mt_entry, node) : NULL;
+}
+
+const struct ar_mt_entry *ar_mt_find(const struct ar_mt *mt, struct sm_str domain)
+{
+	const struct ar_mt_entry *e;
+	struct ar_lookup l;
+	struct sm_str key;
+
+	ar_lookup_domain(&l, domain, true);
+	while (ar_lookup_next(&l, &key)) {
+		e = find_key(mt, key);
+		if (e != NULL)
+			return e;
+	}
+	return NULL;
+}
+
+/* ---- a line ---- */
+
+/* The next word; a comment ends the line. */
+static struct sm_str next_word(struct sm_str *line)
+{
+	struct sm_str w = sm_str_word(line);
+
+	if (w.n > 0 && w.p[0] == '#')
+		return SM_STR("");
+	return w;
+}
+
+static struct sm_str lower(struct ar_mt *mt, struct sm_str s)
+{
+	struct sm_str copy = sm_arena_str(&mt->arena, s);
+	char *p = (char *)(uintptr_t)copy.p;
+
+	sm_assert(p != NULL);
+	for (size_t i = 0; i < copy.n; i++)
+		p[i] = sm_lower(p[i]);
+	return copy;
+}
+
+static bool is_literal(struct sm_str s)
+{
+	return s.n > 0 && s.p[0] == '[';
+}
+
+static int parse_lhs(struct ar_mt *mt, struct ar_mt_entry *e, struct sm_str w)
+{
+	struct sm_str bare = w.n > 1 && w.p[0] == '.' ? sm_str_from(w, 1) : w;
+
+	if (!sm_str_eq(w, SM_STR(".")) &&
+	    !(is_literal(w) ? sm_domain_literal_valid(w) : sm_domain_valid(bare, true)))
+		return sm_fail(SM_E_SYNTAX, "\"" SM_STR_FMT "\" is no domain",
+		               SM_STR_ARG(sm_str_head(w, 100)));
+	e->domain = lower(mt, w);
+	return 0;
+}
+
+static int parse_port(struct ar_mt_entry *e, struct sm_str *w)
+{
+	ptrdiff_t hat = sm_str_chr(*w, '^');
+	uint64_t port;
+
+	if (hat < 0)
+		return 0;
+	if (sm_str_u64(sm_str_head(*w, (size_t)hat), 10, UINT16_MAX, &port) != 0 || port == 0)
+		return sm_fail(SM_E_SYNTAX, "\"" SM_STR_FMT "\" is no port",
+		               SM_STR_ARG(sm_str_head(*w, (size_t)hat)));
+	e->port = (uint16_t)port;
+	*w = sm_str_from(*w, (size_t)hat + 1);
+	return 0;
+}
+
+static int parse_mailer(struct ar_mt_entry *e, struct sm_str *w)
+{
+	static const struct sm_str esmtp = SM_STR("esmtp:"), lmtp = SM_STR("lmtp:");
+	ptrdiff_t colon = is_literal(*w) ? -1 : sm_str_chr(*w, ':');
+
+	if (colon < 0)
+		return 0;
+	if (sm_str_has_caseprefix(*w, lmtp))
+		e->agent = SM_AGENT_LMTP;
+	else if (!sm_str_has_caseprefix(*w, esmtp))
+		return sm_fail(SM_E_SYNTAX, "unknown mailer \"" SM_STR_FMT "\" (esmtp: or lmtp:)",
+		               SM_STR_ARG(sm_str_head(*w, (size_t)colon + 1)));
+	*w = sm_str_from(*w, (size_t)colon + 1);
+	return 0;
+}
+
+static int parse_host(struct ar_mt *mt, const struct ar_mt_entry *e, struct ar_mt_host *h,
+                      struct sm_str w)
+{
+	h->name = lower(mt, w);
+	memset(&h->sa, 0, sizeof(h->sa));
+	if (is_literal(w)) {
+		if (!sm_domain_literal_valid(w) || sm_sa_ip(&h->sa, w, e->port) != 0)
+			return sm_fail(SM_E_SYNTAX, "\"" SM_STR_FMT "\" is no address",
+			               SM_STR_ARG(sm_str_head(w, 100)));
+		if (sm_sa_is_bogus(&h->sa))
+			return sm_fail(SM_E_SYNTAX, "nothing can be sent to " SM_STR_FMT,
+			               SM_STR_ARG(w));
+		return 0;
+	}
+	if (!sm_domain_valid(w, true))
+		return sm_fail(SM_E_SYNTAX, "\"" SM_STR_FMT "\" is no host",
+		               SM_STR_ARG(sm_str_head(w, 100)));
+	return 0;
+}
+
+static int parse_rhs(struct ar_mt *mt, struct ar_mt_entry *e, struct sm_str first,
+                     struct sm_str rest)
+{
+	struct ar_mt_host hosts[AR_MT_HOSTS_MAX];
+	struct sm_str w = first;
+	struct sm_buf key;
+	int rc;
+
+	rc = parse_port(e, &w);
+	if (rc == 0)
+		rc = parse_mailer(e, &w);
+	if (rc != 0)
+		return rc;
+	if (e->agent == SM_AGENT_SMTP && e->port == 0)
+		e->port = SMTP_PORT;
+	if (w.n == 0)
+		w = next_word(&rest);
+	for (; w.n > 0; w = next_word(&rest)) {
+		if (e->count == AR_MT_HOSTS_MAX)
+			return sm_fail(SM_E_SYNTAX, "more than %d hosts", AR_MT_HOSTS_MAX);
+		if (e->port == 0)
+			return sm_fail(SM_E_SYNTAX, "LMTP to a host needs a port (port^lmtp:host)");
+		rc = parse_host(mt, e, &hosts[e->count++], w);
+		if (rc != 0)
+			return rc;
+	}
+	if (e->count == 0 && e->agent == SM_AGENT_SMTP)
+		return sm_fail(SM_E_SYNTAX, "no host");
+	if (e->count == 0 && e->port != 0)
+		return sm_fail(SM_E_SYNTAX, "a port, but no host");
+	e->hosts = sm_arena_must(&mt->arena, e->count * sizeof(hosts[0]));
+	memcpy(e->hosts, hosts, e->count * sizeof(hosts[0]));
+
+	sm_buf_init(&key, 65536);
+	sm_buf_cstr(&key, e->agent == SM_AGENT_LMTP ? "lmtp:" : "smtp:");
+	if (e->port != 0)
+		sm_buf_printf(&key, "%u:", e->port);
+	for (size_t i = 0; i < e->count; i++)
+		sm_buf_printf(&key, "%s" SM_STR_FMT, i ? " " : "", SM_STR_ARG(e->hosts[i].name));
+	e->key = sm_arena_str(&mt->arena, sm_buf_view(&key));
+	sm_buf_fini(&key);
+	return 0;
+}
+
+static int parse_line(struct ar_mt *mt, struct sm_str line, int number)
+{
+	struct sm_str lhs = next_word(&line), rhs;
+	const struct ar_mt_entry *before;
+	struct ar_mt_entry *e;
+	int rc;
+
+	if (lhs.n == 0)
+		return 0;
+	if (lhs.n > SM_DOMAIN_MAX + 1)
+		return sm_fail(SM_E_SYNTAX, "domain too long");
+	rhs = next_word(&line);
+	if (rhs.n == 0)
+		return sm_fail(SM_E_SYNTAX, "nothing behind \"" SM_STR_FMT "\"",
+		               SM_STR_ARG(sm_str_head(lhs, 100)));
+	e = SM_ARENA_NEW(&mt->arena, struct ar_mt_entry);
+	e->line = number;
+	rc = parse_lhs(mt, e, lhs);
+	if (rc == 0)
+		rc = parse_rhs(mt, e, rhs, line);
+	if (rc != 0)
+		return rc;
+	before = find_key(mt, e->domain);
+	if (before != NULL)
+		return sm_fail(SM_E_SYNTAX, SM_STR_FMT " is in line %d already",
+		               SM_STR_ARG(e->domain), before->line);
+	sm_hash_insert(&mt->by_domain, &e->node, sm_hash_str(e->domain));
+	return 0;
+}
+
+/* ---- the file ---- */
+
+int ar_mt_parse(const char *path, struct sm_str text, struct ar_mt **out)
+{
+	struct ar_mt *mt = sm_calloc(1, sizeof(*mt));
+	struct sm_str line;
+	int number = 0, rc;
+
+	/* Every line takes less than a fixed sum and a multiple of its length; the file's size is
+	 * bounded. */
+	sm_arena_init(&mt->arena, "mailertable", 4096, SIZE_MAX / 8);
+	sm_hash_init(&mt->by_domain);
+	mt->refs = 1;
+	while (text.p != NULL && text.n > 0) {
+		line = sm_str_split(text, '\n', &text);
+		number++;
+		if (line.n > 0 && line.p[line.n - 1] == '\r')
+			line.n--;
+		if (line.n > LINE_MAX_BYTES)
+			rc = sm_fail(SM_E_SYNTAX, "line too long");
+		else
+			rc = parse_line(mt, line, number);
+		if (rc != 0) {
+			ar_mt_unref(&mt);
+			return sm_fail_in(rc, "%s:%d", path, number);
+		}
+	}
+	*out = mt;
+	return 0;
+}
+
+int ar_mt_load(const char *path, struct ar_mt **out)
+{
+	struct sm_buf text;
+	int rc = 0, fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	ssize_t n;
+
+	if (fd < 0)
+		return sm_fail_sys(errno, "%s", path);
+	sm_buf_init(&text, AR_MT_FILE_MAX);
+	do {
+		char *to = sm_buf_reserve(&text, 65536);
+
+		if (to == NULL) {
+			rc = sm_fail(SM_E_TOOBIG, "%s: larger than %d MiB", path,
+			             AR_MT_FILE_MAX >> 20);
+			break;
+		}
+		n = read(fd, to, 65536);
+		if (n > 0)
+			sm_buf_commit(&text, (size_t)n);
+		else if (n < 0 && errno != EINTR)
+			rc = sm_fail_sys(errno, "%s", path);
+	} while (rc == 0 && n != 0);
+	close(fd);
+	if (rc == 0)
+		rc = ar_mt_parse(path, sm_buf_view(&text), out);
+	sm_buf_fini(&text);
+	return rc;
+}
+
+struct ar_mt *ar_mt_ref(struct ar_mt *mt)
+{
+	mt->refs++;
+	return mt;
+}
+
+void ar_mt_unref(struct ar_mt **mtp)
+{
+	struct ar_mt *mt = *mtp;
+
+	*mtp = NULL;
+	if (mt == NULL || --mt->refs > 0)
+		return;
+	sm_hash_fini(&mt->by_domain);
+	sm_arena_fini(&mt->arena);
+	sm_free(mt);
+}

@@ -1,0 +1,261 @@
+/*
+ * smar: the address resolver. There is exactly one; smtps and qmgr ask it. Start-up, reload of the
+ * mailertable, end.
+ */
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "libsm/log.h"
+#include "libsm/offload.h"
+#include "libsm/priv.h"
+#include "libsm/proc.h"
+#include "smar/dns.h"
+#include "smar/dns_cache.h"
+#include "smar/handlers.h"
+#include "smar/own.h"
+
+enum { SOCKET_UMASK = 0007, MAX_PEERS = 512, PATH_BYTES = 4096, HELPERS = 1 };
+
+static struct sm_proc proc;
+static struct ar_router router;
+static struct ar_handlers *handlers;
+static struct sm_rpc_server *server;
+
+/* ---- the mailertable, read by a helper thread and exchanged as a whole ---- */
+
+static struct {
+	struct sm_offload_job job;
+	bool running, again;
+	char path[PATH_BYTES];
+	struct ar_mt *mt;
+} load;
+
+static int load_mt(void *arg SM_UNUSED)
+{
+	return ar_mt_load(load.path, &load.mt);
+}
+
+static void start_load(const struct ar_conf *conf);
+
+static void loaded(int rc, void *arg SM_UNUSED)
+{
+	load.running = false;
+	if (rc != 0) {
+		sm_log(SM_ERROR, "ar.mailertable", "kept=1 error=%s", load.job.diag);
+	} else {
+		ar_mt_unref(&router.mt);
+		router.mt = load.mt;
+		load.mt = NULL;
+		sm_log(SM_NOTICE, "ar.mailertable", "file=%s domains=%zu", load.path,
+		       router.mt->by_domain.count);
+	}
+	if (load.again)
+		start_load(router.conf);
+}
+
+static void start_load(const struct ar_conf *conf)
+{
+	load.again = load.running;
+	if (load.running)
+		return;
+	if (sm_str_copy(conf->mailertable.file, load.path, sizeof(load.path)) != 0)
+		return;
+	load.running = true;
+	sm_offload_async(&load.job, load_mt, loaded, NULL);
+}
+
+static void on_reload(struct sm_proc *p SM_UNUSED, const void *new_conf)
+{
+	router.conf = new_conf;
+	start_load(new_conf);
+}
+
+/* ---- start ---- */
+
+static int servers_of(const struct ar_conf *conf, struct ar_dns_conf *dns)
+{
+	dns->count = conf->nameserver.count;
+	for (size_t i = 0; i < dns->count; i++) {
+		int rc = ar_dns_server(conf->nameserver.v[i], &dns->servers[i]);
+
+		if (rc != 0)
+			return rc;
+	}
+	return 0;
+}
+
+static int check(const void *conf)
+{
+	struct ar_dns_conf dns;
+
+	return servers_of(conf, &dns);
+}
+
+static int timeout_of(const struct ar_conf *conf, int64_t *ms)
+{
+	const char *env = getenv("SM_DNS_TIMEOUT");
+
+	*ms = conf->dns_timeout_ms;
+	if (env == NULL)
+		return 0;
+	if (sm_conf_time(sm_str(env), false, ms) != 0 || *ms < 100 || *ms > 600 * 1000)
+		return sm_fail(SM_E_RANGE, "environment: SM_DNS_TIMEOUT=%s", env);
+	return 0;
+}
+
+/* The directory that a path is in. */
+static void directory_of(struct sm_str path, char *out, size_t size)
+{
+	ptrdiff_t slash = sm_str_rchr(path, '/');
+
+	if (slash <= 0 || sm_str_copy(sm_str_head(path, (size_t)slash), out, size) != 0)
+		snprintf(out, size, slash == 0 ? "/" : ".");
+}
+
+static int drop_rights(const struct ar_conf *conf)
+{
+	static char sockets[256], maps[PATH_BYTES], etc[PATH_BYTES];
+	const struct sm_priv_path paths[] = {
+	    {sockets, SM_PATH_SOCKET | SM_PATH_CREATE},
+	    {maps, SM_PATH_READ},
+	    {etc, SM_PATH_READ},
+	    {NULL, 0},
+	};
+	const struct sm_priv_profile profile = {
+	    .role = SM_ROLE_SMAR, .paths = paths, .inet = true, .max_files = 4096};
+	char report[200];
+	int rc;
+
+	directory_of(proc.global.smar_socket, sockets, sizeof(sockets));
+	directory_of(conf->mailertable.file, maps, sizeof(maps));
+	directory_of(sm_str(proc.conf_path ? proc.conf_path : ""), etc, sizeof(etc));
+	rc = sm_priv_drop(&profile, report, sizeof(report));
+	if (rc == 0)
+		sm_log(SM_NOTICE, "ar.rights", "sandbox=%s", report);
+	return rc;
+}
+
+static int serve(const uid_t *uids, size_t uid_count)
+{
+	static char path[PATH_BYTES];
+	struct sm_rpc_server_conf conf = {
+	    .path = path,
+	    .umask = SOCKET_UMASK,
+	    .uids = uids,
+	    .uid_count = uid_count,
+	    .read_gid = (gid_t)-1,
+	    .roles = 1U << SM_ROLE_SMTPS | 1U << SM_ROLE_QMGR,
+	    .max_peers = MAX_PEERS,
+	    .on_frame = ar_handlers_frame,
+	    .arg = handlers,
+	};
+	int rc = sm_str_copy(proc.global.smar_socket, path, sizeof(path));
+
+	return rc != 0 ? rc : sm_rpc_listen(&conf, &server);
+}
+
+/* In a private site all run as one user, and these names need not exist. */
+static size_t find_users(uid_t uids[2])
+{
+	static const char *const names[] = {"smxs", "smxq"};
+	size_t n = 0;
+
+	for (size_t i = 0; i < SM_ARRAY_SIZE(names); i++) {
+		const struct passwd *pw = getpwnam(names[i]);
+
+		if (pw != NULL)
+			uids[n++] = pw->pw_uid;
+	}
+	return n;
+}
+
+static int start(const struct ar_conf *conf)
+{
+	struct ar_dns_conf dns;
+	uid_t uids[2];
+	size_t uid_count = find_users(uids);
+	int rc;
+
+	router.conf = conf;
+	router.hostname = proc.global.hostname;
+#ifdef SM_TESTING
+	/* Tests have nothing but loopback addresses for their domains to be at. */
+	router.loopback_ok = getenv("SM_TEST_LOOPBACK") != NULL;
+#endif
+	if ((rc = servers_of(conf, &dns)) != 0 ||
+	    (rc = timeout_of(conf, &router.dns_timeout_ms)) != 0 ||
+	    (rc = sm_str_copy(conf->mailertable.file, load.path, sizeof(load.path))) != 0 ||
+	    (rc = ar_mt_load(load.path, &router.mt)) != 0 ||
+	    (rc = ar_own_init(router.hostname, &conf->own_names)) != 0)
+		return rc;
+	dns.timeout_ms = router.dns_timeout_ms;
+	ar_cache_init(&(struct ar_cache_conf){.max_entries = (size_t)conf->max_cache_entries,
+	                                      .max_queries = (size_t)conf->max_queries});
+	handlers = ar_handlers_new(&router, (size_t)conf->max_requests);
+	if ((rc = ar_dns_init(&dns)) != 0 || (rc = drop_rights(conf)) != 0 ||
+	    (rc = sm_offload_init(HELPERS)) != 0)
+		return rc;
+	return serve(uids, uid_count);
+}
+
+/* ---- end ---- */
+
+static void idle(void *arg SM_UNUSED)
+{
+	sm_loop_stop(SM_EXIT_OK);
+}
+
+static void on_term(struct sm_proc *p SM_UNUSED)
+{
+	struct ar_cache_stats s = ar_cache_stats();
+
+	sm_log(SM_NOTICE, "ar.stop", "waiting=%zu cached=%zu hits=%llu misses=%llu asked=%llu",
+	       ar_handlers_waiting(handlers), s.entries, (unsigned long long)s.hits,
+	       (unsigned long long)s.misses, (unsigned long long)s.asked);
+	ar_handlers_stop(handlers, idle, NULL);
+}
+
+static void clean_up(void)
+{
+	sm_offload_fini();
+	sm_rpc_server_free(&server);
+	ar_handlers_free(&handlers);
+	ar_dns_fini();
+	ar_cache_fini();
+	ar_mt_unref(&load.mt);
+	ar_mt_unref(&router.mt);
+	ar_own_fini();
+}
+
+int main(int argc, char **argv)
+{
+	bool done;
+	int status, rc;
+
+	proc = (struct sm_proc){
+	    .name = "smar",
+	    .role = SM_ROLE_SMAR,
+	    .opts = ar_conf_opts,
+	    .conf_size = sizeof(struct ar_conf),
+	    .check = check,
+	    .on_reload = on_reload,
+	    .on_term = on_term,
+	};
+	status = sm_proc_start(&proc, argc, argv, &done);
+	if (done)
+		return status;
+	sm_rpc_self(SM_ROLE_SMAR, 0);
+	rc = start(proc.conf);
+	if (rc != 0) {
+		sm_log(SM_FATAL, "ar.start", "error=%E", rc);
+		/* A table with an error, a directory that is not there: trying again does not help.
+		 */
+		return sm_proc_end(&proc, sm_err_is_temp(rc) ? SM_EXIT_TEMP : SM_EXIT_CONFIG);
+	}
+	sm_proc_ready(&proc);
+	status = sm_loop_run();
+	clean_up();
+	return sm_proc_end(&proc, status);
+}

@@ -1,0 +1,407 @@
+/*
+ * From a recipient to a list of addresses.
+ *
+ * A route is built target by target: a target is a domain (with its mail exchangers), a host, or an
+ * address. What fails for one target or host is noted and passed over; only when no address is left
+ * does the note become the answer. So a permanent answer needs a permanent reason for each target,
+ * and one temporary failure among them makes it temporary: no DSN ever comes from a name server's
+ * bad day. Thread: the loop's; coroutine when it may wait.
+ */
+#include "smar/route.h"
+
+#include "libsm/addr.h"
+#include "libsm/rand.h"
+#include "smar/dns_cache.h"
+#include "smar/mx.h"
+#include "smar/own.h"
+
+enum { SMTP_PORT = 25, LITERAL_TTL_S = 300, FAILED_TTL_S = 60, ROUTE_HOSTS_MAX = 100 };
+
+/* Why an address or a target is not in the list; the greatest that was seen tells. */
+enum note {
+	NOTE_NONE,
+	NOTE_NO_HOST,    /* the domain does not exist, or has neither MX nor address */
+	NOTE_NO_ADDRESS, /* its mail exchangers have no address */
+	NOTE_NULL_MX,
+	NOTE_LOOP, /* what is left is this host, or an address that is none */
+	NOTE_TEMP
+};
+
+struct build {
+	const struct ar_router *r;
+	struct sm_arena *a;
+	struct sm_msg_route *out;
+	bool may_wait;
+	bool missing; /* without may_wait: something has to be asked first */
+	int64_t deadline_ms;
+	uint32_t max_hosts;
+	uint16_t port;
+	enum note note;
+	const char *what, *why; /* of a temporary failure */
+	struct sm_str who;
+	struct sm_msg_host hosts[ROUTE_HOSTS_MAX];
+};
+
+static void note(struct build *b, enum note n)
+{
+	b->note = SM_MAX(b->note, n);
+}
+
+static void note_temp(struct build *b, const char *what, struct sm_str who, const char *why)
+{
+	if (b->note == NOTE_TEMP)
+		return;
+	b->note = NOTE_TEMP;
+	b->what = what;
+	b->who = sm_arena_str(b->a, sm_str_head(who, SM_DOMAIN_MAX));
+	b->why = why;
+}
+
+/* NULL: not here yet, and it may not wait. */
+static struct ar_answer *dns(struct build *b, struct sm_str name, uint16_t type)
+{
+	struct ar_answer *a;
+
+	if (b->may_wait)
+		a = ar_cache_wait(name, type, b->deadline_ms);
+	else
+		a = ar_cache_get(name, type);
+	if (a == NULL)
+		b->missing = true;
+	else
+		b->out->ttl_s = SM_MIN(b->out->ttl_s, ar_answer_ttl_s(a));
+	return a;
+}
+
+/* ---- addresses ---- */
+
+static void add(struct build *b, struct sm_str name, const struct sm_sa *sa, uint16_t pref)
+{
+	if (b->out->hosts_count == b->max_hosts)
+		return;
+	b->hosts[b->out->hosts_count++] =
+	    (struct sm_msg_host){.name = sm_arena_str(b->a, name), .sa = *sa, .pref = pref};
+}
+
+static struct sm_sa rr_addr(const struct ar_rr *rr, uint16_t type, uint16_t port)
+{
+	struct sm_sa sa = {0};
+
+	if (type == AR_DNS_A) {
+		sa.len = sizeof(sa.u.in4);
+		sa.u.in4.sin_family = AF_INET;
+		memcpy(&sa.u.in4.sin_addr, rr->addr, 4);
+	} else {
+		sa.len = sizeof(sa.u.in6);
+		sa.u.in6.sin6_family = AF_INET6;
+		memcpy(&sa.u.in6.sin6_addr, rr->addr, 16);
+	}
+	sm_sa_set_port(&sa, port);
+	return sa;
+}
+
+/* DNS may not send mail to this host or to nowhere. */
+static bool forbidden(const struct ar_router *r, const struct sm_sa *sa)
+{
+	return sm_sa_is_bogus(sa) || (sm_sa_is_loopback(sa) && !r->loopback_ok);
+}
+
+static size_t families(const struct ar_router *r, uint16_t types[2])
+{
+	switch ((enum ar_family)r->conf->address_family) {
+	case AR_FAMILY_IPV4:
+		types[0] = AR_DNS_A;
+		return 1;
+	case AR_FAMILY_IPV6:
+		types[0] = AR_DNS_AAAA;
+		return 1;
+	case AR_FAMILY_PREFER_IPV6:
+		types[0] = AR_DNS_AAAA;
+		types[1] = AR_DNS_A;
+		return 2;
+	case AR_FAMILY_ANY:
+		if (sm_rand_below(2) != 0) {
+			types[0] = AR_DNS_AAAA;
+			types[1] = AR_DNS_A;
+			return 2;
+		}
+		break;
+	case AR_FAMILY_PREFER_IPV4:
+		break;
+	}
+	types[0] = AR_DNS_A;
+	types[1] = AR_DNS_AAAA;
+	return 2;
+}
+
+/* Ask for the addresses of a host, so that the answers come while others are waited for. */
+static void prefetch(struct build *b, struct sm_str host)
+{
+	uint16_t types[2];
+	size_t n = families(b->r, types);
+
+	for (size_t i = 0; i < n; i++) {
+		struct ar_answer *a = ar_cache_get(host, types[i]);
+
+		ar_answer_put(&a);
+	}
+}
+
+/* Add the addresses of a host. False: one of them is ours, or its name is. */
+static bool add_host(struct build *b, struct sm_str host, uint16_t pref, enum note when_none)
+{
+	uint32_t before = b->out->hosts_count;
+	size_t found = 0;
+	uint16_t types[2];
+	size_t n = families(b->r, types);
+
+	for (size_t i = 0; i < n; i++) {
+		struct ar_answer *a = dns(b, host, types[i]);
+		size_t start;
+
+		if (a == NULL)
+			continue;
+		if (a->status == AR_DNS_TEMP)
+			note_temp(b, types[i] == AR_DNS_A ? "A" : "AAAA", host, a->why);
+		found += a->count;
+		start = a->count > 0 ? sm_rand_below(a->count) : 0;
+		for (size_t k = 0; k < a->count; k++) {
+			struct sm_sa sa =
+			    rr_addr(&a->rr[(start + k) % a->count], types[i], b->port);
+
+			if (ar_own_addr(&sa)) {
+				b->out->hosts_count = before;
+				note(b, NOTE_LOOP);
+				ar_answer_put(&a);
+				return false;
+			}
+			if (forbidden(b->r, &sa))
+				note(b, NOTE_LOOP);
+			else
+				add(b, host, &sa, pref);
+		}
+		ar_answer_put(&a);
+	}
+	if (found == 0 && !b->missing)
+		note(b, when_none);
+	return true;
+}
+
+/* ---- domains ---- */
+
+/* The sorted, usable exchangers of an answer; all strings are its. */
+static size_t exchangers(struct build *b, const struct ar_answer *answer,
+                         struct ar_mx v[AR_DNS_RR_MAX])
+{
+	size_t n = answer->count;
+
+	for (size_t i = 0; i < n; i++)
+		v[i] = (struct ar_mx){answer->rr[i].pref, answer->rr[i].name};
+	if (ar_mx_is_null(v, n)) {
+		note(b, NOTE_NULL_MX);
+		return 0;
+	}
+	ar_mx_sort(v, n);
+	n = ar_mx_unique(v, n);
+	for (size_t i = 0; i < n; i++) {
+		if (ar_own_name(v[i].name)) {
+			note(b, NOTE_LOOP);
+			return ar_mx_cut(v, n, v[i].pref);
+		}
+	}
+	return n;
+}
+
+static void add_exchangers(struct build *b, const struct ar_answer *answer)
+{
+	uint32_t first = b->out->hosts_count;
+	struct ar_mx v[AR_DNS_RR_MAX];
+	size_t n = exchangers(b, answer, v);
+
+	for (size_t i = 0; i < n && i < b->max_hosts; i++)
+		prefetch(b, v[i].name);
+	for (size_t i = 0; i < n && b->out->hosts_count < b->max_hosts; i++) {
+		if (add_host(b, v[i].name, v[i].pref, NOTE_NO_ADDRESS))
+			continue;
+		/* It is this host: only better ones remain, and equal ones before it go too. */
+		while (b->out->hosts_count > first &&
+		       b->hosts[b->out->hosts_count - 1].pref >= v[i].pref)
+			b->out->hosts_count--;
+		return;
+	}
+}
+
+static void add_domain(struct build *b, struct sm_str domain)
+{
+	struct ar_answer *a = dns(b, domain, AR_DNS_MX);
+
+	if (a == NULL)
+		return;
+	switch (a->status) {
+	case AR_DNS_OK:
+		add_exchangers(b, a);
+		break;
+	case AR_DNS_NODATA:
+		/* RFC 5321 5.1: the domain itself is its exchanger. */
+		if (ar_own_name(domain))
+			note(b, NOTE_LOOP);
+		else
+			(void)add_host(b, domain, 0, NOTE_NO_HOST);
+		break;
+	case AR_DNS_NXDOMAIN:
+		note(b, NOTE_NO_HOST);
+		break;
+	case AR_DNS_TEMP:
+	case AR_DNS_ALIAS:
+		note_temp(b, "MX", domain, a->why);
+		break;
+	}
+	ar_answer_put(&a);
+}
+
+static void add_literal(struct build *b, struct sm_str domain)
+{
+	struct sm_sa sa;
+
+	b->out->ttl_s = LITERAL_TTL_S;
+	if (sm_sa_ip(&sa, domain, b->port) != 0)
+		note(b, NOTE_NO_HOST);
+	else if (forbidden(b->r, &sa) || ar_own_addr(&sa))
+		note(b, NOTE_LOOP);
+	else
+		add(b, domain, &sa, 0);
+}
+
+/* What the mailertable names goes where it says, to this host too. */
+static void add_entry(struct build *b, const struct ar_mt_entry *e)
+{
+	b->out->agent = (uint8_t)e->agent;
+	b->out->ttl_s = LITERAL_TTL_S;
+	b->port = e->port;
+	if (e->count == 0)
+		add(b, SM_STR(""), &(struct sm_sa){0}, 0);
+	for (size_t i = 0; i < e->count; i++) {
+		const struct ar_mt_host *h = &e->hosts[i];
+		uint32_t before = b->out->hosts_count;
+
+		if (h->sa.len > 0)
+			add(b, h->name, &h->sa, 0);
+		else if (e->agent == SM_AGENT_LMTP)
+			(void)add_host(b, h->name, 0, NOTE_NO_HOST);
+		else
+			add_domain(b, h->name);
+		/* They are tried in the order of the line. */
+		for (uint32_t k = before; k < b->out->hosts_count; k++)
+			b->hosts[k].pref = (uint16_t)i;
+		if (b->note == NOTE_NO_HOST || b->note == NOTE_NO_ADDRESS ||
+		    b->note == NOTE_NULL_MX)
+			note_temp(b, "mailertable", h->name, "no such host");
+	}
+}
+
+/* ---- the answer ---- */
+
+static void refuse(struct build *b, enum sm_route_status status, uint16_t code, const char *text)
+{
+	b->out->status = (uint8_t)status;
+	b->out->code = code;
+	b->out->text = sm_str(text);
+	b->out->hosts_count = 0;
+	b->out->ttl_s = SM_MIN(b->out->ttl_s, FAILED_TTL_S);
+}
+
+static void conclude(struct build *b)
+{
+	if (b->out->hosts_count > 0) {
+		/* Some of it is missing: soon ask again. */
+		if (b->note == NOTE_TEMP)
+			b->out->ttl_s = SM_MIN(b->out->ttl_s, FAILED_TTL_S);
+		b->out->hosts = sm_arena_must(b->a, b->out->hosts_count * sizeof(b->hosts[0]));
+		memcpy(b->out->hosts, b->hosts, b->out->hosts_count * sizeof(b->hosts[0]));
+		return;
+	}
+	switch (b->note) {
+	case NOTE_NULL_MX:
+		refuse(b, SM_ROUTE_PERM, 556,
+		       "5.1.10 the recipient's domain takes no mail (null MX)");
+		break;
+	case NOTE_LOOP:
+		refuse(b, SM_ROUTE_PERM, 550,
+		       "5.4.6 mail for this domain would come back to this host");
+		break;
+	case NOTE_NO_HOST:
+		refuse(b, SM_ROUTE_PERM, 550, "5.1.2 the recipient's domain does not exist");
+		break;
+	case NOTE_NO_ADDRESS:
+		refuse(b, SM_ROUTE_PERM, 550,
+		       "5.4.4 no mail exchanger of the domain has an address");
+		break;
+	case NOTE_TEMP:
+		refuse(b, SM_ROUTE_TEMP, 451, "");
+		b->out->text = sm_arena_printf(b->a, "4.4.3 DNS: %s of " SM_STR_FMT ": %s", b->what,
+		                               SM_STR_ARG(b->who), b->why);
+		break;
+	case NOTE_NONE:
+		refuse(b, SM_ROUTE_TEMP, 451, "4.4.3 no address found");
+		break;
+	}
+}
+
+int ar_route_domain(const struct ar_router *r, struct sm_str rcpt, struct sm_arena *a,
+                    struct sm_str *domain)
+{
+	struct sm_addr addr;
+
+	/* RFC 5321 4.5.1: <postmaster> without domain is ours. */
+	if (sm_str_caseeq(rcpt, SM_STR("postmaster"))) {
+		*domain = r->hostname;
+		return 0;
+	}
+	if (sm_addr_mailbox(rcpt, a, &addr) != 0 || addr.domain.n == 0)
+		return sm_fail_in(SM_E_SYNTAX, "recipient");
+	*domain = addr.domain;
+	return 0;
+}
+
+int ar_route(const struct ar_router *r, struct sm_str rcpt, bool may_wait, struct sm_arena *a,
+             struct sm_msg_route *out)
+{
+	const struct ar_mt_entry *e;
+	struct ar_mt *mt;
+	struct build *b;
+	struct sm_str domain;
+
+	b = sm_arena_must(a, sizeof(*b));
+	b->r = r;
+	b->a = a;
+	b->out = out;
+	b->may_wait = may_wait;
+	b->deadline_ms = sm_now_ms() + 2 * r->dns_timeout_ms;
+	b->max_hosts = (uint32_t)SM_MIN(r->conf->max_hosts, ROUTE_HOSTS_MAX);
+	b->port = SMTP_PORT;
+	*out = (struct sm_msg_route){
+	    .status = SM_ROUTE_OK, .agent = SM_AGENT_SMTP, .ttl_s = AR_DNS_TTL_MAX};
+
+	if (ar_route_domain(r, rcpt, a, &domain) != 0) {
+		refuse(b, SM_ROUTE_PERM, 553, "5.1.3 malformed recipient address");
+		return 0;
+	}
+	/* A reload may come while it waits. */
+	mt = ar_mt_ref(r->mt);
+	e = ar_mt_find(mt, domain);
+	if (e != NULL) {
+		out->key = sm_arena_str(a, e->key);
+		add_entry(b, e);
+	} else {
+		out->key = sm_arena_printf(a, "smtp:%u:" SM_STR_FMT, SMTP_PORT, SM_STR_ARG(domain));
+		if (domain.n > 0 && domain.p[0] == '[')
+			add_literal(b, domain);
+		else
+			add_domain(b, domain);
+	}
+	ar_mt_unref(&mt);
+	if (b->missing)
+		return SM_E_AGAIN;
+	conclude(b);
+	return 0;
+}

@@ -1,0 +1,181 @@
+/* The mailertable: what its lines mean, what is refused and where. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <cmocka.h>
+#include <unistd.h>
+
+#include "libsm/err.h"
+#include "smar/mailertable.h"
+
+static struct ar_mt *parse(const char *text)
+{
+	struct ar_mt *mt = NULL;
+
+	assert_int_equal(ar_mt_parse("mt", sm_str(text), &mt), 0);
+	return mt;
+}
+
+static const struct ar_mt_entry *find(const struct ar_mt *mt, const char *domain)
+{
+	return ar_mt_find(mt, sm_str(domain));
+}
+
+static void meaning(void **state)
+{
+	struct ar_mt *mt = parse("# comment\n"
+	                         "\n"
+	                         "localhost lmtp:\n"
+	                         "SPAM.Filter.example 2525^esmtp:[127.0.0.1]\r\n"
+	                         "lmtphost.example \t 525^LMTP:[10.11.12.13] lmtp2.example\n"
+	                         "  my.example esmtp:[10.1.2.3] # by the cellar\n"
+	                         "other.example mta.server.example\n"
+	                         "[192.0.2.1] [192.0.2.9]\n"
+	                         "six.example esmtp: [IPv6:2001:db8::25]\n"
+	                         ".tld esmtp:Gate.Way.example gate2.example\n"
+	                         ". 587^smart.host.example");
+	const struct ar_mt_entry *e;
+	char text[SM_SA_TEXT];
+
+	(void)state;
+	e = find(mt, "localhost");
+	assert_int_equal(e->agent, SM_AGENT_LMTP);
+	assert_int_equal(e->count, 0);
+	assert_true(sm_str_eq(e->key, SM_STR("lmtp:")));
+
+	e = find(mt, "spam.filter.example");
+	assert_int_equal(e->agent, SM_AGENT_SMTP);
+	assert_int_equal(e->port, 2525);
+	assert_int_equal(e->count, 1);
+	assert_string_equal(sm_sa_text(&e->hosts[0].sa, text), "127.0.0.1:2525");
+	assert_true(sm_str_eq(e->key, SM_STR("smtp:2525:[127.0.0.1]")));
+
+	e = find(mt, "lmtphost.example");
+	assert_int_equal(e->agent, SM_AGENT_LMTP);
+	assert_int_equal(e->count, 2);
+	assert_string_equal(sm_sa_text(&e->hosts[0].sa, text), "10.11.12.13:525");
+	assert_int_equal(e->hosts[1].sa.len, 0);
+	assert_true(sm_str_eq(e->hosts[1].name, SM_STR("lmtp2.example")));
+	assert_true(sm_str_eq(e->key, SM_STR("lmtp:525:[10.11.12.13] lmtp2.example")));
+
+	assert_int_equal(find(mt, "my.example")->count, 1);
+	assert_int_equal(find(mt, "my.example")->port, 25);
+	assert_int_equal(find(mt, "other.example")->line, 7);
+	assert_int_equal(find(mt, "[192.0.2.1]")->line, 8);
+	assert_string_equal(sm_sa_text(&find(mt, "six.example")->hosts[0].sa, text),
+	                    "[2001:db8::25]:25");
+	e = find(mt, "a.b.tld");
+	assert_int_equal(e->count, 2);
+	assert_true(sm_str_eq(e->hosts[0].name, SM_STR("gate.way.example")));
+
+	/* No implicit match of subdomains; the default takes the rest, literals too. */
+	e = find(mt, ".");
+	assert_int_equal(e->port, 587);
+	assert_ptr_equal(find(mt, "sub.my.example"), e);
+	assert_ptr_equal(find(mt, "[192.0.2.2]"), e);
+	ar_mt_unref(&mt);
+	assert_null(mt);
+}
+
+static void no_default(void **state)
+{
+	struct ar_mt *mt = parse(".example lmtp:\n");
+
+	(void)state;
+	assert_non_null(find(mt, "a.example"));
+	assert_null(find(mt, "example"));
+	assert_null(find(mt, "other"));
+	ar_mt_unref(&mt);
+	mt = parse("");
+	assert_null(find(mt, "other"));
+	ar_mt_unref(&mt);
+}
+
+static void errors(void **state)
+{
+	static const struct {
+		const char *text, *diag;
+	} bad[] = {
+	    {"a.example", "mt:1: nothing behind \"a.example\""},
+	    {"\n\na.example # lmtp:\n", "mt:3: nothing behind"},
+	    {"a..example lmtp:", "\"a..example\" is no domain"},
+	    {"..example lmtp:", "is no domain"},
+	    {"[1.2.3] lmtp:", "is no domain"},
+	    {"user@a.example lmtp:", "is no domain"},
+	    {"a.example foo:b.example", "unknown mailer \"foo:\""},
+	    {"a.example esmtp:", "no host"},
+	    {"a.example 25^esmtp:", "no host"},
+	    {"a.example 25^lmtp:", "a port, but no host"},
+	    {"a.example lmtp:[10.0.0.1]", "needs a port"},
+	    {"a.example 0^b.example", "\"0\" is no port"},
+	    {"a.example 65536^b.example", "\"65536\" is no port"},
+	    {"a.example ^b.example", "\"\" is no port"},
+	    {"a.example 2x^b.example", "is no port"},
+	    {"a.example [10.0.0.256]", "is no address"},
+	    {"a.example [10.0.0.1", "is no address"},
+	    {"a.example [IPv6:1::2::3]", "is no address"},
+	    {"a.example [0.0.0.0]", "nothing can be sent to"},
+	    {"a.example [224.0.0.1]", "nothing can be sent to"},
+	    {"a.example b..example", "is no host"},
+	    {"a.example b.example,c.example", "is no host"},
+	    {"a.example lmtp:\nb.example lmtp:\nA.example lmtp:\n",
+	     "mt:3: a.example is in line 1 already"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < SM_ARRAY_SIZE(bad); i++) {
+		struct ar_mt *mt = NULL;
+
+		assert_int_equal(ar_mt_parse("mt", sm_str(bad[i].text), &mt), SM_E_SYNTAX);
+		assert_null(mt);
+		if (strstr(sm_diag(), bad[i].diag) == NULL)
+			fail_msg("%s: %s", bad[i].text, sm_diag());
+	}
+}
+
+static void too_many_hosts(void **state)
+{
+	char text[8192] = "a.example";
+	struct ar_mt *mt = NULL;
+
+	(void)state;
+	for (int i = 0; i < AR_MT_HOSTS_MAX; i++)
+		strcat(text, " h.example");
+	assert_int_equal(ar_mt_parse("mt", sm_str(text), &mt), 0);
+	ar_mt_unref(&mt);
+	strcat(text, " h.example");
+	assert_int_equal(ar_mt_parse("mt", sm_str(text), &mt), SM_E_SYNTAX);
+}
+
+static void files(void **state)
+{
+	char path[64];
+	struct ar_mt *mt = NULL;
+	FILE *f;
+
+	(void)state;
+	snprintf(path, sizeof(path), "/tmp/t_mt.%d", (int)getpid());
+	assert_int_equal(ar_mt_load(path, &mt), SM_E_NOTFOUND);
+	assert_non_null(strstr(sm_diag(), path));
+	f = fopen(path, "w");
+	for (int i = 0; i < 20000; i++)
+		fprintf(f, "d%d.example lmtp:\n", i);
+	fclose(f);
+	assert_int_equal(ar_mt_load(path, &mt), 0);
+	assert_int_equal(find(mt, "d19999.example")->line, 20000);
+	ar_mt_unref(&mt);
+	unlink(path);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(meaning), cmocka_unit_test(no_default),
+	    cmocka_unit_test(errors),  cmocka_unit_test(too_many_hosts),
+	    cmocka_unit_test(files),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
