@@ -10,7 +10,7 @@ static bool greet(struct ss_session *s, struct sm_str name, bool esmtp)
 	bool strict = (s->conf->flags & SS_F_STRICT_EHLO) != 0;
 	/* The first one is no offence, each further one does nothing. */
 	enum ss_reply_name many =
-	    sm_str_empty(s->helo) ? SS_R_NONE : ss_limits_nop(&s->limits, s->conf, s->txn.open);
+	    sm_str_empty(s->helo) ? SS_R_NONE : ss_limits_nop(&s->limits, s->conf, false);
 
 	if (many != SS_R_NONE) {
 		ss_say_and_close(s, many, "too many commands that do nothing");

@@ -12,3 +12,22 @@ libsmtps_a_SOURCES = smtps/replies.def \
 	smtps/session.h smtps/session.c smtps/ss.h smtps/txn.h smtps/txn.c
 smtps_smtps_SOURCES = smtps/main.c
 smtps_smtps_LDADD = libsmtps.a libcdb.a libsm.a $(SECCOMP_LIBS)
+
+SMTPS_TESTS = smtps/t_cmds smtps/t_idblock smtps/t_limits smtps/t_params smtps/t_policy smtps/t_received
+smtps_t_link = libsmtps.a libcdb.a $(UNIT_LDADD)
+smtps_t_cmds_SOURCES = smtps/t_cmds.c
+smtps_t_cmds_LDADD = $(smtps_t_link)
+smtps_t_idblock_SOURCES = smtps/t_idblock.c
+smtps_t_idblock_LDADD = $(smtps_t_link)
+smtps_t_limits_SOURCES = smtps/t_limits.c
+smtps_t_limits_LDADD = $(smtps_t_link)
+smtps_t_params_SOURCES = smtps/t_params.c
+smtps_t_params_LDADD = $(smtps_t_link)
+smtps_t_policy_SOURCES = smtps/t_policy.c
+smtps_t_policy_LDADD = $(smtps_t_link)
+smtps_t_received_SOURCES = smtps/t_received.c
+smtps_t_received_LDADD = $(smtps_t_link)
+if HAVE_CMOCKA
+check_PROGRAMS += $(SMTPS_TESTS)
+unit_tests += $(SMTPS_TESTS)
+endif

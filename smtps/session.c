@@ -136,7 +136,11 @@ static void run_line(struct ss_session *s, struct sm_str line)
 		out_of_order(s, cmd, r);
 		return;
 	}
-	r = cmd->flags & SS_CMD_NOP ? ss_limits_nop(&s->limits, s->conf, s->txn.open) : SS_R_NONE;
+	/* RSET ends a transaction that came to nothing: it counts outside of it, and so stays
+	 * counted. */
+	r = cmd->flags & SS_CMD_NOP
+	        ? ss_limits_nop(&s->limits, s->conf, s->txn.open && cmd->run != ss_cmd_rset)
+	        : SS_R_NONE;
 	if (r != SS_R_NONE) {
 		ss_say_and_close(s, r, "too many commands that do nothing");
 		return;

@@ -1,0 +1,173 @@
+/* Unit tests of params.c and conf.c: parameters of MAIL and RCPT, domains of -T. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#include "libsm/msg.h"
+#include "libsm/net.h"
+#include "smtps/params.h"
+
+static const struct ss_conf conf = {.flags = SS_F_8BITMIME, .max_message_bytes = 1000};
+
+static void test_mail(void **state)
+{
+	static const struct {
+		const char *text;
+		enum ss_reply_name r;
+	} rows[] = {
+	    {"", SS_R_NONE},
+	    {" SIZE=1000 BODY=8BITMIME RET=HDRS ENVID=a+2Bb", SS_R_NONE},
+	    {" size=0 body=7bit ret=full", SS_R_NONE},
+	    {" SIZE=1001", SS_R_SIZE_TOO_BIG},
+	    {" SIZE=18446744073709551616", SS_R_SIZE_TOO_BIG},
+	    {" SIZE=99999999999999999999999999999999", SS_R_SIZE_TOO_BIG},
+	    {" SIZE=-1", SS_R_BAD_PARAM},
+	    {" SIZE=+1", SS_R_BAD_PARAM},
+	    {" SIZE=1 SIZE=2", SS_R_BAD_PARAM},
+	    {" SIZE=", SS_R_BAD_PARAM},
+	    {" SIZE", SS_R_BAD_PARAM},
+	    {" SIZE=0x10", SS_R_BAD_PARAM},
+	    {" BODY=9BIT", SS_R_BAD_PARAM},
+	    {" BODY", SS_R_BAD_PARAM},
+	    {" BODY=7BIT BODY=7BIT", SS_R_BAD_PARAM},
+	    {" RET=ALL", SS_R_BAD_PARAM},
+	    {" RET=FULL RET=HDRS", SS_R_BAD_PARAM},
+	    {" ENVID=x+0D+0Ay", SS_R_BAD_PARAM},
+	    {" ENVID", SS_R_BAD_PARAM},
+	    {" AUTH=+0Aevil", SS_R_BAD_PARAM},
+	    {" AUTH=a+00b", SS_R_BAD_PARAM},
+	    {" AUTH=<>", SS_R_UNKNOWN_PARAM},
+	    {" SMTPUTF8", SS_R_UNKNOWN_PARAM},
+	    {" FOO=BAR", SS_R_UNKNOWN_PARAM},
+	    {"SIZE=1", SS_R_BAD_PARAM},
+	    {" =", SS_R_BAD_PARAM},
+	};
+	struct ss_mail_params p;
+	struct sm_arena a;
+	struct sm_str what;
+	(void)state;
+
+	sm_arena_init(&a, "test", 1024, 65536);
+	for (size_t i = 0; i < SM_ARRAY_SIZE(rows); i++) {
+		enum ss_reply_name r = ss_mail_params(sm_str(rows[i].text), &conf, &a, &p, &what);
+		if (r != rows[i].r)
+			fail_msg("'%s' gives %d", rows[i].text, r);
+	}
+	assert_int_equal(ss_mail_params(sm_str(rows[1].text), &conf, &a, &p, &what), SS_R_NONE);
+	assert_int_equal(p.size, 1000);
+	assert_int_equal(p.body, SM_BODY_8BITMIME);
+	assert_int_equal(p.ret, SM_RET_HDRS);
+	assert_true(sm_str_eq(p.envid, SM_STR("a+2Bb")));
+	/* Not offered: not known. */
+	struct ss_conf seven = conf;
+	seven.flags = 0;
+	assert_int_equal(ss_mail_params(SM_STR(" BODY=7BIT"), &seven, &a, &p, &what),
+	                 SS_R_UNKNOWN_PARAM);
+	sm_arena_fini(&a);
+}
+
+static void test_rcpt(void **state)
+{
+	static const struct {
+		const char *text;
+		enum ss_reply_name r;
+		int notify;
+	} rows[] = {
+	    {"", SS_R_NONE, 0},
+	    {" NOTIFY=NEVER", SS_R_NONE, SM_NOTIFY_NEVER},
+	    {" notify=success,Failure,DELAY ORCPT=rfc822;a+2Bb@c", SS_R_NONE,
+	     SM_NOTIFY_SUCCESS | SM_NOTIFY_FAILURE | SM_NOTIFY_DELAY},
+	    {" NOTIFY=NEVER,DELAY", SS_R_BAD_PARAM, 0},
+	    {" NOTIFY=DELAY,DELAY", SS_R_BAD_PARAM, 0},
+	    {" NOTIFY=", SS_R_BAD_PARAM, 0},
+	    {" NOTIFY", SS_R_BAD_PARAM, 0},
+	    {" NOTIFY=DELAY,", SS_R_BAD_PARAM, 0},
+	    {" NOTIFY=DELAY NOTIFY=DELAY", SS_R_BAD_PARAM, 0},
+	    {" ORCPT=a@b", SS_R_BAD_PARAM, 0},
+	    {" ORCPT=;a@b", SS_R_BAD_PARAM, 0},
+	    {" ORCPT=rfc822;", SS_R_BAD_PARAM, 0},
+	    {" ORCPT=rfc822;a+0AX", SS_R_BAD_PARAM, 0},
+	    {" ORCPT=rfc822;a+0aX", SS_R_BAD_PARAM, 0},
+	    {" ORCPT=rfc_822;a", SS_R_BAD_PARAM, 0},
+	    {" SIZE=1", SS_R_UNKNOWN_PARAM, 0},
+	};
+	struct ss_rcpt_params p;
+	struct sm_arena a;
+	struct sm_str what;
+	(void)state;
+
+	sm_arena_init(&a, "test", 1024, 65536);
+	for (size_t i = 0; i < SM_ARRAY_SIZE(rows); i++) {
+		enum ss_reply_name r = ss_rcpt_params(sm_str(rows[i].text), &a, &p, &what);
+		if (r != rows[i].r)
+			fail_msg("'%s' gives %d", rows[i].text, r);
+		if (r == SS_R_NONE)
+			assert_int_equal(p.notify, rows[i].notify);
+	}
+	sm_arena_fini(&a);
+}
+
+static void test_domains(void **state)
+{
+	struct sm_str v[] = {SM_STR("example.org"), SM_STR(".sub.test")};
+	struct sm_conf_list l = {2, v};
+	(void)state;
+
+	assert_true(ss_conf_domain_in(&l, SM_STR("Example.ORG")));
+	assert_false(ss_conf_domain_in(&l, SM_STR("a.example.org")));
+	assert_false(ss_conf_domain_in(&l, SM_STR("xexample.org")));
+	assert_true(ss_conf_domain_in(&l, SM_STR("a.b.sub.test")));
+	assert_false(ss_conf_domain_in(&l, SM_STR("sub.test")));
+	assert_false(ss_conf_domain_in(&l, SM_STR(".sub.test")));
+	assert_false(ss_conf_domain_in(&l, SM_STR("xsub.test")));
+	assert_false(ss_conf_domain_in(&l, SM_STR("")));
+}
+
+/* Every limit has a finite default within its own bounds. */
+static void test_defaults(void **state)
+{
+	struct ss_conf c;
+	struct sm_arena a;
+	(void)state;
+
+	sm_arena_init(&a, "test", 1024, 65536);
+	sm_conf_defaults(ss_conf_opts, &c, &a);
+	assert_int_equal(ss_conf_check(&c), 0);
+	for (const struct sm_opt *o = ss_conf_opts; o->name != NULL; o++) {
+		assert_non_null(o->help);
+		if (o->type == SM_OPT_INT || o->type == SM_OPT_TIME || o->type == SM_OPT_SIZE) {
+			int64_t v;
+			memcpy(&v, (char *)&c + o->offset, sizeof(v));
+			if (v < o->min || v > o->max)
+				fail_msg("default of %s", o->name);
+		}
+	}
+	assert_true(c.flags == SS_F_8BITMIME);
+	sm_arena_fini(&a);
+}
+
+static void test_listen_address(void **state)
+{
+	struct sm_sa sa;
+	(void)state;
+
+	assert_int_equal(ss_conf_listen_address(SM_STR("127.0.0.1:25"), &sa), 0);
+	assert_int_equal(sm_sa_port(&sa), 25);
+	assert_int_equal(ss_conf_listen_address(SM_STR("[::1]:2525"), &sa), 0);
+	assert_int_equal(ss_conf_listen_address(SM_STR("unix:/tmp/x"), &sa), 0);
+	assert_true(ss_conf_listen_address(SM_STR("127.0.0.1"), &sa) < 0);
+	assert_true(ss_conf_listen_address(SM_STR("127.0.0.1:65536"), &sa) < 0);
+	assert_true(ss_conf_listen_address(SM_STR("host:25"), &sa) < 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_mail),           cmocka_unit_test(test_rcpt),
+	    cmocka_unit_test(test_domains),        cmocka_unit_test(test_defaults),
+	    cmocka_unit_test(test_listen_address),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
