@@ -55,3 +55,6 @@ checks_fuzz_fuzz_unstuff_LDADD = $(fuzz_link)
 FUZZ_TARGETS += checks/fuzz/fuzz_conf
 checks_fuzz_fuzz_conf_SOURCES = checks/fuzz/fuzz_conf.c $(fuzz_main)
 checks_fuzz_fuzz_conf_LDADD = $(fuzz_link)
+FUZZ_TARGETS += checks/fuzz/fuzz_log_replay
+checks_fuzz_fuzz_log_replay_SOURCES = checks/fuzz/fuzz_log_replay.c $(fuzz_main)
+checks_fuzz_fuzz_log_replay_LDADD = libqm.a $(fuzz_link)
