@@ -58,7 +58,8 @@ struct sm_proc {
 /*
  * Options -f FILE -N NAME -i ID -h -V.. and the component's own, in order; configuration; log; loop; signals TERM INT HUP USR1 USR2 (coroutine dump),
  * PIPE ignored; fault points. Gives SM_EXIT_OK to go on (then *done is false), or the exit status when all is said (-h, -V, errors: one clear line).
- * Call it before rights are dropped: it may ask the name service for the host's name. The configuration must stay readable after that.
+ * Call it before rights are dropped: it may ask the name service for the host's name. The directory of the configuration must stay
+ * readable after that (not only the file: an editor may put a new one in its place).
  */
 int sm_proc_start(struct sm_proc *p, int argc, char **argv, bool *done) SM_MUST_CHECK;
 /* Listening, connected, ready to serve: tells mcp (or, by hand, logs it). */
