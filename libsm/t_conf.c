@@ -159,6 +159,7 @@ static void grammar_refuses(void **state)
 	    {"a = \"b\\", "f:1: string is not closed on its line"},
 	    {"a = \"\\x\";", "f:1: unknown escape in a string"},
 	    {"\n/* a\n b", "f:2: comment is never closed"},
+	    {"# one\n/* two\nthree */ a =\n;", "f:4: value expected for a, not \";\""},
 	    {"a /", "f:1: \"{\" expected after a /, not the end of the file"},
 	    {"/*", "f:1: comment is never closed"},
 	    {"a = b\001;", "f:1: control character 0x01 in the text"},
