@@ -1,6 +1,7 @@
 #!/bin/sh
 # The one list of Debian packages that smx needs. Installs those that are missing (as root); says which are missing otherwise.
 #   deps.sh build    to compile and to run
+#   deps.sh try      to send a first mail as well
 #   deps.sh test     to run every test as well
 #   deps.sh bench    to measure beside other programs
 #   deps.sh list KIND
@@ -12,13 +13,14 @@ test="$build python3 python3-pytest python3-dnslib python3-aiosmtpd swaks libio-
 bench="$test time"
 
 usage() {
-	echo "usage: deps.sh build|test|bench, or deps.sh list build|test|bench" >&2
+	echo "usage: deps.sh build|try|test|bench, or deps.sh list build|try|test|bench" >&2
 	exit 64
 }
 
 packages() {
 	case "$1" in
 	build) echo $build ;;
+	try) echo $build swaks ;;
 	test) echo $test ;;
 	bench) echo $bench ;;
 	*) usage ;;

@@ -21,7 +21,7 @@ if [ "${1-}" = stop ]; then
 fi
 
 say "packages"
-sh "$src/misc/deps.sh" build
+sh "$src/misc/deps.sh" try
 echo "all there"
 
 say "build (log in $try/build.log)"
@@ -63,18 +63,12 @@ fi
 $run "$site/mcp.sh" start
 
 say "a message from alice@remote.example to bob@local.example"
-reply=$($run python3 - "$port" <<'EOT'
-import smtplib, sys
-s = smtplib.SMTP("127.0.0.1", int(sys.argv[1]), local_hostname="try.example", timeout=30)
-s.mail("alice@remote.example")
-s.rcpt("bob@local.example")
-code, text = s.data(b"From: alice@remote.example\r\nTo: bob@local.example\r\nSubject: hello\r\n\r\nThis mail crossed five processes.\r\n")
-s.quit()
-print(code, text.decode())
-sys.exit(code != 250)
-EOT
-) || { echo "the server said: $reply"; exit 1; }
-echo "the server said: $reply"
+reply=$($run swaks --server "127.0.0.1:$port" --helo try.example --from alice@remote.example --to bob@local.example \
+	--header 'Subject: hello' --body 'This mail crossed five processes.' --hide-informational 2>&1) || {
+	echo "$reply"
+	exit 1
+}
+echo "$reply"
 id=$(echo "$reply" | grep -o 'S[0-9A-F]\{18\}' | head -1)
 
 n=0
