@@ -7,3 +7,17 @@ libsmtpc_a_SOURCES = smtpc/sc.h smtpc/conf.h smtpc/conf.c smtpc/session.h smtpc/
 libexec_PROGRAMS += smtpc/smtpc
 smtpc_smtpc_SOURCES = smtpc/main.c
 smtpc_smtpc_LDADD = libsmtpc.a libcdb.a libsm.a $(SECCOMP_LIBS)
+
+SMTPC_TESTS = smtpc/t_dialog smtpc/t_result smtpc/t_dsn smtpc/t_cache
+smtpc_t_dialog_SOURCES = smtpc/t_dialog.c smtpc/t_smtpc.h
+smtpc_t_dialog_LDADD = libsmtpc.a libcdb.a $(UNIT_LDADD)
+smtpc_t_result_SOURCES = smtpc/t_result.c smtpc/t_smtpc.h
+smtpc_t_result_LDADD = libsmtpc.a libcdb.a $(UNIT_LDADD)
+smtpc_t_dsn_SOURCES = smtpc/t_dsn.c smtpc/t_smtpc.h
+smtpc_t_dsn_LDADD = libsmtpc.a libcdb.a $(UNIT_LDADD)
+smtpc_t_cache_SOURCES = smtpc/t_cache.c smtpc/t_smtpc.h
+smtpc_t_cache_LDADD = libsmtpc.a libcdb.a $(UNIT_LDADD)
+if HAVE_CMOCKA
+check_PROGRAMS += $(SMTPC_TESTS)
+unit_tests += $(SMTPC_TESTS)
+endif
