@@ -4,6 +4,7 @@
 #include "misc/smconf.h"
 
 #include "qmgr/conf.h"
+#include "smar/conf.h"
 #include "smtpc/conf.h"
 #include "smtps/conf.h"
 
@@ -18,6 +19,7 @@ static int check_smtps(const void *conf)
 const struct cf_component cf_components[] = {
 	{"mcp", no_opts, 1, NULL, "The supervisor has no options of its own but those of every component"},
 	{"qmgr", qm_conf_opts, sizeof(struct qm_conf), NULL, "The queue manager owns every envelope"},
+	{"smar", ar_conf_opts, sizeof(struct ar_conf), NULL, "The address resolver knows where mail goes"},
 	{"smtpc", sc_conf_opts, sizeof(struct sc_conf), NULL, "The SMTP and LMTP client delivers"},
 	{"smtps", ss_conf_opts, sizeof(struct ss_conf), check_smtps, "The SMTP server accepts"},
 	{NULL, NULL, 0, NULL, NULL},
