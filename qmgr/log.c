@@ -502,6 +502,18 @@ static void drain(struct qm_log *log)
 	}
 }
 
+int qm_log_flush(struct qm_log *log)
+{
+	drain(log);
+	pthread_mutex_lock(&log->mu);
+	int rc = log->failed;
+	bool all = log->front->len + log->writing == 0;
+	pthread_mutex_unlock(&log->mu);
+	if (rc != 0)
+		return sm_fail(rc, "%s", log->failed_diag);
+	return all ? 0 : sm_fail(SM_E_FULL, "%s: no further segment can be had", log->c.name);
+}
+
 static void stop_threads(struct qm_log *log)
 {
 	pthread_mutex_lock(&log->mu);

@@ -136,6 +136,13 @@ void qm_log_expect(struct qm_log *log, unsigned open_transactions);
 void qm_log_kick(struct qm_log *log);
 
 /*
+ * Block until all that was appended is durable, making segments as needed: for those who append
+ * much before the loop runs. 0; SM_E_FULL: no further segment can be had, the rest stays pending;
+ * what the log failed with.
+ */
+int qm_log_flush(struct qm_log *log) SM_MUST_CHECK;
+
+/*
  * Which segments are still needed. A segment with n holds is freed after n drops, when it is the
  * oldest and all its drops are durable: `settled_lsn` is the record of this log that makes the
  * dropped one obsolete (done, moved, copied forward).

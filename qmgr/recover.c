@@ -14,6 +14,8 @@
 #include "libsm/id.h"
 #include "libsm/log.h"
 
+#define COPY_PENDING_BYTES (16 * 1024 * 1024)
+
 /* A change to a deferred transaction whose snapshot has not been read yet. */
 struct change {
 	struct change *next;
@@ -359,6 +361,10 @@ static void copy(struct recovery *rc, struct qm_txn *txn, bool now)
 	}
 	st->copied_lsn = SM_MAX(st->copied_lsn, txn->last_lsn);
 	qm_txn_free(rc->txns, &txn);
+	/* The loop does not run yet. Without space the rest stays pending; it is durable when there
+	 * is some. */
+	if (qm_log_pending_bytes(st->defedb) > COPY_PENDING_BYTES)
+		(void)!qm_log_flush(st->defedb);
 }
 
 /* Read a deferred transaction back, apply what happened since, copy it. */

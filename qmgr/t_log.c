@@ -128,6 +128,36 @@ static void close_writes_all(void **state)
 	t_log_fini(&t);
 }
 
+/* Much is appended before the loop runs: flush brings it to the disk, and tells when it cannot. */
+static void flush(void **state)
+{
+	struct t_log t;
+
+	(void)state;
+	t_log_init(&t, SMALL);
+	t_log_start(&t);
+	for (unsigned i = 0; i < 1000; i++) {
+		t_log_put(&t, 700);
+		if (qm_log_pending_bytes(t.log) > 100000)
+			assert_int_equal(qm_log_flush(t.log), 0);
+	}
+	assert_int_equal(qm_log_flush(t.log), 0);
+	assert_int_equal(qm_log_flush(t.log), 0);
+	assert_int_equal(qm_log_durable(t.log), 1000);
+	assert_int_equal(qm_log_pending_bytes(t.log), 0);
+#ifdef SM_TESTING
+	assert_int_equal(sm_fault_arm("ibdb.create=enospc"), 0);
+	for (unsigned i = 0; i < 300; i++)
+		t_log_put(&t, 700);
+	assert_int_equal(qm_log_flush(t.log), SM_E_FULL);
+	assert_true(t.low);
+	assert_int_equal(sm_fault_arm("ibdb.sync=eio"), 0);
+	t_log_wait(&t, 1300, 30000);
+	assert_int_equal(qm_log_flush(t.log), SM_E_IO);
+#endif
+	t_log_fini(&t);
+}
+
 static bool home_is_empty(void *arg)
 {
 	return t_files(arg, "ibdb.0") == 0;
@@ -766,19 +796,31 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-	    TEST(empty_log),         TEST(round_trip),
-	    TEST(largest_record),    TEST(close_writes_all),
-	    TEST(two_directories),   TEST(commit_delay),
-	    TEST(hold_and_drop),     TEST(recycled_segments),
-	    TEST(old_segments_stay), TEST(spares_survive),
-	    TEST(read_back),         TEST(too_much_pending),
-	    TEST(two_openers),       TEST(read_only),
-	    TEST(other_version),     TEST(other_log),
+	    TEST(empty_log),
+	    TEST(round_trip),
+	    TEST(largest_record),
+	    TEST(close_writes_all),
+	    TEST(flush),
+	    TEST(two_directories),
+	    TEST(commit_delay),
+	    TEST(hold_and_drop),
+	    TEST(recycled_segments),
+	    TEST(old_segments_stay),
+	    TEST(spares_survive),
+	    TEST(read_back),
+	    TEST(too_much_pending),
+	    TEST(two_openers),
+	    TEST(read_only),
+	    TEST(other_version),
+	    TEST(other_log),
 	    TEST(bad_sizes),
 #ifdef SM_TESTING
-	    TEST(group_commit),      TEST(write_and_sync_failures),
-	    TEST(fault_at_open),     TEST(no_space),
-	    TEST(space_returns),     TEST(recycling_fails),
+	    TEST(group_commit),
+	    TEST(write_and_sync_failures),
+	    TEST(fault_at_open),
+	    TEST(no_space),
+	    TEST(space_returns),
+	    TEST(recycling_fails),
 #endif
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
