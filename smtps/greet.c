@@ -12,6 +12,8 @@
 #include "smtps/peers.h"
 #include "smtps/session.h"
 
+#define ID_WAIT_MS 10000
+
 /* In a greeting only 220, 421 and 554 make sense (RFC 5321 3.1, 4.3.2). */
 static void refuse(struct ss_session *s, int code, struct sm_str text, const char *why)
 {
@@ -71,22 +73,27 @@ static void log_connect(struct ss_session *s)
 	       s->listener, s->reply_code);
 }
 
+/* At the very start, or after qmgr was away for long, the first block of ids may still be on its way. */
+static bool wait_id(struct ss_session *s)
+{
+	int64_t until = sm_loop_now_ms() + SM_MIN(s->conf->check_timeout_ms, ID_WAIT_MS);
+
+	while (!ss_peers_id(s->ss, &s->id))
+		if (sm_link_wait(s->ss->qmgr, until) != 0 || sm_loop_now_ms() >= until ||
+		    sm_co_sleep(sm_loop_now_ms() + 20) != 0)
+			return false;
+	return true;
+}
+
 bool ss_greet(struct ss_session *s)
 {
 	struct ss_ask *qmgr, *smar;
 	bool ok;
 
-	if (!ss_peers_id(s->ss, &s->id)) {
-		/* At the very start qmgr's first block may still be on its way. */
-		int64_t until = sm_loop_now_ms() + s->conf->check_timeout_ms / 6;
-		bool have = false;
-		while (!have && sm_loop_now_ms() < until && sm_co_sleep(sm_loop_now_ms() + 20) == 0)
-			have = ss_peers_id(s->ss, &s->id);
-		if (!have) {
-			ss_say_and_close(s, SS_R_NO_ID, "no ids");
-			log_connect(s);
-			return false;
-		}
+	if (!wait_id(s)) {
+		ss_say_and_close(s, SS_R_NO_ID, "no ids");
+		log_connect(s);
+		return false;
 	}
 	qmgr = ss_ask_start(s, SS_ASK_SESSION, SM_STR_NONE, SM_STR_NONE);
 	smar = ss_ask_start(s, SS_ASK_CONN, SM_STR_NONE, SM_STR_NONE);
