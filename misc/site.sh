@@ -42,7 +42,7 @@ while [ $# -gt 0 ]; do
 	--hostname) hostname=$2 ;;
 	--dns) dns="$dns${dns:+, }\"$2\"" ;;
 	--route) routes="$routes$2$nl" ;;
-	--relay-domain) relay="$relay -T $2" ;;
+	--relay-domain) relay="$relay${relay:+, }$2" ;;
 	--filter) routes="$routes$(echo "$2" | awk '{ printf "%s %s^esmtp:[%s]", $1, $3, $2 }')$nl" ;;
 	--lmtp-agent) lmtp=$2 ;;
 	--smtpc) smtpc=$2 ;;
@@ -105,7 +105,8 @@ $(user "${SMXC-smxc}")
 }
 smtps {
     start_action = pass; pass_fd_socket = "smtps/smtpsfd";
-    path = "$smtps_prog"; arguments = "smtps -f $dir/smx.conf$relay";
+    path = "$smtps_prog"; arguments = "smtps -f $dir/smx.conf";
+    relay_to = { $relay };
     pass_id = "-i"; min_processes = $smtps; max_processes = $smtps;
     CDB_gid = $gid;
 $(user "${SMXS-smxs}")
