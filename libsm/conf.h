@@ -129,7 +129,8 @@ size_t sm_conf_bind_all(const struct sm_conf_file *f, struct sm_conf_node *secti
  */
 int sm_conf_set(const struct sm_opt *table, void *target, struct sm_arena *a, const char *name,
                 const char *value, const char *where) SM_MUST_CHECK;
-/* The same for one more value behind those that a list has already, e.g. for a short option that may be repeated. */
+/* The same for one more value behind those that a list has already, e.g. for a short option that
+ * may be repeated. */
 int sm_conf_add(const struct sm_opt *table, void *target, struct sm_arena *a, const char *name,
                 const char *value, const char *where) SM_MUST_CHECK;
 /*

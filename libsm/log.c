@@ -101,7 +101,8 @@ void sm_log_escape(struct sm_buf *b, struct sm_str s, size_t max)
 	escape(b, s, max, '\0');
 }
 
-/* A value with spaces that is all of its pair stands in quotes, for people to read; the quote itself is always escaped. */
+/* A value with spaces that is all of its pair stands in quotes, for people to read; the quote
+ * itself is always escaped. */
 static void put_value(struct sm_buf *b, struct sm_str s)
 {
 	bool quote = b->len > 0 && sm_buf_p(b)[b->len - 1] == '=' && sm_str_chr(s, ' ') >= 0;

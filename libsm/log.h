@@ -7,8 +7,8 @@
  * Lines go to descriptor 2 (the log file that the supervisor opened) or to syslog when the `log`
  * section names a facility. Lines gather and are written once per loop turn; the log never blocks
  * the process: what a full pipe does not take is counted and reported later. Values are escaped in
- * one place: bytes outside of printable ASCII, and ',' '"' '\', become \xHH; a value with spaces stands in quotes.
- * Keys and event names are literals.
+ * one place: bytes outside of printable ASCII, and ',' '"' '\', become \xHH; a value with spaces
+ * stands in quotes. Keys and event names are literals.
  */
 #ifndef SM_LOG_H
 #define SM_LOG_H

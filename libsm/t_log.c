@@ -64,15 +64,16 @@ static void formats(void **state)
 	const char *text = caught();
 	release();
 	sm_time_real();
-	assert_string_equal(text, "1795217632.000 INFO ss.mail ss_ta=S000000000006B1D200, "
-	                          "mail=<a@b>, size=5, client=10.0.0.1:25\n"
-	                          "1795217632.000 INFO x a=-1, b=2, c=beef, d=-3, e=4, f=-5, g=6, "
-	                          "h=seven, i=100%, j=ffffffffff\n"
-	                          "1795217632.000 ERROR x\n"
-	                          "1795217632.000 ERROR x s=\n"
-	                          "1795217632.000 ERROR x s=\"two \\x22words\\x22\\x2c u=1\", t=<a\\x20b>\n"
-	                          "1795217632.000 CRIT x error=\"disk read, write or sync failed: "
-	                          "cdb/0: no\\x2c \\x22never\\x22\"\n");
+	assert_string_equal(
+	    text, "1795217632.000 INFO ss.mail ss_ta=S000000000006B1D200, "
+		  "mail=<a@b>, size=5, client=10.0.0.1:25\n"
+		  "1795217632.000 INFO x a=-1, b=2, c=beef, d=-3, e=4, f=-5, g=6, "
+		  "h=seven, i=100%, j=ffffffffff\n"
+		  "1795217632.000 ERROR x\n"
+		  "1795217632.000 ERROR x s=\n"
+		  "1795217632.000 ERROR x s=\"two \\x22words\\x22\\x2c u=1\", t=<a\\x20b>\n"
+		  "1795217632.000 CRIT x error=\"disk read, write or sync failed: "
+		  "cdb/0: no\\x2c \\x22never\\x22\"\n");
 }
 
 static void values_cannot_forge(void **state)
