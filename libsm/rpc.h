@@ -113,7 +113,7 @@ struct sm_call {
 };
 void sm_call(struct sm_call *c, struct sm_peer *p, uint16_t type, const void *m, int64_t deadline_ms,
 	     void (*cb)(int err, const struct sm_frame *f, void *arg), void *arg);
-void sm_call_cancel(struct sm_call *c);
+void sm_call_cancel(struct sm_call *c); /* harmless when it was never asked (zeroed memory) or is over */
 
 /*
  * Ask and park until the answer is decoded into *reply (struct of `reply_type`; its strings are copied into `a`).

@@ -73,7 +73,9 @@ void sm_call(struct sm_call *c, struct sm_peer *p, uint16_t type, const void *m,
 
 void sm_call_cancel(struct sm_call *c)
 {
-	take_out(c);
+	/* Zeroed memory: it was never asked. */
+	if (c->link.next != NULL)
+		take_out(c);
 }
 
 void sm_calls_answer(struct sm_peer *p, const struct sm_frame *f)
