@@ -36,11 +36,11 @@ struct sm_proc {
 	/* The component says: */
 	const char *name; /* "smtps": section keyword, log ident */
 	enum sm_role role;
-	const struct sm_opt *opts;      /* of its section */
-	size_t conf_size;               /* of its configuration struct */
-	int (*check)(const void *conf); /* what the table cannot say: 0 or an error with diag; NULL:
-	                                   nothing */
-	const char *short_opts;         /* getopt string of its own short options, may be NULL */
+	const struct sm_opt *opts; /* of its section */
+	size_t conf_size;          /* of its configuration struct */
+	/* What the table cannot say: 0 or an error with diag. NULL: nothing. */
+	int (*check)(const void *conf);
+	const char *short_opts; /* getopt string of its own short options, may be NULL */
 	/* 0 or an error with diag. Sets something in p->conf, by sm_conf_set or sm_conf_add: a
 	 * reload calls it again, for a fresh p->conf. */
 	int (*short_opt)(struct sm_proc *p, int opt, const char *arg);
@@ -54,14 +54,13 @@ struct sm_proc {
 	 * none.
 	 */
 	void (*on_reload)(struct sm_proc *p, const void *new_conf);
-	void (*on_term)(
-	    struct sm_proc *p); /* asked to end: drain, then sm_loop_stop(0). NULL: stop at once */
-	void (*on_file)(struct sm_proc *p, const char *name,
-	                int fd); /* opened file or listener came; owns fd. NULL: none expected */
+	/* Asked to end: drain, then sm_loop_stop(0). NULL: stop at once. */
+	void (*on_term)(struct sm_proc *p);
+	/* An opened file or a listener came; owns fd. NULL: none expected. */
+	void (*on_file)(struct sm_proc *p, const char *name, int fd);
 	/* sm_proc_start fills: */
-	void *conf; /* conf_size bytes, bound */
-	struct sm_conf_global
-	    global; /* hostname: the configured one, else the system's; never empty */
+	void *conf;                   /* conf_size bytes, bound */
+	struct sm_conf_global global; /* hostname: configured, else the system's; never empty */
 	struct sm_conf_worker worker; /* log_level and log */
 	struct sm_str section;        /* -N */
 	int index;                    /* -i, the process index, 0..254; 0 */
