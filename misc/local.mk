@@ -18,6 +18,17 @@ sbin_SCRIPTS += misc/sm.setup.sh misc/sm.check.sh
 CLEANFILES += misc/sm.setup.sh misc/sm.check.sh
 EXTRA_DIST += misc/sm.setup.sh.in misc/sm.check.sh.in misc/site.sh misc/deps.sh misc/try.sh misc/test.sh
 
+# As root, `make install` also makes accounts, directories and a default configuration that are missing. Packagers (DESTDIR) and
+# `make install SMX_SETUP=no` leave that to whoever runs sm.setup.sh.
+install-data-hook: misc/sm.setup.sh
+	@if test -z "$(DESTDIR)" && test "$(SMX_SETUP)" = yes && test "`id -u`" = 0; then \
+	  SMXSHARE=$(datadir)/smx sh misc/sm.setup.sh; \
+	else \
+	  echo "accounts and directories: run $(sbindir)/sm.setup.sh as root"; \
+	fi
+smxshare_DATA = misc/sm8.submit.mc
+EXTRA_DIST += misc/sm8.submit.mc
+
 bin_PROGRAMS += misc/qmgrctl
 misc_qmgrctl_SOURCES = misc/qmgrctl.c
 misc_qmgrctl_LDADD = libsm.a
@@ -61,7 +72,7 @@ EXTRA_DIST += misc/mcp.sh.in misc/smx.service.in
 sbin_PROGRAMS += misc/runas
 misc_runas_SOURCES = misc/runas.c
 misc_runas_LDADD = libsm.a
-libexec_PROGRAMS += misc/statit misc/noroot misc/t-hostname misc/t-getgroup
+sbin_PROGRAMS += misc/statit misc/noroot misc/t-hostname misc/t-getgroup
 misc_statit_SOURCES = misc/statit.c
 misc_noroot_SOURCES = misc/noroot.c
 misc_t_hostname_SOURCES = misc/t-hostname.c
