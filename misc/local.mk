@@ -83,3 +83,14 @@ TESTS += misc/t_tools.sh
 EXTRA_DIST += misc/t_tools.sh
 
 TESTS += misc/t_smconf.sh
+
+# Prints the queue's logs offline.
+sbin_PROGRAMS += qdump
+qdump_SOURCES = misc/qdump.c
+qdump_LDADD = libqm.a libsm.a $(LIBS)
+dist_man_MANS += doc/man/qdump.8
+check_PROGRAMS += misc/t_qdump_write
+misc_t_qdump_write_SOURCES = misc/t_qdump_write.c
+misc_t_qdump_write_LDADD = libqm.a libsm.a $(LIBS)
+TESTS += misc/t_qdump.sh
+EXTRA_DIST += misc/t_qdump.sh
