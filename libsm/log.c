@@ -101,6 +101,11 @@ void sm_log_escape(struct sm_buf *b, struct sm_str s, size_t max)
 	escape(b, s, max, '\0');
 }
 
+void sm_log_escape_text(struct sm_buf *b, struct sm_str s, size_t max)
+{
+	escape(b, s, max, ' ');
+}
+
 /* A value with spaces that is all of its pair stands in quotes, for people to read; the quote
  * itself is always escaped. */
 static void put_value(struct sm_buf *b, struct sm_str s)

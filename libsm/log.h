@@ -45,6 +45,8 @@ void sm_log(enum sm_sev sev, const char *event, const char *pairs, ...);
  * bytes, then "...". */
 struct sm_buf;
 void sm_log_escape(struct sm_buf *b, struct sm_str s, size_t max);
+/* The same for text that people read and no program takes apart: spaces stay. */
+void sm_log_escape_text(struct sm_buf *b, struct sm_str s, size_t max);
 /* "DEBUG", "INFO", ... */
 const char *sm_log_sev_name(enum sm_sev sev);
 

@@ -2,6 +2,7 @@
  * qmgrctl: asks qmgr what it is doing, over its control socket. The answers are qmgr's; this only
  * carries them.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -94,7 +95,8 @@ int main(int argc, char **argv)
 	/* Who owns the socket is who may answer there: an operator of group smx knows no other name
 	 * for the queue's user. */
 	if (stat(conf.path, &st) != 0) {
-		fprintf(stderr, "qmgrctl: %s: no such socket: is qmgr running?\n", conf.path);
+		fprintf(stderr, "qmgrctl: %s: %s%s\n", conf.path, strerror(errno),
+		        errno == ENOENT ? ": is qmgr running?" : "");
 		return SM_EXIT_TEMP;
 	}
 	owner = st.st_uid;

@@ -125,24 +125,6 @@ static const char *state_word(const struct qm_rcpt *r)
 	return words[r->state];
 }
 
-/* JSON wants other escapes than logs; peer data keeps to what the parsers let through, so only
- * quotes, backslashes and 8-bit need care. */
-static void json_str(struct sm_buf *b, struct sm_str s)
-{
-	sm_buf_char(b, '"');
-	for (size_t i = 0; i < s.n; i++) {
-		unsigned char c = (unsigned char)s.p[i];
-
-		if (c == '"' || c == '\\')
-			sm_buf_printf(b, "\\%c", c);
-		else if (c < 0x20 || c >= 0x7f)
-			sm_buf_printf(b, "\\u%04x", c);
-		else
-			sm_buf_char(b, (char)c);
-	}
-	sm_buf_char(b, '"');
-}
-
 static void list_txn(struct listing *l, struct sm_buf *b, const struct qm_txn *txn)
 {
 	char id[SM_ID_SIZE];
@@ -154,7 +136,7 @@ static void list_txn(struct listing *l, struct sm_buf *b, const struct qm_txn *t
 		              "{\"id\":\"%s\",\"queue\":\"active\",\"age_s\":%" PRId64
 		              ",\"size\":%" PRIu64 ",\"sender\":",
 		              id, now - txn->received_s, txn->size);
-		json_str(b, txn->sender);
+		sm_conf_json_str(b, txn->sender);
 		sm_buf_cstr(b, ",\"rcpts\":[");
 	} else {
 		sm_buf_printf(b, "%s active   %6" PRId64 "s %8" PRIu64 " <", id,
@@ -170,15 +152,15 @@ static void list_txn(struct listing *l, struct sm_buf *b, const struct qm_txn *t
 		if (l->json) {
 			sm_buf_printf(b, "%s{\"state\":\"%s\",\"tries\":%u,\"code\":%u,\"rcpt\":",
 			              n++ ? "," : "", state_word(r), r->tries, r->code);
-			json_str(b, r->addr);
+			sm_conf_json_str(b, r->addr);
 			sm_buf_cstr(b, ",\"text\":");
-			json_str(b, r->text);
+			sm_conf_json_str(b, r->text);
 			sm_buf_char(b, '}');
 		} else {
 			sm_buf_printf(b, "    %-10s tries=%u <", state_word(r), r->tries);
 			sm_log_escape(b, r->addr, 320);
 			sm_buf_printf(b, "> %u ", r->code);
-			sm_log_escape(b, r->text, 512);
+			sm_log_escape_text(b, r->text, 512);
 			sm_buf_char(b, '\n');
 		}
 	}
