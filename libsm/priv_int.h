@@ -8,13 +8,8 @@
 
 #include "libsm/priv.h"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SM_PRIV_SANITIZER 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || \
-    __has_feature(memory_sanitizer)
-#define SM_PRIV_SANITIZER 1
-#endif
+#if defined(SM_ASAN) || defined(SM_TSAN)
+#define SM_PRIV_SANITIZER 1 /* traces, forks and opens what it likes when it reports */
 #endif
 
 /* Steps that both ways of giving up rights share. */

@@ -45,7 +45,6 @@ int sm_priv_seccomp(const struct sm_priv_profile *p, const char **state)
 
 #elif defined(SM_PRIV_SANITIZER)
 
-/* A sanitizer traces, forks and opens what it likes when it reports. */
 int sm_priv_seccomp(const struct sm_priv_profile *p, const char **state)
 {
 	(void)p;

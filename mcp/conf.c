@@ -12,8 +12,6 @@
 
 #include "libsm/buf.h"
 
-#define SERVICES_MAX 256
-
 const struct sm_opt mc_own_opts[] = {
     {.name = "log_level",
      .type = SM_OPT_INT,
@@ -218,9 +216,9 @@ int mc_conf_load(const char *path, struct sm_list *services, struct mc_own *own,
 			rc = sm_conf_bind(&f, n, mc_own_opts, NULL, own, a);
 		else if (!has(n, SM_STR("path")) && !has(n, SM_STR("start_action")))
 			continue;
-		else if (++count > SERVICES_MAX)
+		else if (++count > MC_SERVICES_MAX)
 			rc = sm_fail(SM_E_TOOBIG, "%s:%d: more than %d services", path, n->line,
-			             SERVICES_MAX);
+			             MC_SERVICES_MAX);
 		else
 			rc = load_service(services, &f, n);
 	}

@@ -162,6 +162,19 @@ static int standard_descriptors(void)
 	return 0;
 }
 
+/* Each process and each listener needs a descriptor here; the children get what was there before.
+ */
+static int raise_descriptors(void)
+{
+	struct rlimit r;
+
+	if (getrlimit(RLIMIT_NOFILE, &mc.nofile) != 0)
+		return sm_fail_sys(errno, "RLIMIT_NOFILE");
+	r = mc.nofile;
+	r.rlim_cur = r.rlim_max;
+	return setrlimit(RLIMIT_NOFILE, &r) == 0 ? 0 : sm_fail_sys(errno, "RLIMIT_NOFILE");
+}
+
 /* One mcp a directory: the lock lives as long as the open description, which only mcp has. */
 static int take_lock(void)
 {
@@ -276,8 +289,8 @@ int main(int argc, char **argv)
 	int status;
 
 	mc.root = geteuid() == 0;
-	if (standard_descriptors() != 0)
-		return SM_EXIT_OSERR;
+	if (standard_descriptors() != 0 || raise_descriptors() != 0)
+		return complain(SM_EXIT_OSERR);
 	sm_log_init("mcp", 9);
 	if ((status = options(argc, argv)) >= 0)
 		return status;

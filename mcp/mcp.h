@@ -5,6 +5,7 @@
 #ifndef MC_MCP_H
 #define MC_MCP_H
 
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 
@@ -12,7 +13,8 @@
 #include "libsm/loop.h"
 #include "mcp/brake.h"
 
-#define MC_NAME_MAX 64
+#define MC_NAME_MAX     64
+#define MC_SERVICES_MAX 256
 /* Packets between mcp and its children (libsm/proc.h). */
 #define MC_PACKET_MAX 512
 /* How long a program that has said nothing yet holds up the services behind it. Programs that speak
@@ -99,6 +101,7 @@ struct mc_service {
 struct mc_globals {
 	const char *conf_path, *log_dir, *pid_path;
 	bool foreground, syslog;
+	struct rlimit nofile;    /* as mcp was started, for the children */
 	bool root;               /* effective uid is 0: users can be changed */
 	struct sm_list services; /* in the order of the file */
 };

@@ -44,6 +44,10 @@ int mc_service_prepare(struct mc_service *s)
 {
 	int rc;
 
+	if (s->conf.max_descriptors > 0 && (rlim_t)s->conf.max_descriptors > mc.nofile.rlim_max)
+		return sm_fail(SM_E_RANGE,
+		               "section %s: max_descriptors is above the limit of mcp, %llu",
+		               s->name, (unsigned long long)mc.nofile.rlim_max);
 	if ((rc = mc_program_open(s)) != 0)
 		return rc;
 	if ((rc = mc_log_open(s->name, s->uid, &s->log_fd)) != 0 || (rc = mc_listen_open(s)) != 0) {

@@ -100,13 +100,12 @@ static void default_signals(void)
 static void become(const struct mc_spawn *sp)
 {
 	const struct mc_service *s = sp->service;
-	struct rlimit nofile;
+	struct rlimit nofile = mc.nofile;
 
-	if (s->conf.max_descriptors > 0) {
+	if (s->conf.max_descriptors > 0)
 		nofile.rlim_cur = nofile.rlim_max = (rlim_t)s->conf.max_descriptors;
-		if (setrlimit(RLIMIT_NOFILE, &nofile) != 0)
-			fail(sp, "max_descriptors is above the limit of mcp", EXIT_CANNOT_RUN);
-	}
+	if (setrlimit(RLIMIT_NOFILE, &nofile) != 0)
+		fail(sp, "max_descriptors is above the limit of mcp", EXIT_CANNOT_RUN);
 	if (s->become) {
 		if (sm_priv_become(s->conf.user.p, s->conf.group.n > 0 ? s->conf.group.p : NULL) !=
 		    0)

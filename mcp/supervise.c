@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <syslog.h>
 #include <unistd.h>
 
 #include "libsm/log.h"
@@ -24,7 +25,6 @@
 static struct sm_hook hook;
 static bool dirty, want_up = true, in_haste, announced;
 static void (*tell_up)(void);
-static struct sm_arena own_arena;
 
 /* ---- loading ---- */
 
@@ -52,7 +52,7 @@ static int check_listeners(const struct sm_list *services, const struct mc_servi
 	return 0;
 }
 
-static int load(struct sm_list *services, struct mc_own *own, struct sm_arena *a)
+static int prepare(struct sm_list *services, struct mc_own *own, struct sm_arena *a)
 {
 	int rc;
 
@@ -67,30 +67,31 @@ static int load(struct sm_list *services, struct mc_own *own, struct sm_arena *a
 	return rc;
 }
 
-/* The settings of mcp itself take effect; `a`, which has their strings, is kept as long as they are
- * in use. */
-static void use_own(const struct mc_own *own, struct sm_arena *a)
+/* The settings of mcp itself take effect. -l without a facility means daemon. */
+static void use_own(struct mc_own *own)
 {
 	sm_log_level((int)own->log_level);
-	if (mc.syslog)
-		sm_log_syslog(&own->log);
-	sm_arena_fini(&own_arena);
-	own_arena = *a;
+	if (mc.syslog && own->log.facility == -1)
+		own->log.facility = LOG_DAEMON;
+	sm_log_syslog(&own->log);
 }
 
-int mc_supervise_load(void)
+static int load(struct sm_list *services)
 {
 	struct mc_own own;
 	struct sm_arena a;
 	int rc;
 
 	sm_arena_init(&a, "own", 512, 65536);
-	sm_list_init(&mc.services);
-	if ((rc = load(&mc.services, &own, &a)) == 0)
-		use_own(&own, &a);
-	else
-		sm_arena_fini(&a);
+	if ((rc = prepare(services, &own, &a)) == 0)
+		use_own(&own);
+	sm_arena_fini(&a);
 	return rc;
+}
+
+int mc_supervise_load(void)
+{
+	return load(&mc.services);
 }
 
 /* ---- order ---- */
@@ -256,18 +257,18 @@ static void take_over(struct sm_list *news)
 static void reload(void)
 {
 	struct sm_list news;
-	struct mc_own own;
-	struct sm_arena a;
+	size_t n = 0;
 
 	mc_notify_reloading();
-	sm_arena_init(&a, "own", 512, 65536);
-	if (load(&news, &own, &a) == 0) {
-		use_own(&own, &a);
+	SM_LIST_FOR (s, &mc.services, struct mc_service, link)
+		n++;
+	if (n > VIEWS_MAX - MC_SERVICES_MAX)
+		sm_log(SM_ERROR, "mc.reload", "stat=refused reason=%s",
+		       "too many services of former configurations have not ended yet");
+	else if (load(&news) == 0)
 		take_over(&news);
-	} else {
+	else
 		sm_log(SM_ERROR, "mc.reload", "stat=refused reason=%s", sm_diag());
-		sm_arena_fini(&a);
-	}
 	mc_kick();
 }
 
@@ -356,6 +357,5 @@ int mc_supervise_start(void (*on_up)(void))
 void mc_supervise_end(void)
 {
 	release_all(&mc.services);
-	sm_arena_fini(&own_arena);
 	sm_assert(mc_listen_none());
 }

@@ -384,6 +384,16 @@ exec sleep 1000
     assert stat.S_IMODE(os.stat(m.path("log/look.log")).st_mode) == 0o640
 
 
+def test_limit_of_descriptors(mcp):
+    m = mcp()
+    m.conf(m.child("few", "ready loop", "max_descriptors = 77;"), m.child("same", "ready loop"))
+    m.start()
+    before = subprocess.run([*m.prefix, "sh", "-c", "ulimit -n"], stdout=subprocess.PIPE, text=True).stdout.strip()
+    limits = {t: open(f"/proc/{m.events(t, 'start')[0][3]}/limits").read() for t in ("few", "same")}
+    assert re.search(r"Max open files +77 +77 ", limits["few"])
+    assert re.search(rf"Max open files +{before} ", limits["same"])
+
+
 def test_open_files_come_as_descriptors_at_start_and_on_reload(mcp):
     m = mcp()
     key = m.write("key", "secret1\n")
