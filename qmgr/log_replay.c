@@ -67,8 +67,9 @@ static int check_prev_tail(struct replay *rp, const struct qm_batch *b)
 	size_t n;
 	int rc;
 
-	if (rp->log == NULL || b->prev_end == 0 || rp->prev.seq + 1 != b->seq ||
-	    end <= rp->prev.end || (rp->prev.epoch != 0 && rp->prev.epoch != b->epoch))
+	if (rp->log == NULL || b->prev_end == 0 || rp->prev.seq == 0 ||
+	    rp->prev.seq + 1 != b->seq || end <= rp->prev.end ||
+	    (rp->prev.epoch != 0 && rp->prev.epoch != b->epoch))
 		return 0;
 	rc = qm_seg_load(rp->log, rp->prev.seq, &p, &n);
 	if (rc != 0)
@@ -99,7 +100,7 @@ static int on_batch(void *arg, const uint8_t *p, uint32_t block, const struct qm
 	struct qm_loc loc = {.seq = b->seq, .block = block};
 	struct qm_record r;
 	uint32_t at = QM_BATCH_HEADER;
-	int rc = rp->scan.batches == 1 ? check_prev_tail(rp, b) : 0;
+	int rc = block == 1 ? check_prev_tail(rp, b) : 0;
 
 	while (rc == 0 && qm_record_next(p, b, &at, &r)) {
 		loc.at = r.at;

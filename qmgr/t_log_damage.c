@@ -123,6 +123,36 @@ static void damaged_tail_of_full_segment(void **state)
 	t_log_fini(&t);
 }
 
+/* The first batch of a segment is the one that tells of the segment before; without it nothing is
+ * made up. */
+static void damaged_first_batch(void **state)
+{
+	struct t_log t;
+
+	(void)state;
+	t_log_init(&t, SMALL);
+	t_log_start(&t);
+	do
+		write_batches(&t, 1);
+	while (t.wrote.v[t.wrote.n - 1].loc.seq < 3);
+	t_log_stop(&t);
+	for (size_t i = 0; i < t.wrote.n; i++) {
+		if (t.wrote.v[i].loc.block != 1)
+			continue;
+		hurt = t.wrote.v[i].lsn;
+		flip(&t, t.wrote.v[i].loc.seq, QM_BLOCK + 60);
+		assert_int_equal(t_log_load(&t), 0);
+		t_log_same(&t, is_hurt);
+		assert_int_equal(t.damages, 1);
+		assert_int_equal(t.damage[0].seq, t.wrote.v[i].loc.seq);
+		assert_int_equal(t.damage[0].offset, QM_BLOCK);
+		assert_int_equal(t.damage[0].length, 1024);
+		t_log_stop(&t);
+		flip(&t, t.wrote.v[i].loc.seq, QM_BLOCK + 60);
+	}
+	t_log_fini(&t);
+}
+
 static bool in_second(const struct t_rec *r)
 {
 	return r->loc.seq == 2;
@@ -356,6 +386,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    TEST(quarantine),
 	    TEST(damaged_tail_of_full_segment),
+	    TEST(damaged_first_batch),
 	    TEST(missing_segment),
 	    TEST(torn_tail_is_normal),
 	    TEST(strangers),
