@@ -223,9 +223,10 @@ int sc_session_open(struct sc *sc, const struct sm_msg_host *host, struct sm_str
 	int rc = address_of(sc, host, &s->sa);
 
 	*out = NULL;
-	s->key = sm_str(sm_malloc(key.n + 1));
-	memcpy((char *)(uintptr_t)s->key.p, key.p != NULL ? key.p : "", key.n);
-	s->key.n = key.n;
+	char *copy = sm_malloc(key.n + 1);
+	if (key.n > 0)
+		memcpy(copy, key.p, key.n);
+	s->key = sm_str_n(copy, key.n);
 	(void)snprintf(s->host, sizeof(s->host), SM_STR_FMT,
 	               SM_STR_ARG(sm_str_head(host->name, sizeof(s->host) - 1)));
 	if (rc == 0)
