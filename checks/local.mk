@@ -58,3 +58,6 @@ checks_fuzz_fuzz_conf_LDADD = $(fuzz_link)
 FUZZ_TARGETS += checks/fuzz/fuzz_log_replay
 checks_fuzz_fuzz_log_replay_SOURCES = checks/fuzz/fuzz_log_replay.c $(fuzz_main)
 checks_fuzz_fuzz_log_replay_LDADD = libqm.a $(fuzz_link)
+FUZZ_TARGETS += checks/fuzz/fuzz_smtpc_dialog
+checks_fuzz_fuzz_smtpc_dialog_SOURCES = checks/fuzz/fuzz_smtpc_dialog.c $(fuzz_main)
+checks_fuzz_fuzz_smtpc_dialog_LDADD = libsmtpc.a libcdb.a $(fuzz_link)

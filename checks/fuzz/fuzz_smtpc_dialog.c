@@ -1,0 +1,173 @@
+/*
+ * The whole client dialog against arbitrary servers: the input is what the server says. First byte:
+ * bit 0 LMTP, bit 1 DSN parameters, bits 2 to 4 how many recipients more than one. The rest is cut
+ * at 0x1E bytes into pieces; the first is the greeting, each further one follows something that the
+ * client said. What the client says must be CRLF lines; every recipient must get exactly one
+ * result.
+ */
+#include <stdint.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "libsm/co.h"
+#include "libsm/log.h"
+#include "libsm/loop.h"
+#include "smtpc/sc.h"
+#include "smtpc/task.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+enum { PATIENCE = 30 /* rounds of the others */ };
+
+static struct sc sc;
+static struct sc_conf conf;
+static struct sm_arena arena;
+
+struct run {
+	int client;
+	struct sm_net server;
+	struct sm_str script;
+	struct sm_msg_task task;
+	struct sm_msg_rcpt_task rcpts[8];
+	struct sm_msg_host host;
+	int answers;
+};
+
+static void server(void *arg)
+{
+	struct run *r = arg;
+	int64_t deadline = sm_loop_now_ms() + 10000;
+	char buf[4096], last = '\0';
+	ssize_t n;
+
+	do {
+		struct sm_str piece = sm_str_split(r->script, 0x1E, &r->script);
+		if (sm_net_write(&r->server, piece.p, piece.n, deadline) != 0)
+			break;
+		if (r->script.p == NULL)
+			shutdown(r->server.f.fd, SHUT_WR);
+		/* A client that waits for more says nothing: go on without it after a while. */
+		for (int i = 0; i < PATIENCE && r->script.p != NULL; i++) {
+			if (sm_net_pending(&r->server))
+				break;
+			sm_co_yield();
+		}
+		if (r->script.p != NULL && !sm_net_pending(&r->server)) {
+			n = 1;
+			continue;
+		}
+		n = sm_net_read(&r->server, buf, sizeof(buf), deadline);
+		for (ssize_t i = 0; i < n; i++) {
+			/* smx never emits a bare CR or LF. */
+			sm_assert((buf[i] == '\n') == (last == '\r'));
+			last = buf[i];
+		}
+	} while (n > 0);
+	sm_net_close(&r->server);
+}
+
+static void on_answer(struct sc_task *t, const struct sm_msg_task_result *m)
+{
+	struct run *r = t->answer_arg;
+
+	r->answers++;
+	sm_assert(m->results_count == r->task.rcpts_count);
+	for (size_t i = 0; i < m->results_count; i++) {
+		const struct sm_msg_rcpt_result *x = &m->results[i];
+		sm_assert(x->index == i && x->text.n > 0);
+		sm_assert(x->outcome != SM_OUTCOME_DONE ||
+		          (x->code / 100 == 2 && x->stage == SM_STAGE_EOD));
+		for (size_t k = 0; k < x->text.n; k++)
+			sm_assert(x->text.p[k] >= ' ' && x->text.p[k] <= '~');
+	}
+}
+
+static void client(void *arg)
+{
+	struct run *r = arg;
+	struct sc_session *s;
+	struct sc_why why;
+	struct sm_buf body;
+
+	if (sc_session_adopt(&sc, r->client, r->task.agent == SM_AGENT_LMTP,
+	                     sm_loop_now_ms() + 10000, &why, &s) == 0) {
+		/* By way of the cache the task gets to this session. */
+		s->key = sm_str(sm_strdup("key"));
+		s->sa = r->host.sa;
+		if (!sc_cache_put(&sc.cache, s))
+			sc_session_free(&s);
+	}
+	sm_buf_init(&body, SM_FRAME_MAX);
+	sm_msg_task_encode(&body, &r->task);
+	struct sc_task *t = sc_task_new(&sc, sm_buf_view(&body));
+	sm_buf_fini(&body);
+	sm_assert(t != NULL);
+	t->content.is_composed = true;
+	sm_buf_cstr(&t->content.composed, "Subject: x\r\n\r\n.dot\r\nline\nbare\rbare");
+	t->answer = on_answer;
+	t->answer_arg = r;
+	sc_task_run(t);
+	sc_cache_quit_all(&sc.cache);
+	while (sm_co_count() > 1)
+		sm_co_yield();
+	sm_loop_stop(0);
+}
+
+static void set_up(void)
+{
+	static bool done;
+
+	if (done)
+		return;
+	done = true;
+	sm_log_init("fuzz", 0);
+	sm_arena_init(&arena, "fuzz", 4096, 1 << 20);
+	sm_conf_defaults(sc_conf_opts, &conf, &arena);
+	sc.conf = &conf;
+	sc.hostname = SM_STR("client.example");
+	sm_list_init(&sc.tasks);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct run r = {.answers = 0};
+	int fds[2];
+
+	if (size == 0)
+		return 0;
+	set_up();
+	r.script = sm_str_n(data + 1, size - 1);
+	r.host = (struct sm_msg_host){.name = SM_STR("mx.example")};
+	sm_assert(sm_sa_unix(&r.host.sa, SM_STR("/nonexistent/socket")) == 0);
+	r.task = (struct sm_msg_task){
+	    .sender = SM_STR("s@a.example"),
+	    .key = SM_STR("key"),
+	    .agent = data[0] & 1 ? SM_AGENT_LMTP : SM_AGENT_SMTP,
+	    .envid = data[0] & 2 ? SM_STR("envid") : SM_STR_NONE,
+	    .ret = data[0] & 2 ? SM_RET_FULL : SM_RET_NONE,
+	    .body = SM_BODY_8BITMIME,
+	    .hosts_count = 1,
+	    .hosts = &r.host,
+	    .rcpts_count = 1 + (data[0] >> 2 & 7),
+	    .rcpts = r.rcpts,
+	};
+	for (size_t i = 0; i < r.task.rcpts_count; i++)
+		r.rcpts[i] = (struct sm_msg_rcpt_task){
+		    .index = (uint16_t)i,
+		    .addr = SM_STR("r@b.example"),
+		    .notify = data[0] & 2 ? SM_NOTIFY_FAILURE | SM_NOTIFY_DELAY : 0,
+		};
+	sm_assert(socketpair(AF_UNIX, SOCK_STREAM, 0, fds) == 0);
+	sm_assert(sm_loop_init() == 0);
+	sc_cache_init(&sc.cache, &sc);
+	r.client = fds[0];
+	sm_assert(sm_net_open(&r.server, fds[1]) == 0);
+	sm_assert(sm_co_spawn("server", server, &r) != NULL);
+	sm_assert(sm_co_spawn("client", client, &r) != NULL);
+	(void)sm_loop_run();
+	sm_assert(r.answers == 1);
+	sc_cache_fini(&sc.cache);
+	sm_co_cleanup();
+	sm_loop_fini();
+	return 0;
+}
