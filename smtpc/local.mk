@@ -8,7 +8,7 @@ libexec_PROGRAMS += smtpc/smtpc
 smtpc_smtpc_SOURCES = smtpc/main.c
 smtpc_smtpc_LDADD = libsmtpc.a libcdb.a libsm.a $(SECCOMP_LIBS)
 
-SMTPC_TESTS = smtpc/t_dialog smtpc/t_result smtpc/t_dsn smtpc/t_cache
+SMTPC_TESTS = smtpc/t_dialog smtpc/t_result smtpc/t_dsn smtpc/t_cache smtpc/t_process
 smtpc_t_dialog_SOURCES = smtpc/t_dialog.c smtpc/t_smtpc.h
 smtpc_t_dialog_LDADD = libsmtpc.a libcdb.a $(UNIT_LDADD)
 smtpc_t_result_SOURCES = smtpc/t_result.c smtpc/t_smtpc.h
@@ -17,6 +17,8 @@ smtpc_t_dsn_SOURCES = smtpc/t_dsn.c smtpc/t_smtpc.h
 smtpc_t_dsn_LDADD = libsmtpc.a libcdb.a $(UNIT_LDADD)
 smtpc_t_cache_SOURCES = smtpc/t_cache.c smtpc/t_smtpc.h
 smtpc_t_cache_LDADD = libsmtpc.a libcdb.a $(UNIT_LDADD)
+smtpc_t_process_SOURCES = smtpc/t_process.c smtpc/t_smtpc.h
+smtpc_t_process_LDADD = libsmtpc.a libcdb.a $(UNIT_LDADD)
 if HAVE_CMOCKA
 check_PROGRAMS += $(SMTPC_TESTS)
 unit_tests += $(SMTPC_TESTS)
