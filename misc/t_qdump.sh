@@ -61,11 +61,11 @@ check "undecodable shown" 1 "$(count ' end 12 bytes .* UNDECODABLE$')"
 
 # In use.
 mkfifo "$dir/hold"
-misc/t_qdump_write "$q" 0 <"$dir/hold" >"$dir/ready" &
+misc/t_qdump_write "$q" 0 <"$dir/hold" >"$dir/held" &
 writer=$!
 exec 3>"$dir/hold"
 tries=0
-until [ -s "$dir/ready" ] || [ $tries -gt 300 ]; do
+until [ -s "$dir/held" ] || [ $tries -gt 300 ]; do
 	sleep 0.1
 	tries=$((tries + 1))
 done
