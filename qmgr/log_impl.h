@@ -138,6 +138,8 @@ int qm_seg_pread(const struct qm_log *log, int fd, uint32_t seq, void *p, size_t
 /* Write, then fdatasync; neither is tried again. */
 int qm_seg_commit(const struct qm_log *log, int fd, uint32_t seq, const void *p, size_t n,
                   uint64_t offset);
+/* Make what a read will give be what the disk has: sync, then forget the cached pages. */
+int qm_seg_settle(const struct qm_log *log, uint32_t seq);
 /* All of a segment in memory: sm_free it. */
 int qm_seg_load(const struct qm_log *log, uint32_t seq, uint8_t **p, size_t *n);
 /* Copy bytes to quarantine.<seq>.<offset>; name in `file`. One from a former start is overwritten.

@@ -165,6 +165,8 @@ int qm_log_replay(struct qm_log *log, qm_log_record_cb *cb, void *arg)
 		struct qm_seg *seg = &log->seg[i];
 		if (i > 0 && log->seg[i - 1].seq + 1 != seg->seq)
 			rc = report_missing(&rp, log->seg[i - 1].seq + 1, seg->seq);
+		if (rc == 0 && !log->c.read_only)
+			rc = qm_seg_settle(log, seg->seq);
 		if (rc == 0)
 			rc = replay_segment(log, &rp, seg->seq, last_lsn, &bytes);
 		if (rc != 0)

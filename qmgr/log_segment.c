@@ -266,6 +266,25 @@ int qm_seg_commit(const struct qm_log *log, int fd, uint32_t seq, const void *p,
 	return rc ? rc : sync_data(log, SM_FAULT(log->fault.sync), fd, seq);
 }
 
+/*
+ * After a failed sync the kernel may keep pages that the disk does not have, marked as clean. A
+ * sync writes those that are merely dirty; without the cache the read then shows what a power cut
+ * would leave.
+ */
+int qm_seg_settle(const struct qm_log *log, uint32_t seq)
+{
+	int fd, rc = qm_seg_open(log, seq, &fd);
+
+	if (rc != 0)
+		return rc;
+	if (fdatasync(fd) != 0)
+		rc = sm_fail_sys(errno, "%s.%08" PRIx32 ": fdatasync", log->c.name, seq);
+	else
+		(void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+	close(fd);
+	return rc;
+}
+
 int qm_seg_load(const struct qm_log *log, uint32_t seq, uint8_t **p, size_t *n)
 {
 	struct stat st;
