@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #include "libsm/co_switch.h"
+#include "libsm/log.h"
 #include "libsm/loop.h"
 
 #ifdef SM_ASAN
@@ -46,6 +47,7 @@
 #endif
 #define FREE_MAX   256  /* recycled stacks that are kept */
 #define SLICE_OPS  64   /* operations that did not wait, after which the others get their turn */
+#define SLICE_MS   50   /* testing builds tell who ran for longer without letting others run */
 #define MAPS_SPARE 4096 /* mappings left to libraries, heap and threads */
 
 enum state { CO_READY, CO_RUNNING, CO_PARKED, CO_DONE };
@@ -298,6 +300,26 @@ static void make_ready(struct sm_co *co)
 	sm_list_push(&ready, &co->link);
 }
 
+#ifdef SM_TESTING
+/* Whoever computes, or calls something that blocks, holds up all the others: say so. */
+static void slice(struct sm_co *co)
+{
+	char name[SM_CO_NAME_MAX];
+	int64_t before = sm_now_ms(), took;
+
+	memcpy(name, co->name, sizeof(name));
+	resume(co);
+	took = sm_now_ms() - before;
+	if (took > SLICE_MS)
+		sm_log(SM_DEBUG, "co.slice", "name=%s ms=%lld", name, (long long)took);
+}
+#else
+static void slice(struct sm_co *co)
+{
+	resume(co);
+}
+#endif
+
 bool sm_co_run_ready(void)
 {
 	struct sm_list batch;
@@ -306,7 +328,7 @@ bool sm_co_run_ready(void)
 	sm_list_init(&batch);
 	sm_list_splice(&batch, &ready);
 	for (struct sm_list *e; (e = sm_list_shift(&batch)) != NULL;)
-		resume(SM_LIST_ENTRY(e, struct sm_co, link));
+		slice(SM_LIST_ENTRY(e, struct sm_co, link));
 	return !sm_list_empty(&ready);
 }
 

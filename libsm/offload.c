@@ -130,9 +130,11 @@ void sm_offload_async(struct sm_offload_job *job, int (*fn)(void *arg),
 	pthread_mutex_lock(&pool.lock);
 	*pool.end = job;
 	pool.end = &job->next;
-	if (pool.idle > 0)
-		pthread_cond_signal(&pool.more);
+	bool wake = pool.idle > 0;
 	pthread_mutex_unlock(&pool.lock);
+	/* After the unlock: the helper would wake only to wait for the lock. */
+	if (wake)
+		pthread_cond_signal(&pool.more);
 }
 
 struct call {

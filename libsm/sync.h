@@ -1,4 +1,5 @@
-/* Waiting for each other, between coroutines of one loop (no locks: nothing runs at the same time). */
+/* Waiting for each other, between coroutines of one loop (no locks: nothing runs at the same time).
+ */
 #ifndef SM_SYNC_H
 #define SM_SYNC_H
 
@@ -10,8 +11,9 @@ struct sm_cond {
 	struct sm_list waiters;
 };
 void sm_cond_init(struct sm_cond *c);
-int sm_cond_wait(struct sm_cond *c, const char *doing, int64_t deadline_ms) SM_YIELDS SM_MUST_CHECK; /* 0, SM_E_TIMEOUT, SM_E_CANCEL */
-void sm_cond_signal(struct sm_cond *c);    /* one, the longest waiting */
+int sm_cond_wait(struct sm_cond *c, const char *doing,
+                 int64_t deadline_ms) SM_YIELDS SM_MUST_CHECK; /* 0, SM_E_TIMEOUT, SM_E_CANCEL */
+void sm_cond_signal(struct sm_cond *c);                        /* one, the longest waiting */
 void sm_cond_broadcast(struct sm_cond *c);
 
 /* A counted limit: at most `max` holders, served in order. */
@@ -20,7 +22,8 @@ struct sm_limit {
 	struct sm_cond cond;
 };
 void sm_limit_init(struct sm_limit *l, size_t max);
-int sm_limit_take(struct sm_limit *l, const char *doing, int64_t deadline_ms) SM_YIELDS SM_MUST_CHECK;
+int sm_limit_take(struct sm_limit *l, const char *doing,
+                  int64_t deadline_ms) SM_YIELDS SM_MUST_CHECK;
 bool sm_limit_try(struct sm_limit *l);
 void sm_limit_give(struct sm_limit *l);
 
