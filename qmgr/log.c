@@ -156,9 +156,19 @@ static void on_bell(void *arg)
 void qm_log_kick(struct qm_log *log)
 {
 	pthread_mutex_lock(&log->mu);
-	if (log->front->slots > 0)
+	if (log->front->urgent)
 		pthread_cond_signal(&log->commit_work);
 	pthread_mutex_unlock(&log->mu);
+}
+
+static void waited_enough(void *arg)
+{
+	struct qm_log *log = arg;
+
+	pthread_mutex_lock(&log->mu);
+	log->front->urgent = log->front->slots > 0;
+	pthread_mutex_unlock(&log->mu);
+	qm_log_kick(log);
 }
 
 static bool before_sleep(void *arg)
@@ -247,7 +257,8 @@ static struct qm_loc put_record(struct qm_log *log, uint64_t lsn, uint16_t type,
 	return loc;
 }
 
-uint64_t qm_log_append(struct qm_log *log, uint16_t type, struct sm_str body, struct qm_loc *loc)
+static uint64_t append(struct qm_log *log, uint16_t type, struct sm_str body, struct qm_loc *loc,
+                       bool urgent)
 {
 	uint64_t lsn = log->c.lsn->next++;
 	struct qm_loc where = {0};
@@ -260,6 +271,7 @@ uint64_t qm_log_append(struct qm_log *log, uint16_t type, struct sm_str body, st
 		where = put_record(log, lsn, type, body);
 		struct qm_seg *s = qm_log_seg(log, where.seq);
 		s->settled_lsn = SM_MAX(s->settled_lsn, lsn);
+		log->front->urgent = log->front->urgent || urgent;
 	} else {
 		/* Somewhere that can be held and dropped until the caller has aborted. */
 		where.seq = log->place.seq;
@@ -268,6 +280,19 @@ uint64_t qm_log_append(struct qm_log *log, uint16_t type, struct sm_str body, st
 	if (loc != NULL)
 		*loc = where;
 	return lsn;
+}
+
+uint64_t qm_log_append(struct qm_log *log, uint16_t type, struct sm_str body, struct qm_loc *loc)
+{
+	return append(log, type, body, loc, true);
+}
+
+uint64_t qm_log_append_lazy(struct qm_log *log, uint16_t type, struct sm_str body,
+                            struct qm_loc *loc)
+{
+	if (!sm_timer_is_set(&log->lazy))
+		sm_timer_set(&log->lazy, sm_loop_now_ms() + QM_LOG_LAZY_MS, waited_enough, log);
+	return append(log, type, body, loc, false);
 }
 
 uint64_t qm_log_durable(const struct qm_log *log)
@@ -493,6 +518,7 @@ static void drain(struct qm_log *log)
 		bool idle = log->job.state == QM_KEEP_IDLE;
 		bool done = log->failed != 0 || log->front->len + log->writing == 0 ||
 		            (log->starved && log->readies == 0 && idle);
+		log->front->urgent = log->front->slots > 0;
 		pthread_cond_signal(&log->commit_work);
 		if (!done && log->job.state != QM_KEEP_DONE)
 			pthread_cond_wait(&log->progress, &log->mu);
@@ -537,6 +563,7 @@ void qm_log_close(struct qm_log **logp)
 		drain(log);
 		stop_threads(log);
 		sm_hook_remove(&log->hook);
+		sm_timer_cancel(&log->lazy);
 		sm_timer_cancel(&log->retry);
 		if (log->failed == 0 && log->front->len + log->writing == 0)
 			(void)qm_commit_end(log); /* without it the end is a torn tail, no loss */

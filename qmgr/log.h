@@ -19,6 +19,7 @@
 #define QM_LOG_NAME_MAX      15
 #define QM_LOG_RECORD_MAX    (1024 * 1024) /* bytes in one record's body */
 #define QM_LOG_SEGMENT_BYTES (32 * 1024 * 1024)
+#define QM_LOG_LAZY_MS       100
 #define QM_LOG_SEGMENT_LEAST (64 * 1024)
 #define QM_LOG_SEGMENT_MOST  (256 * 1024 * 1024)
 
@@ -124,6 +125,12 @@ int qm_log_start(struct qm_log *log) SM_MUST_CHECK;
  * lsn that never becomes durable.
  */
 uint64_t qm_log_append(struct qm_log *log, uint16_t type, struct sm_str body, struct qm_loc *loc);
+/*
+ * The same for a record that nobody waits for: it goes with the next one that somebody does, and
+ * after QM_LOG_LAZY_MS by itself. So a result never keeps the disk busy when a client wants it.
+ */
+uint64_t qm_log_append_lazy(struct qm_log *log, uint16_t type, struct sm_str body,
+                            struct qm_loc *loc);
 size_t qm_log_record_max(const struct qm_log *log);
 /* Everything up to this lsn in this log is on stable storage. Any thread. */
 uint64_t qm_log_durable(const struct qm_log *log);

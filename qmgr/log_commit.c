@@ -26,6 +26,7 @@ static void wbuf_reset(struct qm_wbuf *w)
 	if (w->cap > QM_WBUF_KEEP)
 		qm_wbuf_fini(w);
 	w->len = w->slots = w->records = 0;
+	w->urgent = false;
 }
 
 void qm_wbuf_close_batch(struct qm_log *log, struct qm_wbuf *w)
@@ -130,7 +131,7 @@ void *qm_commit_main(void *arg)
 
 	pthread_mutex_lock(&log->mu);
 	for (;;) {
-		while (!log->stop && log->failed == 0 && log->front->slots == 0)
+		while (!log->stop && log->failed == 0 && !log->front->urgent)
 			pthread_cond_wait(&log->commit_work, &log->mu);
 		if (log->failed != 0 || log->front->slots == 0)
 			break;

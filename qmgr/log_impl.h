@@ -43,6 +43,7 @@ struct qm_wbuf {
 	struct qm_slot *slot; /* the last one is open while the buffer is in front */
 	size_t slots, slot_cap;
 	size_t records;
+	bool urgent; /* somebody waits for a record in it, or a lazy one has waited long enough */
 };
 
 enum qm_keep_kind { QM_KEEP_CREATE, QM_KEEP_RECYCLE, QM_KEEP_REMOVE };
@@ -87,6 +88,8 @@ struct qm_log {
 	uint64_t told_lsn;
 	struct sm_hook hook;
 	struct sm_timer retry;
+	struct sm_timer
+	    lazy; /* set: records of the front buffer that nobody waits for become urgent then */
 	struct qm_bell *bell;
 	pthread_t commit_thread, keep_thread;
 

@@ -96,6 +96,14 @@ struct qm_log *qm_store_defedb(struct qm_store *st)
 	return st->defedb;
 }
 
+/* Results, ends and moves: durable soon, but no client waits for them. */
+static uint64_t append_lazy(struct qm_store *st, struct qm_log *log, uint16_t type,
+                            struct qm_loc *loc)
+{
+	sm_assert(sm_buf_err(&st->scratch) == 0);
+	return qm_log_append_lazy(log, type, sm_buf_view(&st->scratch), loc);
+}
+
 static uint64_t append(struct qm_store *st, struct qm_log *log, uint16_t type, struct qm_loc *loc)
 {
 	/* Field maxima times array maxima stay below a record's maximum but for notes of a thousand
@@ -158,7 +166,7 @@ uint64_t qm_store_rcpt(struct qm_store *st, const struct qm_rcpt *r)
 
 	sm_buf_reset(&st->scratch);
 	qm_rec_rcpt_change_encode(&st->scratch, &c);
-	return txn->last_lsn = append(st, txn->log, QM_REC_rcpt_change, NULL);
+	return txn->last_lsn = append_lazy(st, txn->log, QM_REC_rcpt_change, NULL);
 }
 
 uint64_t qm_store_child(struct qm_store *st, struct qm_txn *parent, struct qm_rcpt *const *settled,
@@ -175,7 +183,8 @@ uint64_t qm_store_child(struct qm_store *st, struct qm_txn *parent, struct qm_rc
 	sm_buf_reset(&st->scratch);
 	qm_rec_child_encode(&st->scratch, &c);
 	child->log = parent->log;
-	parent->last_lsn = child->last_lsn = append(st, parent->log, QM_REC_child, &child->loc);
+	parent->last_lsn = child->last_lsn =
+	    append_lazy(st, parent->log, QM_REC_child, &child->loc);
 	qm_log_hold(child->log, child->loc);
 	return child->last_lsn;
 }
@@ -184,7 +193,7 @@ uint64_t qm_store_end(struct qm_store *st, struct qm_txn *txn)
 {
 	sm_buf_reset(&st->scratch);
 	qm_rec_end_encode(&st->scratch, &(struct qm_rec_end){.ta = txn->id});
-	txn->last_lsn = append(st, txn->log, QM_REC_end, NULL);
+	txn->last_lsn = append_lazy(st, txn->log, QM_REC_end, NULL);
 	qm_log_drop(txn->log, txn->loc, txn->last_lsn);
 	txn->loc = (struct qm_loc){0};
 	return txn->last_lsn;
@@ -196,7 +205,7 @@ uint64_t qm_store_moved(struct qm_store *st, struct qm_txn *txn, struct qm_loc o
 
 	sm_buf_reset(&st->scratch);
 	qm_rec_moved_encode(&st->scratch, &(struct qm_rec_moved){.ta = txn->id});
-	lsn = append(st, st->ibdb, QM_REC_moved, NULL);
+	lsn = append_lazy(st, st->ibdb, QM_REC_moved, NULL);
 	qm_log_drop(st->ibdb, old, lsn);
 	return lsn;
 }

@@ -235,6 +235,39 @@ static bool never(void *arg)
 	return false;
 }
 
+/* What nobody waits for goes with what somebody does, or by itself after a while; and never gets
+ * lost. */
+static void lazy_records(void **state)
+{
+	struct t_log t;
+	uint64_t lsn;
+
+	(void)state;
+	t_log_init(&t, SMALL);
+	t_log_start(&t);
+	t_log_wait(&t, t_log_put(&t, 10).lsn, 30000);
+	uint64_t syncs = stat_of(&t).syncs;
+
+	for (int i = 0; i < 5; i++)
+		lsn = qm_log_append_lazy(t.log, 7, SM_STR("lazy"), NULL);
+	qm_log_kick(t.log);
+	assert_int_equal(stat_of(&t).syncs, syncs); /* nobody hurries */
+	t_log_wait(&t, t_log_put(&t, 10).lsn, 30000);
+	assert_true(qm_log_durable(t.log) > lsn);
+	assert_int_equal(stat_of(&t).syncs, syncs + 1);
+
+	lsn = qm_log_append_lazy(t.log, 7, SM_STR("lazy"), NULL);
+	t_log_wait(&t, lsn, 30000); /* by itself */
+	assert_true(qm_log_durable(t.log) >= lsn);
+	assert_int_equal(stat_of(&t).syncs, syncs + 2);
+
+	qm_log_append_lazy(t.log, 7, SM_STR("lazy"), NULL);
+	t_log_stop(&t); /* an orderly end writes it */
+	assert_int_equal(t_log_load(&t), 0);
+	assert_int_equal(t.found.n, 2 + 5 + 2);
+	t_log_fini(&t);
+}
+
 /* A commit waits for others while they are expected, and no longer. */
 static void commit_delay(void **state)
 {
@@ -803,6 +836,7 @@ int main(void)
 	    TEST(flush),
 	    TEST(two_directories),
 	    TEST(commit_delay),
+	    TEST(lazy_records),
 	    TEST(hold_and_drop),
 	    TEST(recycled_segments),
 	    TEST(old_segments_stay),

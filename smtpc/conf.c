@@ -66,7 +66,7 @@ const struct sm_opt sc_conf_opts[] = {
      .def = "200", .min = 0, .max = 10000, .unit = "sessions", .reload = true,
      .help = "most idle sessions kept open"},
     {.name = "max_sessions_idle_per_host", .type = SM_OPT_INT,
-     .offset = AT(max_sessions_idle_per_host), .def = "10", .min = 0, .max = 1000,
+     .offset = AT(max_sessions_idle_per_host), .def = "50", .min = 0, .max = 1000,
      .unit = "sessions", .reload = true, .help = "most idle sessions kept open to one address"},
     {.name = "max_reply_lines", .type = SM_OPT_INT, .offset = AT(max_reply_lines), .def = "100",
      .min = 1, .max = 10000, .unit = "lines", .reload = true,
