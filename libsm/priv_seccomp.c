@@ -160,8 +160,15 @@ static int common_rules(scmp_filter_ctx f)
 		rc = refuse_rule(f, "clone3", ENOSYS);
 	if (rc == 0)
 		rc = refuse_rule(f, "openat2", ENOSYS);
+	/* Executable memory: libraries try it and do without (a just-in-time compiler of
+	 * expressions, a name service module that nobody asked for before), so that is an error to
+	 * them. What was writable never becomes executable. */
 	if (rc == 0)
 		rc = masked_rule(f, "mmap", 2, PROT_EXEC, 0);
+	if (rc == 0)
+		rc = seccomp_rule_add_array(
+		    f, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(mmap), 1,
+		    &(struct scmp_arg_cmp){2, SCMP_CMP_MASKED_EQ, PROT_EXEC, PROT_EXEC});
 	if (rc == 0)
 		rc = masked_rule(f, "mprotect", 2, PROT_EXEC, 0);
 	/* Signals to itself, also for abort and for the fault points. */

@@ -356,15 +356,16 @@ static void test_daily_work(void **state)
 
 static void test_no_role_may(void **state)
 {
-	static int (*const never[])(void) = {run_program,     make_process,    signal_parent,
-	                                     trace_parent,    read_parent,     map_executable,
-	                                     make_executable, change_identity, mount_something,
-	                                     raise_limit,     packet_socket};
+	static int (*const never[])(void) = {
+	    run_program,     make_process,    signal_parent,   trace_parent, read_parent,
+	    make_executable, change_identity, mount_something, raise_limit,  packet_socket};
 
 	(void)state;
 	for (size_t i = 0; i < SM_ARRAY_SIZE(roles); i++)
 		for (size_t k = 0; k < SM_ARRAY_SIZE(never); k++)
 			forbidden(roles[i], roles[i] >= SM_ROLE_SMTPC, never[k]);
+	if (seccomp_here)
+		assert_int_equal(under(SM_ROLE_SMAR, true, map_executable), SAW_EPERM);
 }
 
 static void test_sockets_by_role(void **state)
