@@ -61,3 +61,6 @@ checks_fuzz_fuzz_log_replay_LDADD = libqm.a $(fuzz_link)
 FUZZ_TARGETS += checks/fuzz/fuzz_smtpc_dialog
 checks_fuzz_fuzz_smtpc_dialog_SOURCES = checks/fuzz/fuzz_smtpc_dialog.c $(fuzz_main)
 checks_fuzz_fuzz_smtpc_dialog_LDADD = libsmtpc.a libcdb.a $(fuzz_link)
+FUZZ_TARGETS += checks/fuzz/fuzz_smtps_session
+checks_fuzz_fuzz_smtps_session_SOURCES = checks/fuzz/fuzz_smtps_session.c $(fuzz_main)
+checks_fuzz_fuzz_smtps_session_LDADD = libsmtps.a $(fuzz_link)

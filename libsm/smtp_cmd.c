@@ -2,8 +2,8 @@
  * Splits command lines of SMTP (RFC 5321 4.1.1) into verb, argument and parameters; decodes xtext
  * (RFC 3461 4).
  *
- * Invariant: nothing that leaves here holds a control character; the views point into the line they
- * came from. Pure functions; any thread with a diag.
+ * Invariant: nothing that leaves here holds a control character but a tab within an argument; the
+ * views point into the line they came from. Pure functions; any thread with a diag.
  */
 #include "libsm/smtp_cmd.h"
 
@@ -16,7 +16,7 @@ int sm_smtp_cmd_parse(struct sm_str line, struct sm_smtp_cmd *out)
 	while (line.n > 0 && (line.p[line.n - 1] == ' ' || line.p[line.n - 1] == '\t'))
 		line.n--;
 	for (size_t i = 0; i < line.n; i++)
-		if ((unsigned char)line.p[i] < ' ' || line.p[i] == 0x7f)
+		if (((unsigned char)line.p[i] < ' ' && line.p[i] != '\t') || line.p[i] == 0x7f)
 			return sm_fail(SM_E_SYNTAX, "control character in command");
 	while (verb < line.n && sm_isalpha(line.p[verb]))
 		verb++;

@@ -10,7 +10,7 @@ struct sm_smtp_cmd {
 	struct sm_str verb; /* letters as given; compare by case folding */
 	struct sm_str arg;  /* what follows one space, without trailing white space; empty: none */
 };
-/* SM_E_SYNTAX: no verb, or bytes outside of printable ASCII (8-bit are let through in arguments). */
+/* SM_E_SYNTAX: no verb, or bytes outside of printable ASCII (8-bit and tabs are let through in arguments). */
 int sm_smtp_cmd_parse(struct sm_str line, struct sm_smtp_cmd *out) SM_MUST_CHECK;
 
 /* One "keyword[=value]" of MAIL or RCPT (esmtp-param). The next one from *s: 1 and *key,*value (value p NULL: no "="), 0: no more, SM_E_SYNTAX. */

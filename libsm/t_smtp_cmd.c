@@ -25,7 +25,8 @@ static void test_split(void **state)
 	    {" NOOP", NULL, NULL},
 	    {"NO-OP", NULL, NULL},
 	    {"250 hello", NULL, NULL},
-	    {"EHLO a\tb", NULL, NULL},
+	    {"EHLO a\tb", "EHLO", "a\tb"},
+	    {"EHLO\ta", NULL, NULL},
 	    {"NOOP\r", NULL, NULL},
 	    {"NOOP \x7f"
 	     "x",

@@ -88,7 +88,7 @@ const struct sm_opt ss_conf_opts[] = {
 	{.name = "max_transactions", .type = SM_OPT_INT, .offset = AT(max_transactions), .def = "1000", .min = 1, .max = 1000000,
 	 .unit = "transactions", .reload = true, .help = "MAIL commands of a session; more: 421"},
 	{.name = "max_command_length", .type = SM_OPT_SIZE, .offset = AT(max_command_bytes), .def = "2048B", .min = 512, .max = 16000,
-	 .unit = "B", .reload = true, .help = "longest command line; more: 500", .man = "512 and what the extensions add."},
+	 .unit = "B", .reload = true, .help = "longest command line with its CRLF; more: 500", .man = "512 and what the extensions add."},
 	{.name = "max_junk", .type = SM_OPT_SIZE, .offset = AT(max_junk_bytes), .def = "20MB", .min = 1024, .max = (int64_t)1 << 40,
 	 .unit = "B", .reload = true, .help = "bytes of a session that are read only to be thrown away; more: 421",
 	 .man = "The rest of a message that is too large, of a line that is too long."},

@@ -30,7 +30,8 @@ struct sm_str ss_reply_text(enum ss_reply_name r)
 
 int ss_reply_soften(int code, struct sm_str *text, char *mem, size_t size)
 {
-	if (code < 500)
+	/* 50z, 53z tell of commands, not of mail: nothing bounces for them. */
+	if (code < 550)
 		return code;
 	if (text->n >= 2 && text->p[0] == '5' && text->p[1] == '.') {
 		text->n = SM_MIN(text->n, size);

@@ -20,7 +20,7 @@ enum ss_reply_name {
 int ss_reply_code(enum ss_reply_name r);
 struct sm_str ss_reply_text(enum ss_reply_name r);
 
-/* soft_bounce: 5yz 5.a.b becomes 4yz 4.a.b. `text` is changed in `mem` (at least as large as it)
+/* soft_bounce: 55z 5.a.b becomes 45z 4.a.b. `text` is changed in `mem` (at least as large as it)
  * when needed. */
 int ss_reply_soften(int code, struct sm_str *text, char *mem, size_t size);
 

@@ -222,8 +222,9 @@ static void one_command(struct ss_session *s)
 	if (sm_str_empty(s->helo))
 		err = wait_first(s);
 	if (err == 0)
-		err = sm_stream_line(&s->io, &line, (size_t)s->conf->max_command_bytes,
-		                     ss_deadline(s));
+		err =
+		    sm_stream_line(&s->io, &line, (size_t)s->conf->max_command_bytes - 2 /* CRLF */,
+		                   ss_deadline(s));
 	s->idle = false;
 	if (s->closing)
 		return;

@@ -110,6 +110,9 @@ static void test_soften(void **state)
 	t = SM_STR("just no");
 	assert_int_equal(ss_reply_soften(554, &t, mem, sizeof(mem)), 454);
 	assert_true(sm_str_eq(t, SM_STR("just no")));
+	t = SM_STR("5.5.1 order");
+	assert_int_equal(ss_reply_soften(503, &t, mem, sizeof(mem)), 503);
+	assert_true(sm_str_eq(t, SM_STR("5.5.1 order")));
 	t = SM_STR("2.0.0 yes");
 	assert_int_equal(ss_reply_soften(250, &t, mem, sizeof(mem)), 250);
 	t = SM_STR("4.0.0 later");

@@ -1,0 +1,477 @@
+/*
+ * Fuzz a whole session of smtps: a client on a socket pair sends the input in pieces, qmgr, smar
+ * and the content store are played here (linked in the place of rpc and cdb). What they answer is
+ * told by the addresses: "bad", "tmp", "close", "lost" and "away" at the beginning of a local part;
+ * only local.test is local.
+ *
+ * Input: one byte of configuration, one of qmgr's answers to commits, one of how the rest is split;
+ * then what the client sends.
+ *
+ * Checked: replies are well-formed lines; as many messages are accepted as qmgr took; nothing is
+ * relayed that nobody allowed; content that was taken has no bare CR or LF; nothing is left open at
+ * the end.
+ */
+#include <stdio.h>
+#include <sys/socket.h>
+
+#include "libcdb/cdb.h"
+#include "libsm/co.h"
+#include "libsm/err.h"
+#include "libsm/log.h"
+#include "libsm/loop.h"
+#include "libsm/offload.h"
+#include "smtps/peers.h"
+#include "smtps/session.h"
+
+enum { CONTENT_MAX = 1 << 20, REPLIES_MAX = 1 << 22 };
+
+/* ---- qmgr and smar
+ * -----------------------------------------------------------------------------------------------
+ */
+
+static struct sm_list calls = SM_LIST_INIT(calls);
+static uint64_t next_counter, taken;
+static uint8_t commit_plan;
+static bool committed_before; /* ta_query: did the frame arrive? */
+static bool may_relay;
+
+struct sm_link *sm_link_open(const struct sm_link_conf *conf SM_UNUSED)
+{
+	return NULL;
+}
+void sm_link_free(struct sm_link **l SM_UNUSED)
+{
+}
+struct sm_peer *sm_link_peer(struct sm_link *l SM_UNUSED)
+{
+	static char somebody;
+
+	return (struct sm_peer *)(void *)&somebody;
+}
+int sm_link_wait(struct sm_link *l SM_UNUSED, int64_t deadline_ms SM_UNUSED)
+{
+	return 0;
+}
+const char *sm_link_trouble(struct sm_link *l SM_UNUSED)
+{
+	return "";
+}
+void sm_peer_close(struct sm_peer *p SM_UNUSED, const char *why SM_UNUSED)
+{
+}
+const char *sm_peer_why(const struct sm_peer *p SM_UNUSED)
+{
+	return "";
+}
+void sm_peer_send(struct sm_peer *p SM_UNUSED, uint16_t type, const void *m SM_UNUSED)
+{
+	sm_assert(type == SM_MSG_sess_close);
+}
+
+/* The answer that an address asks for: a code, or SM_E_* for none. */
+static int told_by(struct sm_str addr)
+{
+	static const struct {
+		struct sm_str word;
+		int answer;
+	} words[] = {
+	    {SM_STR("bad"), 550},           {SM_STR("tmp"), 450},         {SM_STR("close"), 421},
+	    {SM_STR("lost"), SM_E_TIMEOUT}, {SM_STR("away"), SM_E_PROTO},
+	};
+
+	for (size_t i = 0; i < SM_ARRAY_SIZE(words); i++)
+		if (sm_str_has_prefix(addr, words[i].word))
+			return words[i].answer;
+	return 0;
+}
+
+void sm_call(struct sm_call *c, struct sm_peer *p, uint16_t type, const void *m,
+             int64_t deadline_ms, void (*cb)(int err, const struct sm_frame *f, void *arg),
+             void *arg)
+{
+	int answer = 0;
+	uint32_t flags = 0;
+
+	if (type == SM_MSG_mail_check) {
+		answer = told_by(((const struct sm_msg_mail_check *)m)->sender);
+	} else if (type == SM_MSG_rcpt_check) {
+		const struct sm_msg_rcpt_check *r = m;
+		answer = told_by(r->rcpt);
+		if (sm_str_has_suffix(r->rcpt, SM_STR("@local.test")))
+			flags |= SM_VERDICT_LOCAL;
+	}
+	if (answer == 421)
+		flags |= SM_VERDICT_CLOSE;
+	*c = (struct sm_call){
+	    .peer = p, .tag = type, .deadline_ms = deadline_ms, .cb = cb, .arg = arg};
+	/* Kept where rpc would keep other things. */
+	c->err = answer;
+	c->node.hash = flags;
+	sm_list_push(&calls, &c->link);
+}
+
+void sm_call_cancel(struct sm_call *c)
+{
+	sm_list_remove(&c->link);
+}
+
+/* Before the loop sleeps: every question gets its answer. */
+static bool answer_all(void *arg SM_UNUSED)
+{
+	struct sm_list *l;
+	bool any = false;
+
+	while ((l = sm_list_shift(&calls)) != NULL) {
+		struct sm_call *c = SM_LIST_ENTRY(l, struct sm_call, link);
+		struct sm_frame f = {.type = SM_MSG_verdict, .flags = SM_FRAME_REPLY};
+		struct sm_buf b;
+
+		any = true;
+		if (c->err < 0) {
+			c->cb(c->err, NULL, c->arg);
+			continue;
+		}
+		sm_buf_init(&b, 4096);
+		if (c->tag == SM_MSG_id_block_get) {
+			struct sm_msg_id_block m = {.first = next_counter, .count = 1000};
+			next_counter += 1000;
+			f.type = SM_MSG_id_block;
+			sm_msg_id_block_encode(&b, &m);
+		} else if (c->tag == SM_MSG_conn_check) {
+			struct sm_msg_conn_verdict m = {.text = SM_STR(""),
+			                                .client_name = SM_STR("c.test")};
+			f.type = SM_MSG_conn_verdict;
+			sm_msg_conn_verdict_encode(&b, &m);
+		} else {
+			struct sm_msg_verdict m = {.code = (uint16_t)c->err,
+			                           .flags = (uint32_t)c->node.hash,
+			                           .text = c->err ? SM_STR("5.1.1 no\nway")
+			                                          : SM_STR("")};
+			sm_msg_verdict_encode(&b, &m);
+		}
+		f.body = sm_buf_view(&b);
+		c->cb(0, &f, c->arg);
+		sm_buf_fini(&b);
+	}
+	return any;
+}
+
+static void check_commit(const struct sm_msg_ta_commit *m);
+
+/* Only commit.c asks this way. Two bits of the plan for each answer: taken, refused, lost before,
+ * lost after it was taken. */
+int sm_rpc(struct sm_peer *p SM_UNUSED, uint16_t type, const void *m, uint16_t reply_type SM_UNUSED,
+           struct sm_arena *a SM_UNUSED, void *reply, int64_t deadline_ms SM_UNUSED)
+{
+	unsigned plan = commit_plan & 3;
+
+	commit_plan = (uint8_t)(commit_plan >> 2);
+	if (type == SM_MSG_ta_query) {
+		((struct sm_msg_ta_outcome *)reply)->taken = committed_before;
+		return plan == 2 ? SM_E_TIMEOUT : 0;
+	}
+	sm_assert(type == SM_MSG_ta_commit);
+	check_commit(m);
+	*(struct sm_msg_verdict *)reply = (struct sm_msg_verdict){.text = SM_STR("")};
+	committed_before = plan == 0 || plan == 3;
+	if (committed_before)
+		taken++;
+	if (plan == 1)
+		*(struct sm_msg_verdict *)reply =
+		    (struct sm_msg_verdict){.code = 452, .text = SM_STR("4.3.1 full")};
+	return plan >= 2 ? SM_E_PEER : 0;
+}
+
+int sm_offload(const char *doing SM_UNUSED, int (*fn)(void *arg), void *arg)
+{
+	return fn(arg);
+}
+
+/* ---- the content store
+ * ------------------------------------------------------------------------------------------- */
+
+struct cdb_writer {
+	struct sm_buf content;
+	struct sm_id id;
+};
+static int writers;
+static struct sm_buf last; /* what was committed last */
+static struct sm_id last_id;
+
+struct cdb_writer *cdb_write(struct cdb *s SM_UNUSED, struct sm_id id, size_t gap)
+{
+	struct cdb_writer *w = sm_calloc(1, sizeof(*w));
+
+	sm_assert(gap == 0);
+	sm_buf_init(&w->content, CONTENT_MAX);
+	w->id = id;
+	writers++;
+	return w;
+}
+int cdb_append(struct cdb_writer *w, const void *p, size_t n)
+{
+	sm_buf_append(&w->content, p, n);
+	/* Some contents find the disk full, some find it broken. */
+	if (memmem(p, n, "ENOSPC", 6) != NULL)
+		return sm_fail(SM_E_FULL, "full");
+	return memmem(p, n, "EIO", 3) != NULL ? sm_fail(SM_E_IO, "broken") : 0;
+}
+void cdb_abort(struct cdb_writer **w)
+{
+	sm_buf_fini(&(*w)->content);
+	SM_FREE(*w);
+	writers--;
+}
+int cdb_commit(struct cdb_writer **w, uint32_t *offset, uint64_t *size)
+{
+	sm_buf_fini(&last);
+	last = (*w)->content;
+	last_id = (*w)->id;
+	*offset = 0;
+	*size = last.len;
+	SM_FREE(*w);
+	writers--;
+	return 0;
+}
+int cdb_unlink(struct cdb *s SM_UNUSED, struct sm_id id)
+{
+	sm_assert(sm_id_eq(id, last_id));
+	return 0;
+}
+
+static void check_commit(const struct sm_msg_ta_commit *m)
+{
+	struct sm_str c = sm_buf_view(&last);
+
+	sm_assert(sm_id_eq(m->content, last_id) && sm_id_eq(m->ta, last_id) && m->size == c.n);
+	sm_assert(m->rcpts_count > 0);
+	for (uint32_t i = 0; i < m->rcpts_count; i++)
+		sm_assert(may_relay || sm_str_has_suffix(m->rcpts[i].addr, SM_STR("@local.test")));
+	sm_assert(sm_str_has_prefix(c, SM_STR("Received: from ")));
+	sm_assert(sm_str_has_suffix(c, SM_STR("\r\n")));
+	for (size_t i = 0; i < c.n; i++) {
+		sm_assert(c.p[i] != '\n' || (i > 0 && c.p[i - 1] == '\r'));
+		sm_assert(c.p[i] != '\r' || (i + 1 < c.n && c.p[i + 1] == '\n'));
+	}
+}
+
+/* ---- the client
+ * ----------------------------------------------------------------------------------------------------
+ */
+
+struct client {
+	struct sm_net net;
+	struct sm_str in;
+	uint32_t seed;
+	bool polite; /* waits for replies where RFC 2920 wants it */
+	struct sm_buf replies;
+	struct sm_co *sender; /* while it waits */
+	int running;
+};
+
+static int64_t soon(void)
+{
+	return sm_loop_now_ms() + 20000;
+}
+
+static void leave(struct client *c)
+{
+	if (--c->running == 0)
+		sm_loop_stop(0);
+}
+
+/* A polite client waits for the reply; not for long, because there may be none to come. */
+static void wait_reply(struct client *c, size_t had)
+{
+	int64_t until = sm_now_ms() + 3;
+
+	c->sender = sm_co_self();
+	while (c->replies.len == had && c->running == 2)
+		if (sm_co_park("reply", until) != 0)
+			break;
+	c->sender = NULL;
+}
+
+/* How much of the input may be sent at once: up to the end of the next line with EHLO, HELO or
+ * DATA. */
+static size_t group(struct sm_str in)
+{
+	static const struct sm_str verbs[] = {SM_STR("EHLO"), SM_STR("HELO"), SM_STR("DATA\r")};
+	size_t n = 0;
+
+	while (n < in.n) {
+		struct sm_str line = sm_str_from(in, n);
+		const char *lf = memchr(line.p, '\n', line.n);
+		n = lf != NULL ? (size_t)(lf - in.p) + 1 : in.n;
+		for (size_t i = 0; i < SM_ARRAY_SIZE(verbs); i++)
+			if (sm_str_has_caseprefix(line, verbs[i]))
+				return n;
+	}
+	return n;
+}
+
+static void sender(void *arg)
+{
+	struct client *c = arg;
+
+	if (c->polite)
+		wait_reply(c, 0);
+	while (c->in.n > 0) {
+		struct sm_str now = sm_str_head(c->in, c->polite ? group(c->in) : c->in.n);
+		size_t had = c->replies.len;
+
+		c->in = sm_str_from(c->in, now.n);
+		while (now.n > 0) {
+			size_t part;
+
+			c->seed = c->seed * 1664525u + 1013904223u;
+			part = 1 + (c->seed >> 16) % ((c->seed >> 8) % 4 == 0 ? 10 : 3000);
+			part = SM_MIN(part, now.n);
+			if (sm_net_write(&c->net, now.p, part, soon()) != 0) {
+				leave(c);
+				return;
+			}
+			now = sm_str_from(now, part);
+			sm_co_yield();
+		}
+		if (c->polite)
+			wait_reply(c, had);
+	}
+	(void)shutdown(c->net.f.fd, SHUT_WR);
+	leave(c);
+}
+
+static void reader(void *arg)
+{
+	struct client *c = arg;
+	char *p = sm_malloc(4096);
+	ssize_t n;
+
+	while ((n = sm_net_read(&c->net, p, 4096, soon())) > 0) {
+		sm_buf_append(&c->replies, p, (size_t)n);
+		if (c->sender != NULL)
+			sm_co_wake(c->sender);
+	}
+	sm_assert(n != SM_E_TIMEOUT);
+	sm_free(p);
+	leave(c);
+}
+
+/* Every line is a reply's line; gives how many messages were accepted. */
+static uint64_t check_replies(struct sm_str s)
+{
+	uint64_t accepted = 0;
+
+	while (s.n > 0) {
+		struct sm_str line = sm_str_split(s, '\n', &s);
+
+		if (s.p == NULL)
+			return accepted; /* cut by a close without a reply */
+		sm_assert(line.n >= 5 && line.n < 512 && line.p[line.n - 1] == '\r');
+		for (size_t i = 0; i < 3; i++)
+			sm_assert(sm_isdigit(line.p[i]));
+		sm_assert(line.p[0] >= '2' && line.p[0] <= '5');
+		sm_assert(line.p[3] == ' ' || line.p[3] == '-');
+		for (size_t i = 4; i + 1 < line.n; i++)
+			sm_assert(line.p[i] >= ' ' && line.p[i] <= '~');
+		accepted += memmem(line.p, line.n, "Message accepted", 16) != NULL;
+	}
+	return accepted;
+}
+
+/* ---- a run
+ * -----------------------------------------------------------------------------------------------------------
+ */
+
+static struct ss_conf conf;
+static struct sm_hook hook;
+
+static void setup(void)
+{
+	static struct sm_arena a;
+
+	sm_arena_init(&a, "fuzz", 1024, 65536);
+	sm_conf_defaults(ss_conf_opts, &conf, &a);
+	conf.max_message_bytes = 20000;
+	conf.max_junk_bytes = 50000;
+	conf.max_header_lines = 100;
+	conf.max_header_bytes = 5000;
+	conf.max_line_bytes = 3000;
+	conf.max_hops = 5;
+	conf.max_rcpts_transaction = 30;
+	sm_assert(sm_loop_init() == 0);
+	sm_loop_before_sleep(&hook, answer_all, NULL);
+	sm_log_level(0);
+}
+
+static void stop(void *arg SM_UNUSED)
+{
+	sm_loop_stop(0);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n);
+int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
+{
+	static bool ready;
+	struct ss ss = {.spare_fd = -1, .hostname = SM_STR("mx.local.test")};
+	struct client c = {.running = 2};
+	struct sm_sa sa;
+	uint64_t accepted;
+	bool unknown;
+	int sv[2];
+
+	if (n < 3 || n > 200000)
+		return 0;
+	if (!ready)
+		setup();
+	ready = true;
+	conf.flags =
+	    p[0] & (SS_F_8BITMIME | SS_F_DELAY_CHECKS | SS_F_LMTP_NO_RELAY | SS_F_SOFT_BOUNCE |
+	            SS_F_STRICT_EHLO | SS_F_ACCESS | SS_F_LOOPBACK_RELAY);
+	commit_plan = p[1];
+	unknown = false;
+	for (int i = 0; i < 8; i += 2)
+		unknown = unknown || ((p[1] >> i) & 3) == 2;
+	c.seed = p[2];
+	c.polite = (p[2] & 2) == 0;
+	c.in = sm_str_n(p + 3, n - 3);
+	sm_buf_init(&c.replies, REPLIES_MAX);
+	sm_buf_init(&last, CONTENT_MAX);
+	taken = 0;
+	ss.conf = &conf;
+	ss_idblock_add(&ss.ids, 1, 4);
+	next_counter = 5;
+	ss.credit = (struct ss_credit){100, 100, 1000, 0, ""};
+	sm_list_init(&ss.sessions);
+	sm_list_init(&ss.transactions);
+	sm_list_init(&ss.listeners);
+	sm_assert(sm_sa_ip(&sa, p[2] & 1 ? SM_STR("127.0.0.1") : SM_STR("192.0.2.1"), 25) == 0);
+	may_relay = (conf.flags & SS_F_LOOPBACK_RELAY) && (p[2] & 1);
+
+	sm_assert(socketpair(AF_UNIX, SOCK_STREAM, 0, sv) == 0);
+	sm_assert(sm_net_open(&c.net, sv[1]) == 0);
+	sm_assert(ss_session_start(&ss, sv[0], &sa, "test") == 0);
+	sm_assert(sm_co_spawn("sender", sender, &c) != NULL);
+	sm_assert(sm_co_spawn("reader", reader, &c) != NULL);
+	sm_assert(sm_loop_run() == 0);
+	sm_net_close(&c.net);
+	/* The client may be done before the session is. */
+	while (ss.session_count > 0) {
+		struct sm_timer t = {0};
+		sm_timer_set(&t, sm_now_ms() + 1, stop, NULL);
+		(void)sm_loop_run();
+		sm_timer_cancel(&t);
+	}
+
+	accepted = check_replies(sm_buf_view(&c.replies));
+	/* What qmgr took was acknowledged, unless nobody could know, or the client had gone. */
+	sm_assert(accepted <= taken);
+	sm_assert(writers == 0 && ss.txn_count == 0 && ss.rcpt_count == 0);
+	sm_assert(sm_list_empty(&ss.sessions) && sm_list_empty(&ss.transactions));
+	sm_assert(sm_list_empty(&calls) || ss.ids.asked); /* for ids, at the most */
+	sm_list_init(&calls);
+	sm_assert(unknown || accepted == taken || sm_buf_err(&c.replies) != 0);
+	sm_buf_fini(&c.replies);
+	sm_buf_fini(&last);
+	return 0;
+}
