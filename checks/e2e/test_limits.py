@@ -130,7 +130,7 @@ def test_many_header_fields(site, sink, tag, headers):
     ("rfc822", b"Content-Type: message/rfc822\r\n\r\n" * 10000),
     ("boundary", b"Content-Type: multipart/mixed; boundary=\"" + b"b" * 10000 + b"\"\r\n\r\n"),
     ("from", b"From attacker Mon Jan  1 00:00:00 2026\r\n" * 20000),
-])
+], ids=["nested", "rfc822", "boundary", "from"])
 def test_opaque(site, sink, tag, name, body):
     """What a MIME parser would choke on is only bytes here."""
     content = message(tag, body, b"MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b0\r\n")
@@ -141,7 +141,7 @@ def test_opaque(site, sink, tag, name, body):
     assert time.monotonic() - start < 10
 
 
-@pytest.mark.parametrize("length", [513, 2049, 10000, 100000])
+@pytest.mark.parametrize("length", [513, 2100, 10000, 100000])
 def test_long_command(site, length):
     with site.client() as c:
         try:

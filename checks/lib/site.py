@@ -56,9 +56,12 @@ class Site:
             args += ["--dns", dns]
         for r in routes:
             args += ["--route", r]
-        for d in relay:
-            args += ["--relay-domain", d]
-        for key, value in {**TEST_SETTINGS, **(settings or {})}.items():
+        settings = {**TEST_SETTINGS, **(settings or {})}
+        if len(relay) > 10:  # a command line has an end
+            settings["smtps.relay_to"] = "{ " + ", ".join(relay) + " }"
+        else:
+            args += [x for d in relay for x in ("--relay-domain", d)]
+        for key, value in settings.items():
             args += ["--set", f"{key}={value}"]
         if lmtp_agent:
             args += ["--lmtp-agent", self.maildirs]
