@@ -325,8 +325,11 @@ static void collect(struct reader *r, unsigned answers, struct sm_str name, uint
 	} else {
 		m->status = AR_DNS_NODATA;
 	}
-	if (m->status == AR_DNS_NXDOMAIN || m->status == AR_DNS_NODATA)
-		m->ttl_s = SM_MAX(SM_MIN(ttl, negative_ttl(r, authority)), AR_DNS_TTL_MIN);
+	if (m->status == AR_DNS_NXDOMAIN || m->status == AR_DNS_NODATA) {
+		uint32_t negative = negative_ttl(r, authority);
+
+		m->ttl_s = SM_MAX(SM_MIN(ttl, negative), AR_DNS_TTL_MIN);
+	}
 }
 
 void ar_dns_parse(struct sm_str packet, struct sm_str name, uint16_t type, struct ar_dns_msg *m)

@@ -9,14 +9,23 @@ libexec_PROGRAMS += smar/smar
 smar_smar_SOURCES = smar/main.c
 smar_smar_LDADD = libsmar.a libsm.a $(CARES_LIBS) $(SECCOMP_LIBS)
 
-SMAR_TESTS = smar/t_lookup smar/t_mailertable smar/t_mx
+SMAR_TESTS = smar/t_lookup smar/t_mailertable smar/t_mx smar/t_dns_msg smar/t_dns smar/t_route smar/t_handlers
 SMAR_LDADD = libsmar.a $(UNIT_LDADD) $(CARES_LIBS)
+smar_t_dnsd = smar/t_dnsd.h smar/t_dnsd.c
 smar_t_lookup_SOURCES = smar/t_lookup.c
 smar_t_lookup_LDADD = $(SMAR_LDADD)
 smar_t_mailertable_SOURCES = smar/t_mailertable.c
 smar_t_mailertable_LDADD = $(SMAR_LDADD)
 smar_t_mx_SOURCES = smar/t_mx.c
 smar_t_mx_LDADD = $(SMAR_LDADD)
+smar_t_dns_msg_SOURCES = smar/t_dns_msg.c $(smar_t_dnsd)
+smar_t_dns_msg_LDADD = $(SMAR_LDADD)
+smar_t_dns_SOURCES = smar/t_dns.c $(smar_t_dnsd)
+smar_t_dns_LDADD = $(SMAR_LDADD)
+smar_t_route_SOURCES = smar/t_route.c $(smar_t_dnsd)
+smar_t_route_LDADD = $(SMAR_LDADD)
+smar_t_handlers_SOURCES = smar/t_handlers.c $(smar_t_dnsd)
+smar_t_handlers_LDADD = $(SMAR_LDADD)
 
 if HAVE_CMOCKA
 check_PROGRAMS += $(SMAR_TESTS)

@@ -187,8 +187,11 @@ static int start(const struct ar_conf *conf)
 	if ((rc = servers_of(conf, &dns)) != 0 ||
 	    (rc = timeout_of(conf, &router.dns_timeout_ms)) != 0 ||
 	    (rc = sm_str_copy(conf->mailertable.file, load.path, sizeof(load.path))) != 0 ||
-	    (rc = ar_mt_load(load.path, &router.mt)) != 0 ||
-	    (rc = ar_own_init(router.hostname, &conf->own_names)) != 0)
+	    (rc = ar_mt_load(load.path, &router.mt)) != 0)
+		return rc;
+	ar_own_init(router.hostname, &conf->own_names);
+	rc = ar_own_interfaces();
+	if (rc != 0)
 		return rc;
 	dns.timeout_ms = router.dns_timeout_ms;
 	ar_cache_init(&(struct ar_cache_conf){.max_entries = (size_t)conf->max_cache_entries,

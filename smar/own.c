@@ -27,15 +27,19 @@ void ar_own_add_addr(const struct sm_sa *sa)
 	addrs[addr_count++] = *sa;
 }
 
-int ar_own_init(struct sm_str hostname, const struct sm_conf_list *names)
+void ar_own_init(struct sm_str hostname, const struct sm_conf_list *names)
 {
-	struct ifaddrs *all;
-
 	if (hostname.n > 0)
 		add_name(hostname);
 	add_name(SM_STR("localhost"));
 	for (size_t i = 0; i < names->count; i++)
 		add_name(names->v[i]);
+}
+
+int ar_own_interfaces(void)
+{
+	struct ifaddrs *all;
+
 	if (getifaddrs(&all) != 0)
 		return sm_fail_sys(errno, "getifaddrs");
 	for (const struct ifaddrs *i = all; i != NULL; i = i->ifa_next) {

@@ -1,0 +1,274 @@
+/* Asking and remembering: against a server that fails in all the ways it can, while other questions
+ * go on. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <cmocka.h>
+
+#include "smar/dns.h"
+#include "smar/dns_cache.h"
+#include "smar/t_dnsd.h"
+
+enum { TIMEOUT_MS = 600, LONG_MS = 20000 };
+
+static void (*body)(void);
+
+static void run_body(void *arg SM_UNUSED)
+{
+	body();
+	sm_loop_stop(0);
+}
+
+static void run(const struct t_dns_row *rows, size_t max_entries, size_t max_queries,
+                void (*fn)(void))
+{
+	struct ar_dns_conf conf = {.count = 1, .timeout_ms = TIMEOUT_MS};
+
+	assert_int_equal(sm_loop_init(), 0);
+	conf.servers[0] = t_dnsd_start(rows);
+	ar_cache_init(&(struct ar_cache_conf){max_entries, max_queries});
+	assert_int_equal(ar_dns_init(&conf), 0);
+	body = fn;
+	assert_non_null(sm_co_spawn("test", run_body, NULL));
+	assert_int_equal(sm_loop_run(), 0);
+	ar_dns_fini();
+	ar_cache_fini();
+	t_dnsd_stop();
+	sm_co_cleanup();
+	sm_loop_fini();
+}
+
+static struct ar_answer *ask(const char *name, uint16_t type)
+{
+	return ar_cache_wait(sm_str(name), type, sm_now_ms() + LONG_MS);
+}
+
+static void assert_status(const char *name, uint16_t type, enum ar_dns_status status)
+{
+	struct ar_answer *a = ask(name, type);
+
+	if (a->status != status)
+		fail_msg("%s: %d (%s)", name, (int)a->status, a->why ? a->why : "");
+	ar_answer_put(&a);
+}
+
+static const struct t_dns_row zone[] = {
+    {"good.example", AR_DNS_A, 300, "192.0.2.1"},
+    {"good.example", AR_DNS_MX, 300, "10 mx.good.example"},
+    {"servfail.example", 0, 0, "SERVFAIL"},
+    {"refused.example", 0, 0, "REFUSED"},
+    {"formerr.example", 0, 0, "FORMERR"},
+    {"drop.example", 0, 0, "DROP"},
+    {"empty.example", 0, 0, "EMPTY"},
+    {"short.example", 0, 0, "SHORT"},
+    {"looping.example", 0, 0, "LOOPING"},
+    {"many.example", 0, 0, "MANY"},
+    {"mixed.example", 0, 0, "OTHER"},
+    {"lame.example", 0, 0, "LAME"},
+    {"notcp.example", 0, 0, "NOTCP"},
+    {"tcp.example", AR_DNS_A, 0, "TCP"},
+    {"tcp.example", AR_DNS_A, 300, "192.0.2.3"},
+    {"alias.example", AR_DNS_CNAME, 300, "good.example"},
+    {"far.example", AR_DNS_CNAME, 0, "far2.example"},
+    {"far2.example", AR_DNS_CNAME, 0, "good.example"},
+    {"circle.example", AR_DNS_CNAME, 0, "circle2.example"},
+    {"circle2.example", AR_DNS_CNAME, 0, "circle.example"},
+    {NULL, 0, 0, NULL},
+};
+
+static void body_good(void)
+{
+	struct ar_answer *a, *b;
+
+	a = ask("good.example", AR_DNS_A);
+	assert_int_equal(a->status, AR_DNS_OK);
+	assert_int_equal(a->count, 1);
+	assert_memory_equal(a->rr[0].addr, "\xc0\0\2\1", 4);
+	assert_in_range(ar_answer_ttl_s(a), 298, 300);
+	b = ask("good.example", AR_DNS_MX);
+	assert_true(sm_str_eq(b->rr[0].name, SM_STR("mx.good.example")));
+	ar_answer_put(&b);
+	assert_int_equal(t_dnsd_asked(), 2);
+	/* From memory, and shared. */
+	b = ar_cache_get(SM_STR("good.example"), AR_DNS_A);
+	assert_ptr_equal(a, b);
+	ar_answer_put(&b);
+	assert_null(b);
+	ar_answer_put(&a);
+	assert_int_equal(t_dnsd_asked(), 2);
+
+	assert_status("good.example", AR_DNS_AAAA, AR_DNS_NODATA);
+	assert_status("none.example", AR_DNS_A, AR_DNS_NXDOMAIN);
+	assert_status("none.example", AR_DNS_A, AR_DNS_NXDOMAIN);
+	assert_int_equal(t_dnsd_asked(), 4);
+	assert_status("tcp.example", AR_DNS_A, AR_DNS_OK);
+}
+
+static void good(void **state SM_UNUSED)
+{
+	run(zone, 100, 100, body_good);
+}
+
+static void body_bad(void)
+{
+	static const char *const bad[] = {"servfail.example", "refused.example", "formerr.example",
+	                                  "drop.example",     "empty.example",   "short.example",
+	                                  "looping.example",  "many.example",    "mixed.example",
+	                                  "lame.example",     "notcp.example"};
+	int64_t start;
+	struct ar_answer *a;
+	unsigned asked;
+
+	/* All at once, and a good one behind them, which has to wait for none of them. */
+	for (size_t i = 0; i < SM_ARRAY_SIZE(bad); i++)
+		assert_null(ar_cache_get(sm_str(bad[i]), AR_DNS_A));
+	start = sm_now_ms();
+	assert_status("good.example", AR_DNS_A, AR_DNS_OK);
+	assert_true(sm_now_ms() - start < TIMEOUT_MS);
+	for (size_t i = 0; i < SM_ARRAY_SIZE(bad); i++)
+		assert_status(bad[i], AR_DNS_A, AR_DNS_TEMP);
+	assert_true(sm_now_ms() - start < 5 * TIMEOUT_MS);
+	/* A failure is remembered for a while. */
+	asked = t_dnsd_asked();
+	assert_status("servfail.example", AR_DNS_A, AR_DNS_TEMP);
+	assert_int_equal(t_dnsd_asked(), asked);
+	/* Whoever has less patience than the question goes on without it. */
+	a = ar_cache_wait(SM_STR("drop.example"), AR_DNS_MX, sm_now_ms() + 10);
+	assert_int_equal(a->status, AR_DNS_TEMP);
+	ar_answer_put(&a);
+}
+
+static void bad(void **state SM_UNUSED)
+{
+	run(zone, 100, 100, body_bad);
+}
+
+static void body_aliases(void)
+{
+	struct ar_answer *a = ask("alias.example", AR_DNS_A);
+
+	assert_int_equal(a->status, AR_DNS_OK);
+	ar_answer_put(&a);
+	/* Each end of the chain in an answer of its own. */
+	a = ask("far.example", AR_DNS_A);
+	assert_int_equal(a->status, AR_DNS_OK);
+	assert_memory_equal(a->rr[0].addr, "\xc0\0\2\1", 4);
+	ar_answer_put(&a);
+	assert_status("circle.example", AR_DNS_A, AR_DNS_TEMP);
+	assert_true(t_dnsd_asked() < 20);
+}
+
+static void aliases(void **state SM_UNUSED)
+{
+	run(zone, 100, 100, body_aliases);
+}
+
+static unsigned woken;
+
+static void wait_too(void *arg SM_UNUSED)
+{
+	assert_status("good.example", AR_DNS_A, AR_DNS_OK);
+	woken++;
+}
+
+static void body_once(void)
+{
+	woken = 0;
+	for (int i = 0; i < 100; i++)
+		assert_non_null(sm_co_spawn("waiter", wait_too, NULL));
+	assert_status("good.example", AR_DNS_A, AR_DNS_OK);
+	while (woken < 100)
+		assert_int_equal(sm_co_sleep(sm_now_ms() + 5), 0);
+	assert_int_equal(t_dnsd_asked(), 1);
+}
+
+static void once(void **state SM_UNUSED)
+{
+	run(zone, 100, 100, body_once);
+}
+
+static void body_bounds(void)
+{
+	struct ar_answer *a;
+	char name[32];
+
+	assert_status("good.example", AR_DNS_A, AR_DNS_OK);
+	for (int i = 0; i < 30; i++) {
+		snprintf(name, sizeof(name), "n%d.example", i);
+		assert_status(name, AR_DNS_A, AR_DNS_NXDOMAIN);
+		/* What is used stays. */
+		assert_status("good.example", AR_DNS_A, AR_DNS_OK);
+		assert_true(ar_cache_stats().entries <= 10);
+	}
+	assert_int_equal(t_dnsd_asked(), 31);
+	assert_status("n0.example", AR_DNS_A, AR_DNS_NXDOMAIN);
+	assert_int_equal(t_dnsd_asked(), 32);
+
+	/* At most so many questions at a time; the rest is told at once. */
+	for (int i = 0; i < 5; i++) {
+		snprintf(name, sizeof(name), "x%d.example", i);
+		assert_null(ar_cache_get(sm_str(name), AR_DNS_A));
+	}
+	a = ar_cache_get(SM_STR("x5.example"), AR_DNS_A);
+	assert_non_null(a);
+	assert_int_equal(a->status, AR_DNS_TEMP);
+	ar_answer_put(&a);
+	assert_status("x4.example", AR_DNS_A, AR_DNS_NXDOMAIN);
+	assert_status("x5.example", AR_DNS_A, AR_DNS_NXDOMAIN);
+	assert_int_equal(ar_cache_stats().queries, 0);
+}
+
+static void bounds(void **state SM_UNUSED)
+{
+	run(zone, 10, 5, body_bounds);
+}
+
+static void body_end_early(void)
+{
+	assert_null(ar_cache_get(SM_STR("drop.example"), AR_DNS_A));
+	assert_null(ar_cache_get(SM_STR("good.example"), AR_DNS_A));
+}
+
+/* The end while questions are out. */
+static void end_early(void **state SM_UNUSED)
+{
+	run(zone, 10, 5, body_end_early);
+}
+
+static void servers(void **state SM_UNUSED)
+{
+	static const struct {
+		const char *text, *want;
+	} cases[] = {
+	    {"10.0.0.1", "10.0.0.1:53"},  {"10.0.0.1:5353", "10.0.0.1:5353"},
+	    {"::1", "[::1]:53"},          {"[::1]", "[::1]:53"},
+	    {"[::1]:5353", "[::1]:5353"}, {"2001:db8::1:5", "[2001:db8::1:5]:53"},
+	    {"10.0.0.1:0", NULL},         {"10.0.0.1:65536", NULL},
+	    {"10.0.0.1:", NULL},          {"[::1]:x", NULL},
+	    {"ns.example", NULL},         {"", NULL},
+	    {"10.0.0.256", NULL},
+	};
+
+	for (size_t i = 0; i < SM_ARRAY_SIZE(cases); i++) {
+		char text[SM_SA_TEXT];
+		struct sm_sa sa;
+		int rc = ar_dns_server(sm_str(cases[i].text), &sa);
+
+		assert_int_equal(rc == 0, cases[i].want != NULL);
+		if (rc == 0)
+			assert_string_equal(sm_sa_text(&sa, text), cases[i].want);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(good),    cmocka_unit_test(bad),    cmocka_unit_test(aliases),
+	    cmocka_unit_test(once),    cmocka_unit_test(bounds), cmocka_unit_test(end_early),
+	    cmocka_unit_test(servers),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

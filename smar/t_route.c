@@ -1,0 +1,348 @@
+/* Where recipients go, and why some go nowhere: a zone, a mailertable, and a table of what is
+ * expected. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <cmocka.h>
+
+#include "libsm/rand.h"
+#include "smar/check.h"
+#include "smar/dns.h"
+#include "smar/dns_cache.h"
+#include "smar/own.h"
+#include "smar/t_dnsd.h"
+
+static const struct t_dns_row zone[] = {
+    {"one.example", AR_DNS_MX, 600, "10 a.one.example"},
+    {"a.one.example", AR_DNS_A, 900, "192.0.2.1"},
+    {"a.one.example", AR_DNS_AAAA, 900, "2001:db8::1"},
+    {"two.example", AR_DNS_MX, 600, "20 b.two.example"},
+    {"two.example", AR_DNS_MX, 600, "10 a.two.example"},
+    {"a.two.example", AR_DNS_A, 300, "192.0.2.2"},
+    {"b.two.example", AR_DNS_A, 300, "192.0.2.3"},
+    {"nomx.example", AR_DNS_A, 600, "192.0.2.4"},
+    {"null.example", AR_DNS_MX, 600, "0 "},
+    {"half-null.example", AR_DNS_MX, 600, "0 "},
+    {"half-null.example", AR_DNS_MX, 600, "10 a.one.example"},
+    {"nothing.example", AR_DNS_SOA, 600, "600"},
+    {"no-address.example", AR_DNS_MX, 600, "10 none.example"},
+    {"no-address.example", AR_DNS_MX, 600, "20 nothing.example"},
+    {"servfail.example", 0, 0, "SERVFAIL"},
+    {"half-servfail.example", AR_DNS_MX, 600, "10 servfail.example"},
+    {"half-servfail.example", AR_DNS_MX, 600, "20 a.two.example"},
+    {"mx-servfail.example", AR_DNS_MX, 600, "10 servfail.example"},
+    {"mx-servfail.example", AR_DNS_MX, 600, "20 none.example"},
+    {"a-only.example", AR_DNS_A, 600, "192.0.2.5"},
+    {"a-only.example", AR_DNS_AAAA, 0, "SERVFAIL"},
+    {"bad-mx.example", AR_DNS_MX, 600, "10 192.0.2.9"},
+    {"own-first.example", AR_DNS_MX, 600, "10 mail.own.example"},
+    {"own-first.example", AR_DNS_MX, 600, "20 a.two.example"},
+    {"own-last.example", AR_DNS_MX, 600, "10 a.two.example"},
+    {"own-last.example", AR_DNS_MX, 600, "20 Alias.OWN.example"},
+    {"own-last.example", AR_DNS_MX, 600, "20 b.two.example"},
+    {"own-last.example", AR_DNS_MX, 600, "30 a.one.example"},
+    {"own-addr.example", AR_DNS_MX, 600, "10 a.two.example"},
+    {"own-addr.example", AR_DNS_MX, 600, "20 hidden.example"},
+    {"own-addr.example", AR_DNS_MX, 600, "30 b.two.example"},
+    {"own-only.example", AR_DNS_MX, 600, "10 hidden.example"},
+    {"hidden.example", AR_DNS_A, 600, "198.51.100.1"},
+    {"loop4.example", AR_DNS_A, 600, "127.0.0.1"},
+    {"loop6.example", AR_DNS_AAAA, 600, "::1"},
+    {"mapped.example", AR_DNS_AAAA, 600, "::ffff:127.0.0.2"},
+    {"zero.example", AR_DNS_A, 600, "0.0.0.0"},
+    {"multicast.example", AR_DNS_A, 600, "224.0.0.1"},
+    {"broadcast.example", AR_DNS_A, 600, "255.255.255.255"},
+    {"half-loop.example", AR_DNS_A, 600, "127.0.0.1"},
+    {"half-loop.example", AR_DNS_A, 600, "192.0.2.7"},
+    {"cname.example", AR_DNS_CNAME, 600, "two.example"},
+    {"two.example", AR_DNS_SOA, 600, "600"},
+    {"many.example", AR_DNS_MX, 600, "10 many-a.example"},
+    {"many-a.example", AR_DNS_A, 600, "203.0.113.1"},
+    {"many-a.example", AR_DNS_A, 600, "203.0.113.2"},
+    {"many-a.example", AR_DNS_A, 600, "203.0.113.3"},
+    {"many-a.example", AR_DNS_A, 600, "203.0.113.4"},
+    {"many-a.example", AR_DNS_A, 600, "203.0.113.5"},
+    {"mail.own.example", AR_DNS_A, 600, "198.51.100.1"},
+    /* Clients. */
+    {"1.2.0.192.in-addr.arpa", AR_DNS_PTR, 600, "a.one.example"},
+    {"2.2.0.192.in-addr.arpa", AR_DNS_PTR, 600, "a.one.example"},
+    {"3.2.0.192.in-addr.arpa", AR_DNS_PTR, 600, "servfail.example"},
+    {"4.2.0.192.in-addr.arpa", 0, 0, "SERVFAIL"},
+    {"1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa", AR_DNS_PTR, 600,
+     "a.one.example"},
+    {NULL, 0, 0, NULL},
+};
+
+static const char mailertable[] = "local.example lmtp:\n"
+				  "lmtp.example 24^lmtp:[10.0.0.1] a.two.example\n"
+				  "fixed.example 2525^esmtp:[127.0.0.1] [IPv6:2001:db8::9]\n"
+				  "fixed2.example 2525^[127.0.0.1]  [IPV6:2001:db8::9]\n"
+				  "gate.example 26^two.example [10.0.0.2]\n"
+				  "gone.example none.example\n"
+				  ".sub.example lmtp:\n"
+				  "[192.0.2.99] [10.0.0.3]\n"
+				  "literal-own.example [198.51.100.1]\n"
+				  "[198.51.100.1] lmtp:\n";
+
+/* Hosts: "name=address:port/preference", sorted as they come. */
+static const struct {
+	const char *rcpt;
+	enum ar_family family;
+	enum sm_route_status status;
+	uint16_t code;
+	const char *text; /* beginning; or, when OK, the hosts */
+	const char *key;
+} cases[] = {
+    {"u@one.example", AR_FAMILY_PREFER_IPV4, SM_ROUTE_OK, 0,
+     "a.one.example=192.0.2.1:25/10 a.one.example=[2001:db8::1]:25/10", "smtp:25:one.example"},
+    {"u@one.example", AR_FAMILY_PREFER_IPV6, SM_ROUTE_OK, 0,
+     "a.one.example=[2001:db8::1]:25/10 a.one.example=192.0.2.1:25/10", "smtp:25:one.example"},
+    {"u@ONE.Example", AR_FAMILY_IPV4, SM_ROUTE_OK, 0, "a.one.example=192.0.2.1:25/10",
+     "smtp:25:one.example"},
+    {"u@one.example", AR_FAMILY_IPV6, SM_ROUTE_OK, 0, "a.one.example=[2001:db8::1]:25/10", NULL},
+    {"u@two.example", AR_FAMILY_ANY, SM_ROUTE_OK, 0,
+     "a.two.example=192.0.2.2:25/10 b.two.example=192.0.2.3:25/20", NULL},
+    {"u@two.example", AR_FAMILY_IPV6, SM_ROUTE_PERM, 550, "5.4.4 ", NULL},
+    {"u@nomx.example", AR_FAMILY_ANY, SM_ROUTE_OK, 0, "nomx.example=192.0.2.4:25/0", NULL},
+    {"u@cname.example", AR_FAMILY_ANY, SM_ROUTE_OK, 0,
+     "a.two.example=192.0.2.2:25/10 b.two.example=192.0.2.3:25/20", "smtp:25:cname.example"},
+    {"u@null.example", AR_FAMILY_ANY, SM_ROUTE_PERM, 556, "5.1.10 ", NULL},
+    {"u@half-null.example", AR_FAMILY_IPV4, SM_ROUTE_OK, 0, "a.one.example=192.0.2.1:25/10", NULL},
+    {"u@none.example", AR_FAMILY_ANY, SM_ROUTE_PERM, 550, "5.1.2 ", NULL},
+    {"u@nothing.example", AR_FAMILY_ANY, SM_ROUTE_PERM, 550, "5.1.2 ", NULL},
+    {"u@no-address.example", AR_FAMILY_ANY, SM_ROUTE_PERM, 550, "5.4.4 ", NULL},
+    {"u@servfail.example", AR_FAMILY_ANY, SM_ROUTE_TEMP, 451, "4.4.3 DNS: MX of servfail.example",
+     NULL},
+    {"u@half-servfail.example", AR_FAMILY_ANY, SM_ROUTE_OK, 0, "a.two.example=192.0.2.2:25/20",
+     NULL},
+    {"u@mx-servfail.example", AR_FAMILY_ANY, SM_ROUTE_TEMP, 451, "4.4.3 ", NULL},
+    {"u@a-only.example", AR_FAMILY_ANY, SM_ROUTE_OK, 0, "a-only.example=192.0.2.5:25/0", NULL},
+    {"u@bad-mx.example", AR_FAMILY_ANY, SM_ROUTE_TEMP, 451, "4.4.3 ", NULL},
+    {"u@own-first.example", AR_FAMILY_ANY, SM_ROUTE_PERM, 550, "5.4.6 ", NULL},
+    {"u@own-last.example", AR_FAMILY_ANY, SM_ROUTE_OK, 0, "a.two.example=192.0.2.2:25/10", NULL},
+    {"u@own-addr.example", AR_FAMILY_ANY, SM_ROUTE_OK, 0, "a.two.example=192.0.2.2:25/10", NULL},
+    {"u@own-only.example", AR_FAMILY_ANY, SM_ROUTE_PERM, 550, "5.4.6 ", NULL},
+    {"u@mail.own.example", AR_FAMILY_ANY, SM_ROUTE_PERM, 550, "5.4.6 ", NULL},
+    {"postmaster", AR_FAMILY_ANY, SM_ROUTE_PERM, 550, "5.4.6 ", NULL},
+    {"u@loop4.example", AR_FAMILY_ANY, SM_ROUTE_PERM, 550, "5.4.6 ", NULL},
+    {"u@loop6.example", AR_FAMILY_ANY, SM_ROUTE_PERM, 550, "5.4.6 ", NULL},
+    {"u@mapped.example", AR_FAMILY_ANY, SM_ROUTE_PERM, 550, "5.4.6 ", NULL},
+    {"u@zero.example", AR_FAMILY_ANY, SM_ROUTE_PERM, 550, "5.4.6 ", NULL},
+    {"u@multicast.example", AR_FAMILY_ANY, SM_ROUTE_PERM, 550, "5.4.6 ", NULL},
+    {"u@broadcast.example", AR_FAMILY_ANY, SM_ROUTE_PERM, 550, "5.4.6 ", NULL},
+    {"u@half-loop.example", AR_FAMILY_ANY, SM_ROUTE_OK, 0, "half-loop.example=192.0.2.7:25/0",
+     NULL},
+    {"u@[192.0.2.77]", AR_FAMILY_ANY, SM_ROUTE_OK, 0, "[192.0.2.77]=192.0.2.77:25/0",
+     "smtp:25:[192.0.2.77]"},
+    {"u@[IPv6:2001:db8::77]", AR_FAMILY_ANY, SM_ROUTE_OK, 0,
+     "[IPv6:2001:db8::77]=[2001:db8::77]:25/0", NULL},
+    {"u@[127.0.0.1]", AR_FAMILY_ANY, SM_ROUTE_PERM, 550, "5.4.6 ", NULL},
+    {"u@[192.0.2.99]", AR_FAMILY_ANY, SM_ROUTE_OK, 0, "[10.0.0.3]=10.0.0.3:25/0", NULL},
+    {"u@[198.51.100.1]", AR_FAMILY_ANY, SM_ROUTE_OK, 0, "=none/0", "lmtp:"},
+    {"u@local.example", AR_FAMILY_ANY, SM_ROUTE_OK, 0, "=none/0", "lmtp:"},
+    {"u@x.sub.example", AR_FAMILY_ANY, SM_ROUTE_OK, 0, "=none/0", "lmtp:"},
+    {"u@lmtp.example", AR_FAMILY_ANY, SM_ROUTE_OK, 0,
+     "[10.0.0.1]=10.0.0.1:24/0 a.two.example=192.0.2.2:24/1", "lmtp:24:[10.0.0.1] a.two.example"},
+    {"u@fixed.example", AR_FAMILY_ANY, SM_ROUTE_OK, 0,
+     "[127.0.0.1]=127.0.0.1:2525/0 [ipv6:2001:db8::9]=[2001:db8::9]:2525/1",
+     "smtp:2525:[127.0.0.1] [ipv6:2001:db8::9]"},
+    {"u@fixed2.example", AR_FAMILY_ANY, SM_ROUTE_OK, 0,
+     "[127.0.0.1]=127.0.0.1:2525/0 [ipv6:2001:db8::9]=[2001:db8::9]:2525/1",
+     "smtp:2525:[127.0.0.1] [ipv6:2001:db8::9]"},
+    {"u@gate.example", AR_FAMILY_ANY, SM_ROUTE_OK, 0,
+     "a.two.example=192.0.2.2:26/0 b.two.example=192.0.2.3:26/0 [10.0.0.2]=10.0.0.2:26/1",
+     "smtp:26:two.example [10.0.0.2]"},
+    /* Our own table is wrong: that is no reason to send mail back. */
+    {"u@gone.example", AR_FAMILY_ANY, SM_ROUTE_TEMP, 451, "4.4.3 DNS: mailertable of none.example",
+     NULL},
+    {"u@literal-own.example", AR_FAMILY_ANY, SM_ROUTE_OK, 0, "[198.51.100.1]=198.51.100.1:25/0",
+     NULL},
+    {"no domain", AR_FAMILY_ANY, SM_ROUTE_PERM, 553, "5.1.3 ", NULL},
+    {"", AR_FAMILY_ANY, SM_ROUTE_PERM, 553, "5.1.3 ", NULL},
+};
+
+static struct ar_conf conf;
+static struct ar_router router;
+static struct sm_arena arena;
+static void (*body)(void);
+
+static void run_body(void *arg SM_UNUSED)
+{
+	body();
+	sm_loop_stop(0);
+}
+
+static void run(void (*fn)(void))
+{
+	struct sm_conf_list names = {1, &(struct sm_str){"alias.own.example", 17}};
+	struct ar_dns_conf dns = {.count = 1, .timeout_ms = 600};
+	struct sm_sa own;
+
+	conf = (struct ar_conf){.max_hosts = 4};
+	router = (struct ar_router){
+	    .conf = &conf, .hostname = SM_STR("mail.own.example"), .dns_timeout_ms = 600};
+	assert_int_equal(ar_mt_parse("mt", sm_str(mailertable), &router.mt), 0);
+	ar_own_init(router.hostname, &names);
+	assert_int_equal(sm_sa_ip(&own, SM_STR("198.51.100.1"), 0), 0);
+	ar_own_add_addr(&own);
+	sm_arena_init(&arena, "test", 65536, 1 << 24);
+	assert_int_equal(sm_loop_init(), 0);
+	dns.servers[0] = t_dnsd_start(zone);
+	ar_cache_init(&(struct ar_cache_conf){1000, 1000});
+	assert_int_equal(ar_dns_init(&dns), 0);
+	body = fn;
+	assert_non_null(sm_co_spawn("test", run_body, NULL));
+	assert_int_equal(sm_loop_run(), 0);
+	ar_dns_fini();
+	ar_cache_fini();
+	t_dnsd_stop();
+	sm_co_cleanup();
+	sm_loop_fini();
+	sm_arena_fini(&arena);
+	ar_own_fini();
+	ar_mt_unref(&router.mt);
+}
+
+static struct sm_str hosts_text(const struct sm_msg_route *m)
+{
+	struct sm_buf b;
+	struct sm_str s;
+
+	sm_buf_init(&b, 65536);
+	for (size_t i = 0; i < m->hosts_count; i++) {
+		char text[SM_SA_TEXT];
+
+		sm_buf_printf(&b, "%s" SM_STR_FMT "=%s/%u", i ? " " : "",
+		              SM_STR_ARG(m->hosts[i].name),
+		              m->hosts[i].sa.len ? sm_sa_text(&m->hosts[i].sa, text) : "none",
+		              m->hosts[i].pref);
+	}
+	s = sm_arena_str(&arena, sm_buf_view(&b));
+	sm_buf_fini(&b);
+	return s;
+}
+
+static void body_routes(void)
+{
+	for (size_t i = 0; i < SM_ARRAY_SIZE(cases); i++) {
+		struct sm_msg_route m;
+		struct sm_str got;
+
+		sm_arena_reset(&arena);
+		conf.address_family = cases[i].family;
+		assert_int_equal(ar_route(&router, sm_str(cases[i].rcpt), true, &arena, &m), 0);
+		got = m.status == SM_ROUTE_OK ? hosts_text(&m) : m.text;
+		if (m.status != cases[i].status || m.code != cases[i].code ||
+		    !sm_str_has_prefix(got, sm_str(cases[i].text)) ||
+		    (m.status == SM_ROUTE_OK && got.n != strlen(cases[i].text)))
+			fail_msg("%s: status %u code %u " SM_STR_FMT, cases[i].rcpt, m.status,
+			         m.code, SM_STR_ARG(got));
+		if (cases[i].key != NULL && !sm_str_eq(m.key, sm_str(cases[i].key)))
+			fail_msg("%s: key " SM_STR_FMT, cases[i].rcpt, SM_STR_ARG(m.key));
+		assert_int_equal(m.agent, cases[i].key && strncmp(cases[i].key, "lmtp", 4) == 0
+		                              ? SM_AGENT_LMTP
+		                              : SM_AGENT_SMTP);
+		assert_in_range(m.ttl_s, 1, m.status == SM_ROUTE_OK ? 900 : 60);
+	}
+}
+
+static void routes(void **state SM_UNUSED)
+{
+	run(body_routes);
+}
+
+static void body_fast(void)
+{
+	struct sm_msg_route m;
+
+	/* Without DNS at once. */
+	assert_int_equal(ar_route(&router, SM_STR("u@fixed.example"), false, &arena, &m), 0);
+	assert_int_equal(m.hosts_count, 2);
+	assert_int_equal(m.ttl_s, 300);
+	assert_int_equal(t_dnsd_asked(), 0);
+	/* Else it says so, asks, and knows later. */
+	assert_int_equal(ar_route(&router, SM_STR("u@nomx.example"), false, &arena, &m),
+	                 SM_E_AGAIN);
+	assert_int_equal(ar_route(&router, SM_STR("u@nomx.example"), true, &arena, &m), 0);
+	assert_int_equal(ar_route(&router, SM_STR("u@nomx.example"), false, &arena, &m), 0);
+	assert_int_equal(m.hosts_count, 1);
+	/* No more addresses than wanted; which of them come first changes. */
+	assert_int_equal(ar_route(&router, SM_STR("u@many.example"), true, &arena, &m), 0);
+	assert_int_equal(m.hosts_count, 4);
+	/* For tests on loopback. */
+	router.loopback_ok = true;
+	assert_int_equal(ar_route(&router, SM_STR("u@loop4.example"), true, &arena, &m), 0);
+	assert_int_equal(m.status, SM_ROUTE_OK);
+}
+
+static void fast(void **state SM_UNUSED)
+{
+	run(body_fast);
+}
+
+static void assert_client(const char *ip, enum sm_resolve want, const char *name)
+{
+	struct sm_msg_conn_check m = {.listener = SM_STR("")};
+	struct sm_msg_conn_verdict v;
+
+	if (ip != NULL)
+		assert_int_equal(sm_sa_ip(&m.client, sm_str(ip), 1234), 0);
+	assert_int_equal(ar_check_conn(&router, &m, true, &arena, &v), 0);
+	assert_int_equal(v.code, 0);
+	assert_int_equal(v.resolve, want);
+	assert_true(sm_str_eq(v.client_name, sm_str(name)));
+}
+
+static void body_checks(void)
+{
+	struct sm_msg_mail_check mail = {.sender = SM_STR("")};
+	struct sm_msg_rcpt_check rcpt = {.rcpt = SM_STR("u@local.example")};
+	struct sm_msg_verdict v;
+
+	assert_client("192.0.2.1", SM_RESOLVE_OK, "a.one.example");
+	assert_client("::ffff:192.0.2.1", SM_RESOLVE_OK, "a.one.example");
+	assert_client("2001:db8::1", SM_RESOLVE_OK, "a.one.example");
+	/* A name that does not lead back is nobody's. */
+	assert_client("192.0.2.2", SM_RESOLVE_NO, "");
+	assert_client("192.0.2.3", SM_RESOLVE_TEMP_A, "");
+	assert_client("192.0.2.4", SM_RESOLVE_TEMP_PTR, "");
+	assert_client("192.0.2.5", SM_RESOLVE_NO, "");
+	assert_client(NULL, SM_RESOLVE_NONE, "");
+
+	assert_int_equal(ar_check_mail(&router, &mail, &arena, &v), 0);
+	assert_int_equal(v.code, 0);
+	mail.sender = SM_STR("u@one.example");
+	assert_int_equal(ar_check_mail(&router, &mail, &arena, &v), 0);
+	assert_int_equal(v.code, 0);
+	mail.sender = SM_STR("u@one..example");
+	assert_int_equal(ar_check_mail(&router, &mail, &arena, &v), 0);
+	assert_int_equal(v.code, 553);
+
+	assert_int_equal(ar_check_rcpt(&router, &rcpt, &arena, &v), 0);
+	assert_int_equal(v.code, 0);
+	assert_int_equal(v.flags, SM_VERDICT_LOCAL);
+	rcpt.rcpt = SM_STR("u@lmtp.example");
+	assert_int_equal(ar_check_rcpt(&router, &rcpt, &arena, &v), 0);
+	assert_int_equal(v.flags, SM_VERDICT_LOCAL);
+	rcpt.rcpt = SM_STR("u@fixed.example");
+	assert_int_equal(ar_check_rcpt(&router, &rcpt, &arena, &v), 0);
+	assert_int_equal(v.flags, 0);
+	rcpt.rcpt = SM_STR("u@");
+	assert_int_equal(ar_check_rcpt(&router, &rcpt, &arena, &v), 0);
+	assert_int_equal(v.code, 553);
+}
+
+static void checks(void **state SM_UNUSED)
+{
+	run(body_checks);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {cmocka_unit_test(routes), cmocka_unit_test(fast),
+	                                   cmocka_unit_test(checks)};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
