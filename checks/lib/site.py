@@ -35,7 +35,7 @@ class SiteError(AssertionError):
 
 class Site:
     def __init__(self, routes=(), relay=(), dns=None, settings=None, users="none", hostname="mx.test", lmtp_agent=False, build=None,
-                 directory=None):
+                 directory=None, environment=None, arguments=()):
         self.dir = directory or tempfile.mkdtemp(prefix="smx-site-")
         self.port = free_port()
         self.users = users
@@ -50,7 +50,7 @@ class Site:
         self.maildirs = os.path.join(self.dir, "Maildirs")
         with open(self.faults_file, "w"):
             pass
-        self.environment = dict(os.environ, SM_FAULTS_FILE=self.faults_file, LC_ALL="C")
+        self.environment = dict(os.environ, SM_FAULTS_FILE=self.faults_file, LC_ALL="C", **(environment or {}))
         args = ["--build", self.build, "--port", str(self.port), "--hostname", hostname, "--users", users]
         if dns:
             args += ["--dns", dns]
@@ -65,6 +65,7 @@ class Site:
             args += ["--set", f"{key}={value}"]
         if lmtp_agent:
             args += ["--lmtp-agent", self.maildirs]
+        args += arguments
         self._run(["sh", os.path.join(SRC, "misc", "site.sh"), "create", self.dir, *args])
         self.env = self._read_env()
         self.port = int(self.env.get("SITE_PORT", self.port))
