@@ -10,6 +10,11 @@
 
 static const struct sm_opt no_opts[] = {SM_OPT_END};
 
+static int check_qmgr(const void *conf)
+{
+	return qm_conf_check(conf);
+}
+
 static int check_smtps(const void *conf)
 {
 	return ss_conf_check(conf);
@@ -18,7 +23,7 @@ static int check_smtps(const void *conf)
 /* clang-format off */
 const struct cf_component cf_components[] = {
 	{"mcp", no_opts, 1, NULL, "The supervisor has no options of its own but those of every component"},
-	{"qmgr", qm_conf_opts, sizeof(struct qm_conf), NULL, "The queue manager owns every envelope"},
+	{"qmgr", qm_conf_opts, sizeof(struct qm_conf), check_qmgr, "The queue manager owns every envelope"},
 	{"smar", ar_conf_opts, sizeof(struct ar_conf), NULL, "The address resolver knows where mail goes"},
 	{"smtpc", sc_conf_opts, sizeof(struct sc_conf), NULL, "The SMTP and LMTP client delivers"},
 	{"smtps", ss_conf_opts, sizeof(struct ss_conf), check_smtps, "The SMTP server accepts"},

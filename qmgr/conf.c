@@ -4,6 +4,8 @@
  */
 #include "qmgr/conf.h"
 
+#include "libsm/err.h"
+
 #define AT(member) offsetof(struct qm_conf, member)
 #define MS_DAY     (24 * 3600 * 1000LL)
 #define KB         1024LL
@@ -348,3 +350,14 @@ const struct sm_opt qm_conf_opts[] = {
      .max = MS_DAY,
      .help = "time between two looks for content that nobody owns"},
     SM_OPT_END};
+
+int qm_conf_check(const struct qm_conf *c)
+{
+	if (c->ok_disk_bytes < c->min_disk_bytes)
+		return sm_fail(SM_E_RANGE, "ok_disk_space is below min_disk_space");
+	if (c->retry_max_ms < c->retry_min_ms)
+		return sm_fail(SM_E_RANGE, "retry_max_delay is below retry_min_delay");
+	if (c->smtpc.max_connections < c->smtpc.initial_connections)
+		return sm_fail(SM_E_RANGE, "smtpc.max_connections is below smtpc.initial_connections");
+	return 0;
+}

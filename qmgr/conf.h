@@ -31,6 +31,8 @@ struct qm_conf {
 	int64_t unlink_threads, orphan_delay_ms;
 };
 extern const struct sm_opt qm_conf_opts[];
+/* What no single row can say. 0, or SM_E_RANGE with a diag. */
+int qm_conf_check(const struct qm_conf *c) SM_MUST_CHECK;
 
 enum { QM_DSN_HEADER_ONLY = 1, QM_DSN_MIME = 2 };
 

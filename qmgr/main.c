@@ -128,6 +128,25 @@ static void on_reload(struct sm_proc *p, const void *new_conf)
 	qmgr.conf = new_conf;
 }
 
+/* The short options that the original has. */
+static int short_opt(struct sm_proc *p, int opt, const char *arg)
+{
+	const char *name = opt == 'C' ? "smtpc.max_connections" : "smtpc.initial_connections";
+
+	if (opt == 'O') {
+		if ((arg[0] != 'R' && arg[0] != 'O') || arg[1] != '=')
+			return sm_fail(SM_E_SYNTAX, "-O %s: R=number or O=number is wanted", arg);
+		name = arg[0] == 'R' ? "smtps.max_connection_rate" : "smtps.max_connections";
+		arg += 2;
+	}
+	return sm_conf_set(qm_conf_opts, p->conf, &p->arena, name, arg, "command line");
+}
+
+static int check(const void *conf)
+{
+	return qm_conf_check(conf);
+}
+
 static int open_queue(struct qm *q)
 {
 	struct cdb_conf cdb = {.gid = (gid_t)-1};
@@ -190,6 +209,12 @@ int main(int argc, char **argv)
 	    .role = SM_ROLE_QMGR,
 	    .opts = qm_conf_opts,
 	    .conf_size = sizeof(struct qm_conf),
+	    .check = check,
+	    .short_opts = "C:c:O:",
+	    .short_opt = short_opt,
+	    .usage = "  -C N      open connections to one next hop at the most\n"
+	             "  -c N      open connections to one next hop at first\n"
+	             "  -O R=N    new sessions from one address in 60 s; -O O=N: open ones\n",
 	    .on_term = on_term,
 	    .on_reload = on_reload,
 	};
