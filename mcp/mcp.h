@@ -18,8 +18,8 @@
 /* Packets between mcp and its children (libsm/proc.h). */
 #define MC_PACKET_MAX 512
 /* How long a program that has said nothing yet holds up the services behind it. Programs that speak
- * have start_timeout. */
-#define MC_SILENT_START_MS 3000
+ * have start_timeout; one that only accepts need not be waited for, its socket listens already. */
+#define MC_SILENT_START_MS 1000
 
 /* A program that is kept open: what runs is what was started, also after the file was replaced. */
 struct mc_program {

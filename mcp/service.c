@@ -253,6 +253,8 @@ static int64_t start_deadline(const struct mc_child *c)
 {
 	int64_t patience = c->service->conf.start_timeout_ms;
 
+	if (!c->spoke && c->service->conf.start_action == SM_START_ACCEPT)
+		return c->started_ms;
 	return c->started_ms + (c->spoke ? patience : SM_MIN(patience, MC_SILENT_START_MS));
 }
 
