@@ -363,7 +363,7 @@ def test_environment_descriptors_and_arguments(mcp):
     script = m.write("look.sh", f"""#!/bin/sh
 echo to-the-log
 exec > {m.path('seen.tmp')}
-echo "args $0 $*"; env; ls -l /proc/$$/fd | sed 's/.* \\([0-9]*\\) -> /fd \\1 /'; umask
+echo "args $0 $*"; env; ls -l /proc/$$/fd; umask
 mv {m.path('seen.tmp')} {m.path('seen')}
 exec sleep 1000
 """, 0o755)
@@ -374,7 +374,7 @@ exec sleep 1000
     assert names["SM_SOMETHING"] == "2" and names["TZ"] == "UTC" and names["SM_MCP_FD"] == "3" and names["SM_MCP_TICK_MS"] == "2000"
     assert "SECRET" not in names and "LD_LIBRARY_PATH" not in names
     assert "a b c" in seen.splitlines()[0]
-    fds = {int(n): to for n, to in re.findall(r"fd (\d+) (\S+)", seen)}
+    fds = {int(n): to for n, to in re.findall(r" (\d+) -> (\S+)", seen)}
     assert fds[0] == "/dev/null" and fds[3].startswith("socket:")
     # 4 is the script itself, the shell may have it open once more under a number of its own.
     more = {to for n, to in fds.items() if n > 3 and not to.endswith("look.sh") and "seen" not in to}
