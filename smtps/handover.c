@@ -26,9 +26,10 @@ static struct {
 	void (*on_first)(void *arg);
 	void *arg;
 	bool had_one;
+	unsigned givers;
 } door = {.f.fd = -1};
 
-#define PATIENCE_MS 10000
+enum { PATIENCE_MS = 10000, GIVERS_MAX = 16, BACKLOG = 128 };
 
 static void give_up(void *arg)
 {
@@ -37,6 +38,7 @@ static void give_up(void *arg)
 	sm_timer_cancel(&g->patience);
 	sm_fd_close(&g->f);
 	sm_free(g);
+	door.givers--;
 }
 
 static void on_message(struct sm_fd *f SM_UNUSED, unsigned events SM_UNUSED, void *arg)
@@ -50,13 +52,12 @@ static void on_message(struct sm_fd *f SM_UNUSED, unsigned events SM_UNUSED, voi
 
 		if (n == SM_E_AGAIN)
 			return;
-		if (n <= 0) {
+		/* Its end, or somebody who has no descriptor to give. */
+		if (n <= 0 || fd == -1) {
 			give_up(g);
 			return;
 		}
 		name[n] = '\0';
-		if (fd == -1)
-			continue;
 		int err = ss_accept_add(door.ss, fd, name);
 		if (err != 0)
 			sm_log(SM_ERROR, "ss.handover", "name=%s stat=%E", name, err);
@@ -83,11 +84,16 @@ static void on_connect(struct sm_fd *f, unsigned events SM_UNUSED, void *arg SM_
 			(void)close(fd);
 			continue;
 		}
+		if (door.givers == GIVERS_MAX) {
+			(void)close(fd);
+			continue;
+		}
 		g = sm_calloc(1, sizeof(*g));
 		if (sm_fd_open(&g->f, fd, on_message, g) != 0) {
 			sm_free(g);
 			continue;
 		}
+		door.givers++;
 		sm_timer_set(&g->patience, sm_loop_now_ms() + PATIENCE_MS, give_up, g);
 	}
 }
@@ -99,7 +105,7 @@ int ss_handover_open(struct ss *ss, const char *path, void (*on_first)(void *arg
 
 	if (err != 0)
 		return err;
-	fd = sm_net_listen(&sa, 4, 0077);
+	fd = sm_net_listen(&sa, BACKLOG, 0077);
 	if (fd < 0)
 		return fd;
 	door.ss = ss;
