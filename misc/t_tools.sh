@@ -68,4 +68,9 @@ if [ "$me" = 0 ]; then
 else
 	check "runas refuses" 126 "$(status misc/runas nobody true)"
 fi
+
+# The systemd unit: not weaker than it was. What is left of the exposure is what mcp is for: root, users, the network.
+if systemd-analyze security --offline=true --threshold=100 misc/smx.service >/dev/null 2>&1; then
+	check "exposure of the unit" 0 "$(status systemd-analyze security --offline=true --threshold=27 --no-pager misc/smx.service)"
+fi
 exit $failed
