@@ -143,6 +143,16 @@ int sm_fd_open(struct sm_fd *f, int fd, sm_fd_cb *cb, void *arg)
 	                  arg);
 }
 
+int sm_fd_adopt(struct sm_fd *f, int fd)
+{
+	int rc = enroll(f, fd, EPOLLIN | EPOLLRDHUP | EPOLLET, NULL, NULL);
+
+	f->sole = true;
+	if (rc != 0)
+		close(fd);
+	return rc;
+}
+
 int sm_fd_open_exclusive(struct sm_fd *f, int fd, sm_fd_cb *cb, void *arg)
 {
 	return open_owned(f, fd, EPOLLIN | EPOLLET | EPOLLEXCLUSIVE, cb, arg);
@@ -173,12 +183,8 @@ int sm_fd_edges(struct sm_fd *f, unsigned directions)
 	return events == f->events ? 0 : control(f, EPOLL_CTL_MOD, events);
 }
 
-void sm_fd_forget(struct sm_fd *f)
+static void detach(struct sm_fd *f)
 {
-	if (f->fd == -1)
-		return;
-	/* The library may have closed it before it told us: then epoll has forgotten it already. */
-	(void)epoll_ctl(epoll, EPOLL_CTL_DEL, f->fd, NULL);
 	for (int i = batch_at; i < batch_count; i++)
 		if (batch[i].data.ptr == f)
 			batch[i].data.ptr = NULL;
@@ -194,13 +200,24 @@ void sm_fd_forget(struct sm_fd *f)
 	}
 }
 
+void sm_fd_forget(struct sm_fd *f)
+{
+	if (f->fd == -1)
+		return;
+	/* The library may have closed it before it told us: then epoll has forgotten it already. */
+	(void)epoll_ctl(epoll, EPOLL_CTL_DEL, f->fd, NULL);
+	detach(f);
+}
+
 void sm_fd_close(struct sm_fd *f)
 {
 	int fd = f->fd;
 
 	if (fd == -1)
 		return;
-	sm_fd_forget(f);
+	if (!f->sole)
+		(void)epoll_ctl(epoll, EPOLL_CTL_DEL, fd, NULL);
+	detach(f);
 	close(fd);
 }
 

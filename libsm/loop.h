@@ -27,6 +27,7 @@ struct sm_fd {
 	int fd;          /* -1: closed */
 	unsigned ready;  /* directions that may not block: set by edges, cleared by sm_fd_drained */
 	unsigned events; /* registered with epoll */
+	bool sole;                    /* nobody else has its open file: closing it is enough for epoll, too */
 	bool hup;        /* the peer is done: reading never blocks again */
 	struct sm_fd_wait *waiter[2]; /* one reader, one writer at the most (asserted) */
 	sm_fd_cb *cb;                 /* NULL: for coroutines */
@@ -47,6 +48,8 @@ void sm_loop_stop(int status);
  * first time on that it has to wait: sockets between processes would report it all the time.
  */
 int sm_fd_open(struct sm_fd *f, int fd, sm_fd_cb *cb, void *arg) SM_MUST_CHECK;
+/* The same for coroutines, for a descriptor fresh from accept4: non-blocking already, and shared with nobody. Two system calls less in its life. */
+int sm_fd_adopt(struct sm_fd *f, int fd) SM_MUST_CHECK;
 /* The same, level-triggered, for the directions given, the descriptor staying its library's
  * (c-ares); change them with sm_fd_level. */
 int sm_fd_open_level(struct sm_fd *f, int fd, unsigned directions, sm_fd_cb *cb,

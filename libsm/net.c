@@ -39,6 +39,12 @@ int sm_net_open(struct sm_net *n, int fd)
 	return sm_fd_open(&n->f, fd, NULL, NULL);
 }
 
+int sm_net_adopt(struct sm_net *n, int fd)
+{
+	*n = (struct sm_net){.f.fd = -1};
+	return sm_fd_adopt(&n->f, fd);
+}
+
 void sm_net_close(struct sm_net *n)
 {
 	sm_fd_close(&n->f);

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -132,7 +133,7 @@ int ss_accept_add(struct ss *ss, int fd, const char *name)
 	struct ss_listener *l;
 	struct sm_sa sa;
 	char text[SM_SA_TEXT];
-	int err;
+	int err, one = 1;
 
 	if (!ss_accept_is_listener(fd) || ss_accept_count(ss) >= LISTENERS_MAX) {
 		(void)close(fd);
@@ -143,6 +144,8 @@ int ss_accept_add(struct ss *ss, int fd, const char *name)
 	if (name[0] == '\0' && sm_sa_local(&sa, fd) == 0)
 		name = sm_sa_text(&sa, text);
 	sm_str_cut(sm_str(name), l->name, sizeof(l->name));
+	/* Inherited by what is accepted; a Unix socket has nothing of it. */
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	err = sm_fd_open_exclusive(&l->f, fd, on_ready, l);
 	if (err != 0) {
 		sm_free(l);

@@ -2,6 +2,8 @@
  * The SMTP server: start, rights, listeners, end. What a session does is in session.c; here is only
  * what happens once a process.
  */
+#include <errno.h>
+#include <fcntl.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -95,11 +97,12 @@ static int drop_rights(struct server *sv, const char *qmgr, const char *smar)
 	    (struct sm_priv_path){dir_of(qmgr, socket_dirs[0], PATH_MAX_BYTES), SM_PATH_SOCKET};
 	paths[n++] =
 	    (struct sm_priv_path){dir_of(smar, socket_dirs[1], PATH_MAX_BYTES), SM_PATH_SOCKET};
-	/* The directory: an editor replaces the file, and a rule holds for the file it was made for. */
+	/* The directory: an editor replaces the file, and a rule holds for the file it was made
+	 * for. */
 	if (sv->proc.conf_path != NULL)
 		paths[n++] = (struct sm_priv_path){
 		    dir_of(sv->proc.conf_path, conf_dir, sizeof(conf_dir)), SM_PATH_READ};
-	paths[n++] = (struct sm_priv_path){"/dev/null", SM_PATH_READ};
+	paths[n++] = (struct sm_priv_path){"/dev/null", SM_PATH_READ | SM_PATH_WRITE};
 	paths[n] = (struct sm_priv_path){NULL, 0};
 
 	struct sm_priv_profile profile = {
@@ -180,6 +183,22 @@ static void on_first_listener(void *arg)
 	sm_proc_ready(arg);
 }
 
+/* The connection that is standard input and output becomes a descriptor that nobody else has. */
+static int take_connection(void)
+{
+	int fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3),
+	    null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	struct sm_sa peer;
+
+	if (fd < 0 || null < 0 || fcntl(fd, F_SETFL, O_RDWR | O_NONBLOCK) != 0)
+		return sm_fail_sys(errno, "standard input");
+	(void)dup2(null, STDIN_FILENO);
+	if (sm_sa_peer(&peer, STDOUT_FILENO) == 0)
+		(void)dup2(null, STDOUT_FILENO);
+	(void)close(null);
+	return fd;
+}
+
 /* Descriptor 0 may be a listening socket (start_action accept) or a connection (nostartaccept). */
 static int take_standard_input(struct ss *ss)
 {
@@ -193,8 +212,8 @@ static int take_standard_input(struct ss *ss)
 	if (sm_sa_peer(&peer, STDIN_FILENO) != 0)
 		return 0;
 	ss->single = true;
-	fd = dup(STDIN_FILENO);
-	return fd < 0 ? SM_E_SYS : ss_session_start(ss, fd, &peer, "stdin");
+	fd = take_connection();
+	return fd < 0 ? fd : ss_session_start(ss, fd, &peer, "stdin");
 }
 
 static int start(struct server *sv)

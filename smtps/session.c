@@ -304,7 +304,7 @@ static void session_main(void *arg)
 int ss_session_start(struct ss *ss, int fd, const struct sm_sa *client, const char *listener)
 {
 	struct ss_session *s = sm_calloc(1, sizeof(*s));
-	int err = sm_net_open(&s->net, fd);
+	int err = sm_net_adopt(&s->net, fd);
 
 	if (err != 0) {
 		sm_free(s);

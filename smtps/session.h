@@ -51,7 +51,7 @@ struct ss_session {
 };
 
 /*
- * Start a session on a connected descriptor (owned from here on). It runs as a coroutine of its own
+ * Start a session on a connected, non-blocking descriptor (owned from here on, shared with nobody). It runs as a coroutine of its own
  * and frees itself. SM_E_BUSY, SM_E_SYS: the descriptor is closed.
  */
 int ss_session_start(struct ss *ss, int fd, const struct sm_sa *client,

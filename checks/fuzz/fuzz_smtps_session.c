@@ -448,7 +448,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 	sm_assert(sm_sa_ip(&sa, p[2] & 1 ? SM_STR("127.0.0.1") : SM_STR("192.0.2.1"), 25) == 0);
 	may_relay = (conf.flags & SS_F_LOOPBACK_RELAY) && (p[2] & 1);
 
-	sm_assert(socketpair(AF_UNIX, SOCK_STREAM, 0, sv) == 0);
+	sm_assert(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, sv) == 0);
 	sm_assert(sm_net_open(&c.net, sv[1]) == 0);
 	sm_assert(ss_session_start(&ss, sv[0], &sa, "test") == 0);
 	sm_assert(sm_co_spawn("sender", sender, &c) != NULL);
