@@ -1,5 +1,6 @@
 /*
- * How a .def table of fields (msg.def, the queue's rec.def) becomes code. Usage, for a table T whose names begin with P_:
+ * How a .def table of fields (msg.def, the queue's rec.def) becomes code. Usage, for a table T
+ * whose names begin with P_:
  *
  *     #define SM_DEF_FILE "dir/T.def"
  *     #define SM_DEF(name) P_##name
@@ -12,24 +13,37 @@
  *     #include "libsm/def_code.h"       in one .c file, with the same three names defined
  *
  * A header that is done undefines the three names. For each part and message `name` there is then:
- *   void P_name_encode(struct sm_buf *b, const struct P_name *m);                  a field above its maximum: sticky SM_E_TOOBIG in b
- *   void P_name_read(struct sm_reader *r, struct sm_arena *a, struct P_name *m);   errors stick in r; arrays live in a, strings in the input
- *   int  P_name_decode(struct sm_str body, struct sm_arena *a, struct P_name *m);  exact: 0, SM_E_PROTO, SM_E_TOOBIG
- *   void P_name_dump(struct sm_buf *b, const struct P_name *m);                    one line "field=value ..."
- *   void P_name_sample(uint64_t seed, struct sm_arena *a, struct P_name *m);       random but legal, for round-trip tests
+ *
+ *     void P_name_encode(struct sm_buf *b, const struct P_name *m);
+ *         A field above its maximum: sticky SM_E_TOOBIG in b.
+ *     void P_name_read(struct sm_reader *r, struct sm_arena *a, struct P_name *m);
+ *         Errors stick in r; arrays live in a, strings in the input.
+ *     int P_name_decode(struct sm_str body, struct sm_arena *a, struct P_name *m);
+ *         Exact: 0, SM_E_PROTO, SM_E_TOOBIG.
+ *     void P_name_dump(struct sm_buf *b, const struct P_name *m);
+ *         One line "field=value ...".
+ *     void P_name_sample(uint64_t seed, struct sm_arena *a, struct P_name *m);
+ *         Random but legal, for round-trip tests.
+ *
  * and once for the table:
- *   uint64_t P_table_hash(void);                        over all names, types, numbers and maxima
- *   const struct sm_def_info *P_info(uint16_t type);    the row of a message, NULL for a number that is none
- *   const struct sm_def_info *P_table(size_t *count);   all rows
- * Two messages with one number, or two fields of one name, do not compile. A part stands before what uses it.
- * A field ARRAY(x, part, max) becomes `uint32_t x_count; struct P_part *x;`.
+ *
+ *     uint64_t P_table_hash(void);
+ *         Over all names, types, numbers and maxima.
+ *     const struct sm_def_info *P_info(uint16_t type);
+ *         The row of a message, NULL for a number that is none.
+ *     const struct sm_def_info *P_table(size_t *count);
+ *         All rows.
+ *
+ * Two messages with one number, or two fields of one name, do not compile. A part stands before
+ * what uses it. A field ARRAY(x, part, max) becomes `uint32_t x_count; struct P_part *x;`.
  */
 #ifndef SM_DEF_H
 #define SM_DEF_H
 
 #include "libsm/wire.h"
 
-/* A message of a table, for those who have only its number: the frame layer, dumps, tests and fuzzers. */
+/* A message of a table, for those who have only its number: the frame layer, dumps, tests and
+ * fuzzers. */
 struct sm_def_info {
 	uint16_t type;
 	const char *name, *from, *to, *what;

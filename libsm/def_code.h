@@ -1,6 +1,7 @@
 /*
- * The code of a table: see def.h. Each section below is one pass over the table that gives its words one meaning; read
- * a section as the template of the function it makes for every part and message.
+ * The code of a table: see def.h. Each section below is one pass over the table that gives its
+ * words one meaning; read a section as the template of the function it makes for every part and
+ * message.
  */
 /* clang-format off */
 

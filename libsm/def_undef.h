@@ -1,4 +1,5 @@
-/* Ends one pass over a table: every def_*.h gives the words of the table a meaning, and this one takes it away again. */
+/* Ends one pass over a table: every def_*.h gives the words of the table a meaning, and this one
+ * takes it away again. */
 /* clang-format off */
 #undef PART
 #undef MSG

@@ -1,5 +1,6 @@
 /*
- * Messages between processes: the structs, encoders and decoders that msg.def expands to, and the constants their fields use.
+ * Messages between processes: the structs, encoders and decoders that msg.def expands to, and the
+ * constants their fields use.
  */
 #ifndef SM_MSG_H
 #define SM_MSG_H
@@ -8,22 +9,51 @@
 
 #define SM_FRAME_MAX (1024 * 1024) /* bytes behind the length */
 
-enum sm_role { SM_ROLE_NONE, SM_ROLE_SMTPS, SM_ROLE_QMGR, SM_ROLE_SMTPC, SM_ROLE_SMAR, SM_ROLE_CTL };
+enum sm_role {
+	SM_ROLE_NONE,
+	SM_ROLE_SMTPS,
+	SM_ROLE_QMGR,
+	SM_ROLE_SMTPC,
+	SM_ROLE_SMAR,
+	SM_ROLE_CTL
+};
 /* verdict.flags */
 enum { SM_VERDICT_LOCAL = 1, SM_VERDICT_RELAY = 2, SM_VERDICT_CLOSE = 4 };
 /* *_check.flags */
 enum { SM_CHECK_ACCESS = 1, SM_CHECK_MAY_RELAY = 2 };
-enum sm_resolve { SM_RESOLVE_NONE, SM_RESOLVE_OK, SM_RESOLVE_NO, SM_RESOLVE_TEMP_PTR, SM_RESOLVE_TEMP_A };
+enum sm_resolve {
+	SM_RESOLVE_NONE,
+	SM_RESOLVE_OK,
+	SM_RESOLVE_NO,
+	SM_RESOLVE_TEMP_PTR,
+	SM_RESOLVE_TEMP_A
+};
 enum sm_body { SM_BODY_NONE, SM_BODY_7BIT, SM_BODY_8BITMIME };
 enum sm_ret { SM_RET_NONE, SM_RET_FULL, SM_RET_HDRS };
 enum { SM_NOTIFY_NEVER = 1, SM_NOTIFY_SUCCESS = 2, SM_NOTIFY_FAILURE = 4, SM_NOTIFY_DELAY = 8 };
 enum sm_route_status { SM_ROUTE_OK, SM_ROUTE_TEMP, SM_ROUTE_PERM };
 enum sm_agent { SM_AGENT_SMTP, SM_AGENT_LMTP };
 enum sm_outcome { SM_OUTCOME_DONE, SM_OUTCOME_TEMP, SM_OUTCOME_PERM };
-enum sm_stage { SM_STAGE_LOCAL, SM_STAGE_CONNECT, SM_STAGE_GREETING, SM_STAGE_HELO, SM_STAGE_MAIL, SM_STAGE_RCPT, SM_STAGE_DATA, SM_STAGE_EOD };
+enum sm_stage {
+	SM_STAGE_LOCAL,
+	SM_STAGE_CONNECT,
+	SM_STAGE_GREETING,
+	SM_STAGE_HELO,
+	SM_STAGE_MAIL,
+	SM_STAGE_RCPT,
+	SM_STAGE_DATA,
+	SM_STAGE_EOD
+};
 /* How the last host behaved: for its concurrency. */
 enum sm_reach { SM_REACH_NONE, SM_REACH_OK, SM_REACH_REFUSED, SM_REACH_BUSY };
-enum sm_dsn_kind { SM_DSN_NONE, SM_DSN_FAILED, SM_DSN_DELAYED, SM_DSN_DELIVERED, SM_DSN_RELAYED, SM_DSN_EXPANDED };
+enum sm_dsn_kind {
+	SM_DSN_NONE,
+	SM_DSN_FAILED,
+	SM_DSN_DELAYED,
+	SM_DSN_DELIVERED,
+	SM_DSN_RELAYED,
+	SM_DSN_EXPANDED
+};
 
 #define SM_DEF_FILE         "libsm/msg.def"
 #define SM_DEF(name)        sm_msg_##name

@@ -1,6 +1,6 @@
 /*
- * What the files of rpc share and nobody else sees: one connection (rpc_peer.c), its calls (rpc_call.c), and what a server or a
- * link (rpc_server.c, rpc_link.c) is told of it.
+ * What the files of rpc share and nobody else sees: one connection (rpc_peer.c), its calls
+ * (rpc_call.c), and what a server or a link (rpc_server.c, rpc_link.c) is told of it.
  */
 #ifndef SM_RPC_INT_H
 #define SM_RPC_INT_H
@@ -19,16 +19,18 @@ enum {
 
 /* ---- frames (rpc_frame.c) ---- */
 
-/* Append a frame. 0, or SM_E_TOOBIG and nothing appended: a field above its maximum, or the frame above SM_FRAME_MAX. */
-int sm_frame_put(struct sm_buf *b, uint16_t type, uint16_t flags, uint64_t tag, const void *m) SM_MUST_CHECK;
-/* The frame at the start of `in`, its body a view of `in`: gives its bytes, 0 when it is not there as a whole yet, or SM_E_PROTO as soon as
- * its head is wrong. Looks at no byte of the body. */
+/* Append a frame. 0, or SM_E_TOOBIG and nothing appended: a field above its maximum, or the frame
+ * above SM_FRAME_MAX. */
+int sm_frame_put(struct sm_buf *b, uint16_t type, uint16_t flags, uint64_t tag,
+                 const void *m) SM_MUST_CHECK;
+/* The frame at the start of `in`, its body a view of `in`: gives its bytes, 0 when it is not there
+ * as a whole yet, or SM_E_PROTO as soon as its head is wrong. Looks at no byte of the body. */
 ssize_t sm_frame_get(struct sm_str in, struct sm_frame *f) SM_MUST_CHECK;
 
 /* ---- a connection (rpc_peer.c) ---- */
 
 enum rpc_state {
-	RPC_HELLO,   /* ours is sent, theirs has not come */
+	RPC_HELLO, /* ours is sent, theirs has not come */
 	RPC_UP,
 	RPC_CLOSING, /* says nothing and hears nothing; the loop will end it */
 	RPC_GONE     /* closed; the memory stays until the owner's answers are through */
@@ -36,10 +38,12 @@ enum rpc_state {
 
 /* Whom a connection belongs to. */
 struct rpc_owner {
-	int (*hello)(struct sm_peer *p, void *owner); /* its identity is filled: accept? 0, or an error with diag */
+	/* Its identity is filled: accept it? 0, or an error with diag. */
+	int (*hello)(struct sm_peer *p, void *owner);
 	void (*up)(struct sm_peer *p, void *owner);
 	int (*frame)(struct sm_peer *p, const struct sm_frame *f, void *owner);
-	void (*down)(struct sm_peer *p, void *owner); /* exactly once, whatever happened before; p->why says why */
+	/* Exactly once, whatever happened before; p->why says why. */
+	void (*down)(struct sm_peer *p, void *owner);
 };
 
 struct sm_peer {
@@ -50,18 +54,21 @@ struct sm_peer {
 	const struct rpc_owner *ops;
 	void *owner;
 	struct sm_list siblings; /* owner's list of connections */
-	struct sm_list todo;     /* in the list of those with something to do before the loop sleeps */
+	struct sm_list todo; /* in the list of those with something to do before the loop sleeps */
 	struct sm_buf in, out;
 
-	/* Calls of ours. The timer stands at the earliest deadline or before it; it is not moved back when a call
-	 * ends, so that a call that is answered in time costs no heap operation. */
+	/* Calls of ours. The timer stands at the earliest deadline or before it; it is not moved
+	 * back when a call ends, so that a call that is answered in time costs no heap operation.
+	 */
 	struct sm_hash calls; /* by tag */
 	struct sm_list calls_in_order;
 	uint64_t last_tag;
 	struct sm_timer timer; /* of the hello, then of the calls */
 	int64_t timer_ms;      /* SM_NEVER: not set */
 
-	uint64_t owed; /* requests from there that have not got their last answer: their handlers hold a pointer */
+	/* Requests from there that have not got their last answer: their handlers hold a pointer.
+	 */
+	uint64_t owed;
 	size_t drain_below;
 	sm_peer_cb *drain_cb;
 	void *drain_arg;
@@ -77,11 +84,12 @@ struct sm_peer {
 	char why[RPC_WHY_MAX];
 };
 
-/* Take over a connected descriptor (also on failure, NULL) and send our hello. No callback before the loop runs. */
+/* Take over a connected descriptor (also on failure, NULL) and send our hello. No callback before
+ * the loop runs. */
 struct sm_peer *sm_peer_new(int fd, const struct rpc_owner *ops, void *owner);
 /* End it now: down() comes before this returns. The memory goes as soon as nobody needs it. */
 void sm_peer_end(struct sm_peer *p);
-/* Append a frame for it; what is wrong with `m` is the caller's fault and reported as SM_E_TOOBIG. */
+/* Append a frame for it. SM_E_TOOBIG: a field of *m is above its maximum. */
 int sm_peer_put(struct sm_peer *p, uint16_t type, uint16_t flags, uint64_t tag, const void *m);
 /* Have it looked at before the loop sleeps. */
 void sm_peer_todo(struct sm_peer *p);
@@ -89,14 +97,16 @@ void sm_peer_todo(struct sm_peer *p);
 /* ---- calls (rpc_call.c) ---- */
 
 void sm_calls_answer(struct sm_peer *p, const struct sm_frame *f);
-void sm_calls_timer(struct sm_peer *p);        /* the timer fired */
+void sm_calls_timer(struct sm_peer *p);         /* the timer fired */
 void sm_calls_fail(struct sm_peer *p, int err); /* all of them, with their callbacks */
-bool sm_calls_run_failed(void);                /* callbacks of calls that failed at once; true when there are more */
+bool sm_calls_run_failed(
+    void); /* callbacks of calls that failed at once; true when there are more */
 
 /* root, our own user, or one of these. */
 bool sm_rpc_uid_ok(uid_t uid, const uid_t *uids, size_t count);
 
-/* The connection layer needs its hook while anybody uses it: counted by connections, links and servers. */
+/* The connection layer needs its hook while anybody uses it: counted by connections, links and
+ * servers. */
 void sm_rpc_use(void);
 void sm_rpc_unuse(void);
 

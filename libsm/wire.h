@@ -1,6 +1,7 @@
 /*
- * Bounded field coder for messages between processes and for records on disk: fixed-width little-endian integers, strings with a
- * u32 length, socket addresses, arrays with a u32 count. The reader never reads past its end; after the first error it stays in error and gives zeros.
+ * Bounded field coder for messages between processes and for records on disk: fixed-width
+ * little-endian integers, strings with a u32 length, socket addresses, arrays with a u32 count. The
+ * reader never reads past its end; after the first error it stays in error and gives zeros.
  */
 #ifndef SM_WIRE_H
 #define SM_WIRE_H
@@ -16,7 +17,8 @@ void sm_w_u32(struct sm_buf *b, uint32_t v);
 void sm_w_u64(struct sm_buf *b, uint64_t v);
 void sm_w_i64(struct sm_buf *b, int64_t v);
 void sm_w_str(struct sm_buf *b, struct sm_str s);
-/* Above `max`: the buffer's sticky error becomes SM_E_TOOBIG; the reader at the other end would refuse it. */
+/* Above `max`: the buffer's sticky error becomes SM_E_TOOBIG; the reader at the other end would
+ * refuse it. */
 void sm_w_str_max(struct sm_buf *b, struct sm_str s, size_t max);
 void sm_w_count(struct sm_buf *b, uint32_t n, uint32_t max);
 void sm_w_id(struct sm_buf *b, struct sm_id id);
@@ -26,7 +28,10 @@ struct sm_reader {
 	const uint8_t *p, *end;
 	int err; /* 0, SM_E_PROTO (short or malformed), SM_E_TOOBIG (above a field's maximum) */
 };
-static inline struct sm_reader sm_reader(struct sm_str s) { return (struct sm_reader){(const uint8_t *)s.p, (const uint8_t *)s.p + s.n, 0}; }
+static inline struct sm_reader sm_reader(struct sm_str s)
+{
+	return (struct sm_reader){(const uint8_t *)s.p, (const uint8_t *)s.p + s.n, 0};
+}
 uint8_t sm_r_u8(struct sm_reader *r);
 uint16_t sm_r_u16(struct sm_reader *r);
 uint32_t sm_r_u32(struct sm_reader *r);
@@ -35,10 +40,12 @@ int64_t sm_r_i64(struct sm_reader *r);
 struct sm_str sm_r_str(struct sm_reader *r, size_t max); /* points into the input */
 struct sm_id sm_r_id(struct sm_reader *r);
 void sm_r_sa(struct sm_reader *r, struct sm_sa *sa);
-uint32_t sm_r_count(struct sm_reader *r, uint32_t max, size_t least_bytes_each); /* array count, checked against what is left */
-/* Count, and room for so many elements of `size` in the arena (NULL for none). SM_E_TOOBIG in r when it is full. */
-void *sm_r_array(struct sm_reader *r, struct sm_arena *a, uint32_t max, size_t least_bytes_each, size_t size,
-		 uint32_t *count);
+/* An array's count, checked against what is left. */
+uint32_t sm_r_count(struct sm_reader *r, uint32_t max, size_t least_bytes_each);
+/* Count, and room for so many elements of `size` in the arena (NULL for none). SM_E_TOOBIG in r
+ * when it is full. */
+void *sm_r_array(struct sm_reader *r, struct sm_arena *a, uint32_t max, size_t least_bytes_each,
+                 size_t size, uint32_t *count);
 int sm_r_end(struct sm_reader *r) SM_MUST_CHECK; /* 0 only when all was read and nothing failed */
 
 #endif

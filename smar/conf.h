@@ -4,7 +4,13 @@
 
 #include "libsm/conf.h"
 
-enum ar_family { AR_FAMILY_ANY, AR_FAMILY_IPV4, AR_FAMILY_IPV6, AR_FAMILY_PREFER_IPV4, AR_FAMILY_PREFER_IPV6 };
+enum ar_family {
+	AR_FAMILY_ANY,
+	AR_FAMILY_IPV4,
+	AR_FAMILY_IPV6,
+	AR_FAMILY_PREFER_IPV4,
+	AR_FAMILY_PREFER_IPV6
+};
 
 struct ar_conf {
 	struct sm_conf_list nameserver;

@@ -1,5 +1,6 @@
 /*
- * Asking DNS servers: c-ares on the loop. It sends, repeats, goes over to TCP and matches answers to questions; what an answer says is for dns_msg.c.
+ * Asking DNS servers: c-ares on the loop. It sends, repeats, goes over to TCP and matches answers
+ * to questions; what an answer says is for dns_msg.c.
  */
 #ifndef AR_DNS_H
 #define AR_DNS_H
@@ -17,10 +18,12 @@ int ar_dns_init(const struct ar_dns_conf *conf) SM_MUST_CHECK;
 void ar_dns_fini(void); /* questions that are open get their callback */
 
 /*
- * Ask one question (`name` without last dot). `cb` comes exactly once, perhaps from within ar_dns_ask: with the packet, or with an empty one and `why` (static
- * text). It may only store and wake: not ask, not end, not yield.
+ * Ask one question (`name` without last dot). `cb` comes exactly once, perhaps from within
+ * ar_dns_ask: with the packet, or with an empty one and `why` (static text). It may only store and
+ * wake: not ask, not end, not yield.
  */
-void ar_dns_ask(const char *name, uint16_t type, void (*cb)(struct sm_str packet, const char *why, void *arg), void *arg);
+void ar_dns_ask(const char *name, uint16_t type,
+                void (*cb)(struct sm_str packet, const char *why, void *arg), void *arg);
 
 /* "ip", "ip:port", "[ip6]", "[ip6]:port"; SM_E_SYNTAX. */
 int ar_dns_server(struct sm_str text, struct sm_sa *sa) SM_MUST_CHECK;

@@ -1,6 +1,6 @@
 /*
- * What DNS said, for as long as it may be believed: positive and negative answers, each question asked once however many wait for it, the longest
- * unused forgotten when there are too many.
+ * What DNS said, for as long as it may be believed: positive and negative answers, each question
+ * asked once however many wait for it, the longest unused forgotten when there are too many.
  */
 #ifndef AR_DNS_CACHE_H
 #define AR_DNS_CACHE_H
@@ -33,10 +33,12 @@ struct ar_cache_conf {
 void ar_cache_init(const struct ar_cache_conf *conf);
 void ar_cache_fini(void); /* after ar_dns_fini; nobody waits any more */
 
-/* The answer if it is here; else NULL, and the question is on its way. `name` in lower case, a valid domain. */
+/* The answer if it is here; else NULL, and the question is on its way. `name` in lower case, a
+ * valid domain. */
 struct ar_answer *ar_cache_get(struct sm_str name, uint16_t type) SM_MUST_CHECK;
 /* The same, but waits. Never NULL: TEMP at the deadline, or when cancelled. */
-struct ar_answer *ar_cache_wait(struct sm_str name, uint16_t type, int64_t deadline_ms) SM_YIELDS SM_MUST_CHECK;
+struct ar_answer *ar_cache_wait(struct sm_str name, uint16_t type,
+                                int64_t deadline_ms) SM_YIELDS SM_MUST_CHECK;
 
 struct ar_cache_stats {
 	size_t entries, queries; /* now */

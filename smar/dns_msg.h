@@ -1,20 +1,27 @@
 /*
- * A DNS answer as bytes (RFC 1035 4): what smar believes of it. The library that talked to the server is not asked again: every name, count and length is
- * checked here.
+ * A DNS answer as bytes (RFC 1035 4): what smar believes of it. The library that talked to the
+ * server is not asked again: every name, count and length is checked here.
  */
 #ifndef AR_DNS_MSG_H
 #define AR_DNS_MSG_H
 
 #include "libsm/str.h"
 
-enum { AR_DNS_A = 1, AR_DNS_CNAME = 5, AR_DNS_SOA = 6, AR_DNS_PTR = 12, AR_DNS_MX = 15, AR_DNS_AAAA = 28 };
+enum {
+	AR_DNS_A = 1,
+	AR_DNS_CNAME = 5,
+	AR_DNS_SOA = 6,
+	AR_DNS_PTR = 12,
+	AR_DNS_MX = 15,
+	AR_DNS_AAAA = 28
+};
 
 enum ar_dns_status {
 	AR_DNS_OK,
 	AR_DNS_NODATA,   /* the name exists, records of this type do not */
 	AR_DNS_NXDOMAIN, /* the name does not exist */
 	AR_DNS_TEMP,     /* no answer to rely on: ask again later */
-	AR_DNS_ALIAS     /* only from the parser: a chain of CNAMEs ends outside of this answer; ask for `alias` */
+	AR_DNS_ALIAS     /* only from the parser: the CNAMEs lead elsewhere, ask for `alias` */
 };
 
 enum {
@@ -28,9 +35,10 @@ enum {
 };
 
 struct ar_dns_rr {
-	uint16_t pref;                  /* MX */
-	uint8_t addr[16];               /* A: 4, AAAA: 16 */
-	char name[AR_DNS_NAME_MAX + 1]; /* MX, PTR: lower case, a valid host name; MX "": the null MX (RFC 7505) */
+	uint16_t pref;    /* MX */
+	uint8_t addr[16]; /* A: 4, AAAA: 16 */
+	/* MX, PTR: a valid host name in lower case; MX "": the null MX (RFC 7505). */
+	char name[AR_DNS_NAME_MAX + 1];
 };
 struct ar_dns_msg {
 	enum ar_dns_status status;
@@ -41,7 +49,8 @@ struct ar_dns_msg {
 	struct ar_dns_rr rr[AR_DNS_RR_MAX];
 };
 
-/* Parse the answer to the question (`name` in lower case, `type`). Never fails: what is malformed is AR_DNS_TEMP. */
+/* Parse the answer to the question (`name` in lower case, `type`). Never fails: what is malformed
+ * is AR_DNS_TEMP. */
 void ar_dns_parse(struct sm_str packet, struct sm_str name, uint16_t type, struct ar_dns_msg *m);
 
 #endif

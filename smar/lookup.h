@@ -5,8 +5,9 @@
 #include "libsm/str.h"
 
 /*
- * a.b.tld: "a.b.tld", ".b.tld", ".tld", and "." when `with_default`. An address literal has no parents: "[1.2.3.4]", then ".". There is no implicit
- * match of subdomains. Keys are views of the domain, which has to be in lower case.
+ * a.b.tld: "a.b.tld", ".b.tld", ".tld", and "." when `with_default`. An address literal has no
+ * parents: "[1.2.3.4]", then ".". There is no implicit match of subdomains. Keys are views of the
+ * domain, which has to be in lower case.
  */
 struct ar_lookup {
 	struct sm_str rest;

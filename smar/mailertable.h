@@ -1,12 +1,14 @@
 /*
  * The mailertable: which domains do not go where DNS says.
  *
- *   line  = LHS 1*blank RHS
- *   LHS   = [ "." ] domain / "." / address literal
- *   RHS   = [ port "^" ] [ "esmtp:" ] host *( blank host ) / "lmtp:" / port "^lmtp:" host *( blank host )
+ *   line  = LHS blanks RHS
+ *   LHS   = [ "." ] domain / "." / "[" IPv4 "]" / "[IPv6:" IPv6 "]"
+ *   RHS   = [ port "^" ] [ "esmtp:" ] hosts / "lmtp:" / port "^lmtp:" hosts
+ *   hosts = host *( blanks host )
  *   host  = domain / "[" IPv4 "]" / "[IPv6:" IPv6 "]"
  *
- * "#" begins a comment at the start of a line or of a word. Case is folded. A domain is listed once.
+ * "#" begins a comment, at the start of a line or of a word. Case is folded. No domain is listed
+ * twice.
  */
 #ifndef AR_MAILERTABLE_H
 #define AR_MAILERTABLE_H
@@ -37,7 +39,8 @@ struct ar_mt {
 	struct sm_hash by_domain;
 };
 
-/* Read the file. On error (SM_E_NOTFOUND ..., SM_E_SYNTAX with "file:line: what" in the diag) there is no table. Blocks; any thread. */
+/* Read the file. On error (SM_E_NOTFOUND ..., SM_E_SYNTAX with "file:line: what" in the diag) there
+ * is no table. Blocks; any thread. */
 int ar_mt_load(const char *path, struct ar_mt **out) SM_MUST_CHECK;
 int ar_mt_parse(const char *path, struct sm_str text, struct ar_mt **out) SM_MUST_CHECK;
 /* A new table has one reference. */

@@ -11,7 +11,8 @@ struct ar_mx {
 
 /* Least preference first; equal ones in random order (sm_rand_below). */
 void ar_mx_sort(struct ar_mx *v, size_t count);
-/* A host of preference `own` is this host: gives how many of the sorted list are better, so that mail only ever comes nearer. */
+/* A host of preference `own` is this host: gives how many of the sorted list are better, so that
+ * mail only ever comes nearer. */
 size_t ar_mx_cut(const struct ar_mx *v, size_t count, uint16_t own);
 /* RFC 7505: the only entry is the root, the domain takes no mail. */
 bool ar_mx_is_null(const struct ar_mx *v, size_t count);
