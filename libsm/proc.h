@@ -13,6 +13,8 @@
 #ifndef SM_PROC_H
 #define SM_PROC_H
 
+#include <sys/types.h>
+
 #include "libsm/conf.h"
 #include "libsm/loop.h"
 #include "libsm/msg.h"
@@ -81,6 +83,16 @@ struct sm_proc {
  * editor may put a new one in its place).
  */
 int sm_proc_start(struct sm_proc *p, int argc, char **argv, bool *done) SM_MUST_CHECK;
+struct sm_uids {
+	size_t count;
+	uid_t v[16];
+};
+/*
+ * Add to `u` the users that the configuration gives to the sections of another component ("qmgr"):
+ * whom to expect at the other end of a socket. None when the sections name no user, as in a site
+ * that runs as one. Asks NSS: before rights are dropped.
+ */
+void sm_proc_users(const struct sm_proc *p, const char *component, struct sm_uids *u);
 /* Listening, connected, ready to serve: tells mcp (or, by hand, logs it). */
 void sm_proc_ready(struct sm_proc *p);
 void sm_proc_status(struct sm_proc *p, const char *fmt, ...) SM_PRINTF(2, 3);

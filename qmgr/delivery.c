@@ -347,8 +347,8 @@ int qm_delivery_open(struct qm *q)
 	struct sm_rpc_server_conf conf = {
 	    .path = path,
 	    .umask = 0007,
-	    .uids = &q->uid_smtpc,
-	    .uid_count = q->uid_smtpc != (uid_t)-1,
+	    .uids = q->smtpc_users.v,
+	    .uid_count = q->smtpc_users.count,
 	    .read_gid = (gid_t)-1,
 	    .roles = 1u << SM_ROLE_SMTPC,
 	    .max_peers = QM_AGENTS_MAX,

@@ -574,8 +574,8 @@ int qm_incoming_open(struct qm *q, uint64_t next_counter)
 	struct sm_rpc_server_conf conf = {
 	    .path = path,
 	    .umask = 0007,
-	    .uids = &q->uid_smtps,
-	    .uid_count = q->uid_smtps != (uid_t)-1,
+	    .uids = q->smtps_users.v,
+	    .uid_count = q->smtps_users.count,
 	    .read_gid = (gid_t)-1,
 	    .roles = 1u << SM_ROLE_SMTPS,
 	    .max_peers = 256,

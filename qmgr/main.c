@@ -2,7 +2,6 @@
  * qmgr: owns every envelope. Start-up, the order of its parts, and its end.
  */
 #include <grp.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -15,18 +14,6 @@
 static struct sm_proc proc;
 static struct qm qmgr = {.proc = &proc};
 
-/* Users of a full set-up; in a private site all run as one, and there these names need not exist.
- */
-static uid_t uid_of(const char *name)
-{
-	const struct passwd *pw =
-	    getuid() == 0 || getpwnam("smxq") == NULL || getuid() == getpwnam("smxq")->pw_uid
-		? getpwnam(name)
-		: NULL;
-
-	return pw ? pw->pw_uid : (uid_t)-1;
-}
-
 /* Before rights are dropped: afterwards nothing may ask NSS. */
 static void find_users(struct qm *q)
 {
@@ -34,9 +21,9 @@ static void find_users(struct qm *q)
 	char path[108];
 	ptrdiff_t slash;
 
-	q->uid_smtps = uid_of("smxs");
-	q->uid_smtpc = uid_of("smxc");
-	q->uid_smar = uid_of("smxm");
+	sm_proc_users(q->proc, "smtps", &q->smtps_users);
+	sm_proc_users(q->proc, "smtpc", &q->smtpc_users);
+	sm_proc_users(q->proc, "smar", &q->smar_users);
 	/* The group that may look at the queue owns the control directory. */
 	q->gid_control = (gid_t)-1;
 	slash = sm_str_rchr(q->conf->control_socket, '/');

@@ -34,8 +34,7 @@ struct qm {
 	struct qm_stats stats;
 	int64_t started_s; /* wall */
 	gid_t gid_control; /* may look through the control socket */
-	uid_t uid_smtps, uid_smtpc,
-	    uid_smar; /* of the workers we talk to; (uid_t)-1: no such user here */
+	struct sm_uids smtps_users, smtpc_users, smar_users; /* of the workers we talk to */
 	bool running; /* recovered copies are durable: accept and deliver */
 	bool stopping;
 

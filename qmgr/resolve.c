@@ -162,8 +162,8 @@ int qm_resolver_open(struct qm *q)
 	struct sm_link_conf conf = {
 	    .path = path,
 	    .role = SM_ROLE_SMAR,
-	    .uids = &q->uid_smar,
-	    .uid_count = q->uid_smar != (uid_t)-1,
+	    .uids = q->smar_users.v,
+	    .uid_count = q->smar_users.count,
 	    .on_up = on_up,
 	    .arg = q,
 	};

@@ -2,7 +2,6 @@
  * smar: the address resolver. There is exactly one; smtps and qmgr ask it. Start-up, reload of the
  * mailertable, end.
  */
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -137,14 +136,14 @@ static int drop_rights(const struct ar_conf *conf)
 	return rc;
 }
 
-static int serve(const uid_t *uids, size_t uid_count)
+static int serve(const struct sm_uids *uids)
 {
 	static char path[PATH_BYTES];
 	struct sm_rpc_server_conf conf = {
 	    .path = path,
 	    .umask = SOCKET_UMASK,
-	    .uids = uids,
-	    .uid_count = uid_count,
+	    .uids = uids->v,
+	    .uid_count = uids->count,
 	    .read_gid = (gid_t)-1,
 	    .roles = 1U << SM_ROLE_SMTPS | 1U << SM_ROLE_QMGR,
 	    .max_peers = MAX_PEERS,
@@ -156,27 +155,14 @@ static int serve(const uid_t *uids, size_t uid_count)
 	return rc != 0 ? rc : sm_rpc_listen(&conf, &server);
 }
 
-/* In a private site all run as one user, and these names need not exist. */
-static size_t find_users(uid_t uids[2])
-{
-	static const char *const names[] = {"smxs", "smxq"};
-	size_t n = 0;
-
-	for (size_t i = 0; i < SM_ARRAY_SIZE(names); i++) {
-		const struct passwd *pw = getpwnam(names[i]);
-
-		if (pw != NULL)
-			uids[n++] = pw->pw_uid;
-	}
-	return n;
-}
-
 static int start(const struct ar_conf *conf)
 {
 	struct ar_dns_conf dns;
-	uid_t uids[2];
-	size_t uid_count = find_users(uids);
+	struct sm_uids uids = {0};
 	int rc;
+
+	sm_proc_users(&proc, "smtps", &uids);
+	sm_proc_users(&proc, "qmgr", &uids);
 
 	router.conf = conf;
 	router.hostname = proc.global.hostname;
@@ -200,7 +186,7 @@ static int start(const struct ar_conf *conf)
 	if ((rc = ar_dns_init(&dns)) != 0 || (rc = drop_rights(conf)) != 0 ||
 	    (rc = sm_offload_init(HELPERS)) != 0)
 		return rc;
-	return serve(uids, uid_count);
+	return serve(&uids);
 }
 
 /* ---- end ---- */

@@ -5,7 +5,6 @@
  * then those that run get `drain_time`, then they are cancelled; idle sessions hear QUIT.
  * Everything runs in one thread but the reading of contents (offload.h).
  */
-#include <pwd.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -162,17 +161,6 @@ static const char *directory_of(struct sm_arena *a, struct sm_str path)
 	return sm_arena_str(a, sm_str_head(path, slash == 0 ? 1 : (size_t)slash)).p;
 }
 
-/* Who listens on qmgr's socket on a real site; asked while the account file can be read. */
-static uid_t qmgr_uid = (uid_t)-1;
-
-static void find_qmgr_user(void)
-{
-	const struct passwd *pw = getpwnam("smxq");
-
-	if (pw != NULL)
-		qmgr_uid = pw->pw_uid;
-}
-
 static int drop_rights(void)
 {
 	const struct sm_priv_path paths[] = {
@@ -201,6 +189,7 @@ static int drop_rights(void)
 
 static int open_all(void)
 {
+	struct sm_uids qmgr = {0};
 	const struct cdb_conf cdb = {
 	    .base =
 		proc.global.cdb_base_directory.p != NULL ? proc.global.cdb_base_directory.p : "",
@@ -210,7 +199,7 @@ static int open_all(void)
 
 	if ((rc = cdb_open(&cdb, &sc.cdb)) != 0)
 		return rc;
-	find_qmgr_user();
+	sm_proc_users(&proc, "qmgr", &qmgr);
 	if ((rc = drop_rights()) != 0)
 		return rc;
 	if ((rc = sm_offload_init((unsigned)conf->helper_threads)) != 0)
@@ -227,8 +216,8 @@ static int open_all(void)
 	const struct sm_link_conf link = {
 	    .path = proc.global.smtpc_socket.p,
 	    .role = SM_ROLE_QMGR,
-	    .uids = &qmgr_uid,
-	    .uid_count = qmgr_uid != (uid_t)-1,
+	    .uids = qmgr.v,
+	    .uid_count = qmgr.count,
 	    .on_up = on_up,
 	    .on_down = on_down,
 	    .on_frame = on_frame,

@@ -4,7 +4,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -120,13 +119,6 @@ static int drop_rights(struct server *sv, const char *qmgr, const char *smar)
 	return err;
 }
 
-static uid_t uid_of(const char *name)
-{
-	const struct passwd *pw = getpwnam(name);
-
-	return pw != NULL ? pw->pw_uid : (uid_t)-1;
-}
-
 /* ---- life
  * ----------------------------------------------------------------------------------------------------------
  */
@@ -222,12 +214,14 @@ static int start(struct server *sv)
 	struct ss *ss = &sv->ss;
 	static char qmgr[PATH_MAX_BYTES], smar[PATH_MAX_BYTES], base[4096];
 	const char *door = getenv("SM_MCP_PASS_FD");
-	struct ss_peer_users users = {uid_of("smxq"), uid_of("smxm")};
+	struct ss_peer_users users = {0};
 	struct cdb_conf cdb = {.base = base,
 	                       .gid = (gid_t)ss->conf->cdb_gid,
 	                       .sync_dir = (enum cdb_sync_dir)ss->conf->cdb_sync_dir};
 	int err;
 
+	sm_proc_users(p, "qmgr", &users.qmgr);
+	sm_proc_users(p, "smar", &users.smar);
 	tzset(); /* reads its file now, while we may */
 	if (sm_str_copy(p->global.smtps_socket, qmgr, sizeof(qmgr)) != 0 ||
 	    sm_str_copy(p->global.smar_socket, smar, sizeof(smar)) != 0 ||

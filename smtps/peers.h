@@ -5,16 +5,15 @@
 #ifndef SS_PEERS_H
 #define SS_PEERS_H
 
-#include <sys/types.h>
-
 #include "libsm/id.h"
+#include "libsm/proc.h"
 
 struct ss;
 
-/* Who may answer behind the sockets, beside root and ourselves; (uid_t)-1: nobody of that name.
- * Looked up before rights are dropped. */
+/* Who may answer behind the sockets, beside root and ourselves. Looked up before rights are
+ * dropped. */
 struct ss_peer_users {
-	uid_t qmgr, smar;
+	struct sm_uids qmgr, smar;
 };
 void ss_peers_open(struct ss *ss, const char *qmgr_path, const char *smar_path,
                    const struct ss_peer_users *users);
