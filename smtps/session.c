@@ -246,11 +246,12 @@ void ss_session_talk(struct ss_session *s)
 			one_command(s);
 	if (s->mute)
 		return;
-	if (sm_stream_flush(&s->io, sm_loop_now_ms() + s->conf->io_timeout_ms) == SM_E_CANCEL &&
-	    s->io.out.len > 0) {
+	if (sm_co_cancelled()) {
 		/* Told to end: no more waiting, but it may just fit. */
 		(void)send(s->net.f.fd, sm_buf_p(&s->io.out), s->io.out.len,
 		           MSG_DONTWAIT | MSG_NOSIGNAL);
+	} else if (sm_stream_flush(&s->io, sm_loop_now_ms() + s->conf->io_timeout_ms) != 0) {
+		s->mute = true;
 	}
 }
 
