@@ -191,15 +191,14 @@ class Site:
         return hit
 
     def kill_all(self):
-        """mcp first stopped, so that it cannot restart anybody; then all of them at once."""
-        mcp = self.mcp_pid()
-        if mcp:
-            os.kill(mcp, signal.SIGSTOP)
-        for pid in [p for ps in self.all_pids().values() for p in ps]:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+        """All at one moment: stopped one after the other, so that nobody sees another die, then killed."""
+        pids = [p for ps in self.all_pids().values() for p in ps]
+        for sig in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in pids:
+                try:
+                    os.kill(pid, sig)
+                except ProcessLookupError:
+                    pass
         until(lambda: not self.all_pids(), "all are dead", 10)
 
     def restarted(self, component, old, timeout=15):
