@@ -106,7 +106,8 @@ bool sc_cache_put(struct sc_cache *c, struct sc_session *s)
 {
 	const struct sc_conf *conf = c->sc->conf;
 
-	if (s->broken || s->net.f.hup || c->sc->draining || conf->session_idle_timeout_ms == 0 ||
+	if (s->broken || s->spent || s->net.f.hup || c->sc->draining ||
+	    conf->session_idle_timeout_ms == 0 ||
 	    s->id.task >= (uint64_t)conf->max_messages_per_session ||
 	    c->count >= (size_t)conf->max_sessions_idle ||
 	    to_same_address(c, s) >= (size_t)conf->max_sessions_idle_per_host)

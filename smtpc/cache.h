@@ -24,7 +24,7 @@ struct sc_cache {
 
 void sc_cache_init(struct sc_cache *c, struct sc *sc);
 void sc_cache_fini(struct sc_cache *c); /* closes what is left */
-/* Take over a session; false when it cannot be kept (broken, used up, no room): it stays the
+/* Take over a session; false when it cannot be kept (broken, spent, used up, no room): it stays the
  * caller's then. */
 bool sc_cache_put(struct sc_cache *c, struct sc_session *s);
 /* A live one, which becomes the caller's and is `reused`; NULL: none. `sa` of length 0: the default

@@ -34,7 +34,7 @@ static const struct sm_opt timeout_opts[] = {
 const struct sm_opt sc_conf_opts[] = {
     {.name = "io_timeout", .type = SM_OPT_TIME, .offset = AT(io_timeout_ms), .def = "5m",
      .min = SECOND, .max = HOUR, .reload = true,
-     .help = "for replies without a time of their own: EHLO, LHLO, HELO, RSET"},
+     .help = "for replies without a time of their own: EHLO, LHLO, HELO"},
     {.name = "timeouts", .type = SM_OPT_SECTION, .offset = AT(timeouts), .sub = timeout_opts,
      .help = "longest wait in each step of a conversation"},
     {.name = "max_task_time", .type = SM_OPT_TIME, .offset = AT(max_task_time_ms), .def = "2h",

@@ -11,7 +11,7 @@ struct sc_timeouts {
 };
 
 struct sc_conf {
-	int64_t io_timeout_ms; /* of what has no time of its own: EHLO, RSET */
+	int64_t io_timeout_ms; /* of what has no time of its own: EHLO, LHLO, HELO */
 	struct sc_timeouts timeouts;
 	int64_t max_task_time_ms, drain_time_ms;
 	struct sm_str lmtp_socket;

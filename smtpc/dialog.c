@@ -419,13 +419,9 @@ static int transaction(struct round *r, size_t *done)
 	}
 	if (r->data_put)
 		rc = on_data(r, done);
-	if (rc == 0 && *done == 0 && !r->s->broken) {
-		/* MAIL may have been accepted: leave a clean session behind. */
-		sm_stream_puts(&r->s->stream, SM_STR("RSET\r\n"));
-		int code = sc_session_reply(r->s, conf(r)->io_timeout_ms);
-		if (code < 200 || code > 299 || sc_session_in_step(r->s) != 0)
-			r->s->broken = true;
-	}
+	/* Servers count errors, and MAIL may still stand: such a session is not for others. */
+	if (*done == 0)
+		r->s->spent = true;
 	return rc;
 }
 
@@ -480,12 +476,12 @@ static bool begin(struct round *r)
 
 int sc_dialog(struct sc_task *t, struct sc_session *s)
 {
-	size_t done = 1;
+	size_t done;
 	int rc = 0;
 
 	if (!check_before(t, s))
 		return 0;
-	for (int i = 0; i < ROUNDS_MAX && done > 0 && rc == 0 && !s->broken; i++) {
+	for (int i = 0; i < ROUNDS_MAX && rc == 0 && !s->broken && !s->spent; i++) {
 		struct round r = {.t = t, .s = s};
 		if (!begin(&r))
 			break;

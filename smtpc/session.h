@@ -37,6 +37,7 @@ struct sc_session {
 	char host[256 + 1];
 	bool lmtp;
 	bool reused; /* taken from the cache, nothing heard from it since */
+	bool spent;  /* nothing was delivered the last time: to be ended by QUIT */
 	bool broken; /* of no use any more: to be closed without a word */
 	unsigned caps;
 	uint64_t size_max; /* SIZE= of the server, 0: none */
