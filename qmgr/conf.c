@@ -5,11 +5,11 @@
 #include "qmgr/conf.h"
 
 #include "libsm/err.h"
+#include "qmgr/log.h"
 
 #define AT(member) offsetof(struct qm_conf, member)
 #define MS_DAY     (24 * 3600 * 1000LL)
 #define KB         1024LL
-#define GB         (1024LL * 1024 * 1024)
 
 static const struct sm_word dsn_words[] = {
     {"header_only", QM_DSN_HEADER_ONLY, "return only the header of the failed mail"},
@@ -39,7 +39,7 @@ static const struct sm_opt ibdb_opts[] = {
      .offset = LAT(size_bytes),
      .def = "32MB",
      .min = 2048 * KB,
-     .max = 1 * GB,
+     .max = QM_LOG_SEGMENT_MOST,
      .help = "size of one segment file"},
     {.name = "max_open_TAs",
      .type = SM_OPT_INT,
@@ -74,7 +74,7 @@ static const struct sm_opt defedb_opts[] = {
      .offset = LAT(size_bytes),
      .def = "32MB",
      .min = 2048 * KB,
-     .max = 1 * GB,
+     .max = QM_LOG_SEGMENT_MOST,
      .help = "size of one segment file"},
     SM_OPT_END};
 static const struct sm_opt dsn_opts[] = {
@@ -120,6 +120,7 @@ static const struct sm_opt iqdb_opts[] = {
     SM_OPT_END};
 static const struct sm_opt smtpc_opts[] = {{.name = "initial_connections",
                                             .type = SM_OPT_INT,
+                                            .reload = true,
                                             .offset = AT(smtpc.initial_connections),
                                             .def = "10",
                                             .min = 1,
@@ -128,6 +129,7 @@ static const struct sm_opt smtpc_opts[] = {{.name = "initial_connections",
                                             .help = "open connections to one next hop at first"},
                                            {.name = "max_connections",
                                             .type = SM_OPT_INT,
+                                            .reload = true,
                                             .offset = AT(smtpc.max_connections),
                                             .def = "100",
                                             .min = 1,
@@ -136,6 +138,7 @@ static const struct sm_opt smtpc_opts[] = {{.name = "initial_connections",
                                             .help = "open connections to one next hop at the most"},
                                            {.name = "lmtp_max_rcpts_per_transaction",
                                             .type = SM_OPT_INT,
+                                            .reload = true,
                                             .offset = AT(smtpc.lmtp_max_rcpts),
                                             .def = "100",
                                             .min = 1,
@@ -144,6 +147,7 @@ static const struct sm_opt smtpc_opts[] = {{.name = "initial_connections",
                                             .help = "recipients in one LMTP transaction"},
                                            {.name = "smtp_max_rcpts_per_transaction",
                                             .type = SM_OPT_INT,
+                                            .reload = true,
                                             .offset = AT(smtpc.smtp_max_rcpts),
                                             .def = "100",
                                             .min = 1,
@@ -154,6 +158,7 @@ static const struct sm_opt smtpc_opts[] = {{.name = "initial_connections",
 static const struct sm_opt smtps_opts[] = {
     {.name = "max_connection_rate",
      .type = SM_OPT_INT,
+     .reload = true,
      .offset = AT(smtps.max_connection_rate),
      .def = "100",
      .min = 0,
@@ -162,6 +167,7 @@ static const struct sm_opt smtps_opts[] = {
      .help = "new sessions from one address; 0: no limit"},
     {.name = "max_connections",
      .type = SM_OPT_INT,
+     .reload = true,
      .offset = AT(smtps.max_connections),
      .def = "100",
      .min = 0,
@@ -170,6 +176,7 @@ static const struct sm_opt smtps_opts[] = {
      .help = "open sessions from one address; 0: no limit"},
     {.name = "max_sessions",
      .type = SM_OPT_INT,
+     .reload = true,
      .offset = AT(smtps.max_sessions),
      .def = "5000",
      .min = 1,
@@ -178,6 +185,7 @@ static const struct sm_opt smtps_opts[] = {
      .help = "open sessions of one smtps process"},
     {.name = "max_transactions",
      .type = SM_OPT_INT,
+     .reload = true,
      .offset = AT(smtps.max_transactions),
      .def = "5000",
      .min = 1,
@@ -186,6 +194,7 @@ static const struct sm_opt smtps_opts[] = {
      .help = "open transactions of one smtps process"},
     {.name = "max_recipients",
      .type = SM_OPT_INT,
+     .reload = true,
      .offset = AT(smtps.max_rcpts),
      .def = "50000",
      .min = 1000,
@@ -197,6 +206,7 @@ static const struct sm_opt smtps_opts[] = {
 const struct sm_opt qm_conf_opts[] = {
     {.name = "AQ_max_entries",
      .type = SM_OPT_INT,
+     .reload = true,
      .offset = AT(aq_max_entries),
      .def = "8192",
      .min = 1100,
@@ -207,6 +217,7 @@ const struct sm_opt qm_conf_opts[] = {
             "waits in DEFEDB."},
     {.name = "EDBC_max_entries",
      .type = SM_OPT_INT,
+     .reload = true,
      .offset = AT(edbc_max_entries),
      .def = "2000000",
      .min = 1000,
@@ -215,6 +226,7 @@ const struct sm_opt qm_conf_opts[] = {
      .help = "deferred transactions in the index of DEFEDB; above it new mail is refused with 452"},
     {.name = "OCC_max_entries",
      .type = SM_OPT_INT,
+     .reload = true,
      .offset = AT(occ_max_entries),
      .def = "10000",
      .min = 100,

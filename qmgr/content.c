@@ -15,8 +15,10 @@
 
 #define BATCH   128
 #define SOON_MS 1000
+#define PIECE   4096 /* contents looked up in a turn */
 
 struct batch {
+	struct sm_list link;
 	struct sm_offload_job job;
 	struct qm *q;
 	struct cdb *cdb;
@@ -31,14 +33,16 @@ struct search {
 	struct cdb *cdb;
 	struct sm_id *v;
 	size_t count, cap, strange;
+	size_t at, orphans; /* looked up so far; what they were */
 };
 
 struct qm_content {
 	struct sm_hook hook;
 	struct batch *gathering;
+	struct sm_list batches; /* being removed */
 	unsigned running;
-	struct sm_timer timer;
-	bool searching;
+	struct sm_timer timer;    /* next search */
+	struct search *searching; /* NULL: none */
 };
 
 static int unlink_job(void *arg)
@@ -61,6 +65,7 @@ static void unlinked(int rc, void *arg)
 		sm_log(SM_ERROR, "qm.unlink", "failed=%zu of=%zu diag=%s", b->failed, b->count,
 		       b->why);
 	b->q->content->running--;
+	sm_list_remove(&b->link);
 	sm_free(b);
 }
 
@@ -70,6 +75,7 @@ static void send_batch(struct qm *q)
 
 	q->content->gathering = NULL;
 	q->content->running++;
+	sm_list_push(&q->content->batches, &b->link);
 	sm_offload_async(&b->job, unlink_job, unlinked, b);
 }
 
@@ -90,6 +96,7 @@ void qm_content_remove(struct qm *q, struct sm_id id)
 
 	if (c->gathering == NULL) {
 		c->gathering = sm_calloc(1, sizeof(*c->gathering));
+		sm_list_init(&c->gathering->link);
 		c->gathering->q = q;
 		c->gathering->cdb = q->cdb;
 	}
@@ -129,28 +136,48 @@ static bool in_use(const struct qm *q, struct sm_id id)
 
 static void search_later(struct qm *q);
 
+static void search_end(struct qm *q)
+{
+	sm_free(q->content->searching->v);
+	SM_FREE(q->content->searching);
+}
+
+/* A piece a turn: a million contents must not hold up the mail. */
+static void judge(void *arg)
+{
+	struct qm *q = arg;
+	struct search *s = q->content->searching;
+
+	for (size_t n = 0; n < PIECE && s->at < s->count; n++) {
+		struct sm_id id = s->v[s->at++];
+
+		if (in_use(q, id) || !qm_incoming_abandoned(q, id))
+			continue;
+		sm_log(SM_NOTICE, "qm.orphan", "content=%I", id);
+		qm_content_remove(q, id);
+		s->orphans++;
+	}
+	if (s->at < s->count) {
+		sm_timer_set(&q->content->timer, sm_loop_now_ms() + 1, judge, q);
+		return;
+	}
+	q->stats.orphans += s->orphans;
+	search_end(q);
+	search_later(q);
+}
+
 static void searched(int rc, void *arg)
 {
 	struct search *s = arg;
 	struct qm *q = s->q;
-	size_t n = 0;
 
-	q->content->searching = false;
-	if (rc != 0)
+	if (rc != 0) {
 		sm_log(SM_ERROR, "qm.orphans", "error=%s diag=%s", sm_strerr(rc), s->job.diag);
-	for (size_t i = 0; rc == 0 && i < s->count; i++) {
-		if (in_use(q, s->v[i]) || !qm_incoming_abandoned(q, s->v[i]))
-			continue;
-		sm_log(SM_NOTICE, "qm.orphan", "content=%I", s->v[i]);
-		qm_content_remove(q, s->v[i]);
-		n++;
+		s->count = 0;
 	}
-	q->stats.orphans += n;
 	if (s->strange)
 		sm_log(SM_WARN, "qm.orphans", "strange_names=%zu", s->strange);
-	sm_free(s->v);
-	sm_free(s);
-	search_later(q);
+	judge(q);
 }
 
 static void search(void *arg)
@@ -158,10 +185,9 @@ static void search(void *arg)
 	struct qm *q = arg;
 	struct search *s;
 
-	if (q->content->searching || q->stopping)
+	if (q->stopping)
 		return;
-	q->content->searching = true;
-	s = sm_calloc(1, sizeof(*s));
+	s = q->content->searching = sm_calloc(1, sizeof(*s));
 	s->q = q;
 	s->cdb = q->cdb;
 	sm_offload_async(&s->job, search_job, searched, s);
@@ -169,7 +195,9 @@ static void search(void *arg)
 
 void qm_content_search_soon(struct qm *q)
 {
-	sm_timer_set(&q->content->timer, sm_loop_now_ms() + SOON_MS, search, q);
+	/* One under way: it may have passed what is an orphan only now; the next one is not far. */
+	if (q->content->searching == NULL)
+		sm_timer_set(&q->content->timer, sm_loop_now_ms() + SOON_MS, search, q);
 }
 
 static void search_later(struct qm *q)
@@ -180,17 +208,27 @@ static void search_later(struct qm *q)
 int qm_content_open(struct qm *q)
 {
 	q->content = sm_calloc(1, sizeof(*q->content));
+	sm_list_init(&q->content->batches);
 	sm_loop_before_sleep(&q->content->hook, before_sleep, q);
 	search_later(q);
 	return 0;
 }
 
+/* The helpers have ended: what still waits to be removed is removed here. */
 void qm_content_close(struct qm *q)
 {
-	if (q->content == NULL)
+	struct qm_content *c = q->content;
+
+	if (c == NULL)
 		return;
-	sm_hook_remove(&q->content->hook);
-	sm_timer_cancel(&q->content->timer);
-	sm_free(q->content->gathering);
+	sm_hook_remove(&c->hook);
+	sm_timer_cancel(&c->timer);
+	if (c->gathering)
+		(void)unlink_job(c->gathering);
+	sm_free(c->gathering);
+	SM_LIST_FOR_SAFE (b, &c->batches, struct batch, link)
+		sm_free(b);
+	if (c->searching)
+		search_end(q);
 	SM_FREE(q->content);
 }

@@ -14,6 +14,7 @@
 
 #define PIECE_BYTES  (32u * 1024)
 #define UNSENT_BYTES (128u * 1024)
+#define UNSENT_MAX   (1024u * 1024)
 
 struct qm_control {
 	struct sm_rpc_server *rpc;
@@ -224,7 +225,16 @@ static void list_more(struct sm_peer *peer, void *arg)
 
 static void do_list(struct qm *q, struct sm_peer *peer, uint64_t tag, bool json)
 {
-	struct listing *l = sm_calloc(1, sizeof(*l));
+	struct listing *l;
+
+	/* One at a time for each client: what may be asked must be bounded. */
+	SM_LIST_FOR (other, &q->control->listings, struct listing, link) {
+		if (other->peer == peer) {
+			send_end(peer, tag, 75, "a list is on its way already");
+			return;
+		}
+	}
+	l = sm_calloc(1, sizeof(*l));
 
 	l->q = q;
 	l->peer = peer;
@@ -260,7 +270,7 @@ static void do_flush(struct qm *q, struct sm_peer *peer, const struct sm_msg_ctl
 	/* Next hops that were dead a moment ago get their try now. */
 	for (struct sm_hash_node *r = sm_hash_next(&q->sched.routes, NULL); r;
 	     r = sm_hash_next(&q->sched.routes, r))
-		SM_CONTAINER_OF(r, struct qm_route, node)->dead_until_s = 0;
+		SM_CONTAINER_OF(r, struct qm_route, node)->dead_until_ms = 0;
 	sm_log(SM_NOTICE, "qm.flush", "uid=%u transactions=%zu", (unsigned)sm_peer_uid(peer), n);
 	sm_buf_reset(b);
 	if (m->json)
@@ -278,6 +288,8 @@ static int on_frame(struct sm_peer *peer, const struct sm_frame *f, void *arg)
 	int err;
 
 	sm_arena_reset(&q->control->arena);
+	if (sm_peer_unsent(peer) > UNSENT_MAX)
+		return sm_fail(SM_E_TOOBIG, "it asks and does not read");
 	if (f->type != SM_MSG_ctl_request)
 		return sm_fail(SM_E_PROTO, "message %u is not for the control socket", f->type);
 	if ((err = sm_msg_ctl_request_decode(f->body, &q->control->arena, &m)) != 0)

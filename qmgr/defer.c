@@ -14,11 +14,13 @@
 #define LOADS_MAX       32 /* reads under way */
 #define DUE_SLACK_S     5  /* recipients of a transaction that are due so soon go together */
 #define DAMAGED_RETRY_S 3600
+#define FLUSHED_S       1 /* a time in the index that no recipient has: an operator wants it tried */
+#define FORWARD_MAX     16 /* copies forward under way */
 
 struct qm_defer {
 	struct sm_timer timer;
 	struct sm_list loads;
-	unsigned load_count;
+	unsigned load_count, forward_count;
 	struct sm_hash loading;
 };
 
@@ -37,10 +39,21 @@ struct load {
 	const struct qm_log *log;
 	struct sm_id id;
 	struct qm_loc loc;
+	bool forward; /* only to be copied */
+	bool flushed; /* try all its recipients, whatever their times say */
+	int64_t next_try_s;
+	unsigned rcpts;
 	struct sm_buf body;
 	struct sm_arena arena;
 	struct qm_rec_txn rec;
-	bool dropped; /* qmgr ends */
+};
+
+/* A copy of `load` that becomes durable. */
+struct copy {
+	struct qm_wait wait;
+	struct load *load;
+	struct qm_loc loc;
+	uint64_t lsn;
 };
 
 static void arm(struct qm *q);
@@ -72,8 +85,6 @@ static void settled(struct move *m)
 	/* The index has no bound of its own: commits are refused above EDBC_max_entries, so it is
 	 * passed by what was under way at the most. */
 	qm_edbc_put(q->edbc, txn->id, due_s(txn), txn->loc, txn->open);
-	if (txn->unconfirmed)
-		qm_incoming_taken(q, txn->id);
 	qm_txn_free(&q->txns, &txn);
 	sm_free(m);
 	arm(q);
@@ -97,18 +108,31 @@ static void snapshot_durable(void *arg)
 	qm_store_after(m->q->store, qm_store_ibdb(m->q->store), lsn, &m->wait, moved_durable, m);
 }
 
+static void move(void *arg)
+{
+	struct move *m = arg;
+	struct qm_log *defedb = qm_store_defedb(m->q->store);
+
+	if (m->txn->log != defedb)
+		m->journal = m->txn->loc;
+	qm_store_after(m->q->store, defedb, qm_store_txn(m->q->store, m->txn, defedb), &m->wait,
+	               snapshot_durable, m);
+}
+
 void qm_defer(struct qm *q, struct qm_txn *txn)
 {
-	struct qm_log *defedb = qm_store_defedb(q->store);
+	struct qm_log *ibdb = qm_store_ibdb(q->store);
 	struct move *m = sm_calloc(1, sizeof(*m));
 
 	m->q = q;
 	m->txn = txn;
-	if (txn->log != defedb)
-		m->journal = txn->loc;
 	txn->state = QM_TXN_MOVING;
-	qm_store_after(q->store, defedb, qm_store_txn(q->store, txn, defedb), &m->wait,
-	               snapshot_durable, m);
+	/* The snapshot has no more what its DSN reports. The DSN must be durable before, else a
+	 * crash in between would lose both: nothing orders the syncs of two logs. */
+	if (txn->log == ibdb && txn->child_lsn > qm_log_durable(ibdb))
+		qm_store_after(q->store, ibdb, txn->child_lsn, &m->wait, move, m);
+	else
+		move(m);
 }
 
 /* ---- and back
@@ -130,68 +154,120 @@ static void load_free(struct load *l)
 	sm_free(l);
 }
 
-static void wake_due(struct qm_txn *txn, int64_t now_s)
+/* The clock was set back: no time of ours is so far away. */
+static int64_t too_far_s(const struct qm *q, int64_t now_s)
 {
+	int64_t max_s = q->conf->retry_max_ms / 1000;
+
+	return now_s + SM_MAX(max_s + max_s / 10, (int64_t)DAMAGED_RETRY_S) + 60;
+}
+
+static void wake_due(const struct qm *q, struct qm_txn *txn)
+{
+	int64_t now_s = sm_wall_s(), far_s = too_far_s(q, now_s);
+
 	for (unsigned i = 0; i < txn->rcpt_count; i++) {
 		struct qm_rcpt *r = &txn->rcpts[i];
 
-		if (r->state == QM_RCPT_NEW && r->next_try_s > now_s + DUE_SLACK_S)
+		if (r->state == QM_RCPT_NEW && r->next_try_s > now_s + DUE_SLACK_S &&
+		    r->next_try_s <= far_s)
 			qm_rcpt_set(r, QM_RCPT_DEFERRED);
 	}
+}
+
+static void activate(struct load *l)
+{
+	struct qm *q = l->q;
+	struct qm_txn *txn = qm_txn_from_rec(&q->txns, &l->rec);
+
+	txn->log = qm_store_defedb(q->store);
+	txn->loc = l->loc;
+	txn->state = QM_TXN_ACTIVE;
+	if (!l->flushed)
+		wake_due(q, txn);
+	if (txn->busy > 0)
+		qm_resolve(q, txn);
+	else
+		qm_progress(q, txn);
+}
+
+/* Until now a crash would have found the old place, which is still held. */
+static void copy_durable(void *arg)
+{
+	struct copy *c = arg;
+	struct load *l = c->load;
+	struct qm *q = l->q;
+
+	qm_store_copied(q->store, l->loc, c->lsn);
+	sm_hash_remove(&q->defer->loading, &l->node);
+	q->defer->forward_count--;
+	qm_edbc_put(q->edbc, l->id, l->next_try_s, c->loc, l->rcpts);
+	load_free(l);
+	sm_free(c);
+	qm_defer_run(q);
+}
+
+static void copy_forward(struct load *l)
+{
+	struct qm *q = l->q;
+	struct copy *c = sm_calloc(1, sizeof(*c));
+
+	c->load = l;
+	c->lsn = qm_store_copy(q->store, &l->rec, &c->loc);
+	qm_store_after(q->store, qm_store_defedb(q->store), c->lsn, &c->wait, copy_durable, c);
 }
 
 static void loaded(int rc, void *arg)
 {
 	struct load *l = arg;
 	struct qm *q = l->q;
-	struct qm_txn *txn;
 
-	if (l->dropped) {
-		load_free(l);
+	if (rc == 0 && l->forward) {
+		copy_forward(l);
 		return;
 	}
 	sm_hash_remove(&q->defer->loading, &l->node);
-	q->defer->load_count--;
-	if (rc != 0) {
+	*(l->forward ? &q->defer->forward_count : &q->defer->load_count) -= 1;
+	if (rc == 0) {
+		activate(l);
+	} else {
 		/* Kept, told, and tried again: the disk may recover, an operator may help. */
 		sm_log(SM_CRIT, "qm.read_back", "ss_ta=%I error=%s diag=%s", l->id, sm_strerr(rc),
 		       l->job.diag);
-		qm_edbc_put(q->edbc, l->id, sm_wall_s() + DAMAGED_RETRY_S, l->loc, 1);
-	} else {
-		txn = qm_txn_from_rec(&q->txns, &l->rec);
-		txn->log = qm_store_defedb(q->store);
-		txn->loc = l->loc;
-		txn->state = QM_TXN_ACTIVE;
-		wake_due(txn, sm_wall_s());
-		if (txn->busy > 0)
-			qm_resolve(q, txn);
-		else
-			qm_progress(q, txn);
+		qm_edbc_put(q->edbc, l->id,
+		            l->forward ? l->next_try_s : sm_wall_s() + DAMAGED_RETRY_S, l->loc,
+		            l->rcpts);
 	}
 	load_free(l);
 	qm_defer_run(q);
 }
 
-static void load(struct qm *q, struct sm_id id, struct qm_loc loc)
+/* Out of the index; `loading` knows it until it is a transaction again, or back in the index. */
+static void load(struct qm *q, const struct qm_edbc_entry *e, bool forward)
 {
 	struct load *l = sm_calloc(1, sizeof(*l));
 
 	l->q = q;
 	l->log = qm_store_defedb(q->store);
-	l->id = id;
-	l->loc = loc;
+	l->id = qm_edbc_id(e);
+	l->loc = qm_edbc_loc(e);
+	l->next_try_s = qm_edbc_next_try(e);
+	l->rcpts = qm_edbc_rcpts(e);
+	l->flushed = l->next_try_s == FLUSHED_S;
+	l->forward = forward;
+	qm_edbc_remove(q->edbc, l->id);
 	sm_buf_init(&l->body, QM_LOG_RECORD_MAX);
 	sm_arena_init(&l->arena, "load", 1024, 16 * QM_LOG_RECORD_MAX);
-	sm_hash_insert(&q->defer->loading, &l->node, sm_id_hash(id));
+	sm_hash_insert(&q->defer->loading, &l->node, sm_id_hash(l->id));
 	sm_list_push(&q->defer->loads, &l->link);
-	q->defer->load_count++;
+	*(forward ? &q->defer->forward_count : &q->defer->load_count) += 1;
 	sm_offload_async(&l->job, load_job, loaded, l);
 }
 
 void qm_defer_run(struct qm *q)
 {
 	struct qm_defer *d = q->defer;
-	int64_t now = sm_wall_s();
+	int64_t now_s = sm_wall_s(), far_s = too_far_s(q, now_s);
 
 	if (!q->running || q->stopping)
 		return;
@@ -199,17 +275,28 @@ void qm_defer_run(struct qm *q)
 	while (d->load_count < LOADS_MAX &&
 	       q->txns.rcpts < (size_t)q->conf->aq_max_entries * 3 / 4) {
 		const struct qm_edbc_entry *e = qm_edbc_top(q->edbc);
-		struct sm_id id;
-		struct qm_loc loc;
 
-		if (e == NULL || qm_edbc_next_try(e) > now)
+		if (e == NULL || (qm_edbc_next_try(e) > now_s && qm_edbc_next_try(e) <= far_s))
 			break;
-		id = qm_edbc_id(e);
-		loc = qm_edbc_loc(e);
-		qm_edbc_remove(q->edbc, id);
-		load(q, id, loc);
+		load(q, e, false);
 	}
 	arm(q);
+}
+
+bool qm_defer_forward(struct qm *q, struct sm_id id)
+{
+	const struct qm_edbc_entry *e = qm_edbc_find(q->edbc, id);
+
+	if (q->defer->forward_count >= FORWARD_MAX)
+		return false;
+	if (e)
+		load(q, e, true);
+	return true;
+}
+
+size_t qm_defer_loads(const struct qm *q)
+{
+	return q->defer->load_count + q->defer->forward_count;
 }
 
 static void due(void *arg)
@@ -238,14 +325,42 @@ bool qm_defer_loading(const struct qm *q, struct sm_id id)
 	return sm_hash_find(&q->defer->loading, sm_id_hash(id), loading_eq, &id) != NULL;
 }
 
+/* Those in memory that wait for others of their transaction: due as soon as they are in the index.
+ */
+static size_t flush_active(struct qm *q, struct sm_id id)
+{
+	size_t n = 0;
+
+	SM_LIST_FOR (txn, &q->txns.active, struct qm_txn, link) {
+		unsigned deferred = 0;
+
+		if (!sm_id_none(id) && !sm_id_eq(id, txn->id))
+			continue;
+		for (unsigned i = 0; i < txn->rcpt_count; i++) {
+			if (txn->rcpts[i].state != QM_RCPT_DEFERRED)
+				continue;
+			txn->rcpts[i].next_try_s = 0;
+			deferred++;
+		}
+		n += deferred > 0;
+	}
+	return n;
+}
+
 size_t qm_defer_flush(struct qm *q, struct sm_id id)
 {
-	size_t n;
+	size_t n = flush_active(q, id);
 
 	if (sm_id_none(id))
-		n = qm_edbc_set_all(q->edbc, 0);
+		n += qm_edbc_set_all(q->edbc, FLUSHED_S);
 	else
-		n = qm_edbc_set(q->edbc, id, 0);
+		n += qm_edbc_set(q->edbc, id, FLUSHED_S);
+	SM_LIST_FOR (l, &q->defer->loads, struct load, link) {
+		if (l->forward && (sm_id_none(id) || sm_id_eq(id, l->id))) {
+			l->next_try_s = FLUSHED_S;
+			n++;
+		}
+	}
 	qm_defer_run(q);
 	return n;
 }
@@ -258,6 +373,7 @@ int qm_defer_open(struct qm *q)
 	return 0;
 }
 
+/* The helpers have ended: nobody looks at a load any more. */
 void qm_defer_close(struct qm *q)
 {
 	struct qm_defer *d = q->defer;
@@ -265,8 +381,8 @@ void qm_defer_close(struct qm *q)
 	if (d == NULL)
 		return;
 	sm_timer_cancel(&d->timer);
-	SM_LIST_FOR (l, &d->loads, struct load, link)
-		l->dropped = true;
+	SM_LIST_FOR_SAFE (l, &d->loads, struct load, link)
+		load_free(l);
 	sm_hash_fini(&d->loading);
 	SM_FREE(q->defer);
 }

@@ -9,8 +9,8 @@
 
 #include "libsm/time.h"
 
-#define DEAD_S   60 /* a next hop that could not be reached is left alone so long */
-#define LOST_MAX 2  /* a recipient whose smtpc died so often waits for its retry time */
+#define DEAD_MS  60000LL /* a next hop that could not be reached is left alone so long */
+#define LOST_MAX 2       /* a recipient whose smtpc died so often waits for its retry time */
 
 struct task {
 	struct sm_call call;
@@ -61,7 +61,7 @@ static void route_dead(struct qm *q, struct qm_route *route, const struct qm_try
 	struct sm_list waiting, *e;
 	struct qm_try t = *why;
 
-	route->dead_until_s = sm_wall_s() + SM_MIN(DEAD_S, q->conf->retry_min_ms / 1000);
+	route->dead_until_ms = sm_loop_now_ms() + SM_MIN(DEAD_MS, q->conf->retry_min_ms);
 	t.no_try = true;
 	sm_list_init(&waiting);
 	qm_sched_drain(&q->sched, route, &waiting);
@@ -84,7 +84,9 @@ static void undecided(struct qm *q, struct qm_rcpt *r)
 
 	if (r->lost < UINT8_MAX)
 		r->lost++;
-	if (r->lost >= LOST_MAX || q->stopping)
+	/* At the end nothing is written about it: it is open in the log, and due at the next start.
+	 */
+	if (r->lost >= LOST_MAX && !q->stopping)
 		qm_settle_rcpt(q, r, &t);
 	else
 		qm_rcpt_set(r, QM_RCPT_NEW);
@@ -116,8 +118,12 @@ static void finished(int err, const struct sm_frame *f, void *arg)
 		const struct sm_msg_rcpt_result *res = &m.results[i];
 		struct qm_rcpt *r = take(t, res->index);
 
-		if (r == NULL || res->outcome > SM_OUTCOME_PERM)
+		if (r == NULL)
 			continue;
+		if (res->outcome > SM_OUTCOME_PERM) {
+			undecided(q, r);
+			continue;
+		}
 		last = (struct qm_try){.outcome = res->outcome,
 		                       .code = res->code,
 		                       .text = res->text,
@@ -132,11 +138,13 @@ static void finished(int err, const struct sm_frame *f, void *arg)
 	if (m.reach == SM_REACH_REFUSED && m.results_count > 0 && !connected)
 		route_dead(q, route, &last);
 	else if (m.reach == SM_REACH_OK)
-		route->dead_until_s = 0;
+		route->dead_until_ms = 0;
 	if (txn->busy > 0)
 		qm_resolve(q, txn);
 	else
 		qm_progress(q, txn);
+	if (q->stopping && q->delivery->count == 0)
+		sm_loop_stop(SM_EXIT_OK);
 }
 
 /* ---- tasks
@@ -165,6 +173,7 @@ static void send_task(struct qm *q, const struct qm_pick *pick, struct sm_list *
 	    .dsn_kind = txn->dsn_kind,
 	    .dsn_of = txn->dsn_of,
 	    .dsn_sender = txn->dsn_sender,
+	    .dsn_received_s = txn->dsn_received_s,
 	    .dsn_rcpts_count = txn->dsn_count,
 	    .dsn_rcpts = txn->dsn_rcpts,
 	};
@@ -228,7 +237,7 @@ static void lost_patience(void *arg)
 	                   .code = 451,
 	                   .text = SM_STR("4.3.0 no delivery agent"),
 	                   .host = SM_STR(""),
-	                   .no_try = true,
+	                   .local = true,
 	                   .retry_in_s = 30};
 	struct sm_list waiting, *e;
 

@@ -50,6 +50,7 @@ static struct qm_txn *make_child(struct qm *q, struct sm_id id, struct qm_txn *p
 	child->rcpts[0].notify = SM_NOTIFY_NEVER;
 	child->dsn_kind = SM_DSN_FAILED;
 	child->dsn_of = parent->id;
+	child->dsn_received_s = parent->received_s;
 	child->dsn_sender = keep(child, parent->sender);
 	child->dsn_rcpts = sm_arena_must(&child->arena, count * sizeof(*child->dsn_rcpts));
 	child->dsn_count = count;

@@ -14,7 +14,7 @@
 #define ID_BLOCK          65536u
 #define WALL_SHIFT        20 /* a counter never starts below wall seconds << 20 */
 #define TAKEN_MAX         200000
-#define TAKEN_KEEP_MS     (3600 * 1000LL)
+#define TAKEN_KEEP_MS     (3600 * 1000LL) /* longer than any smtps asks */
 #define MAX_PENDING_BYTES (64u * 1024 * 1024)
 
 struct session {
@@ -50,11 +50,14 @@ struct taken {
 	int64_t until_ms;
 };
 
+/* Why nothing new is taken at the moment. */
+enum refusal { NONE, NOT_READY, NO_SPACE, FULL };
+
 /* A commit or a block of ids that waits for the disk. */
 struct pending {
 	struct qm_wait wait;
 	struct qm *q;
-	struct server *server;
+	struct server *server; /* `uses` counts us */
 	uint64_t tag;
 	struct qm_txn *txn;
 	struct sm_msg_id_block block;
@@ -62,6 +65,8 @@ struct pending {
 
 struct qm_incoming {
 	struct sm_rpc_server *rpc;
+	struct sm_hook hook;
+	enum refusal told; /* to every smtps */
 	struct sm_list servers;
 	struct qm_clients clients;
 	struct holder holders[256];
@@ -131,10 +136,11 @@ bool qm_incoming_own_id(struct qm *q, struct sm_id *id)
 {
 	struct qm_incoming *in = q->in;
 
-	if (in->own.next >= in->own.end) {
+	/* The next block is asked for in time: nobody has to wait for it but the very first. */
+	if (in->own.end - in->own.next <= ID_BLOCK / 2)
 		own_block_get(q);
+	if (in->own.next >= in->own.end)
 		return false;
-	}
 	*id = (struct sm_id){in->own.next++, SM_ID_PROC_QMGR};
 	return true;
 }
@@ -155,6 +161,9 @@ void qm_incoming_taken(struct qm *q, struct sm_id id)
 	struct taken *t;
 	int64_t now = sm_loop_now_ms();
 
+	/* Also that of a mail whose answer has left: who knows whether it was read. */
+	if (id.proc == SM_ID_PROC_QMGR || sm_hash_find(&in->taken, sm_id_hash(id), taken_eq, &id))
+		return;
 	while (!sm_list_empty(&in->taken_order)) {
 		t = SM_LIST_FIRST(&in->taken_order, struct taken, link);
 		if (t->until_ms > now && in->taken.count < TAKEN_MAX)
@@ -195,34 +204,64 @@ static void reply_verdict(struct server *s, uint64_t tag, uint16_t code, struct 
 		sm_peer_reply(s->peer, tag, 0, SM_MSG_verdict, &v);
 }
 
+static enum refusal refusal(const struct qm *q)
+{
+	if (!q->running || q->stopping)
+		return NOT_READY;
+	if (!qm_space_ok(q) || qm_store_low(q->store))
+		return NO_SPACE;
+	return qm_edbc_count(q->edbc) >= (size_t)q->conf->edbc_max_entries ? FULL : NONE;
+}
+
+static const struct {
+	uint16_t code;
+	const char *text;
+} refusals[] = {
+    [NONE] = {0, ""},
+    [NOT_READY] = {451, "4.3.2 queue is not ready, try again later"},
+    [NO_SPACE] = {452, "4.3.1 insufficient system storage"},
+    [FULL] = {452, "4.3.1 queue is full"},
+};
+
 static void send_credit(struct qm *q, struct server *s)
 {
 	struct sm_msg_credit c = {
 	    .max_sessions = (uint32_t)q->conf->smtps.max_sessions,
 	    .max_transactions = (uint32_t)q->conf->smtps.max_transactions,
 	    .max_rcpts = (uint32_t)SM_MIN(q->conf->smtps.max_rcpts, q->conf->iqdb_max_entries),
-	    .code = 0,
-	    .text = SM_STR(""),
+	    .code = refusals[q->in->told].code,
+	    .text = sm_str(refusals[q->in->told].text),
 	};
 
-	if (!q->running || q->stopping) {
-		c.code = 451;
-		c.text = SM_STR("4.3.2 queue is not ready, try again later");
-	} else if (!qm_space_ok(q) || qm_store_low(q->store)) {
-		c.code = 452;
-		c.text = SM_STR("4.3.1 insufficient system storage");
-	} else if (qm_edbc_count(q->edbc) >= (size_t)q->conf->edbc_max_entries) {
-		c.code = 452;
-		c.text = SM_STR("4.3.1 queue is full");
-	}
 	if (s->peer)
 		sm_peer_send(s->peer, SM_MSG_credit, &c);
 }
 
-void qm_incoming_credit(struct qm *q)
+static void send_credits(struct qm *q)
 {
 	SM_LIST_FOR (s, &q->in->servers, struct server, link)
 		send_credit(q, s);
+}
+
+/* Whatever changed in this turn, disk, logs, index or state: an smtps never sits on an old refusal.
+ */
+static bool before_sleep(void *arg)
+{
+	struct qm *q = arg;
+	enum refusal now = refusal(q);
+
+	if (now == q->in->told)
+		return false;
+	q->in->told = now;
+	send_credits(q);
+	return true;
+}
+
+void qm_incoming_reload(struct qm *q)
+{
+	q->in->clients.max_open = (unsigned)q->conf->smtps.max_connections;
+	q->in->clients.max_rate = (unsigned)q->conf->smtps.max_connection_rate;
+	send_credits(q);
 }
 
 static void on_open(struct sm_peer *peer, void *arg)
@@ -256,17 +295,29 @@ static void on_close(struct sm_peer *peer, void *arg)
 		return;
 	sm_log(SM_NOTICE, "qm.smtps", "proc=%u pid=%d stat=gone sessions=%zu", s->proc,
 	       (int)sm_peer_pid(peer), s->sessions.count);
-	for (struct sm_hash_node *n = sm_hash_next(&s->sessions, NULL); n;
-	     n = sm_hash_next(&s->sessions, NULL))
+	for (struct sm_hash_node *n = sm_hash_next(&s->sessions, NULL), *next; n; n = next) {
+		next = sm_hash_next(&s->sessions, n);
 		session_close(q, s, SM_CONTAINER_OF(n, struct session, node));
+	}
 	s->peer = NULL;
 	server_release(s);
 }
 
 static void holder_forget(struct holder *h)
 {
-	for (struct sm_hash_node *n = sm_hash_next(&h->open, NULL); n;
-	     n = sm_hash_next(&h->open, NULL)) {
+	for (struct sm_hash_node *n = sm_hash_next(&h->open, NULL), *next; n; n = next) {
+		next = sm_hash_next(&h->open, n);
+		sm_hash_remove(&h->open, n);
+		sm_free(SM_CONTAINER_OF(n, struct open_id, node));
+	}
+}
+
+/* It is ours now. */
+static void holder_forget_one(struct holder *h, struct sm_id id)
+{
+	struct sm_hash_node *n;
+
+	while ((n = sm_hash_find(&h->open, sm_id_hash(id), id_eq, &id)) != NULL) {
 		sm_hash_remove(&h->open, n);
 		sm_free(SM_CONTAINER_OF(n, struct open_id, node));
 	}
@@ -394,10 +445,7 @@ static void commit_durable(void *arg)
 	struct server *s = p->server;
 	struct qm_txn *txn = p->txn;
 
-	if (s->peer)
-		reply_verdict(s, p->tag, 0, SM_STR(""));
-	else
-		txn->unconfirmed = true; /* its smtps will come back and ask */
+	reply_verdict(s, p->tag, 0, SM_STR("")); /* to nobody: its smtps will come back and ask */
 	s->uses--;
 	server_release(s);
 	qm_activate(p->q, txn);
@@ -415,6 +463,7 @@ static void refuse(struct qm *q, struct server *s, const struct sm_frame *f, str
 static int do_commit(struct qm *q, struct server *s, const struct sm_frame *f)
 {
 	struct sm_msg_ta_commit m;
+	enum refusal why;
 	struct pending *p;
 	struct qm_txn *txn;
 	uint64_t lsn;
@@ -422,21 +471,18 @@ static int do_commit(struct qm *q, struct server *s, const struct sm_frame *f)
 
 	if (err != 0)
 		return err;
-	if (m.rcpts_count == 0 || m.ta.proc != s->proc || was_taken(q, m.ta))
-		return sm_fail(SM_E_PROTO, "commit without recipients, of a foreign id, or twice");
-	if (!q->running || q->stopping) {
-		refuse(q, s, f, m.ta, 451, SM_STR("4.3.2 queue is not ready, try again later"));
+	if (m.rcpts_count == 0 || m.ta.proc != s->proc || !sm_id_eq(m.content, m.ta) ||
+	    was_taken(q, m.ta))
+		return sm_fail(SM_E_PROTO,
+		               "commit without recipients, of a foreign id or content, or twice");
+	why = refusal(q);
+	if (why == NONE && qm_store_pending(q->store) > MAX_PENDING_BYTES)
+		why = FULL;
+	if (why != NONE) {
+		refuse(q, s, f, m.ta, refusals[why].code, sm_str(refusals[why].text));
 		return 0;
 	}
-	if (!qm_space_ok(q) || qm_store_low(q->store)) {
-		refuse(q, s, f, m.ta, 452, SM_STR("4.3.1 insufficient system storage"));
-		return 0;
-	}
-	if (qm_edbc_count(q->edbc) >= (size_t)q->conf->edbc_max_entries ||
-	    qm_store_pending(q->store) > MAX_PENDING_BYTES) {
-		refuse(q, s, f, m.ta, 452, SM_STR("4.3.1 queue is full"));
-		return 0;
-	}
+	holder_forget_one(&q->in->holders[s->proc], m.ta);
 	txn = qm_txn_from_commit(&q->txns, &m);
 	txn->state = QM_TXN_COMMITTING;
 	lsn = qm_store_txn(q->store, txn, qm_store_ibdb(q->store));
@@ -465,6 +511,18 @@ static void query_durable(void *arg)
 	sm_free(p);
 }
 
+static void query_wait(struct qm *q, struct server *s, uint64_t tag, struct qm_log *log,
+                       uint64_t lsn)
+{
+	struct pending *p = sm_calloc(1, sizeof(*p));
+
+	p->q = q;
+	p->server = s;
+	p->tag = tag;
+	s->uses++;
+	qm_store_after(q->store, log, lsn, &p->wait, query_durable, p);
+}
+
 static int do_query(struct qm *q, struct server *s, const struct sm_frame *f)
 {
 	struct sm_msg_ta_query m;
@@ -475,18 +533,16 @@ static int do_query(struct qm *q, struct server *s, const struct sm_frame *f)
 	if (err != 0)
 		return err;
 	txn = qm_txn_find(&q->txns, m.ta);
+	o.taken = was_taken(q, m.ta);
 	if (txn && txn->state == QM_TXN_COMMITTING) {
-		struct pending *p = sm_calloc(1, sizeof(*p));
-
-		p->q = q;
-		p->server = s;
-		p->tag = f->tag;
-		s->uses++;
-		qm_store_after(q->store, qm_store_ibdb(q->store), txn->last_lsn, &p->wait,
-		               query_durable, p);
+		query_wait(q, s, f->tag, qm_store_ibdb(q->store), txn->last_lsn);
 		return 0;
 	}
-	o.taken = was_taken(q, m.ta);
+	/* What replay found is not told before its copy is durable. */
+	if (o.taken && !q->running && qm_store_copied_lsn(q->store) > 0) {
+		query_wait(q, s, f->tag, qm_store_defedb(q->store), qm_store_copied_lsn(q->store));
+		return 0;
+	}
 	sm_log(SM_NOTICE, "qm.query", "ss_ta=%I taken=%d", m.ta, o.taken);
 	if (s->peer)
 		sm_peer_reply(s->peer, f->tag, 0, SM_MSG_ta_outcome, &o);
@@ -551,14 +607,15 @@ size_t qm_incoming_servers(const struct qm *q)
 	return n;
 }
 
-int qm_incoming_open(struct qm *q, uint64_t next_counter)
+int qm_incoming_open(struct qm *q, const struct qm_recovered *found)
 {
 	struct qm_incoming *in = sm_calloc(1, sizeof(*in));
 	char path[108];
 	int err;
 
 	q->in = in;
-	in->next_counter = next_counter;
+	in->next_counter = found->next_counter;
+	in->told = NOT_READY;
 	sm_list_init(&in->servers);
 	sm_list_init(&in->taken_order);
 	sm_hash_init(&in->taken);
@@ -569,7 +626,10 @@ int qm_incoming_open(struct qm *q, uint64_t next_counter)
 	                (unsigned)q->conf->smtps.max_connection_rate);
 	if ((err = sm_str_copy(q->proc->global.smtps_socket, path, sizeof(path))) != 0)
 		return err;
+	for (size_t i = 0; i < found->ended_count; i++)
+		qm_incoming_taken(q, found->ended[i]);
 	own_block_get(q);
+	sm_loop_before_sleep(&in->hook, before_sleep, q);
 
 	struct sm_rpc_server_conf conf = {
 	    .path = path,
@@ -593,6 +653,8 @@ void qm_incoming_close(struct qm *q)
 
 	if (in == NULL)
 		return;
+	if (in->hook.cb)
+		sm_hook_remove(&in->hook);
 	sm_rpc_server_free(&in->rpc);
 	SM_LIST_FOR_SAFE (s, &in->servers, struct server, link) {
 		s->uses = 0;

@@ -86,33 +86,21 @@ static int drop_rights(struct qm *q)
 	return 0;
 }
 
-/* All that replay copied is durable: only now is there a queue that may be added to and worked on.
- */
-static void settled(void *arg)
+static void on_running(struct qm *q)
 {
-	struct qm *q = arg;
-
-	q->running = true;
-	qm_incoming_credit(q);
-	qm_defer_run(q);
 	sm_proc_ready(q->proc);
 }
 
 static void on_term(struct sm_proc *p)
 {
 	(void)p;
-	qmgr.stopping = true;
-	qm_incoming_credit(&qmgr);
-	sm_log(SM_NOTICE, "qm.stop", "active=%zu deferred=%zu tasks=%zu", qmgr.txns.by_id.count,
-	       qm_edbc_count(qmgr.edbc), qm_delivery_tasks(&qmgr));
-	/* Everything that was promised is in the logs: no need to wait for anybody. */
-	sm_loop_stop(SM_EXIT_OK);
+	qm_queue_stop(&qmgr);
 }
 
 static void on_reload(struct sm_proc *p, const void *new_conf)
 {
 	(void)p;
-	qmgr.conf = new_conf;
+	qm_queue_reload(&qmgr, new_conf);
 }
 
 /* The short options that the original has. */
@@ -134,60 +122,8 @@ static int check(const void *conf)
 	return qm_conf_check(conf);
 }
 
-static int open_queue(struct qm *q)
-{
-	struct cdb_conf cdb = {.gid = (gid_t)-1};
-	struct qm_sched_conf sched = {
-	    .initial_window = (unsigned)q->conf->smtpc.initial_connections,
-	    .max_window = (unsigned)q->conf->smtpc.max_connections,
-	    .lmtp_max_rcpts = (unsigned)q->conf->smtpc.lmtp_max_rcpts,
-	    .smtp_max_rcpts = (unsigned)q->conf->smtpc.smtp_max_rcpts,
-	    .max_routes = (size_t)q->conf->occ_max_entries,
-	};
-	struct qm_recovered found;
-	static char base[256];
-	int err;
-
-	if ((err = sm_str_copy(q->proc->global.cdb_base_directory, base, sizeof(base))) != 0)
-		return sm_fail(err, "CDB_base_directory is too long");
-	cdb.base = base;
-	if ((err = cdb_open(&cdb, &q->cdb)) != 0)
-		return err;
-	qm_txn_table_init(&q->txns);
-	qm_sched_init(&q->sched, &sched);
-	q->edbc = qm_edbc_new();
-	if ((err = qm_store_open(q->conf, &q->txns, q->edbc, &found, &q->store)) != 0)
-		return err;
-	sm_log(SM_NOTICE, "qm.recovered", "from_ibdb=%zu deferred=%zu quarantined=%zu",
-	       found.from_ibdb, found.deferred, found.quarantined);
-	if ((err = qm_defer_open(q)) != 0 || (err = qm_space_open(q)) != 0 ||
-	    (err = qm_content_open(q)) != 0 || (err = qm_resolver_open(q)) != 0 ||
-	    (err = qm_delivery_open(q)) != 0 ||
-	    (err = qm_incoming_open(q, found.next_counter)) != 0 || (err = qm_control_open(q)) != 0)
-		return err;
-	return 0;
-}
-
-static void close_queue(struct qm *q)
-{
-	/* Helpers first: they hold what the parts own. */
-	qm_control_close(q);
-	qm_incoming_close(q);
-	qm_delivery_close(q);
-	qm_resolver_close(q);
-	qm_defer_close(q);
-	sm_offload_fini();
-	qm_content_close(q);
-	qm_space_close(q);
-	qm_store_close(&q->store);
-	qm_edbc_free(&q->edbc);
-	qm_sched_fini(&q->sched);
-	cdb_close(&q->cdb);
-}
-
 int main(int argc, char **argv)
 {
-	static struct qm_wait wait;
 	bool done;
 	int status, err;
 
@@ -210,11 +146,12 @@ int main(int argc, char **argv)
 		return status;
 	qmgr.conf = proc.conf;
 	qmgr.started_s = sm_wall_s();
+	qmgr.on_running = on_running;
 	sm_rpc_self(SM_ROLE_QMGR, 0);
 	find_users(&qmgr);
 	if ((err = drop_rights(&qmgr)) != 0 ||
 	    (err = sm_offload_init((unsigned)qmgr.conf->unlink_threads)) != 0 ||
-	    (err = open_queue(&qmgr)) != 0) {
+	    (err = qm_queue_open(&qmgr)) != 0) {
 		sm_log(SM_FATAL, "qm.start", "error=%E", err);
 		/* Another qmgr has the queue, the disk is away: worth another try. A missing
 		 * directory is not. */
@@ -222,8 +159,7 @@ int main(int argc, char **argv)
 		                              ? SM_EXIT_CONFIG
 		                              : SM_EXIT_TEMP);
 	}
-	qm_store_settled(qmgr.store, &wait, settled, &qmgr);
 	status = sm_loop_run();
-	close_queue(&qmgr);
+	qm_queue_close(&qmgr);
 	return sm_proc_end(&proc, status);
 }

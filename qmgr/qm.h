@@ -45,17 +45,21 @@ struct qm {
 	struct qm_content *content;
 	struct qm_space *space;
 	struct qm_control *control;
+	struct qm_compact *compact;
+	struct sm_timer stop_timer;
+	void (*on_running)(struct qm *q); /* may be NULL */
 };
 
 /* ---- incoming.c: smtps processes: ids, sessions, commits ---- */
-int qm_incoming_open(struct qm *q, uint64_t next_counter) SM_MUST_CHECK;
+int qm_incoming_open(struct qm *q, const struct qm_recovered *found) SM_MUST_CHECK;
 void qm_incoming_close(struct qm *q);
-/* Send credit to every smtps: after the state of resources changed. */
-void qm_incoming_credit(struct qm *q);
+/* Limits may have changed: apply them, and tell every smtps. What resources allow it is told by
+ * itself. */
+void qm_incoming_reload(struct qm *q);
 /* An id of qmgr's own (process index 0xFF), from a block that is durable; false: none at hand now,
  * ask again after the next turn. */
 bool qm_incoming_own_id(struct qm *q, struct sm_id *id);
-/* The transaction is over, and its client side may still ask: remember that it was taken. */
+/* The transaction is over; its client side may still ask whether it was taken. */
 void qm_incoming_taken(struct qm *q, struct sm_id id);
 size_t qm_incoming_sessions(const struct qm *q);
 size_t qm_incoming_servers(const struct qm *q);
@@ -79,7 +83,8 @@ struct qm_try {
 	uint16_t code;
 	struct sm_str text, host;
 	int64_t retry_in_s; /* for TEMP: fixed delay; 0: by the age of the mail */
-	bool no_try;        /* local trouble: does not count as a try */
+	bool no_try;        /* others were tried for it: does not count as a try */
+	bool local;         /* our own trouble: no try either, and no reason to give up */
 };
 /* Change and record one recipient. Afterwards qm_progress once for the transaction. */
 void qm_settle_rcpt(struct qm *q, struct qm_rcpt *r, const struct qm_try *t);
@@ -102,6 +107,13 @@ void qm_defer_run(struct qm *q);
 bool qm_defer_loading(const struct qm *q, struct sm_id id);
 /* Make it due now. All when id is none. Gives the number of transactions. */
 size_t qm_defer_flush(struct qm *q, struct sm_id id);
+/* Copy a transaction of the index forward in DEFEDB. False: as many as can be are under way. */
+bool qm_defer_forward(struct qm *q, struct sm_id id);
+size_t qm_defer_loads(const struct qm *q);
+
+/* ---- compact.c: old segments become free although something in them is still open ---- */
+int qm_compact_open(struct qm *q) SM_MUST_CHECK;
+void qm_compact_close(struct qm *q);
 
 /* ---- content.c: removal of content, orphans ---- */
 int qm_content_open(struct qm *q) SM_MUST_CHECK;
@@ -119,5 +131,15 @@ uint64_t qm_space_free_bytes(const struct qm *q);
 /* ---- control.c: what operators ask ---- */
 int qm_control_open(struct qm *q) SM_MUST_CHECK;
 void qm_control_close(struct qm *q);
+
+/* ---- queue.c: all of it ---- */
+/* Replay, then open every part; conf, proc, users and groups are set. The loop is to run then.
+ * Close also after a failure. */
+int qm_queue_open(struct qm *q) SM_MUST_CHECK;
+void qm_queue_close(struct qm *q);
+/* Take and begin nothing more; sm_loop_stop when the tasks at smtpc have told their results, at the
+ * latest after a while. */
+void qm_queue_stop(struct qm *q);
+void qm_queue_reload(struct qm *q, const struct qm_conf *conf);
 
 #endif

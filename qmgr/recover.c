@@ -11,10 +11,14 @@
 #include "qmgr/store_int.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 #include "libsm/id.h"
 #include "libsm/log.h"
+#include "libsm/time.h"
 
 #define COPY_PENDING_BYTES (16 * 1024 * 1024)
+#define ENDED_MAX          100000
+#define UNPIN_MS           50
 
 /* A change to a deferred transaction whose snapshot has not been read yet. */
 struct change {
@@ -41,6 +45,8 @@ struct recovery {
 	struct dsn_child *children;
 	size_t child_count, child_cap;
 	uint64_t next_counter;
+	struct sm_id *ended; /* the newest ENDED_MAX of `ended_count`, as a ring */
+	size_t ended_count;
 };
 
 static int decode_error(const char *log, uint64_t lsn, int err)
@@ -54,6 +60,27 @@ static void saw_id(struct recovery *rc, struct sm_id id)
 {
 	if (id.counter >= rc->next_counter)
 		rc->next_counter = id.counter + 1;
+}
+
+/* Its smtps may ask whether it was taken: "never heard of it" would make the client send again. */
+static void saw_end(struct recovery *rc, struct sm_id id)
+{
+	saw_id(rc, id);
+	if (id.proc == SM_ID_PROC_QMGR)
+		return;
+	if (rc->ended == NULL)
+		rc->ended = sm_calloc(ENDED_MAX, sizeof(*rc->ended));
+	rc->ended[rc->ended_count++ % ENDED_MAX] = id;
+}
+
+static void tell_ended(const struct recovery *rc, struct qm_recovered *found)
+{
+	size_t count = SM_MIN(rc->ended_count, (size_t)ENDED_MAX);
+
+	found->ended = sm_calloc(count + 1, sizeof(*found->ended));
+	for (size_t i = 0; i < count; i++)
+		found->ended[i] = rc->ended[(rc->ended_count - count + i) % ENDED_MAX];
+	found->ended_count = count;
 }
 
 static void forget(struct recovery *rc, struct sm_id id)
@@ -74,7 +101,6 @@ static struct qm_txn *take_txn(struct recovery *rc, const struct qm_rec_txn *rec
 	txn->log = rc->st->ibdb;
 	txn->loc = loc;
 	txn->last_lsn = lsn;
-	txn->unconfirmed = true;
 	saw_id(rc, rec->ta);
 	return txn;
 }
@@ -131,15 +157,19 @@ static int ibdb_record(void *arg, uint64_t lsn, struct qm_loc loc, uint16_t type
 	case QM_REC_end: {
 		struct qm_rec_end e;
 
-		if ((err = qm_rec_end_decode(body, &rc->arena, &e)) == 0)
+		if ((err = qm_rec_end_decode(body, &rc->arena, &e)) == 0) {
 			forget(rc, e.ta);
+			saw_end(rc, e.ta);
+		}
 		break;
 	}
 	case QM_REC_moved: {
 		struct qm_rec_moved m;
 
-		if ((err = qm_rec_moved_decode(body, &rc->arena, &m)) == 0)
+		if ((err = qm_rec_moved_decode(body, &rc->arena, &m)) == 0) {
 			forget(rc, m.ta);
+			saw_id(rc, m.ta);
+		}
 		break;
 	}
 	case QM_REC_id_block: {
@@ -230,7 +260,8 @@ static void index_txn(struct recovery *rc, const struct qm_rec_txn *rec, uint64_
 	int64_t next = INT64_MAX;
 
 	for (uint32_t i = 0; i < rec->rcpts_count; i++)
-		next = SM_MIN(next, rec->rcpts[i].next_try_s);
+		next = SM_MIN(next,
+		              rec->rcpts[i].state == QM_REC_FAILED ? 0 : rec->rcpts[i].next_try_s);
 	saw_id(rc, rec->ta);
 	untouch(rc, rec->ta);
 	journal_yields(rc, rec->ta, lsn);
@@ -252,6 +283,8 @@ static int defedb_record(void *arg, uint64_t lsn, struct qm_loc loc, uint16_t ty
 
 		if ((err = qm_rec_txn_decode(body, &rc->arena, &rec)) == 0)
 			index_txn(rc, &rec, lsn, loc);
+		rc->st->snapshot_bytes += body.n;
+		rc->st->snapshots++;
 		break;
 	}
 	case QM_REC_rcpt_change: {
@@ -278,6 +311,7 @@ static int defedb_record(void *arg, uint64_t lsn, struct qm_loc loc, uint16_t ty
 			untouch(rc, e.ta);
 			qm_edbc_remove(rc->edbc, e.ta);
 			journal_yields(rc, e.ta, lsn);
+			saw_end(rc, e.ta);
 		}
 		break;
 	}
@@ -327,29 +361,32 @@ static void apply(struct recovery *rc, struct qm_txn *txn, const struct change *
 	}
 }
 
-/* Due now when it was in the journal; as its recipients say otherwise. */
-static int64_t due(const struct qm_txn *txn, bool now)
+/* When the first of its recipients is: those never tried, and a DSN that is owed, now. */
+static int64_t due(const struct qm_txn *txn)
 {
 	int64_t next = INT64_MAX;
 
-	if (now)
-		return 0;
-	for (unsigned i = 0; i < txn->rcpt_count; i++)
-		if (txn->rcpts[i].state != QM_RCPT_SETTLED)
-			next = SM_MIN(next, txn->rcpts[i].next_try_s);
+	for (unsigned i = 0; i < txn->rcpt_count; i++) {
+		const struct qm_rcpt *r = &txn->rcpts[i];
+
+		if (r->state == QM_RCPT_FAILED)
+			next = 0;
+		else if (r->state != QM_RCPT_SETTLED)
+			next = SM_MIN(next, r->next_try_s);
+	}
 	return next;
 }
 
 /* Write a snapshot to DEFEDB and index it, or end it when nothing is owed any more. The transaction
  * is freed; its content, if it was the last user, is found as an orphan. */
-static void copy(struct recovery *rc, struct qm_txn *txn, bool now)
+static void copy(struct recovery *rc, struct qm_txn *txn)
 {
 	struct qm_store *st = rc->st;
 
 	txn->loc = (struct qm_loc){0};
 	if (txn->open > 0) {
 		qm_store_txn(st, txn, st->defedb);
-		qm_edbc_put(rc->edbc, txn->id, due(txn, now), txn->loc, txn->open);
+		qm_edbc_put(rc->edbc, txn->id, due(txn), txn->loc, txn->open);
 	} else {
 		struct qm_rec_end e = {.ta = txn->id};
 
@@ -382,7 +419,7 @@ static int rewrite(struct recovery *rc, struct sm_id id, struct qm_loc loc, stru
 	for (struct change *c = t ? t->first : NULL; c; c = c->next)
 		apply(rc, txn, c);
 	txn->log = rc->st->defedb;
-	copy(rc, txn, false);
+	copy(rc, txn);
 	return 0;
 }
 
@@ -434,7 +471,7 @@ static size_t copy_journal(struct recovery *rc)
 	SM_LIST_FOR_SAFE (txn, &rc->txns->active, struct qm_txn, link) {
 		if (txn->dsn_kind)
 			remember_dsn(rc, txn->id, txn->content);
-		copy(rc, txn, true);
+		copy(rc, txn);
 		count++;
 	}
 	return count;
@@ -465,6 +502,8 @@ static int open_log(struct qm_store *st, const char *name, const struct qm_conf_
 	    .on_damage = qm_store_on_damage,
 	};
 
+	*(out == &st->ibdb ? &st->ibdb_segment_bytes : &st->defedb_segment_bytes) =
+	    conf.segment_bytes ? conf.segment_bytes : QM_LOG_SEGMENT_BYTES;
 	return qm_log_open(&conf, out);
 }
 
@@ -493,6 +532,18 @@ static void count_contents(struct recovery *rc)
 	}
 }
 
+/* See qm_store.pin. */
+static void pin(struct qm_store *st)
+{
+	struct qm_log_stat stat;
+
+	qm_log_stat(st->ibdb, &stat);
+	st->first_ibdb = stat.current_seq;
+	qm_log_stat(st->defedb, &stat);
+	st->pin.seq = stat.current_seq;
+	qm_log_hold(st->defedb, st->pin);
+}
+
 static int recover(struct recovery *rc, struct qm_recovered *found)
 {
 	struct qm_store *st = rc->st;
@@ -506,10 +557,14 @@ static int recover(struct recovery *rc, struct qm_recovered *found)
 		return sm_fail_in(err, "ibdb");
 	if ((err = qm_log_start(st->defedb)) != 0)
 		return sm_fail_in(err, "defedb");
+	pin(st);
 	if ((err = copy_deferred(rc)) != 0)
 		return sm_fail_in(err, "copying what is open");
 	found->from_ibdb = copy_journal(rc);
 	count_contents(rc);
+	/* The counters, before the segments that tell of them are let go. */
+	st->grant_lsn = qm_store_id_block(st, rc->next_counter, 0, SM_ID_PROC_QMGR, getpid());
+	tell_ended(rc, found);
 	found->deferred = qm_edbc_count(rc->edbc);
 	found->quarantined = st->damages;
 	found->next_counter = rc->next_counter;
@@ -532,16 +587,29 @@ int qm_store_open(const struct qm_conf *conf, struct qm_txn_table *txns, struct 
 	if ((err = open_log(st, "ibdb", &conf->ibdb, &st->ibdb)) == 0 &&
 	    (err = open_log(st, "defedb", &conf->defedb, &st->defedb)) == 0)
 		err = recover(&rc, found);
-	for (struct sm_hash_node *n = sm_hash_next(&rc.touched, NULL); n;
-	     n = sm_hash_next(&rc.touched, NULL))
+	for (struct sm_hash_node *n = sm_hash_next(&rc.touched, NULL), *next; n; n = next) {
+		next = sm_hash_next(&rc.touched, n);
 		untouch(&rc, SM_CONTAINER_OF(n, struct touched, node)->id);
+	}
 	sm_hash_fini(&rc.touched);
 	sm_arena_fini(&rc.arena);
 	sm_free(rc.children);
+	sm_free(rc.ended);
 	if (err != 0)
 		qm_store_close(&st);
 	*out = st;
 	return err;
+}
+
+static void drop_waits(const struct qm_store *st, struct qm_waits *q)
+{
+	while (q->head) {
+		struct qm_wait *w = q->head;
+
+		q->head = w->next;
+		if (w != &st->settle_wait)
+			sm_free(w);
+	}
 }
 
 void qm_store_close(struct qm_store **stp)
@@ -554,31 +622,53 @@ void qm_store_close(struct qm_store **stp)
 		qm_log_close(&st->ibdb);
 	if (st->defedb)
 		qm_log_close(&st->defedb);
+	sm_timer_cancel(&st->unpin);
+	drop_waits(st, &st->ibdb_waits);
+	drop_waits(st, &st->defedb_waits);
 	sm_buf_fini(&st->scratch);
 	sm_arena_fini(&st->arena);
 	SM_FREE(*stp);
 }
 
+/* The journal of before the start is gone, durably: now DEFEDB may forget what had ended. */
+static void unpin(void *arg)
+{
+	struct qm_store *st = arg;
+	struct qm_log_stat stat;
+
+	qm_log_stat(st->ibdb, &stat);
+	if (stat.oldest_seq < st->first_ibdb) {
+		sm_timer_set(&st->unpin, sm_now_ms() + UNPIN_MS, unpin, st);
+		return;
+	}
+	qm_log_old_done(st->defedb, UINT32_MAX, st->copied_lsn);
+	qm_log_drop(st->defedb, st->pin, st->copied_lsn);
+	st->pin.seq = 0;
+}
+
 static void copies_durable(void *arg)
 {
 	struct qm_store *st = arg;
-	struct qm_wait *w = st->settled;
 
-	/* Now, and not before, the segments from before the start have nothing that counts. */
-	qm_log_old_done(st->defedb, UINT32_MAX, st->copied_lsn);
-	qm_log_old_done(st->ibdb, UINT32_MAX, qm_log_durable(st->ibdb));
-	w->cb(w->arg);
+	/* Now, and not before, the journal from before the start has nothing that counts. */
+	qm_log_old_done(st->ibdb, UINT32_MAX, st->grant_lsn);
+	unpin(st);
+	st->settled(st->settled_arg);
 }
 
-void qm_store_settled(struct qm_store *st, struct qm_wait *w, void (*cb)(void *arg), void *arg)
+void qm_store_settled(struct qm_store *st, void (*cb)(void *arg), void *arg)
 {
-	w->cb = cb;
-	w->arg = arg;
-	st->settled = w;
+	st->settled = cb;
+	st->settled_arg = arg;
 	if (st->copied_lsn > 0) {
 		qm_store_after(st, st->defedb, st->copied_lsn, &st->settle_wait, copies_durable,
 		               st);
 	} else {
 		copies_durable(st);
 	}
+}
+
+uint64_t qm_store_copied_lsn(const struct qm_store *st)
+{
+	return st->copied_lsn;
 }

@@ -9,6 +9,9 @@
 
 #include "libsm/time.h"
 
+#define LOST_MAX 2  /* a recipient whose smar went away so often waits for its retry time */
+#define RETRY_S  30 /* for trouble of our own */
+
 struct question {
 	struct sm_call call;
 	struct qm *q;
@@ -41,7 +44,7 @@ static void routed(struct qm *q, struct qm_rcpt *r, const struct sm_msg_route *m
 		return;
 	}
 	route = qm_route_get(&q->sched, m);
-	if (route->dead_until_s > sm_wall_s()) {
+	if (route->dead_until_ms > sm_loop_now_ms()) {
 		t.outcome = SM_OUTCOME_TEMP;
 		t.code = 451;
 		t.text = SM_STR("4.4.1 no host could be reached a moment ago");
@@ -51,12 +54,31 @@ static void routed(struct qm *q, struct qm_rcpt *r, const struct sm_msg_route *m
 		t.code = 451;
 		t.text = SM_STR("4.4.5 destination has too much mail waiting");
 		t.retry_in_s = 60;
-		t.no_try = true;
+		t.local = true;
 	} else {
 		qm_sched_add(&q->sched, route, r);
 		return;
 	}
 	qm_settle_rcpt(q, r, &t);
+}
+
+/* smar went away with the question: ask the next one, but not for ever. It says nothing of the
+ * recipient. */
+static void unanswered(struct qm *q, struct qm_rcpt *r, int err)
+{
+	const struct qm_try t = {.outcome = SM_OUTCOME_TEMP,
+	                         .code = 451,
+	                         .text = SM_STR("4.3.0 address resolver did not answer"),
+	                         .host = SM_STR(""),
+	                         .local = true,
+	                         .retry_in_s = RETRY_S};
+
+	if (r->lost < UINT8_MAX)
+		r->lost++;
+	if (q->stopping || (err == SM_E_PEER && r->lost < LOST_MAX))
+		qm_rcpt_set(r, QM_RCPT_NEW);
+	else
+		qm_settle_rcpt(q, r, &t);
 }
 
 static void answered(int err, const struct sm_frame *f, void *arg)
@@ -74,14 +96,17 @@ static void answered(int err, const struct sm_frame *f, void *arg)
 	if (err == 0)
 		err = sm_msg_route_decode(f->body, &q->resolver->arena, &m);
 	if (err != 0) {
-		m = (struct sm_msg_route){.status = SM_ROUTE_TEMP,
-		                          .code = 451,
-		                          .text = SM_STR("4.3.0 address resolver did not answer")};
-		sm_log(SM_WARN, "qm.route", "ss_ta=%I rcpt=<%S> error=%s", txn->id, r->addr,
-		       sm_strerr(err));
+		if (err != SM_E_PEER) /* that is one event, not one for each question */
+			sm_log(SM_WARN, "qm.route", "ss_ta=%I rcpt=<%S> error=%s", txn->id, r->addr,
+			       sm_strerr(err));
+		unanswered(q, r, err);
+	} else {
+		routed(q, r, &m);
 	}
-	routed(q, r, &m);
-	qm_progress(q, txn);
+	if (r->state == QM_RCPT_NEW)
+		qm_resolve(q, txn);
+	else
+		qm_progress(q, txn);
 }
 
 static void ask(struct qm *q, struct sm_peer *peer, struct qm_rcpt *r)
@@ -103,7 +128,7 @@ static void lost_patience(void *arg)
 	                   .code = 451,
 	                   .text = SM_STR("4.3.0 address resolver is away"),
 	                   .host = SM_STR(""),
-	                   .no_try = true,
+	                   .local = true,
 	                   .retry_in_s = 30};
 	struct sm_list *e;
 
@@ -119,7 +144,7 @@ static void lost_patience(void *arg)
 void qm_resolve(struct qm *q, struct qm_txn *txn)
 {
 	struct qm_resolver *rs = q->resolver;
-	struct sm_peer *peer = sm_link_peer(rs->smar);
+	struct sm_peer *peer = q->stopping ? NULL : sm_link_peer(rs->smar);
 
 	for (unsigned i = 0; i < txn->rcpt_count; i++) {
 		struct qm_rcpt *r = &txn->rcpts[i];

@@ -43,7 +43,7 @@ void qm_settle_rcpt(struct qm *q, struct qm_rcpt *r, const struct qm_try *t)
 	int64_t now = sm_wall_s();
 
 	qm_rcpt_note(r, t->code, t->text, t->host, now);
-	if (!t->no_try && r->tries < UINT16_MAX)
+	if (!t->no_try && !t->local && r->tries < UINT16_MAX)
 		r->tries++;
 	switch (t->outcome) {
 	case SM_OUTCOME_DONE:
@@ -55,7 +55,10 @@ void qm_settle_rcpt(struct qm *q, struct qm_rcpt *r, const struct qm_try *t)
 		q->stats.failed++;
 		break;
 	case SM_OUTCOME_TEMP:
-		if (qm_retry_expired(&rc, r->txn->received_s, now, r->tries)) {
+		/* Our own trouble is no reason to give up. What stands behind a dead host was tried
+		 * by proxy. */
+		if (!t->local && qm_retry_expired(&rc, r->txn->received_s, now,
+		                                  r->tries + (unsigned)t->no_try)) {
 			qm_rcpt_set(r, QM_RCPT_FAILED);
 			q->stats.failed++;
 			break;
@@ -93,8 +96,7 @@ static void end_durable(void *arg)
 	sm_free(e);
 	if (qm_content_end(&q->txns, txn))
 		qm_content_remove(q, txn->content);
-	if (txn->unconfirmed)
-		qm_incoming_taken(q, txn->id);
+	qm_incoming_taken(q, txn->id);
 	q->stats.ended++;
 	sm_log(SM_INFO, "qm.end", "ss_ta=%I delay=%lld", txn->id,
 	       (long long)(sm_wall_s() - txn->received_s));

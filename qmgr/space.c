@@ -63,7 +63,6 @@ static void looked(int rc, void *arg)
 	if (was != s->low) {
 		sm_log(s->low ? SM_ERROR : SM_NOTICE, "qm.space", "low=%d free=%llu", s->low,
 		       (unsigned long long)s->free_bytes);
-		qm_incoming_credit(q);
 	}
 	sm_timer_set(&s->timer, sm_loop_now_ms() + LOOK_MS, look, s);
 }

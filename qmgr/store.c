@@ -31,7 +31,10 @@ static void run_waits(struct qm_waits *q, uint64_t durable)
 
 void qm_store_on_durable(void *arg, struct qm_log *log, uint64_t durable_lsn)
 {
-	run_waits(waits_of(arg, log), durable_lsn);
+	struct qm_waits *q = waits_of(arg, log);
+
+	q->told = durable_lsn;
+	run_waits(q, durable_lsn);
 }
 
 /* Nothing was promised for what is not durable; what the disk has is what replay will find. */
@@ -68,6 +71,7 @@ void qm_store_after(struct qm_store *st, struct qm_log *log, uint64_t lsn, struc
 {
 	struct qm_waits *q = waits_of(st, log);
 
+	sm_assert(lsn > q->told); /* else nobody would ever call it */
 	w->next = NULL;
 	w->lsn = lsn;
 	w->cb = cb;
@@ -130,6 +134,12 @@ static void encode_txn(struct qm_store *st, const struct qm_txn *txn, struct qm_
 	qm_rec_txn_encode(&st->scratch, rec);
 }
 
+static void count_snapshot(struct qm_store *st)
+{
+	st->snapshot_bytes += st->scratch.len;
+	st->snapshots++;
+}
+
 uint64_t qm_store_txn(struct qm_store *st, struct qm_txn *txn, struct qm_log *log)
 {
 	struct qm_rec_txn rec;
@@ -137,6 +147,7 @@ uint64_t qm_store_txn(struct qm_store *st, struct qm_txn *txn, struct qm_log *lo
 	struct qm_loc old = txn->loc;
 
 	encode_txn(st, txn, &rec);
+	count_snapshot(st);
 	txn->last_lsn = append(st, log, QM_REC_txn, &txn->loc);
 	txn->log = log;
 	qm_log_hold(log, txn->loc);
@@ -186,6 +197,7 @@ uint64_t qm_store_child(struct qm_store *st, struct qm_txn *parent, struct qm_rc
 	parent->last_lsn = child->last_lsn =
 	    append_lazy(st, parent->log, QM_REC_child, &child->loc);
 	qm_log_hold(child->log, child->loc);
+	parent->child_lsn = child->last_lsn;
 	return child->last_lsn;
 }
 
@@ -210,15 +222,78 @@ uint64_t qm_store_moved(struct qm_store *st, struct qm_txn *txn, struct qm_loc o
 	return lsn;
 }
 
+static uint64_t write_grant(struct qm_store *st, const struct qm_rec_id_block *b)
+{
+	struct qm_loc old = st->grant.loc;
+	uint64_t lsn;
+
+	sm_buf_reset(&st->scratch);
+	qm_rec_id_block_encode(&st->scratch, b);
+	lsn = append(st, st->ibdb, QM_REC_id_block, &st->grant.loc);
+	qm_log_hold(st->ibdb, st->grant.loc);
+	if (old.seq)
+		qm_log_drop(st->ibdb, old, lsn);
+	return lsn;
+}
+
 uint64_t qm_store_id_block(struct qm_store *st, uint64_t first, uint32_t count, uint8_t proc,
                            pid_t pid)
 {
-	struct qm_rec_id_block b = {
+	const struct qm_rec_id_block b = {
 	    .first = first, .count = count, .proc = proc, .pid = (uint32_t)pid};
 
+	sm_assert(first + count >= st->grant.end);
+	st->grant.end = first + count;
+	st->grant.proc = proc;
+	st->grant.pid = pid;
+	return write_grant(st, &b);
+}
+
+bool qm_store_copy_id_block(struct qm_store *st, uint32_t seq)
+{
+	const struct qm_rec_id_block b = {
+	    .first = st->grant.end, .proc = st->grant.proc, .pid = (uint32_t)st->grant.pid};
+
+	if (st->grant.loc.seq != seq)
+		return false;
+	write_grant(st, &b);
+	return true;
+}
+
+uint64_t qm_store_copy(struct qm_store *st, struct qm_rec_txn *rec, struct qm_loc *loc)
+{
+	uint64_t lsn;
+
 	sm_buf_reset(&st->scratch);
-	qm_rec_id_block_encode(&st->scratch, &b);
-	return append(st, st->ibdb, QM_REC_id_block, NULL);
+	qm_rec_txn_encode(&st->scratch, rec);
+	count_snapshot(st);
+	lsn = append(st, st->defedb, QM_REC_txn, loc);
+	qm_log_hold(st->defedb, *loc);
+	return lsn;
+}
+
+void qm_store_copied(struct qm_store *st, struct qm_loc old, uint64_t copy_lsn)
+{
+	qm_log_drop(st->defedb, old, copy_lsn);
+}
+
+#define WASTE_SEGMENTS 4   /* never worth the work */
+#define LEAST_BYTES    512 /* a batch of one record takes so much */
+
+bool qm_store_wasteful(struct qm_store *st, struct qm_log *log, size_t live, uint32_t *oldest_seq)
+{
+	uint64_t segment = log == st->ibdb ? st->ibdb_segment_bytes : st->defedb_segment_bytes;
+	uint64_t each = st->snapshots ? st->snapshot_bytes / st->snapshots : 0;
+	struct qm_log_stat stat;
+	uint32_t holds;
+
+	if (!qm_log_oldest(log, oldest_seq, &holds))
+		return false;
+	qm_log_stat(log, &stat);
+
+	uint64_t used = (stat.current_seq - *oldest_seq + 1) * segment;
+
+	return used > WASTE_SEGMENTS * segment + 2 * live * SM_MAX(each, (uint64_t)LEAST_BYTES);
 }
 
 size_t qm_store_pending(const struct qm_store *st)

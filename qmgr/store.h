@@ -16,7 +16,11 @@
 
 struct qm_store;
 
-/* Something that waits for a record. Memory is the caller's; one wait at a time for each. */
+/*
+ * Something that waits for a record, the first member of what the caller has allocated (sm_calloc).
+ * One wait at a time for each. It is the store's until its callback; qm_store_close frees those
+ * that still wait.
+ */
 struct qm_wait {
 	struct qm_wait *next;
 	uint64_t lsn;
@@ -31,20 +35,27 @@ struct qm_recovered {
 	size_t deferred; /* transactions in DEFEDB */
 	size_t quarantined;    /* damaged places */
 	uint64_t next_counter; /* ids below it may be in use */
+	/* Transactions of smtps that had ended, oldest first, as far as the logs still tell:
+	 * whoever committed them may have missed the answer. The caller's: sm_free. */
+	struct sm_id *ended;
+	size_t ended_count;
 };
 
 /*
  * Opens and replays both logs (blocking; before the loop runs). Afterwards every open transaction
- * is in DEFEDB and indexed in `edbc`, due now when it came from the journal; nothing is accepted or
- * delivered before those copies are durable (qm_store_settled). SM_E_BUSY: another qmgr has the
- * queue.
+ * is in DEFEDB and indexed in `edbc`, due when the first of its recipients is (one never tried:
+ * now); nothing is accepted or delivered before those copies are durable (qm_store_settled).
+ * SM_E_BUSY: another qmgr has the queue.
  */
 int qm_store_open(const struct qm_conf *conf, struct qm_txn_table *txns, struct qm_edbc *edbc,
                   struct qm_recovered *found, struct qm_store **out) SM_MUST_CHECK;
 void qm_store_close(struct qm_store **st);
 
 /* Call `cb(arg)` on the loop when all that replay copied is durable. */
-void qm_store_settled(struct qm_store *st, struct qm_wait *w, void (*cb)(void *arg), void *arg);
+void qm_store_settled(struct qm_store *st, void (*cb)(void *arg), void *arg);
+
+/* What replay copied is durable in DEFEDB with this lsn; 0: it copied nothing. */
+uint64_t qm_store_copied_lsn(const struct qm_store *st);
 
 /* Read a deferred transaction back: strings in `body`, arrays in `a`. Blocking; for helper threads.
  * Only `log` is touched. */
@@ -67,10 +78,27 @@ uint64_t qm_store_child(struct qm_store *st, struct qm_txn *parent, struct qm_rc
 uint64_t qm_store_end(struct qm_store *st, struct qm_txn *txn);
 /* Into IBDB, for a transaction whose snapshot in DEFEDB is durable; `old` is where IBDB held it. */
 uint64_t qm_store_moved(struct qm_store *st, struct qm_txn *txn, struct qm_loc old);
+/* Grant counters. The newest grant is held, so that replay never gives one twice. */
 uint64_t qm_store_id_block(struct qm_store *st, uint64_t first, uint32_t count, uint8_t proc,
                            pid_t pid);
 
-/* Act when `lsn` of `log` is durable: from the loop, in the order of lsns. */
+/*
+ * Copying forward, so that old segments become free: the snapshot of a deferred transaction as read
+ * back from `old` is written again and held, `old` not dropped yet: that is qm_store_copied, when
+ * the copy is durable.
+ */
+uint64_t qm_store_copy(struct qm_store *st, struct qm_rec_txn *rec, struct qm_loc *loc);
+void qm_store_copied(struct qm_store *st, struct qm_loc old, uint64_t copy_lsn);
+/* The newest grant of counters again, if segment `seq` of IBDB holds it: true. */
+bool qm_store_copy_id_block(struct qm_store *st, uint32_t seq);
+/*
+ * Is it time to copy the oldest segment of `log` forward, of which `live` snapshots are needed?
+ * When the segments are a few, or less than twice what lives in them, copying would cost more than
+ * it gives.
+ */
+bool qm_store_wasteful(struct qm_store *st, struct qm_log *log, size_t live, uint32_t *oldest_seq);
+
+/* Act when `lsn` of `log`, which is not durable yet, is: from the loop, in the order of lsns. */
 void qm_store_after(struct qm_store *st, struct qm_log *log, uint64_t lsn, struct qm_wait *w,
                     void (*cb)(void *arg), void *arg);
 

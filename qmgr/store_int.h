@@ -3,10 +3,12 @@
 #define QM_STORE_INT_H
 
 #include "libsm/buf.h"
+#include "libsm/loop.h"
 #include "qmgr/store.h"
 
 struct qm_waits {
 	struct qm_wait *head, *tail;
+	uint64_t told; /* durable, and said so to those who waited */
 };
 
 struct qm_store {
@@ -17,9 +19,26 @@ struct qm_store {
 	struct sm_arena arena; /* its arrays */
 	bool ibdb_low, defedb_low;
 	size_t damages;
+	uint32_t ibdb_segment_bytes, defedb_segment_bytes;
+	uint64_t snapshot_bytes, snapshots; /* seen since start: how large one is */
+
+	struct {
+		uint64_t end; /* behind the newest grant of counters */
+		uint8_t proc;
+		pid_t pid;
+		struct qm_loc loc; /* of its record in IBDB: held */
+	} grant;
+
+	/* After a replay. Segments of DEFEDB stay until those of the journal from before the start
+	 * are gone: they may hold the `end` of what the old journal still shows as open. */
 	uint64_t copied_lsn; /* in DEFEDB: what replay copied is durable with it */
+	uint64_t grant_lsn;  /* in IBDB: the counters are known with it */
+	uint32_t first_ibdb; /* first segment of this run */
+	struct qm_loc pin;   /* in DEFEDB, held until then; seq 0: none */
+	struct sm_timer unpin;
 	struct qm_wait settle_wait;
-	struct qm_wait *settled;
+	void (*settled)(void *arg);
+	void *settled_arg;
 };
 
 void qm_store_on_durable(void *arg, struct qm_log *log, uint64_t durable_lsn);

@@ -151,6 +151,7 @@ struct qm_txn *qm_txn_from_rec(struct qm_txn_table *t, const struct qm_rec_txn *
 	txn->dsn_kind = rec->dsn_kind;
 	txn->dsn_of = rec->dsn_of;
 	txn->dsn_sender = keep(txn, rec->dsn_sender);
+	txn->dsn_received_s = rec->dsn_received_s;
 	txn->dsn_count = rec->dsn_rcpts_count;
 	txn->dsn_rcpts = sm_arena_must(&txn->arena, rec->dsn_rcpts_count * sizeof(*txn->dsn_rcpts));
 	for (uint32_t i = 0; i < rec->dsn_rcpts_count; i++) {
@@ -185,6 +186,7 @@ void qm_txn_to_rec(const struct qm_txn *txn, struct sm_arena *a, struct qm_rec_t
 	    .dsn_kind = txn->dsn_kind,
 	    .dsn_of = txn->dsn_of,
 	    .dsn_sender = txn->dsn_sender,
+	    .dsn_received_s = txn->dsn_received_s,
 	};
 	rec->rcpts = sm_arena_must(a, txn->open * sizeof(*rec->rcpts));
 	for (unsigned i = 0; i < txn->rcpt_count; i++) {

@@ -58,11 +58,11 @@ struct qm_txn {
 	int64_t received_s;
 	uint8_t body, ret, flags;
 	enum qm_txn_state state;
-	bool unconfirmed; /* its client side may still ask whether we took it */
 	/* a DSN: what it reports */
 	uint8_t dsn_kind;
 	struct sm_id dsn_of;
 	struct sm_str dsn_sender;
+	int64_t dsn_received_s; /* when that came */
 	uint32_t dsn_count;
 	struct sm_msg_dsn_rcpt *dsn_rcpts;
 
@@ -74,6 +74,7 @@ struct qm_txn {
 	struct qm_log *log; /* which log has it: IBDB or DEFEDB */
 	struct qm_loc loc;  /* of its newest snapshot there: held */
 	uint64_t last_lsn;  /* of its newest record */
+	uint64_t child_lsn; /* of the newest record that made a child of it; 0: none */
 };
 
 struct qm_txn_table {

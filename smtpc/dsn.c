@@ -202,6 +202,8 @@ static void put_status_part(struct sc_task *t, const struct kind *k, struct sm_b
 	put_field(b, "Reporting-MTA", "dns; ", t->sc->hostname);
 	if (t->in.envid.n > 0 && sm_xtext_decode(t->in.envid, &t->arena, &envid) == 0)
 		put_field(b, "Original-Envelope-Id", "", envid);
+	if (t->in.dsn_received_s != 0)
+		put_date(b, "Arrival-Date", t->in.dsn_received_s);
 	for (size_t i = 0; i < t->in.dsn_rcpts_count; i++) {
 		const struct sm_msg_dsn_rcpt *r = &t->in.dsn_rcpts[i];
 		const struct kind *own = r->action != SM_DSN_NONE ? kind_of(r->action) : k;

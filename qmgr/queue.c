@@ -1,0 +1,125 @@
+/*
+ * All parts of the queue together: their order at the start, at the end, and at a reload.
+ *
+ * Invariant: a part is opened after everything it calls, and closed before it; helpers end before
+ * what they work on is freed.
+ */
+#include "qmgr/qm.h"
+
+#include "libsm/offload.h"
+#include "libsm/time.h"
+
+#define DRAIN_MS                                                                                  \
+	10000 /* for results of what smtpc delivers at this moment: each spares somebody a second \
+	         copy */
+
+static struct qm_sched_conf sched_conf(const struct qm_conf *c)
+{
+	return (struct qm_sched_conf){
+	    .initial_window =
+		(unsigned)SM_MIN(c->smtpc.initial_connections, c->smtpc.max_connections),
+	    .max_window = (unsigned)c->smtpc.max_connections,
+	    .lmtp_max_rcpts = (unsigned)c->smtpc.lmtp_max_rcpts,
+	    .smtp_max_rcpts = (unsigned)c->smtpc.smtp_max_rcpts,
+	    .max_routes = (size_t)c->occ_max_entries,
+	};
+}
+
+/* All that replay copied is durable: only now is there a queue that may be added to and worked on.
+ */
+static void settled(void *arg)
+{
+	struct qm *q = arg;
+
+	q->running = true;
+	qm_defer_run(q);
+	if (q->on_running)
+		q->on_running(q);
+}
+
+static int open_parts(struct qm *q, const struct qm_recovered *found)
+{
+	int err;
+
+	if ((err = qm_defer_open(q)) != 0 || (err = qm_space_open(q)) != 0 ||
+	    (err = qm_content_open(q)) != 0 || (err = qm_resolver_open(q)) != 0 ||
+	    (err = qm_delivery_open(q)) != 0 || (err = qm_incoming_open(q, found)) != 0 ||
+	    (err = qm_control_open(q)) != 0)
+		return err;
+	return qm_compact_open(q);
+}
+
+int qm_queue_open(struct qm *q)
+{
+	const struct qm_sched_conf sched = sched_conf(q->conf);
+	struct cdb_conf cdb = {.gid = (gid_t)-1};
+	struct qm_recovered found;
+	char base[256];
+	int err;
+
+	qm_txn_table_init(&q->txns);
+	qm_sched_init(&q->sched, &sched);
+	q->edbc = qm_edbc_new();
+	if ((err = sm_str_copy(q->proc->global.cdb_base_directory, base, sizeof(base))) != 0)
+		return sm_fail(err, "CDB_base_directory is too long");
+	cdb.base = base;
+	if ((err = cdb_open(&cdb, &q->cdb)) != 0 ||
+	    (err = qm_store_open(q->conf, &q->txns, q->edbc, &found, &q->store)) != 0)
+		return err;
+	sm_log(SM_NOTICE, "qm.recovered", "from_ibdb=%zu deferred=%zu quarantined=%zu",
+	       found.from_ibdb, found.deferred, found.quarantined);
+	err = open_parts(q, &found);
+	sm_free(found.ended);
+	if (err == 0)
+		qm_store_settled(q->store, settled, q);
+	return err;
+}
+
+void qm_queue_close(struct qm *q)
+{
+	q->stopping = true;
+	sm_timer_cancel(&q->stop_timer);
+	sm_offload_fini();
+	qm_compact_close(q);
+	qm_control_close(q);
+	qm_incoming_close(q);
+	qm_delivery_close(q);
+	qm_resolver_close(q);
+	qm_defer_close(q);
+	qm_content_close(q);
+	qm_space_close(q);
+	qm_store_close(&q->store);
+	qm_edbc_free(&q->edbc);
+	qm_sched_fini(&q->sched);
+	qm_txn_table_fini(&q->txns);
+	cdb_close(&q->cdb);
+}
+
+static void late(void *arg)
+{
+	struct qm *q = arg;
+
+	sm_log(SM_WARN, "qm.stop", "tasks=%zu stat=not_waited_for", qm_delivery_tasks(q));
+	sm_loop_stop(SM_EXIT_OK);
+}
+
+/* Everything that was promised is in the logs: only results are worth waiting for. */
+void qm_queue_stop(struct qm *q)
+{
+	if (q->stopping)
+		return;
+	q->stopping = true;
+	sm_log(SM_NOTICE, "qm.stop", "active=%zu deferred=%zu tasks=%zu", q->txns.by_id.count,
+	       qm_edbc_count(q->edbc), qm_delivery_tasks(q));
+	if (qm_delivery_tasks(q) == 0)
+		sm_loop_stop(SM_EXIT_OK);
+	else
+		sm_timer_set(&q->stop_timer, sm_loop_now_ms() + DRAIN_MS, late, q);
+}
+
+void qm_queue_reload(struct qm *q, const struct qm_conf *conf)
+{
+	q->conf = conf;
+	q->sched.conf = sched_conf(conf);
+	qm_incoming_reload(q);
+}
