@@ -40,6 +40,13 @@ qm_parts = qmgr/qm.h qmgr/queue.c qmgr/incoming.c qmgr/resolve.c qmgr/delivery.c
 qmgr_qmgr_SOURCES = qmgr/main.c $(qm_parts)
 qmgr_qmgr_LDADD = libqm.a libcdb.a libsm.a $(SECCOMP_LIBS)
 
+QM_TESTS += qmgr/t_recover qmgr/t_store
+t_store_common = qmgr/t_store.h qmgr/t_store_common.c
+qmgr_t_recover_SOURCES = qmgr/t_recover.c $(t_store_common)
+qmgr_t_recover_LDADD = $(QM_LDADD)
+qmgr_t_store_SOURCES = qmgr/t_store.c $(t_store_common)
+qmgr_t_store_LDADD = $(QM_LDADD)
+
 if HAVE_CMOCKA
 check_PROGRAMS += $(QM_TESTS)
 unit_tests += $(QM_TESTS)

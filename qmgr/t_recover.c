@@ -1,0 +1,531 @@
+/*
+ * What qmgr knows after a crash: the life of a mail, cut after each of its records, once and twice.
+ * Each run is a child that dies without an orderly end.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "libsm/loop.h"
+#include "qmgr/t_store.h"
+
+static const struct sm_id mail = {1000, 1}, dsn1 = {1001, SM_ID_PROC_QMGR},
+			  dsn2 = {1002, SM_ID_PROC_QMGR};
+
+/* ---- the life of a mail, as the handlers of qmgr write it ---- */
+
+static struct qm_txn *find(struct t_store *t, struct sm_id id)
+{
+	struct qm_txn *txn = qm_txn_find(&t->txns, id);
+
+	sm_assert(txn != NULL);
+	return txn;
+}
+
+static void grant(struct t_store *t)
+{
+	qm_store_id_block(t->st, 1000, 64, 1, 77);
+}
+
+static void accept_mail(struct t_store *t)
+{
+	struct sm_msg_rcpt_new rcpts[3] = {{SM_STR("a@x.test"), SM_STR(""), 0},
+	                                   {SM_STR("b@x.test"), SM_STR(""), 0},
+	                                   {SM_STR("c@x.test"), SM_STR(""), 0}};
+	struct sm_msg_ta_commit m = {.ta = mail,
+	                             .content = mail,
+	                             .sender = SM_STR("s@z.test"),
+	                             .envid = SM_STR(""),
+	                             .received_s = 1,
+	                             .rcpts_count = 3,
+	                             .rcpts = rcpts};
+
+	qm_store_txn(t->st, qm_txn_from_commit(&t->txns, &m), qm_store_ibdb(t->st));
+}
+
+static void change(struct t_store *t, unsigned index, enum qm_rcpt_state state)
+{
+	struct qm_rcpt *r = qm_txn_rcpt(find(t, mail), (uint16_t)index);
+
+	qm_rcpt_note(r, 550, SM_STR("5.1.1 no"), SM_STR("mx.test"), 9);
+	qm_rcpt_set(r, state);
+	qm_store_rcpt(t->st, r);
+}
+
+static void a_delivered(struct t_store *t)
+{
+	change(t, 0, QM_RCPT_SETTLED);
+}
+
+static void b_failed(struct t_store *t)
+{
+	change(t, 1, QM_RCPT_FAILED);
+}
+
+static void report(struct t_store *t, struct sm_id id, unsigned index)
+{
+	struct qm_txn *parent = find(t, mail), *child = qm_txn_new(&t->txns, id, 1);
+	struct qm_rcpt *r = qm_txn_rcpt(parent, (uint16_t)index);
+
+	child->sender = child->envid = SM_STR("");
+	child->content = parent->content;
+	child->rcpts[0].addr = SM_STR("s@z.test");
+	child->rcpts[0].orcpt = child->rcpts[0].text = child->rcpts[0].host = SM_STR("");
+	child->dsn_kind = SM_DSN_FAILED;
+	child->dsn_of = parent->id;
+	child->dsn_sender = SM_STR("s@z.test");
+	child->dsn_count = 0;
+	qm_content_child(&t->txns, parent->content, true);
+	qm_rcpt_set(r, QM_RCPT_SETTLED);
+	qm_store_child(t->st, parent, &r, 1, child);
+}
+
+static void b_reported(struct t_store *t)
+{
+	report(t, dsn1, 1);
+}
+
+static void c_deferred(struct t_store *t)
+{
+	struct qm_txn *txn = find(t, mail);
+	struct qm_rcpt *r = qm_txn_rcpt(txn, 2);
+
+	r->next_try_s = 5000;
+	qm_rcpt_set(r, QM_RCPT_DEFERRED);
+	qm_store_txn(t->st, txn, qm_store_defedb(t->st));
+}
+
+static struct qm_loc journal; /* where IBDB held the mail */
+
+static void c_deferred_first(struct t_store *t)
+{
+	journal = find(t, mail)->loc;
+	c_deferred(t);
+}
+
+static void moved(struct t_store *t)
+{
+	qm_store_moved(t->st, find(t, mail), journal);
+}
+
+static void moved_lost(struct t_store *t)
+{
+	(void)t;
+}
+
+static void dsn1_ends(struct t_store *t)
+{
+	qm_store_end(t->st, find(t, dsn1));
+}
+
+static void c_failed(struct t_store *t)
+{
+	change(t, 2, QM_RCPT_FAILED);
+}
+
+static void c_reported(struct t_store *t)
+{
+	report(t, dsn2, 2);
+}
+
+static void mail_ends(struct t_store *t)
+{
+	qm_store_end(t->st, find(t, mail));
+}
+
+static void dsn2_deferred(struct t_store *t)
+{
+	struct qm_txn *txn = find(t, dsn2);
+
+	txn->rcpts[0].next_try_s = 7000;
+	qm_rcpt_set(&txn->rcpts[0], QM_RCPT_DEFERRED);
+	qm_store_txn(t->st, txn, qm_store_defedb(t->st));
+}
+
+static void dsn2_ends(struct t_store *t)
+{
+	qm_store_end(t->st, find(t, dsn2));
+}
+
+struct step {
+	void (*act)(struct t_store *t);
+	const char *known; /* after a crash behind it */
+};
+
+static const struct step life[] = {
+    {grant, ""},
+    {accept_mail, "1000[0,1,2]"},
+    {a_delivered, "1000[1,2]"},
+    {b_failed, "1000[1F,2]"},
+    {b_reported, "1000[2]+ 1001[0]"},
+    {c_deferred_first, "1000[2]+ 1001[0]"},
+    {moved, "1000[2]+ 1001[0]"},
+    {dsn1_ends, "1000[2]"},
+    {c_deferred, "1000[2]"},
+    {c_failed, "1000[2F]"},
+    {c_reported, "1002[0]"}, /* nothing is owed to anybody: a start ends it */
+    {mail_ends, "1002[0]"},
+    {dsn2_deferred, "1002[0]"},
+    {dsn2_ends, ""},
+};
+
+/* The same with `moved` lost, and a shorter way to the end. */
+static const struct step lost[] = {
+    {grant, ""},
+    {accept_mail, "1000[0,1,2]"},
+    {a_delivered, "1000[1,2]"},
+    {b_failed, "1000[1F,2]"},
+    {c_deferred_first, "1000[1F,2]"},
+    {moved_lost, "1000[1F,2]"},
+    {b_reported, "1000[2]+ 1001[0]"},
+    {c_failed, "1000[2F]+ 1001[0]"},
+    {c_reported, "1001[0] 1002[0]"},
+    {mail_ends, "1001[0] 1002[0]"},
+    {dsn1_ends, "1002[0]"},
+    {dsn2_ends, ""},
+};
+
+struct run {
+	struct t_store *t;
+	const struct step *steps;
+	unsigned count;
+	enum { CRASH, CRASH_EARLY, CLOSE } end;
+};
+
+static void live(void *arg, char *out)
+{
+	struct run *r = arg;
+
+	(void)out;
+	t_store_open(r->t);
+	t_store_settle(r->t);
+	for (unsigned i = 0; i < r->count; i++)
+		r->steps[i].act(r->t);
+	t_flush(r->t);
+	if (r->end == CLOSE)
+		qm_store_close(&r->t->st);
+}
+
+/* A start: what does it know? Dies before or after its copies are durable. */
+static void start(void *arg, char *out)
+{
+	struct run *r = arg;
+
+	t_store_open(r->t);
+	if (r->end == CRASH_EARLY)
+		return;
+	t_store_settle(r->t);
+	t_known(r->t, out);
+	sm_assert(r->count == 0 || r->t->found.next_counter >= 1064);
+	sm_assert(r->t->found.quarantined == 0);
+	if (r->end == CLOSE)
+		qm_store_close(&r->t->st);
+}
+
+static void check_cut(const struct step *steps, unsigned count, int end)
+{
+	static char out[T_OUT_MAX];
+	struct t_store t;
+	struct run r = {&t, steps, count, end};
+	const char *expect = count ? steps[count - 1].known : "";
+
+	t_store_dir(&t, QM_LOG_SEGMENT_LEAST);
+	t_crash(live, &r, out);
+	/* Starts that die at once change nothing; each one that lives knows the same. */
+	for (int i = 0; i < 4; i++) {
+		r.end = i == 0 ? CRASH_EARLY : i == 3 ? CLOSE : CRASH;
+		t_crash(start, &r, out);
+		if (r.end == CRASH_EARLY)
+			continue;
+		if (strcmp(out, expect) != 0)
+			print_message("after step %u, start %d\n", count, i);
+		assert_string_equal(out, expect);
+	}
+	t_store_rm(&t);
+}
+
+static void cut_anywhere(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i <= SM_ARRAY_SIZE(life); i++)
+		check_cut(life, i, CRASH);
+}
+
+static void cut_anywhere_without_moved(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i <= SM_ARRAY_SIZE(lost); i++)
+		check_cut(lost, i, CRASH);
+}
+
+static void orderly_ends_know_the_same(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i <= SM_ARRAY_SIZE(life); i += 3)
+		check_cut(life, i, CLOSE);
+}
+
+/* ---- many mails at random ---- */
+
+struct random {
+	struct t_store *t;
+	unsigned seed;
+	unsigned rounds;
+};
+
+static unsigned rnd(struct random *r, unsigned n)
+{
+	r->seed = r->seed * 1103515245 + 12345;
+	return (r->seed >> 16) % n;
+}
+
+static struct qm_txn *load(struct t_store *t, const struct qm_edbc_entry *e)
+{
+	struct qm_rec_txn rec;
+	struct sm_buf body;
+	struct sm_arena a;
+	struct qm_txn *txn;
+
+	sm_buf_init(&body, QM_LOG_RECORD_MAX);
+	sm_arena_init(&a, "load", 4096, 16 * QM_LOG_RECORD_MAX);
+	sm_assert(qm_store_decode_at(qm_store_defedb(t->st), qm_edbc_loc(e), &body, &a, &rec) == 0);
+	txn = qm_txn_from_rec(&t->txns, &rec);
+	txn->log = qm_store_defedb(t->st);
+	txn->loc = qm_edbc_loc(e);
+	qm_edbc_remove(t->edbc, txn->id);
+	sm_buf_fini(&body);
+	sm_arena_fini(&a);
+	return txn;
+}
+
+static void model(struct t_store *t, char *out)
+{
+	size_t at = 0;
+	uint64_t last = 0;
+
+	/* By id: simple and slow, the tables are small. */
+	for (;;) {
+		const struct qm_txn *next = NULL;
+
+		SM_LIST_FOR (txn, &t->txns.active, struct qm_txn, link)
+			if (txn->id.counter > last && txn->open > 0 &&
+			    (next == NULL || txn->id.counter < next->id.counter))
+				next = txn;
+		if (next == NULL)
+			return;
+		at += (size_t)snprintf(out + at, T_OUT_MAX - at, "%s%llu[", last ? " " : "",
+		                       (unsigned long long)next->id.counter);
+		for (unsigned i = 0, n = 0; i < next->rcpt_count; i++) {
+			const struct qm_rcpt *r = &next->rcpts[i];
+
+			if (r->state != QM_RCPT_SETTLED)
+				at += (size_t)snprintf(out + at, T_OUT_MAX - at, "%s%u%s",
+				                       n++ ? "," : "", r->index,
+				                       r->state == QM_RCPT_FAILED ? "F" : "");
+		}
+		at += (size_t)snprintf(out + at, T_OUT_MAX - at, "]");
+		last = next->id.counter;
+	}
+}
+
+static void random_step(struct random *r)
+{
+	struct t_store *t = r->t;
+	struct qm_txn *txn = NULL;
+	unsigned n = rnd(r, (unsigned)t->txns.by_id.count + 1), i = 0;
+
+	SM_LIST_FOR (x, &t->txns.active, struct qm_txn, link)
+		if (i++ == n)
+			txn = x;
+	if (txn == NULL || (rnd(r, 3) == 0 && t->txns.by_id.count < 40)) {
+		static const char addr[] =
+		    "somebody.with.a.name@a.domain.that.is.not.short.example";
+		unsigned count = 1 + rnd(r, 20);
+		struct sm_id id = {t->found.next_counter++, 1};
+
+		txn = qm_txn_new(&t->txns, id, count);
+		txn->content = id;
+		txn->sender = txn->envid = SM_STR("");
+		for (i = 0; i < count; i++) {
+			txn->rcpts[i].addr = sm_str(addr);
+			txn->rcpts[i].orcpt = txn->rcpts[i].text = txn->rcpts[i].host = SM_STR("");
+		}
+		qm_store_txn(t->st, txn, qm_store_ibdb(t->st));
+		return;
+	}
+	struct qm_rcpt *rcpt = &txn->rcpts[rnd(r, txn->rcpt_count)];
+
+	switch (rnd(r, 8)) {
+	case 0: /* to DEFEDB, or a newer snapshot there */
+	case 1: {
+		struct qm_loc old = txn->loc;
+		bool was = txn->log == qm_store_ibdb(t->st);
+
+		qm_store_txn(t->st, txn, qm_store_defedb(t->st));
+		if (was) {
+			t_flush(t);
+			qm_store_moved(t->st, txn, old);
+		}
+		break;
+	}
+	case 2: /* copied forward */
+		qm_store_txn(t->st, txn, txn->log);
+		break;
+	case 3:
+		if (rcpt->state != QM_RCPT_SETTLED) {
+			qm_rcpt_set(rcpt, QM_RCPT_FAILED);
+			qm_store_rcpt(t->st, rcpt);
+		}
+		break;
+	default:
+		if (rcpt->state != QM_RCPT_SETTLED) {
+			qm_rcpt_set(rcpt, QM_RCPT_SETTLED);
+			qm_store_rcpt(t->st, rcpt);
+		}
+		break;
+	}
+	if (txn->open == 0) {
+		qm_store_end(t->st, txn);
+		qm_txn_free(&t->txns, &txn);
+	}
+}
+
+/* Go on from what the last one left; say what must be known after the crash. */
+static void random_life(void *arg, char *out)
+{
+	struct random *r = arg;
+	const struct qm_edbc_entry *e;
+	uint64_t cursor = 0;
+
+	t_store_open(r->t);
+	t_store_settle(r->t);
+	while ((e = qm_edbc_walk(r->t->edbc, &cursor)) != NULL)
+		load(r->t, e);
+	r->t->found.next_counter += 1000;
+	qm_store_id_block(r->t->st, r->t->found.next_counter, 10000, 1, 77);
+	for (unsigned i = 0; i < r->rounds; i++) {
+		random_step(r);
+		if (i % 50 == 0)
+			t_flush(r->t);
+	}
+	/* Some are on their way to DEFEDB, and `moved` is what the crash takes. */
+	SM_LIST_FOR (txn, &r->t->txns.active, struct qm_txn, link)
+		if (txn->log == qm_store_ibdb(r->t->st) && rnd(r, 4) == 0)
+			qm_store_txn(r->t->st, txn, qm_store_defedb(r->t->st));
+	t_flush(r->t);
+	model(r->t, out);
+	if (rnd(r, 4) == 0)
+		qm_store_close(&r->t->st);
+}
+
+static void random_known(void *arg, char *out)
+{
+	struct random *r = arg;
+
+	t_store_open(r->t);
+	t_store_settle(r->t);
+	t_known(r->t, out);
+}
+
+static void at_random(void **state)
+{
+	static char expect[T_OUT_MAX], out[T_OUT_MAX];
+	struct t_store t;
+	struct random r = {&t, 4711, 0};
+
+	(void)state;
+	t_store_dir(&t, QM_LOG_SEGMENT_LEAST);
+	for (unsigned i = 0; i < 25; i++) {
+		r.seed = 4711 + i * 7919;
+		r.rounds = 20 + i * 25;
+		t_crash(random_life, &r, expect);
+		if (i % 2)
+			t_crash(random_known, &r, out);
+		t_crash(random_known, &r, out);
+		assert_string_equal(out, expect);
+	}
+	t_store_rm(&t);
+}
+
+/* ---- what was taken ---- */
+
+static void ended_are_told(void **state)
+{
+	static char out[T_OUT_MAX];
+	struct t_store t;
+	struct run r = {&t, life, SM_ARRAY_SIZE(life), CRASH};
+
+	(void)state;
+	t_store_dir(&t, QM_LOG_SEGMENT_LEAST);
+	t_crash(live, &r, out);
+	t_store_open(&t);
+	/* The mail, by its `end`; DSNs are nobody's to ask for. */
+	assert_int_equal(t.found.ended_count, 1);
+	assert_true(sm_id_eq(t.found.ended[0], mail));
+	t_store_settle(&t);
+	t_store_close(&t);
+	t_store_rm(&t);
+}
+
+/* The counters are known although the segment in which they were granted is gone. */
+static void grant_and_roll(void *arg, char *out)
+{
+	struct t_store *t = arg;
+
+	(void)out;
+	t_store_open(t);
+	t_store_settle(t);
+	qm_store_id_block(t->st, 5000000, 65536, 1, 77);
+	for (unsigned i = 0; i < 2000; i++) {
+		struct qm_txn *txn = qm_txn_new(&t->txns, (struct sm_id){100 + i, 1}, 1);
+
+		txn->sender = txn->envid = txn->rcpts[0].addr = txn->rcpts[0].orcpt =
+		    txn->rcpts[0].text = txn->rcpts[0].host = SM_STR("");
+		qm_store_txn(t->st, txn, qm_store_ibdb(t->st));
+		qm_store_end(t->st, txn);
+		qm_txn_free(&t->txns, &txn);
+		if (i % 100 == 0) {
+			uint32_t seq, holds;
+
+			if (qm_log_oldest(qm_store_ibdb(t->st), &seq, &holds))
+				qm_store_copy_id_block(t->st, seq);
+			t_flush(t);
+		}
+	}
+	t_flush(t);
+}
+
+static void counters_survive_their_segment(void **state)
+{
+	static char out[T_OUT_MAX];
+	struct t_store t;
+
+	(void)state;
+	t_store_dir(&t, QM_LOG_SEGMENT_LEAST);
+	t_crash(grant_and_roll, &t, out);
+	for (int i = 0; i < 3; i++) {
+		t_store_open(&t);
+		assert_true(t.found.next_counter >= 5000000 + 65536);
+		t_store_settle(&t);
+		t_store_close(&t);
+	}
+	t_store_rm(&t);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(cut_anywhere),
+	    cmocka_unit_test(cut_anywhere_without_moved),
+	    cmocka_unit_test(orderly_ends_know_the_same),
+	    cmocka_unit_test(at_random),
+	    cmocka_unit_test(ended_are_told),
+	    cmocka_unit_test(counters_survive_their_segment),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
