@@ -22,6 +22,16 @@ check-crash: all
 check-crash-small: all
 	$(PYTEST) $(top_srcdir)/checks/crash
 
+# Unit tests in other builds, each in a tree of its own.
+.PHONY: check-asan check-ubsan check-tsan check-ucontext
+check-asan check-ubsan check-tsan check-ucontext:
+	$(SHELL) $(srcdir)/checks/tree.sh $(@:check-%=%) check
+EXTRA_DIST += checks/tree.sh
+
+# What compiler and linker must have done to every program.
+TESTS += checks/t_hardening.sh
+EXTRA_DIST += checks/t_hardening.sh
+
 # Fuzz targets: a program checks/fuzz/fuzz_NAME for each parser of outside bytes, with a corpus in checks/fuzz/corpus/NAME. To add one:
 #     FUZZ_TARGETS += checks/fuzz/fuzz_NAME
 #     checks_fuzz_fuzz_NAME_SOURCES = checks/fuzz/fuzz_NAME.c $(fuzz_main)
@@ -35,8 +45,19 @@ endif
 fuzz_link = $(FUZZ_LINK) libsm.a
 check_PROGRAMS += $(FUZZ_TARGETS)
 TESTS += checks/fuzz/replay.sh
-AM_TESTS_ENVIRONMENT = FUZZ_TARGETS='$(FUZZ_TARGETS)'; export FUZZ_TARGETS;
-EXTRA_DIST += checks/fuzz/replay.sh checks/fuzz/corpus
+AM_TESTS_ENVIRONMENT = FUZZ_TARGETS='$(FUZZ_TARGETS)'; export FUZZ_TARGETS; \
+	PROGRAMS='$(bin_PROGRAMS) $(sbin_PROGRAMS) $(libexec_PROGRAMS)'; export PROGRAMS; \
+	SM_HARDEN='$(SM_HARDEN)'; export SM_HARDEN;
+EXTRA_DIST += checks/fuzz/replay.sh checks/fuzz/run.sh checks/fuzz/corpus checks/fuzz/replay_main.c
+.PHONY: fuzz
+FUZZ_SECONDS = 60
+if FUZZ
+fuzz: $(FUZZ_TARGETS)
+	srcdir=$(srcdir) $(SHELL) $(srcdir)/checks/fuzz/run.sh $(FUZZ_SECONDS) $(FUZZ_TARGETS)
+else
+fuzz:
+	$(SHELL) $(srcdir)/checks/tree.sh fuzz fuzz FUZZ_SECONDS=$(FUZZ_SECONDS)
+endif
 FUZZ_TARGETS += checks/fuzz/fuzz_msg
 checks_fuzz_fuzz_msg_SOURCES = checks/fuzz/fuzz_msg.c $(fuzz_main)
 checks_fuzz_fuzz_msg_LDADD = $(fuzz_link)

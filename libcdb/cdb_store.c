@@ -89,10 +89,11 @@ static int open_dir(struct cdb *s, int i, enum cdb_sync_dir sync_dir)
 {
 	char name[2] = {"0123456789ABCDEF"[i], '\0'};
 	struct statfs fs;
+	size_t len = strlen(s->base);
+	char *path = sm_malloc(len + sizeof(name));
 
-	char *path = sm_malloc(strlen(s->base) + sizeof(name));
-
-	memcpy(stpcpy(path, s->base), name, sizeof(name));
+	memcpy(path, s->base, len);
+	memcpy(path + len, name, sizeof(name));
 	/* The directory may be a symbolic link (to another disk). Who only reads contents may pass,
 	 * not list it. */
 	s->dir[i] = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
