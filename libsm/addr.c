@@ -254,7 +254,7 @@ static int take_mailbox(struct sm_str *in, char end, bool bare_postmaster, struc
 	}
 
 	out->mailbox.n = local_n + (domain.n > 0 ? 1 + domain.n : 0);
-	if (out->mailbox.n > SM_PATH_MAX)
+	if (out->mailbox.n > SM_PATH_MAX - 2)
 		return sm_fail(SM_E_TOOBIG, "path longer than %d", SM_PATH_MAX);
 	mem = sm_arena_alloc(a, out->mailbox.n + 1);
 	if (mem == NULL)
@@ -328,7 +328,7 @@ int sm_addr_path(struct sm_str in, unsigned flags, struct sm_arena *a, struct sm
 	if (in.n == 0 || in.p[0] != '>')
 		return sm_fail(SM_E_SYNTAX, "address without '>'");
 	*rest = sm_str_from(in, 1);
-	if (rest->p - start - 2 > SM_PATH_MAX)
+	if (rest->p - start > SM_PATH_MAX)
 		return sm_fail(SM_E_TOOBIG, "path longer than %d", SM_PATH_MAX);
 	return 0;
 }

@@ -19,7 +19,7 @@ enum { SM_ADDR_NULL_OK = 1 /* <> */, SM_ADDR_BARE_POSTMASTER_OK = 2 /* RFC 5321 
 /*
  * Parse `path` = "<" [ A-d-l ":" ] Mailbox ">" at the start of `in` (RFC 5321 4.1.2); a source route is dropped (4.1.1.3: MUST accept, SHOULD ignore). *rest is what follows.
  * Quoted local parts that need no quotes lose them; domain folded to lower case, one trailing dot refused. Strings live in the arena. SM_E_SYNTAX;
- * SM_E_TOOBIG: local part > 64, domain > 255, label > 63, path > 256 (counted without its brackets, so that the longest name that DNS can hold has room); SM_E_NOTSUP: 8-bit (needs SMTPUTF8). The diag says why.
+ * SM_E_TOOBIG: local part > 64, domain > 255, label > 63, path > 256 with its brackets; SM_E_NOTSUP: 8-bit (needs SMTPUTF8). The diag says why.
  */
 int sm_addr_path(struct sm_str in, unsigned flags, struct sm_arena *a, struct sm_addr *out, struct sm_str *rest) SM_MUST_CHECK;
 /* A mailbox without brackets, e.g. from a record or a map. */

@@ -108,9 +108,9 @@ static const struct row paths[] = {
     {"<\"" L64 "x\"@b>", 0, SM_E_TOOBIG, NULL, NULL, NULL},
     {"<u@" L63 ".b>", 0, 0, "u@" L63 ".b", L63 ".b", ""},
     {"<u@x" L63 ".b>", 0, SM_E_TOOBIG, NULL, NULL, NULL},
-    {"<u@" D127 "." L63 "." L16 L16 L16 "1234567890.abc>", 0, 0,
-     "u@" D127 "." L63 "." L16 L16 L16 "1234567890.abc", NULL, ""}, /* 256 between the brackets */
-    {"<u@" D127 "." L63 "." L16 L16 L16 "1234567890.abcd>", 0, SM_E_TOOBIG, NULL, NULL, NULL},
+    {"<u@" D127 "." L63 "." L16 L16 L16 "12345678.abc>", 0, 0,
+     "u@" D127 "." L63 "." L16 L16 L16 "12345678.abc", NULL, ""}, /* path of 256 */
+    {"<u@" D127 "." L63 "." L16 L16 L16 "12345678.abcd>", 0, SM_E_TOOBIG, NULL, NULL, NULL},
     {"<@" D127 ","
      "@" D127 ":u@b>",
      0, SM_E_TOOBIG, NULL, NULL, NULL},

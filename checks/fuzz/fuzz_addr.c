@@ -17,7 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 	sm_arena_init(&a, "fuzz", 512, 65536);
 	if (sm_addr_path(in, p[0] & 3, &a, &one, &rest) == 0) {
 		sm_assert(rest.p > in.p && rest.p + rest.n == in.p + in.n);
-		sm_assert(one.mailbox.n <= SM_PATH_MAX);
+		sm_assert(one.mailbox.n <= SM_PATH_MAX - 2);
 		sm_assert(one.local.n <= SM_LOCALPART_MAX && one.domain.n <= SM_DOMAIN_MAX);
 		for (size_t i = 0; i < one.mailbox.n; i++)
 			sm_assert(one.mailbox.p[i] >= ' ' && one.mailbox.p[i] <= '~');
