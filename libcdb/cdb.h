@@ -1,10 +1,12 @@
 /*
- * The content store: what was between DATA and the dot, by id. Written by smtps, read by smtpc, removed by qmgr.
+ * The content store: what was between DATA and the dot, by id. Written by smtps, read by smtpc,
+ * removed by qmgr.
  *
- * Content is CRLF lines, not dot-stuffed, our Received: first. A content is on stable storage when cdb_commit has given 0, and not before.
- * How a content is kept on disk is this library's affair (doc/formats.md); callers know ids, offsets and bytes.
- * Blocking work runs in helper threads (offload.h); calls marked SM_YIELDS park the calling coroutine meanwhile.
- * Every error here is a local trouble, whatever its class: towards a client it is a 4xx.
+ * Content is CRLF lines, not dot-stuffed, our Received: first. A content is on stable storage when
+ * cdb_commit has given 0, and not before. How a content is kept on disk is this library's affair
+ * (doc/formats.md); callers know ids, offsets and bytes. Blocking work runs in helper threads
+ * (offload.h); calls marked SM_YIELDS park the calling coroutine meanwhile. Every error here is a
+ * local trouble, whatever its class: towards a client it is a 4xx.
  */
 #ifndef CDB_H
 #define CDB_H
@@ -13,32 +15,45 @@
 #include "libsm/buf.h"
 #include "libsm/co.h"
 #include "libsm/id.h"
+#include "libsm/priv.h"
+
+enum { CDB_DIRS = 16 };
 
 struct cdb; /* an open store: base directory and its 16 directories held open */
 
 enum cdb_sync_dir { CDB_SYNC_DIR_AUTO, CDB_SYNC_DIR_ALWAYS, CDB_SYNC_DIR_NEVER };
 struct cdb_conf {
-	const char *base;             /* "" or a path with a trailing slash */
-	gid_t gid;                    /* group of new contents, (gid_t)-1: leave */
-	enum cdb_sync_dir sync_dir;   /* AUTO: by statfs, whether fdatasync of a new file makes its name durable */
+	const char *base; /* "" or a path with a trailing slash */
+	gid_t gid;        /* group of new contents, (gid_t)-1: leave */
+	enum cdb_sync_dir
+	    sync_dir; /* AUTO: by statfs, whether fdatasync of a new file makes its name durable */
 };
-/* Opens the directories once (so that a sandbox may close the paths afterwards). SM_E_* with the path in the diag. */
+/* Opens the directories once (so that a sandbox may close the paths afterwards). SM_E_* with the
+ * path in the diag. */
 int cdb_open(const struct cdb_conf *conf, struct cdb **out) SM_MUST_CHECK;
 void cdb_close(struct cdb **s);
+
+/* The rules of a sandbox that has these rights (SM_PATH_*) to contents and to nothing beside them.
+ * Paths are in `a`. */
+void cdb_paths(const char *base, unsigned rights, struct sm_arena *a,
+               struct sm_priv_path out[CDB_DIRS]);
 
 /* ---- write ---- */
 struct cdb_writer;
 /*
- * Begin content `id` (which must be new). `gap` bytes are left free at its front for a header block that is known only at the end; 0: none.
- * Nothing touches the disk until 64 KiB have gathered or commit: a small content costs one off-loop job.
+ * Begin content `id` (which must be new). `gap` bytes are left free at its front for a header block
+ * that is known only at the end; 0: none. Nothing touches the disk until 64 KiB have gathered or
+ * commit: a small content costs one off-loop job.
  */
 struct cdb_writer *cdb_write(struct cdb *s, struct sm_id id, size_t gap);
-int cdb_append(struct cdb_writer *w, const void *p, size_t n) SM_YIELDS SM_MUST_CHECK; /* 0, SM_E_FULL, SM_E_IO, ...: sticky, then abort */
-/* Put the final header block right-aligned into the gap; at most `gap` bytes (SM_E_TOOBIG). Before commit, once. */
+int cdb_append(struct cdb_writer *w, const void *p, size_t n) SM_YIELDS
+    SM_MUST_CHECK; /* 0, SM_E_FULL, SM_E_IO, ...: sticky, then abort */
+/* Put the final header block right-aligned into the gap; at most `gap` bytes (SM_E_TOOBIG). Before
+ * commit, once. */
 int cdb_header(struct cdb_writer *w, const void *p, size_t n) SM_YIELDS SM_MUST_CHECK;
 /*
- * All on stable storage: 0, *offset (where the content begins) and *size (bytes from there); the writer is gone. On failure the content is
- * removed, the writer is gone, nothing is retried.
+ * All on stable storage: 0, *offset (where the content begins) and *size (bytes from there); the
+ * writer is gone. On failure the content is removed, the writer is gone, nothing is retried.
  */
 int cdb_commit(struct cdb_writer **w, uint32_t *offset, uint64_t *size) SM_YIELDS SM_MUST_CHECK;
 /* Remove it. Never fails: what cannot be removed is found as an orphan later. */
@@ -46,9 +61,12 @@ void cdb_abort(struct cdb_writer **w) SM_YIELDS;
 
 /* ---- read ---- */
 struct cdb_reader;
-/* SM_E_NOTFOUND, SM_E_IO, SM_E_CORRUPT (shorter than offset + size, not a plain file, more than one link). */
-int cdb_read_open(struct cdb *s, struct sm_id id, uint32_t offset, uint64_t size, struct cdb_reader **out) SM_YIELDS SM_MUST_CHECK;
-/* Next piece: count > 0, 0 at the end, SM_E_IO. *p valid until the next call. The first call of a small content needs no further system call. */
+/* SM_E_NOTFOUND, SM_E_IO, SM_E_CORRUPT (shorter than offset + size, not a plain file, more than one
+ * link). */
+int cdb_read_open(struct cdb *s, struct sm_id id, uint32_t offset, uint64_t size,
+                  struct cdb_reader **out) SM_YIELDS SM_MUST_CHECK;
+/* Next piece: count > 0, 0 at the end, SM_E_IO. *p valid until the next call. The first call of a
+ * small content needs no further system call. */
 ssize_t cdb_read(struct cdb_reader *r, const char **p) SM_YIELDS SM_MUST_CHECK;
 int cdb_read_rewind(struct cdb_reader *r) SM_MUST_CHECK;
 void cdb_read_close(struct cdb_reader **r);
@@ -56,8 +74,10 @@ void cdb_read_close(struct cdb_reader **r);
 /* ---- remove (qmgr) ---- */
 /* Not found is success. Blocking; for helper threads. */
 int cdb_unlink(struct cdb *s, struct sm_id id) SM_MUST_CHECK;
-/* Every id in the store, in no order; blocking; for helper threads. `each` gives true to go on. Names that are no ids are passed over and counted in *strange. */
-int cdb_list(struct cdb *s, bool (*each)(struct sm_id id, void *arg), void *arg, size_t *strange) SM_MUST_CHECK;
+/* Every id in the store, in no order; blocking; for helper threads. `each` gives true to go on.
+ * Names that are no ids are passed over and counted in *strange. */
+int cdb_list(struct cdb *s, bool (*each)(struct sm_id id, void *arg), void *arg,
+             size_t *strange) SM_MUST_CHECK;
 /* Free space of the file systems of the store, the least of them, in bytes. Blocking, cheap. */
 int cdb_space(struct cdb *s, uint64_t *free_bytes) SM_MUST_CHECK;
 

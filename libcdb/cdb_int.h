@@ -15,7 +15,6 @@
 
 #include "libcdb/cdb.h"
 
-#define CDB_DIRS 16
 /* What is gathered before the disk is touched, and the piece in which a large content is written.
  */
 #define CDB_WRITE_BYTES ((size_t)64 * 1024)

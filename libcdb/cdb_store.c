@@ -85,9 +85,22 @@ static bool name_needs_sync(unsigned long magic)
 	}
 }
 
+static const char dir_names[] = "0123456789ABCDEF";
+
+void cdb_paths(const char *base, unsigned rights, struct sm_arena *a,
+               struct sm_priv_path out[CDB_DIRS])
+{
+	for (int i = 0; i < CDB_DIRS; i++) {
+		struct sm_str path = sm_arena_printf(a, "%s%c", base, dir_names[i]);
+
+		sm_assert(path.p != NULL);
+		out[i] = (struct sm_priv_path){path.p, rights};
+	}
+}
+
 static int open_dir(struct cdb *s, int i, enum cdb_sync_dir sync_dir)
 {
-	char name[2] = {"0123456789ABCDEF"[i], '\0'};
+	char name[2] = {dir_names[i], '\0'};
 	struct statfs fs;
 	size_t len = strlen(s->base);
 	char *path = sm_malloc(len + sizeof(name));

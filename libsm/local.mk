@@ -42,7 +42,7 @@ LIBSM_TESTS += libsm/t_stream
 libsm_t_stream_SOURCES = libsm/t_stream.c
 libsm_t_stream_LDADD = $(UNIT_LDADD)
 
-libsm_a_SOURCES += libsm/priv.h libsm/priv_int.h libsm/priv.c libsm/priv_become.c libsm/priv_landlock.c libsm/priv_seccomp.c
+libsm_a_SOURCES += libsm/priv.h libsm/priv_int.h libsm/priv.c libsm/priv_become.c libsm/priv_landlock.c libsm/priv_probe.c libsm/priv_seccomp.c
 LIBSM_TESTS += libsm/t_priv
 libsm_t_priv_SOURCES = libsm/t_priv.c
 libsm_t_priv_LDADD = $(UNIT_LDADD) $(SECCOMP_LIBS) -lpthread

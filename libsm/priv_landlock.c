@@ -100,6 +100,10 @@ static uint64_t fs_rights(unsigned rights)
 
 	if (rights & SM_PATH_READ)
 		fs |= FS_READ_FILE | FS_READ_DIR;
+	if (rights & SM_PATH_LIST)
+		fs |= FS_READ_DIR;
+	if (rights & SM_PATH_REMOVE)
+		fs |= FS_REMOVE_FILE;
 	if (rights & SM_PATH_WRITE)
 		fs |= FS_WRITE_FILE | FS_TRUNCATE;
 	if (rights & SM_PATH_CREATE)

@@ -83,10 +83,14 @@ static const char *const everybody[] = {
     "connect", "shutdown", "sendto", "sendmsg", "sendmmsg", "recvfrom", "recvmsg", "recvmmsg",
     "getsockname", "getpeername", "getsockopt", "setsockopt", NULL};
 
-/* Who serves: listeners, Unix sockets with a mode of their own. */
-static const char *const server[] = {"bind",   "listen",   "accept",   "accept4", "umask",
-                                     "unlink", "unlinkat", "chmod",    "fchmod",  "fchmodat",
-                                     "chown",  "fchown",   "fchownat", "flock",   NULL};
+/* Who serves: connections, Unix sockets with a mode of their own. */
+static const char *const server[] = {"accept",   "accept4", "umask",    "unlink", "unlinkat",
+                                     "chmod",    "fchmod",  "fchmodat", "chown",  "fchown",
+                                     "fchownat", "flock",   NULL};
+
+/* Who makes listeners after this. Not together with Internet sockets: an own listener on any port
+ * would be a way in. */
+static const char *const listener[] = {"bind", "listen", NULL};
 
 /* Who writes files: content, journal, greylist. open for writing comes with it. */
 static const char *const writer[] = {"fsync",           "fdatasync", "fallocate", "ftruncate",
@@ -204,15 +208,27 @@ static int open_rules(scmp_filter_ctx f, bool write)
 	return masked_rule(f, "openat", 2, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY);
 }
 
-static int inet_rules(scmp_filter_ctx f, bool netlink)
+/* socket(family, type with any flags, ...) */
+static int socket_rule(scmp_filter_ctx f, uint64_t family, uint64_t type)
 {
-	int rc;
+	const struct scmp_arg_cmp is[] = {{0, SCMP_CMP_MASKED_EQ, 0xffffffffu, family},
+	                                  {1, SCMP_CMP_MASKED_EQ, 0xf, type}};
+	int nr = seccomp_syscall_resolve_name("socket");
 
-	if ((rc = equal_rule(f, "socket", 0, AF_INET)) != 0 ||
-	    (rc = equal_rule(f, "socket", 0, AF_INET6)) != 0)
-		return rc;
-	/* The list of own addresses (getifaddrs). */
-	return netlink ? equal_rule(f, "socket", 0, AF_NETLINK) : 0;
+	return seccomp_rule_add_array(f, SCMP_ACT_ALLOW, nr, SM_ARRAY_SIZE(is), is);
+}
+
+static int inet_rules(scmp_filter_ctx f, bool datagrams)
+{
+	static const uint64_t families[] = {AF_INET, AF_INET6};
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < SM_ARRAY_SIZE(families); i++) {
+		rc = socket_rule(f, families[i], SOCK_STREAM);
+		if (rc == 0 && datagrams)
+			rc = socket_rule(f, families[i], SOCK_DGRAM);
+	}
+	return rc;
 }
 
 static int role_rules(scmp_filter_ctx f, const struct sm_priv_profile *p)
@@ -236,10 +252,13 @@ static int role_rules(scmp_filter_ctx f, const struct sm_priv_profile *p)
 		rc = name_rules(f, writer);
 	if (rc == 0 && serves)
 		rc = name_rules(f, server);
+	if (rc == 0 && serves && !p->inet)
+		rc = name_rules(f, listener);
 	if (rc == 0 && p->inet && !serves)
 		rc = name_rules(f, dialer);
+	/* Only DNS goes in datagrams. */
 	if (rc == 0 && p->inet)
-		rc = inet_rules(f, p->role == SM_ROLE_SMAR || p->role == SM_ROLE_SMTPC);
+		rc = inet_rules(f, p->role == SM_ROLE_SMAR);
 	return rc;
 }
 

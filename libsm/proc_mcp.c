@@ -14,6 +14,7 @@
 
 #include "libsm/log.h"
 #include "libsm/net.h"
+#include "libsm/priv.h"
 #include "libsm/proc_int.h"
 
 #define TICK_DEFAULT_MS 10000
@@ -161,6 +162,9 @@ void sm_proc_ready(struct sm_proc *p)
 	       p->global.hostname, p->index);
 	if (p->mcp_fd != -1 && !tell('R', NULL, 0))
 		sm_log(SM_ERROR, "proc.ready", "error=%s", strerror(errno));
+#ifdef SM_TESTING
+	sm_priv_probe(p->conf_path);
+#endif
 }
 
 void sm_proc_status(struct sm_proc *p, const char *fmt, ...)

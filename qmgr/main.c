@@ -49,17 +49,16 @@ static int drop_rights(struct qm *q)
 	static char ibdb[256], defedb[256], log_dir[256], cdb[256], smtps[108], smtpc[108],
 	    smar[108], ctl[108], etc[256];
 	char report[200];
-	const struct sm_priv_path paths[] = {
+	enum { OTHERS = 8 };
+	struct sm_priv_path paths[OTHERS + CDB_DIRS + 1] = {
 	    {ibdb, SM_PATH_READ | SM_PATH_WRITE | SM_PATH_CREATE},
 	    {defedb, SM_PATH_READ | SM_PATH_WRITE | SM_PATH_CREATE},
 	    {log_dir, SM_PATH_READ | SM_PATH_WRITE | SM_PATH_CREATE},
-	    {cdb, SM_PATH_READ | SM_PATH_CREATE},
 	    {smtps, SM_PATH_SOCKET | SM_PATH_CREATE},
 	    {smtpc, SM_PATH_SOCKET | SM_PATH_CREATE},
 	    {ctl, SM_PATH_SOCKET | SM_PATH_CREATE},
-	    {smar, SM_PATH_SOCKET},
+	    {smar, SM_PATH_CONNECT},
 	    {etc, SM_PATH_READ},
-	    {NULL, 0},
 	};
 	const struct sm_priv_profile profile = {
 	    .role = SM_ROLE_QMGR,
@@ -74,7 +73,10 @@ static int drop_rights(struct qm *q)
 	path_of(q->conf->defedb.log_directory.n ? q->conf->defedb.log_directory
 	                                        : q->conf->defedb.base_directory,
 	        log_dir, sizeof(log_dir), true);
-	path_of(q->proc->global.cdb_base_directory, cdb, sizeof(cdb), true);
+	/* Contents are removed here, never read. */
+	if ((err = sm_str_copy(q->proc->global.cdb_base_directory, cdb, sizeof(cdb))) != 0)
+		return sm_fail(err, "CDB_base_directory is too long");
+	cdb_paths(cdb, SM_PATH_LIST | SM_PATH_REMOVE, &q->proc->arena, paths + OTHERS);
 	path_of(q->proc->global.smtps_socket, smtps, sizeof(smtps), false);
 	path_of(q->proc->global.smtpc_socket, smtpc, sizeof(smtpc), false);
 	path_of(q->proc->global.smar_socket, smar, sizeof(smar), false);

@@ -183,10 +183,11 @@ static int start(const struct ar_conf *conf)
 	ar_cache_init(&(struct ar_cache_conf){.max_entries = (size_t)conf->max_cache_entries,
 	                                      .max_queries = (size_t)conf->max_queries});
 	handlers = ar_handlers_new(&router, (size_t)conf->max_requests);
-	if ((rc = ar_dns_init(&dns)) != 0 || (rc = drop_rights(conf)) != 0 ||
-	    (rc = sm_offload_init(HELPERS)) != 0)
+	/* The listener comes first: afterwards it can make none. */
+	if ((rc = ar_dns_init(&dns)) != 0 || (rc = serve(&uids)) != 0 ||
+	    (rc = drop_rights(conf)) != 0)
 		return rc;
-	return serve(&uids);
+	return sm_offload_init(HELPERS);
 }
 
 /* ---- end ---- */

@@ -161,18 +161,14 @@ static const char *directory_of(struct sm_arena *a, struct sm_str path)
 	return sm_arena_str(a, sm_str_head(path, slash == 0 ? 1 : (size_t)slash)).p;
 }
 
-static int drop_rights(void)
+static int drop_rights(const char *cdb_base)
 {
-	const struct sm_priv_path paths[] = {
-	    {directory_of(&proc.arena, proc.global.smtpc_socket), SM_PATH_SOCKET},
-	    {directory_of(&proc.arena, conf->lmtp_socket), SM_PATH_SOCKET},
-	    {proc.global.cdb_base_directory.n > 0 ? proc.global.cdb_base_directory.p : ".",
-	     SM_PATH_READ},
+	struct sm_priv_path paths[CDB_DIRS + 5] = {
+	    {directory_of(&proc.arena, proc.global.smtpc_socket), SM_PATH_CONNECT},
+	    {directory_of(&proc.arena, conf->lmtp_socket), SM_PATH_CONNECT},
 	    {SMX_SYSCONFDIR, SM_PATH_READ},
-	    {proc.conf_path != NULL ? directory_of(&proc.arena, sm_str(proc.conf_path)) : NULL,
-	     SM_PATH_READ},
-	    {NULL, 0},
 	};
+	size_t n = 3;
 	const struct sm_priv_profile profile = {
 	    .role = SM_ROLE_SMTPC,
 	    .paths = paths,
@@ -180,6 +176,13 @@ static int drop_rights(void)
 	    .max_files = (size_t)(2 * conf->max_threads + conf->max_sessions_idle) + FILES_SPARE,
 	};
 	char report[128];
+
+	if (proc.conf_path != NULL)
+		paths[n++] = (struct sm_priv_path){
+		    directory_of(&proc.arena, sm_str(proc.conf_path)), SM_PATH_READ};
+	/* Each by itself: one may be a link to another disk, and what lies beside them is not ours.
+	 */
+	cdb_paths(cdb_base, SM_PATH_READ, &proc.arena, paths + n);
 	int rc = sm_priv_drop(&profile, report, sizeof(report));
 
 	if (rc == 0)
@@ -200,7 +203,7 @@ static int open_all(void)
 	if ((rc = cdb_open(&cdb, &sc.cdb)) != 0)
 		return rc;
 	sm_proc_users(&proc, "qmgr", &qmgr);
-	if ((rc = drop_rights()) != 0)
+	if ((rc = drop_rights(cdb.base)) != 0)
 		return rc;
 	if ((rc = sm_offload_init((unsigned)conf->helper_threads)) != 0)
 		return rc;

@@ -23,7 +23,6 @@
 enum {
 	PATH_MAX_BYTES = 108, /* of a Unix socket */
 	FDS_OF_OUR_OWN = 256, /* beside two for each session: connection and content file */
-	CDB_DIRS = 16,
 };
 
 struct server {
@@ -77,25 +76,19 @@ static const char *dir_of(const char *path, char *out, size_t size)
 	return out;
 }
 
-static int drop_rights(struct server *sv, const char *qmgr, const char *smar)
+static int drop_rights(struct server *sv, const char *base, const char *qmgr, const char *smar)
 {
-	char dirs[CDB_DIRS][PATH_MAX_BYTES + 64], socket_dirs[2][PATH_MAX_BYTES], report[200];
+	char socket_dirs[2][PATH_MAX_BYTES], report[200];
 	char conf_dir[4096];
 	struct sm_priv_path paths[CDB_DIRS + 8];
-	size_t n = 0;
+	size_t n = CDB_DIRS;
 	int err;
 
-	for (size_t i = 0; i < CDB_DIRS; i++) {
-		snprintf(dirs[i], sizeof(dirs[i]), "%.*s%X",
-		         SM_STR_ARG(sm_str_head(sv->proc.global.cdb_base_directory, 160)),
-		         (unsigned)i);
-		paths[n++] =
-		    (struct sm_priv_path){dirs[i], SM_PATH_READ | SM_PATH_WRITE | SM_PATH_CREATE};
-	}
+	cdb_paths(base, SM_PATH_READ | SM_PATH_WRITE | SM_PATH_CREATE, &sv->proc.arena, paths);
 	paths[n++] =
-	    (struct sm_priv_path){dir_of(qmgr, socket_dirs[0], PATH_MAX_BYTES), SM_PATH_SOCKET};
+	    (struct sm_priv_path){dir_of(qmgr, socket_dirs[0], PATH_MAX_BYTES), SM_PATH_CONNECT};
 	paths[n++] =
-	    (struct sm_priv_path){dir_of(smar, socket_dirs[1], PATH_MAX_BYTES), SM_PATH_SOCKET};
+	    (struct sm_priv_path){dir_of(smar, socket_dirs[1], PATH_MAX_BYTES), SM_PATH_CONNECT};
 	/* The directory: an editor replaces the file, and a rule holds for the file it was made
 	 * for. */
 	if (sv->proc.conf_path != NULL)
@@ -234,7 +227,7 @@ static int start(struct server *sv)
 	if (err == 0 && door != NULL)
 		err = ss_handover_open(ss, door, on_first_listener, p);
 	if (err == 0)
-		err = drop_rights(sv, qmgr, smar);
+		err = drop_rights(sv, base, qmgr, smar);
 	if (err == 0)
 		err = sm_offload_init((unsigned)ss->conf->io_threads);
 	if (err != 0)
