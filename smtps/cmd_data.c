@@ -161,6 +161,10 @@ static void accept_message(struct ss_session *s, struct data *d)
 		break;
 	case SS_REFUSED:
 		ss_say_text(s, code, why);
+		if (code == 421) {
+			s->closing = s->linger = true;
+			s->why = "421 at the end of data";
+		}
 		log_final(s, d, id, size);
 		ss_txn_reset(s, false);
 		break;

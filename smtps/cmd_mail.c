@@ -20,15 +20,23 @@ struct mail {
 	struct ss_mail_params params;
 };
 
-/* Refuse: a pipelining client may have sent RCPT and DATA behind it, which is no offence then. */
+/*
+ * Refuse: a pipelining client may have sent RCPT and DATA behind it, which is no offence then. It
+ * counts as a command that did nothing.
+ */
 static void refuse(struct ss_session *s, const struct mail *m, int code, struct sm_str text)
 {
-	ss_say_text(s, code, text);
+	enum ss_reply_name many = ss_limits_nop(&s->limits, s->conf, false);
+
+	if (many != SS_R_NONE)
+		ss_say_and_close(s, many, "too many refused senders");
+	else
+		ss_say_text(s, code, text);
 	s->refused = true;
 	sm_log(SM_INFO, "ss.mail", "ss_sess=%I where=mail mail=<%S> stat=%d text=%s", s->id,
 	       m->sender.mailbox, s->reply_code, s->reply_text);
 	if (s->reply_code == 421 && !s->closing) {
-		s->closing = true;
+		s->closing = s->linger = true;
 		s->why = "421 at MAIL";
 	}
 }

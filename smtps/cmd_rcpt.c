@@ -25,19 +25,20 @@ static void log_rcpt(struct ss_session *s, struct sm_str rcpt)
 		       rcpt, s->reply_code, s->reply_text);
 }
 
-/* Refuse this recipient; for good ones count, so that nobody tries addresses for ever. */
+/* Refuse this recipient, and count it, so that nobody tries addresses for ever. */
 static void refuse(struct ss_session *s, struct sm_str rcpt, int code, struct sm_str text)
 {
-	enum ss_reply_name many = code >= 500 ? ss_limits_invalid(&s->limits, s->conf) : SS_R_NONE;
+	enum ss_reply_name many = code >= 500 ? ss_limits_invalid(&s->limits, s->conf)
+	                                      : ss_limits_deferred(&s->limits, s->conf);
 
 	s->refused = true;
 	if (many != SS_R_NONE)
-		ss_say_and_close(s, many, "too many invalid addresses");
+		ss_say_and_close(s, many, "too many refused recipients");
 	else
 		ss_say_text(s, code, text);
 	log_rcpt(s, rcpt);
 	if (s->reply_code == 421 && !s->closing) {
-		s->closing = true;
+		s->closing = s->linger = true;
 		s->why = "421 at RCPT";
 	}
 }

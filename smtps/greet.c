@@ -29,10 +29,10 @@ static bool ask_qmgr(struct ss_session *s, struct ss_ask *a)
 		return false;
 	}
 	if (a->code >= 400) {
+		s->told_qmgr = false;
 		refuse(s, a->code, a->text, "refused by qmgr");
 		return false;
 	}
-	s->told_qmgr = true;
 	return true;
 }
 
@@ -73,7 +73,8 @@ static void log_connect(struct ss_session *s)
 	       s->listener, s->reply_code);
 }
 
-/* At the very start, or after qmgr was away for long, the first block of ids may still be on its way. */
+/* At the very start, or after qmgr was away for long, the first block of ids may still be on its
+ * way. */
 static bool wait_id(struct ss_session *s)
 {
 	int64_t until = sm_loop_now_ms() + SM_MIN(s->conf->check_timeout_ms, ID_WAIT_MS);
@@ -95,6 +96,8 @@ bool ss_greet(struct ss_session *s)
 		log_connect(s);
 		return false;
 	}
+	/* Also when no answer comes: qmgr may count us all the same. */
+	s->told_qmgr = true;
 	qmgr = ss_ask_start(s, SS_ASK_SESSION, SM_STR_NONE, SM_STR_NONE);
 	smar = ss_ask_start(s, SS_ASK_CONN, SM_STR_NONE, SM_STR_NONE);
 	ok = ask_qmgr(s, qmgr) && ask_smar(s, smar);

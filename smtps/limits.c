@@ -36,6 +36,12 @@ enum ss_reply_name ss_limits_nop(struct ss_limits *l, const struct ss_conf *c, b
 	return many ? SS_R_TOO_MANY_NOP : SS_R_NONE;
 }
 
+enum ss_reply_name ss_limits_deferred(struct ss_limits *l, const struct ss_conf *c)
+{
+	return over(&l->deferred_transaction, c->max_rcpts_transaction) ? SS_R_TOO_MANY_TRIES
+	                                                                : SS_R_NONE;
+}
+
 enum ss_reply_name ss_limits_transaction(struct ss_limits *l, const struct ss_conf *c)
 {
 	return over(&l->transactions, c->max_transactions) ? SS_R_TOO_MANY_TAS : SS_R_NONE;
@@ -57,7 +63,7 @@ void ss_limits_rcpt_taken(struct ss_limits *l)
 
 void ss_limits_end(struct ss_limits *l, bool accepted)
 {
-	l->bad_transaction = l->invalid_transaction = l->nop_in = 0;
+	l->bad_transaction = l->invalid_transaction = l->deferred_transaction = l->nop_in = 0;
 	if (accepted)
 		l->nop_between = 0;
 }

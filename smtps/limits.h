@@ -12,14 +12,17 @@ struct ss_limits {
 	unsigned bad_session, bad_transaction;
 	unsigned invalid_session, invalid_transaction;
 	unsigned nop_between, nop_in;
-	unsigned rcpts_session; /* accepted */
-	unsigned transactions;  /* MAIL commands that were accepted */
+	unsigned rcpts_session;        /* accepted */
+	unsigned deferred_transaction; /* refused for now */
+	unsigned transactions;         /* MAIL commands that were accepted */
 	uint64_t junk_bytes;
 };
 
 enum ss_reply_name ss_limits_bad(struct ss_limits *l, const struct ss_conf *c);
 enum ss_reply_name ss_limits_invalid(struct ss_limits *l, const struct ss_conf *c);
 enum ss_reply_name ss_limits_nop(struct ss_limits *l, const struct ss_conf *c, bool in_transaction);
+/* A recipient was refused for now: as many may be as may be accepted. */
+enum ss_reply_name ss_limits_deferred(struct ss_limits *l, const struct ss_conf *c);
 /* A MAIL is about to begin a transaction. */
 enum ss_reply_name ss_limits_transaction(struct ss_limits *l, const struct ss_conf *c);
 /* May another recipient be accepted? SS_R_TOO_MANY_RCPTS (452, no close) if not. Counts it only by

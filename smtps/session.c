@@ -44,6 +44,8 @@ static bool one_bad_too_many(struct ss_session *s)
 {
 	enum ss_reply_name many = ss_limits_bad(&s->limits, s->conf);
 
+	sm_log(SM_DEBUG, "ss.bad", "ss_sess=%I session=%u transaction=%u", s->id,
+	       s->limits.bad_session, s->limits.bad_transaction);
 	if (many != SS_R_NONE)
 		ss_say_and_close(s, many, "too many bad commands");
 	return many != SS_R_NONE;

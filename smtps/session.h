@@ -23,7 +23,7 @@ struct ss_session {
 	char listener[64];
 	bool may_relay; /* a local client on a listener that trusts those, or said by the verdict on
 	                   the connection */
-	bool told_qmgr; /* sess_open was accepted: sess_close is due */
+	bool told_qmgr; /* sess_open was sent and not refused: sess_close is due */
 
 	struct sm_arena arena; /* for the session's life: names */
 	struct sm_str helo;    /* empty: none yet */
@@ -51,8 +51,9 @@ struct ss_session {
 };
 
 /*
- * Start a session on a connected, non-blocking descriptor (owned from here on, shared with nobody). It runs as a coroutine of its own
- * and frees itself. SM_E_BUSY, SM_E_SYS: the descriptor is closed.
+ * Start a session on a connected, non-blocking descriptor (owned from here on, shared with nobody).
+ * It runs as a coroutine of its own and frees itself. SM_E_BUSY, SM_E_SYS: the descriptor is
+ * closed.
  */
 int ss_session_start(struct ss *ss, int fd, const struct sm_sa *client,
                      const char *listener) SM_MUST_CHECK;

@@ -82,6 +82,19 @@ static void test_rcpts(void **state)
 	assert_int_equal(ss_reply_code(SS_R_TOO_MANY_RCPTS), 452);
 }
 
+static void test_deferred(void **state)
+{
+	struct ss_limits l = {0};
+	(void)state;
+
+	for (int round = 0; round < 2; round++) {
+		for (int i = 0; i < 3; i++)
+			assert_int_equal(ss_limits_deferred(&l, &conf), SS_R_NONE);
+		assert_int_equal(ss_limits_deferred(&l, &conf), SS_R_TOO_MANY_TRIES);
+		ss_limits_end(&l, false);
+	}
+}
+
 static void test_transactions(void **state)
 {
 	struct ss_limits l = {0};
@@ -108,7 +121,8 @@ static void test_junk(void **state)
 static void test_codes(void **state)
 {
 	static const enum ss_reply_name all[] = {SS_R_TOO_MANY_BAD, SS_R_TOO_MANY_INVALID,
-	                                         SS_R_TOO_MANY_NOP, SS_R_TOO_MANY_TAS};
+	                                         SS_R_TOO_MANY_NOP, SS_R_TOO_MANY_TAS,
+	                                         SS_R_TOO_MANY_TRIES};
 	(void)state;
 
 	for (size_t i = 0; i < SM_ARRAY_SIZE(all); i++)
@@ -121,7 +135,7 @@ int main(void)
 	    cmocka_unit_test(test_bad),          cmocka_unit_test(test_invalid),
 	    cmocka_unit_test(test_nop),          cmocka_unit_test(test_rcpts),
 	    cmocka_unit_test(test_transactions), cmocka_unit_test(test_junk),
-	    cmocka_unit_test(test_codes),
+	    cmocka_unit_test(test_deferred),     cmocka_unit_test(test_codes),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
