@@ -52,6 +52,7 @@ def test_garbage(site, sink, hostile, tag, stage, before):
     """One mail for each kind of garbage, all at this stage; in the end all have arrived once, and nobody was told of a failure."""
     server, domain = hostile
     for name, garbage in GARBAGE:
+        server.drop()
         n = server.connections
         server.script([*before, *garbage], [Serve()])
         mine = f"{tag}-{name}"

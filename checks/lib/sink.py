@@ -150,6 +150,11 @@ class Sink:
         """Scripts for the connections to come; the last one stays."""
         self.scripts = list(scripts)
 
+    def drop(self):
+        """Close every connection that is open: what comes next comes on a new one, and gets the next script."""
+        self._loop.call_soon_threadsafe(lambda: [t.cancel() for t in self._tasks])
+        until(lambda: not self.open, "connections are closed", 5)
+
     def stop(self):
         def end():
             self._server.close()

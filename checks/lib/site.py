@@ -220,7 +220,7 @@ class Site:
                 out[os.path.basename(p)] = f.read().decode("latin-1")
         return out
 
-    def log_tail(self, lines=12):
+    def log_tail(self, lines=6):
         try:
             return "\n".join(f"--- {n}\n" + "\n".join(t.splitlines()[-lines:]) for n, t in self.logs_since().items())
         except (AttributeError, OSError):
