@@ -22,10 +22,10 @@ AC_DEFUN([SM_LDFLAG], [
   AS_VAR_POPDEF([cv])
 ])
 
-# SM_NEED(NAME, HEADER, LIBRARY, FUNCTION, DEBIAN-PACKAGE, WHAT-FOR): a library smx cannot do without.
+# SM_NEED(NAME, HEADER, LIBRARY, FUNCTION, DEBIAN-PACKAGE, WHAT-FOR): a library smx cannot do without; sets NAME_LIBS.
 AC_DEFUN([SM_NEED], [
-  AC_CHECK_HEADER([$2], [], [AC_MSG_ERROR([$1 ($2) is missing: $6. Debian: apt-get install $5])])
+  AC_CHECK_HEADER([$2], [], [AC_MSG_ERROR([lib$3 ($2) is missing: $6. Debian: apt-get install $5])])
   AC_CHECK_LIB([$3], [$4], [AS_TR_SH([$1])_LIBS="-l$3"],
-    [AC_MSG_ERROR([$1 (lib$3) is missing: $6. Debian: apt-get install $5])])
+    [AC_MSG_ERROR([lib$3 is missing: $6. Debian: apt-get install $5])])
   AC_SUBST(AS_TR_SH([$1])[_LIBS])
 ])
