@@ -63,6 +63,6 @@ mkdir -p "$top/$name"
 	status=$?
 	{ grep -E '^(FAIL|ERROR):|[: ](error|warning):' "$top/$name.log" || tail -40 "$top/$name.log"; } | head -40
 	! grep -q 'See ./test-suite.log' "$top/$name.log" || tail -60 "$top/$name/test-suite.log"
-	echo "tree.sh: make ${*-all} of $name failed; all it said is in $top/$name.log"
+	echo "tree.sh: make ${*:-all} of $name failed; all it said is in $top/$name.log"
 	exit $status
 }

@@ -640,13 +640,13 @@ bool load_run(const struct load_options *o, struct load_figures *f)
 			in_time = false;
 			break;
 		}
-		if (o->idle_seconds && !held && fig->greeted + fig->drops >= o->sessions) {
+		if (o->idle_seconds && held == 0 && fig->greeted + fig->drops >= o->sessions) {
 			held = t;
 			printf("open %ld refused %ld seconds %.2f\n", fig->greeted, fig->drops,
 			       t - start);
 			fflush(stdout);
 		}
-		if (held && t - held > o->idle_seconds)
+		if (held > 0 && t - held > o->idle_seconds)
 			break;
 		if (t >= next_timers) {
 			timers(t);
