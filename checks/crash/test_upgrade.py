@@ -2,6 +2,7 @@
 restart changes to the new one, all together, and no mail is lost on the way."""
 import os
 import shutil
+import tempfile
 
 import pytest
 from crash import settings
@@ -17,16 +18,16 @@ MORE = ["misc/qmgrctl", "misc/mcp.sh", "misc/sm.setup.sh", "config.h", "Makefile
 
 
 @pytest.fixture
-def tree(tmp_path):
+def tree():
     """A copy of the programs that can be overwritten."""
-    top = str(tmp_path / "build")
-    os.chmod(tmp_path, 0o755)
-    os.chmod(tmp_path.parent, 0o755)
+    top = tempfile.mkdtemp(prefix="smx-tree-")
+    os.chmod(top, 0o755)
     for name in PROGRAMS + MORE:
         os.makedirs(os.path.dirname(os.path.join(top, name)), exist_ok=True)
         if os.path.exists(os.path.join(BUILD, name)):
             shutil.copy2(os.path.join(BUILD, name), os.path.join(top, name))
-    return top
+    yield top
+    shutil.rmtree(top)
 
 
 def install(path, content):
