@@ -61,6 +61,9 @@ endif
 FUZZ_TARGETS += checks/fuzz/fuzz_msg
 checks_fuzz_fuzz_msg_SOURCES = checks/fuzz/fuzz_msg.c $(fuzz_main)
 checks_fuzz_fuzz_msg_LDADD = $(fuzz_link)
+FUZZ_TARGETS += checks/fuzz/fuzz_frame
+checks_fuzz_fuzz_frame_SOURCES = checks/fuzz/fuzz_frame.c $(fuzz_main)
+checks_fuzz_fuzz_frame_LDADD = $(fuzz_link)
 FUZZ_TARGETS += checks/fuzz/fuzz_mailertable checks/fuzz/fuzz_dns
 checks_fuzz_fuzz_mailertable_SOURCES = checks/fuzz/fuzz_mailertable.c $(fuzz_main)
 checks_fuzz_fuzz_mailertable_LDADD = libsmar.a $(fuzz_link)

@@ -1,5 +1,9 @@
-/* The table of smar's options. Constant data. */
+/* The table of smar's options, and what a table cannot say. Pure; any thread. */
 #include "smar/conf.h"
+
+#include "libsm/addr.h"
+
+enum { DNS_PORT = 53 };
 
 #define CONF(m) offsetof(struct ar_conf, m)
 
@@ -41,13 +45,50 @@ const struct sm_opt ar_conf_opts[] = {
      .min = 10, .max = 20000,
      .help = "requests of smtps and qmgr that wait for DNS at a time; beyond that the result is temporary"},
     {.name = "max_hosts", .type = SM_OPT_INT, .offset = CONF(max_hosts), .def = "20",
-     .min = 1, .max = 100, .help = "addresses to try for a recipient"},
+     .min = 1, .max = 100, .reload = true, .help = "addresses to try for a recipient"},
     {.name = "own_names", .type = SM_OPT_LIST, .offset = CONF(own_names), .def = "", .max = 1000,
      .help = "further names of this host, beside hostname and localhost",
      .man = "A mail exchanger of one of these names is this host: it and all of lower priority are left "
             "out, so that mail does not run in a circle."},
     {.name = "address_family", .type = SM_OPT_ENUM, .offset = CONF(address_family), .def = "any",
-     .words = family_words, .help = "which addresses of a host are used"},
+     .words = family_words, .reload = true, .help = "which addresses of a host are used"},
     SM_OPT_END,
 };
 /* clang-format on */
+
+int ar_conf_server(struct sm_str text, struct sm_sa *sa)
+{
+	struct sm_str ip = text;
+	uint64_t port = DNS_PORT;
+	ptrdiff_t colon = sm_str_rchr(text, ':');
+
+	/* A colon in front of a port: behind a bracket, or the only one. */
+	if (colon > 0 &&
+	    (text.p[colon - 1] == ']' || (text.p[0] != '[' && sm_str_chr(text, ':') == colon))) {
+		ip = sm_str_head(text, (size_t)colon);
+		if (sm_str_u64(sm_str_from(text, (size_t)colon + 1), 10, UINT16_MAX, &port) != 0 ||
+		    port == 0)
+			return sm_fail(SM_E_SYNTAX, "nameserver " SM_STR_FMT ": no port",
+			               SM_STR_ARG(text));
+	}
+	if (sm_sa_ip(sa, ip, (uint16_t)port) != 0)
+		return sm_fail(SM_E_SYNTAX, "nameserver " SM_STR_FMT ": no IP address",
+		               SM_STR_ARG(text));
+	return 0;
+}
+
+int ar_conf_check(const struct ar_conf *conf)
+{
+	for (size_t i = 0; i < conf->nameserver.count; i++) {
+		struct sm_sa sa;
+		int rc = ar_conf_server(conf->nameserver.v[i], &sa);
+
+		if (rc != 0)
+			return rc;
+	}
+	for (size_t i = 0; i < conf->own_names.count; i++)
+		if (!sm_domain_valid(conf->own_names.v[i], false))
+			return sm_fail(SM_E_SYNTAX, "own_names: " SM_STR_FMT " is no domain name",
+			               SM_STR_ARG(sm_str_head(conf->own_names.v[i], 100)));
+	return 0;
+}

@@ -3,6 +3,7 @@
 #define AR_CONF_H
 
 #include "libsm/conf.h"
+#include "libsm/net.h"
 
 enum ar_family {
 	AR_FAMILY_ANY,
@@ -24,5 +25,10 @@ struct ar_conf {
 	int address_family; /* enum ar_family */
 };
 extern const struct sm_opt ar_conf_opts[];
+
+/* A name server: "ip", "ip:port", "[ip6]", "[ip6]:port". SM_E_SYNTAX. */
+int ar_conf_server(struct sm_str text, struct sm_sa *sa) SM_MUST_CHECK;
+/* What the table cannot say. SM_E_SYNTAX with diag. */
+int ar_conf_check(const struct ar_conf *conf) SM_MUST_CHECK;
 
 #endif

@@ -17,7 +17,7 @@
 
 #include "smar/dns_msg.h"
 
-enum { TRIES = 2, ATTEMPT_LEAST_MS = 100, EDNS_BYTES = 1232, DNS_PORT = 53 };
+enum { TRIES = 2, ATTEMPT_LEAST_MS = 100, EDNS_BYTES = 1232 };
 
 struct watch {
 	struct sm_fd f;
@@ -148,27 +148,6 @@ static const struct ares_socket_functions socket_functions = {open_socket, close
                                                               connect_socket, receive, send_all};
 
 /* ---- start and end ---- */
-
-int ar_dns_server(struct sm_str text, struct sm_sa *sa)
-{
-	struct sm_str ip = text;
-	uint64_t port = DNS_PORT;
-	ptrdiff_t colon = sm_str_rchr(text, ':');
-
-	/* A colon in front of a port: behind a bracket, or the only one. */
-	if (colon > 0 &&
-	    (text.p[colon - 1] == ']' || (text.p[0] != '[' && sm_str_chr(text, ':') == colon))) {
-		ip = sm_str_head(text, (size_t)colon);
-		if (sm_str_u64(sm_str_from(text, (size_t)colon + 1), 10, UINT16_MAX, &port) != 0 ||
-		    port == 0)
-			return sm_fail(SM_E_SYNTAX, "nameserver " SM_STR_FMT ": no port",
-			               SM_STR_ARG(text));
-	}
-	if (sm_sa_ip(sa, ip, (uint16_t)port) != 0)
-		return sm_fail(SM_E_SYNTAX, "nameserver " SM_STR_FMT ": no IP address",
-		               SM_STR_ARG(text));
-	return 0;
-}
 
 static int set_servers(const struct ar_dns_conf *conf)
 {

@@ -25,7 +25,4 @@ void ar_dns_fini(void); /* questions that are open get their callback */
 void ar_dns_ask(const char *name, uint16_t type,
                 void (*cb)(struct sm_str packet, const char *why, void *arg), void *arg);
 
-/* "ip", "ip:port", "[ip6]", "[ip6]:port"; SM_E_SYNTAX. */
-int ar_dns_server(struct sm_str text, struct sm_sa *sa) SM_MUST_CHECK;
-
 #endif

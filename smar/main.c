@@ -77,7 +77,7 @@ static int servers_of(const struct ar_conf *conf, struct ar_dns_conf *dns)
 {
 	dns->count = conf->nameserver.count;
 	for (size_t i = 0; i < dns->count; i++) {
-		int rc = ar_dns_server(conf->nameserver.v[i], &dns->servers[i]);
+		int rc = ar_conf_server(conf->nameserver.v[i], &dns->servers[i]);
 
 		if (rc != 0)
 			return rc;
@@ -87,9 +87,7 @@ static int servers_of(const struct ar_conf *conf, struct ar_dns_conf *dns)
 
 static int check(const void *conf)
 {
-	struct ar_dns_conf dns;
-
-	return servers_of(conf, &dns);
+	return ar_conf_check(conf);
 }
 
 static int timeout_of(const struct ar_conf *conf, int64_t *ms)

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <cmocka.h>
 
+#include "smar/conf.h"
 #include "smar/dns.h"
 #include "smar/dns_cache.h"
 #include "smar/t_dnsd.h"
@@ -254,7 +255,7 @@ static void servers(void **state SM_UNUSED)
 	for (size_t i = 0; i < SM_ARRAY_SIZE(cases); i++) {
 		char text[SM_SA_TEXT];
 		struct sm_sa sa;
-		int rc = ar_dns_server(sm_str(cases[i].text), &sa);
+		int rc = ar_conf_server(sm_str(cases[i].text), &sa);
 
 		assert_int_equal(rc == 0, cases[i].want != NULL);
 		if (rc == 0)
