@@ -12,9 +12,10 @@ from lib.paths import free_port  # noqa: E402
 from lib.sink import Sink  # noqa: E402
 from lib.site import Site  # noqa: E402
 
-# smtpc gives up a silent server soon
+# smtpc gives up a silent server soon, and keeps no session: each try of the hostile tests is a connection with a script of its own
 SHORT_TIMEOUTS = {f"smtpc.{name}": "3s" for name in ("io_timeout", *(f"timeouts.{x}" for x in (
     "connect", "greeting", "mail", "rcpt", "data_init", "data_block", "data_final", "quit")))}
+SHORT_TIMEOUTS["smtpc.session_idle_timeout"] = "0s"
 HOSTILE = 60  # domains hN.hostile.test, each with an address of its own
 
 
