@@ -16,7 +16,7 @@ from lib.site import Site  # noqa: E402
 SHORT_TIMEOUTS = {f"smtpc.{name}": "3s" for name in ("io_timeout", *(f"timeouts.{x}" for x in (
     "connect", "greeting", "mail", "rcpt", "data_init", "data_block", "data_final", "quit")))}
 SHORT_TIMEOUTS["smtpc.session_idle_timeout"] = "0s"
-HOSTILE = 60  # domains hN.hostile.test, each with an address of its own
+HOSTILE = 90  # domains hN.hostile.test, each with an address of its own
 
 
 def pytest_configure(config):
@@ -94,6 +94,22 @@ def hostile(site, hostile_port):
     """A scripted server of its own address: (sink, domain)."""
     if not getattr(site, "dir", None):
         pytest.skip("external target")
+    s, domain = hostile_server(hostile_port)
+    with s:
+        yield s, domain
+
+
+def hostile_server(port):
     n = next(_next)
-    with Sink(hostile_port, host=f"127.0.1.{n + 1}") as s:
-        yield s, f"h{n}.hostile.test"
+    return Sink(port, host=f"127.0.1.{n + 1}"), f"h{n}.hostile.test"
+
+
+@pytest.fixture(scope="module")
+def hostile_many(site, hostile_port):
+    """Twenty of them, for what can be tried side by side."""
+    if not getattr(site, "dir", None):
+        pytest.skip("external target")
+    servers = [hostile_server(hostile_port) for _ in range(20)]
+    yield servers
+    for s, _ in servers:
+        s.stop()
