@@ -49,14 +49,15 @@ AM_TESTS_ENVIRONMENT = FUZZ_TARGETS='$(FUZZ_TARGETS)'; export FUZZ_TARGETS; \
 	PROGRAMS='$(bin_PROGRAMS) $(sbin_PROGRAMS) $(libexec_PROGRAMS)'; export PROGRAMS; \
 	SM_HARDEN='$(SM_HARDEN)'; export SM_HARDEN;
 EXTRA_DIST += checks/fuzz/replay.sh checks/fuzz/run.sh checks/fuzz/corpus checks/fuzz/replay_main.c
-.PHONY: fuzz
+.PHONY: fuzz fuzz-targets
+fuzz-targets: $(FUZZ_TARGETS)
 FUZZ_SECONDS = 60
 if FUZZ
 fuzz: $(FUZZ_TARGETS)
 	srcdir=$(srcdir) $(SHELL) $(srcdir)/checks/fuzz/run.sh $(FUZZ_SECONDS) $(FUZZ_TARGETS)
 else
 fuzz:
-	$(SHELL) $(srcdir)/checks/tree.sh fuzz fuzz FUZZ_SECONDS=$(FUZZ_SECONDS)
+	FUZZ_SECONDS=$(FUZZ_SECONDS) $(SHELL) $(srcdir)/misc/test.sh fuzz
 endif
 FUZZ_TARGETS += checks/fuzz/fuzz_msg
 checks_fuzz_fuzz_msg_SOURCES = checks/fuzz/fuzz_msg.c $(fuzz_main)

@@ -66,3 +66,8 @@ mkdir -p "$top/$name"
 	echo "tree.sh: make ${*:-all} of $name failed; all it said is in $top/$name.log"
 	exit $status
 }
+# What a run of tests counted.
+if grep -q '^# TOTAL: *[1-9]' "$top/$name.log"; then
+	sed -n 's/^# \([A-Z]*: *[0-9]*\)$/\1/p' "$top/$name.log" | tail -7 | tr -s '\n ' '  '
+	echo
+fi

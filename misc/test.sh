@@ -14,11 +14,6 @@ src=$(sh "$src/checks/tree.sh" -s) # another one if this is configured in place
 tree() { # NAME [make arguments]
 	sh "$src/checks/tree.sh" "$@"
 }
-unit() { # NAME: unit tests of that tree
-	tree "$1" check
-	grep -E '^# (TOTAL|PASS|SKIP|FAIL|ERROR):' "$SMX_TEST_DIR/$1/test-suite.log" | tr '\n' ' '
-	echo
-}
 pytests() { # TREE PATH ...: tests that run programs of that tree
 	name=$1
 	shift
@@ -38,14 +33,14 @@ step_lint() {
 	echo "format and manual pages are fine"
 }
 step_unit() {
-	unit main
+	tree main check
 }
 step_dist() {
 	tree main distcheck
 	echo "the tarball builds, passes its tests and installs"
 }
 step_ucontext() {
-	unit ucontext
+	tree ucontext check
 }
 step_clang() {
 	tree clang check TESTS=
@@ -54,17 +49,17 @@ step_clang() {
 	echo "no warning"
 }
 step_asan() {
-	unit asan
+	tree asan check
 	pytests asan checks/e2e -m 'not slow'
 }
 step_ubsan() {
-	unit ubsan
+	tree ubsan check
 }
 step_tsan() {
-	unit tsan
+	tree tsan check
 }
 step_fuzz() {
-	tree fuzz
+	tree fuzz fuzz-targets
 	make -s -C "$SMX_TEST_DIR/fuzz" fuzz FUZZ_SECONDS="${FUZZ_SECONDS-10}"
 }
 step_crash() {

@@ -594,12 +594,12 @@ int main(int argc, char **argv)
 		double left = start + opt.timeout - now();
 		int wait = delayed();
 
-		if (opt.stop_after && count.rcpts >= opt.stop_after && !all_there)
+		if (opt.stop_after && count.rcpts >= opt.stop_after && all_there == 0)
 			all_there = now();
 		/* Whoever is still there gets the time to say QUIT. */
-		if (left <= 0 || (all_there && (!count.open || now() > all_there + 1)))
+		if (left <= 0 || (all_there > 0 && (!count.open || now() > all_there + 1)))
 			break;
-		if (all_there)
+		if (all_there > 0)
 			wait = 20;
 		if (left * 1e3 < wait)
 			wait = (int)(left * 1e3) + 1;
