@@ -94,11 +94,11 @@ static void out_of_order(struct ss_session *s, const struct ss_cmd *cmd, enum ss
 		return;
 	}
 	if (cmd->run == ss_cmd_rcpt)
-		many = ss_limits_invalid(&s->limits, s->conf);
+		many = ss_limits_deferred(&s->limits, s->conf);
 	else
 		s->refused = false;
 	if (many != SS_R_NONE)
-		ss_say_and_close(s, many, "too many invalid addresses");
+		ss_say_and_close(s, many, "too many refused recipients");
 	else
 		ss_say(s, r);
 }
