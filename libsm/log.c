@@ -315,7 +315,7 @@ static bool before_sleep(void *arg SM_UNUSED)
 void sm_log_attach_loop(void)
 {
 	if (!attached)
-		sm_loop_before_sleep(&hook, before_sleep, NULL);
+		sm_loop_before_sleep_at(&hook, SM_HOOK_LOG, before_sleep, NULL);
 	attached = true;
 }
 

@@ -301,11 +301,20 @@ static void fire_timers(void)
 	}
 }
 
+void sm_loop_before_sleep_at(struct sm_hook *h, enum sm_hook_when when, bool (*cb)(void *arg),
+                             void *arg)
+{
+	struct sm_list *before = hooks.prev;
+
+	*h = (struct sm_hook){.when = when, .cb = cb, .arg = arg};
+	while (before != &hooks && SM_LIST_ENTRY(before, struct sm_hook, link)->when > when)
+		before = before->prev;
+	sm_list_insert_(&h->link, before, before->next);
+}
+
 void sm_loop_before_sleep(struct sm_hook *h, bool (*cb)(void *arg), void *arg)
 {
-	h->cb = cb;
-	h->arg = arg;
-	sm_list_push(&hooks, &h->link);
+	sm_loop_before_sleep_at(h, SM_HOOK_WORK, cb, arg);
 }
 
 void sm_hook_remove(struct sm_hook *h)

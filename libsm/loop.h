@@ -27,7 +27,7 @@ struct sm_fd {
 	int fd;          /* -1: closed */
 	unsigned ready;  /* directions that may not block: set by edges, cleared by sm_fd_drained */
 	unsigned events; /* registered with epoll */
-	bool sole;                    /* nobody else has its open file: closing it is enough for epoll, too */
+	bool sole;       /* nobody else has its open file: closing it is enough for epoll, too */
 	bool hup;        /* the peer is done: reading never blocks again */
 	struct sm_fd_wait *waiter[2]; /* one reader, one writer at the most (asserted) */
 	sm_fd_cb *cb;                 /* NULL: for coroutines */
@@ -48,7 +48,8 @@ void sm_loop_stop(int status);
  * first time on that it has to wait: sockets between processes would report it all the time.
  */
 int sm_fd_open(struct sm_fd *f, int fd, sm_fd_cb *cb, void *arg) SM_MUST_CHECK;
-/* The same for coroutines, for a descriptor fresh from accept4: non-blocking already, and shared with nobody. Two system calls less in its life. */
+/* The same for coroutines, for a descriptor fresh from accept4: non-blocking already, and shared
+ * with nobody. Two system calls less in its life. */
 int sm_fd_adopt(struct sm_fd *f, int fd) SM_MUST_CHECK;
 /* The same, level-triggered, for the directions given, the descriptor staying its library's
  * (c-ares); change them with sm_fd_level. */
@@ -94,14 +95,19 @@ void sm_timer_set(struct sm_timer *t, int64_t when_ms, void (*cb)(void *arg), vo
 void sm_timer_cancel(struct sm_timer *t);
 bool sm_timer_is_set(const struct sm_timer *t);
 
-/* Called before each sleep, in order of registration: send what has gathered. Returns true when it
- * made work (then no sleep). */
+/* Called before each sleep. Returns true when it made work (then no sleep). First those that
+ * decide, then those that send what was decided, last the log; each group in order of registration.
+ */
+enum sm_hook_when { SM_HOOK_WORK, SM_HOOK_SEND, SM_HOOK_LOG };
 struct sm_hook {
 	struct sm_list link;
+	enum sm_hook_when when;
 	bool (*cb)(void *arg);
 	void *arg;
 };
-void sm_loop_before_sleep(struct sm_hook *h, bool (*cb)(void *arg), void *arg);
+void sm_loop_before_sleep(struct sm_hook *h, bool (*cb)(void *arg), void *arg); /* SM_HOOK_WORK */
+void sm_loop_before_sleep_at(struct sm_hook *h, enum sm_hook_when when, bool (*cb)(void *arg),
+                             void *arg);
 void sm_hook_remove(struct sm_hook *h);
 
 /* `cb` on the loop's stack for each arrival of `sig` (signalfd; the signal is blocked in the

@@ -7,8 +7,7 @@
  * connection and nothing else. Requests get their answer in any order. One-way messages have tag 0.
  *
  * Files: rpc_frame.c (bytes), rpc_peer.c (a connection), rpc_call.c (tags and deadlines),
- * rpc_server.c, rpc_link.c. What a before-sleep hook of others sends goes out in the same turn if
- * it was registered before the first link or server, else that hook has to say that it made work.
+ * rpc_server.c, rpc_link.c. Frames go out in an SM_HOOK_SEND hook: what other hooks send too.
  */
 #ifndef SM_RPC_H
 #define SM_RPC_H

@@ -330,7 +330,7 @@ static void on_timer(void *arg)
 void sm_rpc_use(void)
 {
 	if (users++ == 0)
-		sm_loop_before_sleep(&hook, before_sleep, NULL);
+		sm_loop_before_sleep_at(&hook, SM_HOOK_SEND, before_sleep, NULL);
 }
 
 void sm_rpc_unuse(void)

@@ -463,6 +463,37 @@ static bool on_hook(void *arg)
 	return hook_calls < 3; /* there is work: do not sleep */
 }
 
+static char hook_order[8];
+
+static bool on_ordered_hook(void *arg)
+{
+	if (strlen(hook_order) < 4)
+		strncat(hook_order, arg, 1);
+	return strlen(hook_order) < 4;
+}
+
+/* Whoever registers when: decide, send, log. */
+static void test_hook_order(void **state)
+{
+	static char names[] = "12sl";
+	struct sm_hook log, send, one, two;
+	struct sm_timer t = {.cb = NULL};
+
+	(void)state;
+	hook_order[0] = '\0';
+	sm_loop_before_sleep_at(&log, SM_HOOK_LOG, on_ordered_hook, &names[3]);
+	sm_loop_before_sleep(&one, on_ordered_hook, &names[0]);
+	sm_loop_before_sleep_at(&send, SM_HOOK_SEND, on_ordered_hook, &names[2]);
+	sm_loop_before_sleep(&two, on_ordered_hook, &names[1]);
+	sm_timer_set(&t, sm_now_ms() + 5, stop_soon, NULL);
+	assert_int_equal(sm_loop_run(), 0);
+	assert_string_equal(hook_order, "12sl");
+	sm_hook_remove(&log);
+	sm_hook_remove(&one);
+	sm_hook_remove(&two);
+	sm_hook_remove(&send);
+}
+
 static void test_hook(void **state)
 {
 	struct sm_hook h;
@@ -569,6 +600,7 @@ int main(void)
 	    T_TEST(test_level),
 	    T_TEST(test_exclusive),
 	    T_TEST(test_hook),
+	    T_TEST(test_hook_order),
 	    T_TEST(test_signal),
 	    T_TEST(test_post),
 	};
