@@ -32,9 +32,7 @@ static int bad_byte(char c, const char *where)
 	return sm_fail(SM_E_SYNTAX, "unexpected character 0x%02x in %s", (unsigned char)c, where);
 }
 
-/* ---- domains
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- domains ---- */
 
 /*
  *   Domain     = sub-domain *("." sub-domain)
@@ -108,9 +106,7 @@ bool sm_helo_valid(struct sm_str arg, bool strict)
 	return true;
 }
 
-/* ---- local part
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- local part ---- */
 
 /* Dot-string = Atom *("." Atom), all of `s`. */
 static bool is_dot_string(struct sm_str s)
@@ -209,8 +205,7 @@ toobig:
 	return sm_fail(SM_E_TOOBIG, "local part longer than %d", SM_LOCALPART_MAX);
 }
 
-/* ---- mailbox and path
- * ------------------------------------------------------------------------------------------- */
+/* ---- mailbox and path ---- */
 
 /*
  * Mailbox = Local-part "@" ( Domain / address-literal ), up to `end` or, when that is NUL, all of

@@ -30,9 +30,7 @@ void sm_stream_fini(struct sm_stream *s)
 	sm_buf_fini(&s->out);
 }
 
-/* ---- lines
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- lines ---- */
 
 /* The LF of the first CRLF in s->in at or behind `from`, or NULL. */
 static const char *find_crlf(const struct sm_stream *s, size_t from)
@@ -157,9 +155,7 @@ void sm_stream_drop_input(struct sm_stream *s)
 	sm_buf_reset(&s->in);
 }
 
-/* ---- data in
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- data in ---- */
 
 void sm_stream_data_begin(struct sm_stream *s)
 {
@@ -203,9 +199,7 @@ ssize_t sm_stream_data(struct sm_stream *s, char *p, size_t size, int64_t deadli
 	return 0;
 }
 
-/* ---- out
- * --------------------------------------------------------------------------------------------------------
- */
+/* ---- out ---- */
 
 void sm_stream_printf(struct sm_stream *s, const char *fmt, ...)
 {

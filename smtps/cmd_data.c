@@ -50,15 +50,18 @@ static int put_received(struct ss_session *s)
 	return err;
 }
 
-/* Data has to come at min_data_rate on average, after a grace time; a single pause may last
- * io_timeout. */
+/* Data has to come at min_data_rate on average, after a grace time: what came so far is good until
+ * then. */
+static int64_t rate_deadline(const struct ss_session *s, const struct data *d)
+{
+	return d->start_ms + s->conf->data_grace_ms +
+	       (int64_t)(d->bytes / (uint64_t)s->conf->min_data_rate) * 1000;
+}
+
+/* A single pause may last io_timeout. */
 static int64_t data_deadline(const struct ss_session *s, const struct data *d)
 {
-	int64_t pause = sm_loop_now_ms() + s->conf->io_timeout_ms;
-	int64_t rate = d->start_ms + s->conf->data_grace_ms +
-	               (int64_t)(d->bytes / (uint64_t)s->conf->min_data_rate) * 1000;
-
-	return SM_MIN(pause, rate);
+	return SM_MIN(sm_loop_now_ms() + s->conf->io_timeout_ms, rate_deadline(s, d));
 }
 
 /* From now on only the end is looked for; what comes is junk. */
@@ -115,14 +118,12 @@ static enum ss_reply_name store_reply(int err)
  * more. */
 static void cut(struct ss_session *s, struct data *d)
 {
-	int64_t now = sm_loop_now_ms();
-
 	sm_log(SM_NOTICE, "ss.data", "ss_sess=%I ss_ta=%I where=data bytes=%llu stat=%E", s->id,
 	       s->txn.id, (unsigned long long)d->bytes, d->io_err);
 	if (d->io_err == SM_E_TOOBIG) {
 		ss_say_and_close(s, SS_R_JUNK, "too much junk");
 	} else if (d->io_err == SM_E_TIMEOUT) {
-		bool slow = now < d->start_ms + s->conf->io_timeout_ms || d->bytes > 0;
+		bool slow = sm_loop_now_ms() >= rate_deadline(s, d);
 		ss_say_and_close(s, slow ? SS_R_TOO_SLOW : SS_R_TIMEOUT, "data took too long");
 	} else if (d->io_err == SM_E_CANCEL) {
 		ss_say_and_close(s, SS_R_SHUTDOWN, "shutdown");

@@ -36,9 +36,7 @@ static struct server *server_of(struct sm_proc *p)
 	return SM_CONTAINER_OF(p, struct server, proc);
 }
 
-/* ---- command line
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- command line ---- */
 
 static int short_opt(struct sm_proc *p, int opt, const char *arg)
 {
@@ -59,9 +57,7 @@ static int check(const void *conf)
 	return ss_conf_check(conf);
 }
 
-/* ---- rights
- * -------------------------------------------------------------------------------------------------------
- */
+/* ---- rights ---- */
 
 /* The directory of a path, "." for none. */
 static const char *dir_of(const char *path, char *out, size_t size)
@@ -112,9 +108,7 @@ static int drop_rights(struct server *sv, const char *base, const char *qmgr, co
 	return err;
 }
 
-/* ---- life
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- life ---- */
 
 static void all_gone(struct ss *ss)
 {

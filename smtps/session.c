@@ -28,9 +28,7 @@ enum {
 	LINGER_BYTES = 256 * 1024,
 };
 
-/* ---- for handlers
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- for handlers ---- */
 
 void ss_say_and_close(struct ss_session *s, enum ss_reply_name r, const char *why)
 {
@@ -76,9 +74,7 @@ bool ss_early_input(struct ss_session *s)
 	return (s->net.f.ready & SM_RD) && !s->net.f.hup && sm_net_pending(&s->net);
 }
 
-/* ---- one command
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- one command ---- */
 
 /*
  * Not legal now. What a pipelining client sent behind a MAIL or RCPT that was refused is no
@@ -257,9 +253,7 @@ void ss_session_talk(struct ss_session *s)
 	}
 }
 
-/* ---- begin and end
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- begin and end ---- */
 
 /*
  * Closing a socket with unread input resets the connection, and the client may lose our last reply:

@@ -21,31 +21,28 @@ struct ss_session {
 	struct sm_id id;
 	struct sm_sa client;
 	char listener[64];
-	bool may_relay; /* a local client on a listener that trusts those, or said by the verdict on
-	                   the connection */
+	bool may_relay; /* local client on a listener that trusts those, or by the connection's
+	                   verdict */
 	bool told_qmgr; /* sess_open was sent and not refused: sess_close is due */
 
 	struct sm_arena arena; /* for the session's life: names */
 	struct sm_str helo;    /* empty: none yet */
 	bool esmtp;
 	struct sm_str client_name;
-	int conn_code; /* delay_checks: what the connection is to be refused with at RCPT; 0:
-	                  nothing */
+	int conn_code; /* delay_checks: to be said at RCPT; 0: nothing */
 	char conn_text[200];
 
 	struct ss_txn txn;
 	struct sm_list prefetch; /* prefetch.c */
 	struct ss_limits limits;
 	int64_t ends_ms; /* session_timeout */
-	bool refused;    /* MAIL or RCPT was refused: what a pipelining client sent behind it is no
-	                    offence */
+	bool refused; /* MAIL or RCPT was: what a pipelining client sent behind it is no offence */
 
 	int reply_code; /* of the last command */
 	char reply_text[100];
 	bool idle;    /* waits for a command outside of a transaction */
 	bool closing; /* no further command; what was said is sent, then the connection is closed */
-	bool linger; /* unread input may be there: let the client read the last reply before it sees
-	                a reset */
+	bool linger; /* unread input may be there: let the client see the last reply, not a reset */
 	bool mute;   /* close at once, without sending what was not sent */
 	const char *why; /* it ended, for the log; static */
 };

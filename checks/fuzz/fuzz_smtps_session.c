@@ -25,9 +25,7 @@
 
 enum { CONTENT_MAX = 1 << 20, REPLIES_MAX = 1 << 22 };
 
-/* ---- qmgr and smar
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- qmgr and smar ---- */
 
 static struct sm_list calls = SM_LIST_INIT(calls);
 static uint64_t next_counter, taken;
@@ -187,8 +185,7 @@ int sm_offload(const char *doing SM_UNUSED, int (*fn)(void *arg), void *arg)
 	return fn(arg);
 }
 
-/* ---- the content store
- * ------------------------------------------------------------------------------------------- */
+/* ---- the content store ---- */
 
 struct cdb_writer {
 	struct sm_buf content;
@@ -255,9 +252,7 @@ static void check_commit(const struct sm_msg_ta_commit *m)
 	}
 }
 
-/* ---- the client
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- the client ---- */
 
 struct client {
 	struct sm_net net;
@@ -379,9 +374,7 @@ static uint64_t check_replies(struct sm_str s)
 	return accepted;
 }
 
-/* ---- a run
- * -----------------------------------------------------------------------------------------------------------
- */
+/* ---- a run ---- */
 
 static struct ss_conf conf;
 static struct sm_hook hook;
