@@ -170,14 +170,30 @@ static int set_servers(const struct ar_dns_conf *conf)
 	return ares_set_servers_ports(channel, nodes);
 }
 
+/* How many servers /etc/resolv.conf names: the library tells only when it is set up. */
+static int count_servers(int64_t *count)
+{
+	struct ares_addr_port_node *list = NULL;
+	ares_channel probe;
+	int rc = ares_init(&probe);
+
+	*count = 0;
+	if (rc != ARES_SUCCESS)
+		return rc;
+	rc = ares_get_servers_ports(probe, &list);
+	for (const struct ares_addr_port_node *n = list; rc == ARES_SUCCESS && n != NULL;
+	     n = n->next)
+		++*count;
+	ares_free_data(list);
+	ares_destroy(probe);
+	return rc;
+}
+
 int ar_dns_init(const struct ar_dns_conf *conf)
 {
-	/* Each server gets a first attempt and one of twice the length. */
-	int64_t servers = (int64_t)SM_MAX(conf->count, (size_t)1);
-	int64_t attempt_ms = SM_MAX(conf->timeout_ms / (3 * servers), (int64_t)ATTEMPT_LEAST_MS);
+	int64_t servers = (int64_t)conf->count, attempt_ms;
 	struct ares_options o = {
 	    .flags = ARES_FLAG_NOALIASES | ARES_FLAG_NOSEARCH | ARES_FLAG_EDNS,
-	    .timeout = (int)attempt_ms,
 	    .tries = TRIES,
 	    .ednspsz = EDNS_BYTES,
 	    .sock_state_cb = on_socket_state,
@@ -186,11 +202,15 @@ int ar_dns_init(const struct ar_dns_conf *conf)
 
 	sm_assert(conf->count <= AR_DNS_SERVERS_MAX && channel == NULL);
 	rc = ares_library_init(ARES_LIB_INIT_ALL);
-	if (rc != ARES_SUCCESS)
-		return sm_fail(SM_E_SYS, "c-ares: %s", ares_strerror(rc));
-	rc = ares_init_options(&channel, &o,
-	                       ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES |
-	                           ARES_OPT_EDNSPSZ | ARES_OPT_SOCK_STATE_CB);
+	if (rc == ARES_SUCCESS && servers == 0)
+		rc = count_servers(&servers);
+	/* Each server gets a first attempt and one of twice the length. */
+	attempt_ms = conf->timeout_ms / (3 * SM_MAX(servers, INT64_C(1)));
+	o.timeout = (int)SM_MAX(attempt_ms, (int64_t)ATTEMPT_LEAST_MS);
+	if (rc == ARES_SUCCESS)
+		rc = ares_init_options(&channel, &o,
+		                       ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES |
+		                           ARES_OPT_EDNSPSZ | ARES_OPT_SOCK_STATE_CB);
 	if (rc == ARES_SUCCESS) {
 		ares_set_socket_functions(channel, &socket_functions, NULL);
 		rc = set_servers(conf);

@@ -48,6 +48,7 @@ static struct {
 	struct sm_list lru; /* longest unused first */
 	struct sm_list done;
 	struct sm_hook hook;
+	size_t bytes; /* of the answers in the table */
 	size_t queries;
 	uint64_t hits, misses, asked;
 } c;
@@ -79,15 +80,18 @@ static struct ar_answer *make_answer(const struct ar_dns_msg *m, uint32_t ttl_s)
 {
 	size_t names = 0;
 	struct ar_answer *a;
+	size_t bytes;
 	char *p;
 
 	for (size_t i = 0; i < m->count; i++)
 		names += strlen(m->rr[i].name);
-	a = sm_malloc(sizeof(*a) + m->count * sizeof(a->rr[0]) + names);
+	bytes = sizeof(*a) + m->count * sizeof(a->rr[0]) + names;
+	a = sm_malloc(bytes);
 	*a = (struct ar_answer){.refs = 1,
 	                        .status = m->status,
 	                        .why = m->why,
 	                        .expires_ms = sm_now_ms() + (int64_t)ttl_s * 1000,
+	                        .bytes = bytes,
 	                        .count = m->count};
 	p = (char *)&a->rr[m->count];
 	for (size_t i = 0; i < m->count; i++) {
@@ -128,12 +132,19 @@ static bool entry_eq(const struct sm_hash_node *n, const void *key)
 	return e->type == k->type && sm_str_eq(sm_str_n(e->name, e->name_len), k->name);
 }
 
+static void drop_answer(struct entry *e)
+{
+	if (e->answer != NULL)
+		c.bytes -= e->answer->bytes;
+	ar_answer_put(&e->answer);
+}
+
 static void forget(struct entry *e)
 {
 	sm_assert(!e->pending && e->waiters == 0);
 	sm_hash_remove(&c.table, &e->node);
 	sm_list_remove(&e->lru);
-	ar_answer_put(&e->answer);
+	drop_answer(e);
 	sm_free(e);
 }
 
@@ -141,7 +152,7 @@ static void make_room(void)
 {
 	struct entry *e;
 
-	while (c.table.count >= c.conf.max_entries &&
+	while ((c.table.count >= c.conf.max_entries || c.bytes > c.conf.max_entries * 1024) &&
 	       (e = SM_LIST_FIRST(&c.lru, struct entry, lru)) != NULL)
 		forget(e);
 }
@@ -204,8 +215,9 @@ static void settle(struct entry *e, const struct ar_dns_msg *m)
 {
 	uint32_t ttl_s = m->status == AR_DNS_TEMP ? TEMP_S : SM_MIN(m->ttl_s, e->ttl_s);
 
-	ar_answer_put(&e->answer);
+	drop_answer(e);
 	e->answer = make_answer(m, ttl_s);
+	c.bytes += e->answer->bytes;
 	e->pending = false;
 	touch(e);
 	sm_cond_broadcast(&e->cond);
@@ -332,5 +344,6 @@ struct ar_answer *ar_cache_wait(struct sm_str name, uint16_t type, int64_t deadl
 
 struct ar_cache_stats ar_cache_stats(void)
 {
-	return (struct ar_cache_stats){c.table.count, c.queries, c.hits, c.misses, c.asked};
+	return (struct ar_cache_stats){c.table.count, c.bytes,  c.queries,
+	                               c.hits,        c.misses, c.asked};
 }

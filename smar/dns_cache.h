@@ -19,6 +19,7 @@ struct ar_answer {
 	enum ar_dns_status status; /* OK, NODATA, NXDOMAIN, TEMP */
 	const char *why;           /* TEMP: static text; else NULL */
 	int64_t expires_ms;
+	size_t bytes; /* of this memory */
 	size_t count;
 	struct ar_rr rr[];
 };
@@ -27,7 +28,7 @@ void ar_answer_put(struct ar_answer **a);
 uint32_t ar_answer_ttl_s(const struct ar_answer *a);
 
 struct ar_cache_conf {
-	size_t max_entries;
+	size_t max_entries; /* and so many KiB in all */
 	size_t max_queries; /* asked at a time; beyond that the answer is TEMP at once */
 };
 void ar_cache_init(const struct ar_cache_conf *conf);
@@ -41,7 +42,7 @@ struct ar_answer *ar_cache_wait(struct sm_str name, uint16_t type,
                                 int64_t deadline_ms) SM_YIELDS SM_MUST_CHECK;
 
 struct ar_cache_stats {
-	size_t entries, queries; /* now */
+	size_t entries, bytes, queries; /* now */
 	uint64_t hits, misses, asked;
 };
 struct ar_cache_stats ar_cache_stats(void);

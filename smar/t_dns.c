@@ -226,6 +226,35 @@ static void bounds(void **state SM_UNUSED)
 	run(zone, 10, 5, body_bounds);
 }
 
+static char long_names[30][200];
+static struct t_dns_row big_zone[31];
+
+static void body_bytes(void)
+{
+	char name[32];
+
+	for (int i = 0; i < 30; i++) {
+		snprintf(name, sizeof(name), "n%d.example", i);
+		for (int k = 0; k < 30; k++)
+			big_zone[k].name = name;
+		assert_status(name, AR_DNS_MX, AR_DNS_OK);
+		/* An answer of 30 long names is more than 4 KiB: two or three of them fit. */
+		assert_true(ar_cache_stats().bytes < (10 + 8) * 1024);
+		assert_true(ar_cache_stats().entries < 5);
+	}
+}
+
+/* Few but large answers are bounded as well. */
+static void bytes(void **state SM_UNUSED)
+{
+	for (int k = 0; k < 30; k++) {
+		snprintf(long_names[k], sizeof(long_names[k]), "10 m%d.%050d.%050d.example", k, 0,
+		         0);
+		big_zone[k] = (struct t_dns_row){"", AR_DNS_MX, 600, long_names[k]};
+	}
+	run(big_zone, 10, 5, body_bytes);
+}
+
 static void body_end_early(void)
 {
 	assert_null(ar_cache_get(SM_STR("drop.example"), AR_DNS_A));
@@ -266,9 +295,9 @@ static void servers(void **state SM_UNUSED)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(good),    cmocka_unit_test(bad),    cmocka_unit_test(aliases),
-	    cmocka_unit_test(once),    cmocka_unit_test(bounds), cmocka_unit_test(end_early),
-	    cmocka_unit_test(servers),
+	    cmocka_unit_test(good),      cmocka_unit_test(bad),     cmocka_unit_test(aliases),
+	    cmocka_unit_test(once),      cmocka_unit_test(bounds),  cmocka_unit_test(bytes),
+	    cmocka_unit_test(end_early), cmocka_unit_test(servers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
