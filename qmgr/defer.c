@@ -21,6 +21,7 @@ struct qm_defer {
 	struct sm_timer timer;
 	struct sm_list loads;
 	unsigned load_count, forward_count;
+	size_t load_rcpts; /* that the loads under way will bring */
 	struct sm_hash loading;
 };
 
@@ -227,7 +228,12 @@ static void loaded(int rc, void *arg)
 		return;
 	}
 	sm_hash_remove(&q->defer->loading, &l->node);
-	*(l->forward ? &q->defer->forward_count : &q->defer->load_count) -= 1;
+	if (l->forward) {
+		q->defer->forward_count--;
+	} else {
+		q->defer->load_count--;
+		q->defer->load_rcpts -= l->rcpts;
+	}
 	if (rc == 0) {
 		activate(l);
 	} else {
@@ -260,7 +266,12 @@ static void load(struct qm *q, const struct qm_edbc_entry *e, bool forward)
 	sm_arena_init(&l->arena, "load", 1024, 16 * QM_LOG_RECORD_MAX);
 	sm_hash_insert(&q->defer->loading, &l->node, sm_id_hash(l->id));
 	sm_list_push(&q->defer->loads, &l->link);
-	*(forward ? &q->defer->forward_count : &q->defer->load_count) += 1;
+	if (forward) {
+		q->defer->forward_count++;
+	} else {
+		q->defer->load_count++;
+		q->defer->load_rcpts += l->rcpts;
+	}
 	sm_offload_async(&l->job, load_job, loaded, l);
 }
 
@@ -273,7 +284,7 @@ void qm_defer_run(struct qm *q)
 		return;
 	/* New mail may use all of the active queue, old mail leaves a quarter of it to new mail. */
 	while (d->load_count < LOADS_MAX &&
-	       q->txns.rcpts < (size_t)q->conf->aq_max_entries * 3 / 4) {
+	       q->txns.rcpts + d->load_rcpts < (size_t)q->conf->aq_max_entries * 3 / 4) {
 		const struct qm_edbc_entry *e = qm_edbc_top(q->edbc);
 
 		if (e == NULL || (qm_edbc_next_try(e) > now_s && qm_edbc_next_try(e) <= far_s))

@@ -7,10 +7,14 @@
  */
 #include "qmgr/qm.h"
 
+#include "libsm/rand.h"
 #include "libsm/time.h"
 
 #define DEAD_MS  60000LL /* a next hop that could not be reached is left alone so long */
 #define LOST_MAX 2       /* a recipient whose smtpc died so often waits for its retry time */
+#define RELIEF_S                                                                        \
+	10 /* so often the active queue is looked at for destinations that only fill it \
+	    */
 
 struct task {
 	struct sm_call call;
@@ -29,6 +33,7 @@ struct qm_delivery {
 	struct sm_list tasks;
 	size_t count;
 	uint64_t last_number;
+	struct sm_timer relief;
 	struct sm_timer patience; /* while no smtpc is there */
 	struct sm_arena arena;
 };
@@ -55,23 +60,30 @@ static struct qm_rcpt *take(struct task *t, uint16_t index)
 	return NULL;
 }
 
-/* Nobody of the route answered: what waits behind it need not find out one by one. */
-static void route_dead(struct qm *q, struct qm_route *route, const struct qm_try *why)
+/* All that waits behind a route gets this outcome. */
+static void put_off(struct qm *q, struct qm_route *route, const struct qm_try *t)
 {
 	struct sm_list waiting, *e;
-	struct qm_try t = *why;
 
-	route->dead_until_ms = sm_loop_now_ms() + SM_MIN(DEAD_MS, q->conf->retry_min_ms);
-	t.no_try = true;
 	sm_list_init(&waiting);
 	qm_sched_drain(&q->sched, route, &waiting);
 	while ((e = sm_list_shift(&waiting)) != NULL) {
 		struct qm_rcpt *r = SM_LIST_ENTRY(e, struct qm_rcpt, link);
 		struct qm_txn *txn = r->txn;
 
-		qm_settle_rcpt(q, r, &t);
+		qm_settle_rcpt(q, r, t);
 		qm_progress(q, txn);
 	}
+}
+
+/* Nobody of the route answered: what waits behind it need not find out one by one. */
+static void route_dead(struct qm *q, struct qm_route *route, const struct qm_try *why)
+{
+	struct qm_try t = *why;
+
+	route->dead_until_ms = sm_loop_now_ms() + SM_MIN(DEAD_MS, q->conf->retry_min_ms);
+	t.no_try = true;
+	put_off(q, route, &t);
 }
 
 /* The smtpc died or answered nonsense: at once again, but not for ever. */
@@ -239,19 +251,9 @@ static void lost_patience(void *arg)
 	                   .host = SM_STR(""),
 	                   .local = true,
 	                   .retry_in_s = 30};
-	struct sm_list waiting, *e;
 
-	sm_list_init(&waiting);
 	while (!sm_list_empty(&q->sched.ready))
-		qm_sched_drain(&q->sched, SM_LIST_FIRST(&q->sched.ready, struct qm_route, link),
-		               &waiting);
-	while ((e = sm_list_shift(&waiting)) != NULL) {
-		struct qm_rcpt *r = SM_LIST_ENTRY(e, struct qm_rcpt, link);
-		struct qm_txn *txn = r->txn;
-
-		qm_settle_rcpt(q, r, &t);
-		qm_progress(q, txn);
-	}
+		put_off(q, SM_LIST_FIRST(&q->sched.ready, struct qm_route, link), &t);
 	if (!any_agent(q))
 		wait_for_agent(q);
 }
@@ -261,6 +263,35 @@ static void wait_for_agent(struct qm *q)
 	sm_timer_set(&q->delivery->patience,
 	             sm_loop_now_ms() + SM_MAX(1000, q->conf->wait_for_client_ms), lost_patience,
 	             q);
+}
+
+/*
+ * A destination that is not dead but slow would fill the active queue, and nothing else would be
+ * read back from DEFEDB any more. What it cannot take within a minute goes there instead, when room
+ * is short.
+ */
+static void relieve(void *arg)
+{
+	struct qm *q = arg;
+	size_t max = (size_t)q->conf->aq_max_entries;
+	const struct qm_try t = {.outcome = SM_OUTCOME_TEMP,
+	                         .code = 451,
+	                         .text =
+	                             SM_STR("4.4.5 destination is slow and has much mail waiting"),
+	                         .host = SM_STR(""),
+	                         .local = true,
+	                         .retry_in_s = 60 + (int64_t)(sm_rand_u64() % 60)};
+
+	for (struct sm_hash_node *n = sm_hash_next(&q->sched.routes, NULL); n;
+	     n = sm_hash_next(&q->sched.routes, n)) {
+		struct qm_route *r = SM_CONTAINER_OF(n, struct qm_route, node);
+
+		if (q->txns.rcpts >= max / 2 && r->waiting >= max / 4 &&
+		    r->left * (60 / RELIEF_S) < r->waiting)
+			put_off(q, r, &t);
+		r->left = 0;
+	}
+	sm_timer_set(&q->delivery->relief, sm_loop_now_ms() + RELIEF_S * 1000, relieve, q);
 }
 
 static int do_start(struct qm *q, struct sm_peer *peer, const struct sm_frame *f)
@@ -349,6 +380,7 @@ int qm_delivery_open(struct qm *q)
 	sm_list_init(&d->tasks);
 	sm_arena_init(&d->arena, "delivery", 16 * 1024, 8 * SM_FRAME_MAX);
 	sm_loop_before_sleep(&d->hook, dispatch, q);
+	sm_timer_set(&d->relief, sm_loop_now_ms() + RELIEF_S * 1000, relieve, q);
 	wait_for_agent(q);
 	if ((err = sm_str_copy(q->proc->global.smtpc_socket, path, sizeof(path))) != 0)
 		return err;
@@ -377,6 +409,7 @@ void qm_delivery_close(struct qm *q)
 	sm_hook_remove(&d->hook);
 	sm_rpc_server_free(&d->rpc);
 	sm_timer_cancel(&d->patience);
+	sm_timer_cancel(&d->relief);
 	SM_LIST_FOR_SAFE (t, &d->tasks, struct task, link) {
 		while (sm_list_shift(&t->rcpts))
 			;

@@ -47,6 +47,11 @@ qmgr_t_recover_LDADD = $(QM_LDADD)
 qmgr_t_store_SOURCES = qmgr/t_store.c $(t_store_common)
 qmgr_t_store_LDADD = $(QM_LDADD)
 
+# The whole queue manager but its main(), with puppets for its peers.
+QM_TESTS += qmgr/t_qmgr
+qmgr_t_qmgr_SOURCES = qmgr/t_qmgr.c qmgr/t_qm.h qmgr/t_qm_common.c $(qm_parts)
+qmgr_t_qmgr_LDADD = libqm.a libcdb.a $(UNIT_LDADD)
+
 if HAVE_CMOCKA
 check_PROGRAMS += $(QM_TESTS)
 unit_tests += $(QM_TESTS)

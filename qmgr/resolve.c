@@ -25,10 +25,13 @@ struct qm_resolver {
 	struct sm_arena arena;
 };
 
-/* One destination may fill so much of the active queue: the others need room as well. */
+/* When there is little room left, one destination may not take it all: the others need some as
+ * well. As long as there is room, waiting here is cheaper than to go and come back. */
 static bool crowded(const struct qm *q, const struct qm_route *r)
 {
-	return r->waiting >= (size_t)q->conf->aq_max_entries / 4;
+	size_t max = (size_t)q->conf->aq_max_entries;
+
+	return q->txns.rcpts > max - max / 8 && r->waiting >= max / 4;
 }
 
 static void routed(struct qm *q, struct qm_rcpt *r, const struct sm_msg_route *m)

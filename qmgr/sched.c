@@ -240,6 +240,7 @@ bool qm_sched_next(struct qm_sched *s, struct qm_pick *out, struct sm_list *rcpt
 		out->count++;
 	}
 	r->waiting -= out->count;
+	r->left += out->count;
 	if (g->count == 0)
 		group_free(g);
 	r->running++;

@@ -30,9 +30,11 @@ struct qm_route {
 	struct sm_str key;        /* own memory */
 	uint8_t agent;            /* enum sm_agent */
 	uint32_t host_count;
-	struct sm_msg_host *hosts;    /* own memory, with their names */
-	struct sm_list groups;        /* oldest first */
-	unsigned waiting;             /* recipients in groups */
+	struct sm_msg_host *hosts; /* own memory, with their names */
+	struct sm_list groups;     /* oldest first */
+	unsigned waiting;          /* recipients in groups */
+	unsigned
+	    left; /* recipients that went from there to a task: for delivery.c, which resets it */
 	unsigned running;             /* tasks at smtpc */
 	unsigned window;              /* most tasks at a time: slow start */
 	int64_t dead_until_ms;        /* no host could be reached: defer without a try until then

@@ -1,0 +1,108 @@
+/*
+ * A whole queue manager in a test: the real parts over a directory of its own, with puppets on its
+ * sockets for smtps, smtpc, smar and operators. A puppet speaks raw frames, so that it can be slow,
+ * rude or gone at any moment. Tests only.
+ */
+#ifndef QM_T_QM_H
+#define QM_T_QM_H
+
+#include "libsm/rpc_int.h"
+#include "qmgr/qm.h"
+
+struct puppet {
+	enum sm_role role;
+	uint8_t proc;
+	int fd, listen_fd;
+	bool up;   /* qmgr's hello came */
+	bool gone; /* qmgr closed it */
+	uint64_t last_tag;
+	struct sm_buf in, out;
+};
+
+/* What the last of each kind said to the smtps puppet. */
+struct t_smtps {
+	struct puppet p;
+	uint64_t next_id;
+	unsigned verdicts; /* in all */
+	uint16_t code;     /* of the last one */
+	uint16_t credit;
+	unsigned credits;
+	unsigned outcomes;
+	int taken;
+};
+
+struct t_task {
+	uint64_t tag;
+	bool answered;
+	struct sm_id ta, content, dsn_of;
+	char sender[64], envid[32];
+	unsigned count, dsn_count;
+	uint16_t index[1000];
+	char rcpt[40][64]; /* the first ones */
+	uint8_t dsn_kind, notify;
+	int64_t dsn_received_s;
+	struct {
+		char addr[64], orcpt[64], text[64], host[64];
+		uint16_t code;
+		int64_t last_try_s;
+	} dsn[4];
+};
+
+struct t_smtpc {
+	struct puppet p;
+	struct t_task *task;
+	unsigned tasks;
+	bool hold;     /* answer nothing for now */
+	bool fine;     /* whatever the names say */
+	bool nonsense; /* outcomes that do not exist */
+	bool connected;
+};
+
+struct t_qm {
+	char dir[64], base[96], ibdb[128], defedb[128], socks[4][128];
+	struct sm_proc proc;
+	struct qm_conf conf;
+	struct sm_arena arena, frame;
+	struct qm q;
+	struct t_smtps ss, ss2;
+	struct t_smtpc sc, sc2;
+	struct puppet smar;
+	bool smar_hold;
+	unsigned questions, unanswered;
+	struct puppet ctl;
+	char ctl_text[65536];
+	bool ctl_done;
+	uint8_t ctl_status;
+};
+extern struct t_qm w;
+
+int t_qm_setup(void **state);    /* directories, a configuration for short times; nothing runs */
+int t_qm_teardown(void **state); /* closes what runs, removes the directories */
+void t_qm_start(void);           /* the queue, until it is running */
+void t_qm_stop(void);            /* orderly: closes it; start again */
+void t_qm_all(void);             /* start, and smtps, smtpc, smar */
+
+bool t_wait(bool (*until)(void)); /* up to 15 s */
+void t_turns(int ms);
+
+void t_smtps_up(struct t_smtps *s, uint8_t proc);
+void t_smtpc_up(struct t_smtpc *c, unsigned max_tasks);
+void t_smar_up(void);
+void t_down(struct puppet *p);
+void t_send(struct puppet *p, uint16_t type, const void *m, bool call);
+void t_ask_ctl(const char *verb, const char *arg);
+
+/* A mail whose content exists, with recipients as one string "a@x b@y"; sent, not waited for. */
+struct sm_id t_commit(const char *sender, const char *rcpts);
+struct sm_id t_commit_at(const char *sender, const char *rcpts, int64_t received_s, uint8_t notify);
+struct sm_id t_commit_raw(struct t_smtps *s, struct sm_id id, const char *sender, const char *rcpts,
+                          int64_t received_s, uint8_t notify);
+struct sm_id t_content(void); /* only that */
+bool t_content_there(struct sm_id id);
+size_t t_contents(void);
+
+/* Answer a task that is held, by the names of its recipients (see t_qm_common.c). */
+void t_answer(struct t_smtpc *c, struct t_task *t);
+bool t_all_over(void); /* no transaction anywhere, no content, no entry for one */
+
+#endif
