@@ -55,6 +55,7 @@ static int lost(struct round *r, enum sm_stage stage, int err)
 		sc_why_reply(&t->why, r->s, stage);
 	else
 		sc_why_error(&t->why, stage, err);
+	t->why.session = r->s->id;
 	for (size_t i = 0; i < t->in.rcpts_count; i++)
 		if (t->rcpts[i].state == SC_RCPT_ACCEPTED)
 			t->rcpts[i].state = SC_RCPT_OPEN;

@@ -127,7 +127,8 @@ const char *sc_text_local(char out[SC_TEXT_MAX + 1], const char *enhanced, const
 
 /* ---- settling ---- */
 
-static void log_result(const struct sc_task *t, const struct sc_rcpt *r, const struct sc_session *s)
+static void log_result(const struct sc_task *t, const struct sc_rcpt *r, const struct sc_session *s,
+                       const struct sc_why *why)
 {
 	static const char *const events[] = {
 	    [SM_OUTCOME_DONE] = "sc.delivered",
@@ -135,20 +136,14 @@ static void log_result(const struct sc_task *t, const struct sc_rcpt *r, const s
 	    [SM_OUTCOME_PERM] = "sc.failed",
 	};
 	char sess[SM_ID_SIZE], ta[SM_ID_SIZE];
-	struct sm_cid session = {.proc = t->sc->proc, .counter = 0, .task = 0},
-		      transaction = session;
+	struct sm_cid transaction = s != NULL ? s->id : why->session, session = transaction;
 
-	if (!sm_log_on(SM_INFO))
-		return;
-	if (s != NULL) {
-		transaction = session = s->id;
-		session.task = 0;
-	}
+	session.task = 0;
 	sm_log(SM_INFO, events[r->r.outcome],
 	       "da_sess=%s da_ta=%s ss_ta=%I rcpt_idx=%u server=%S address=%A port=%u where=%s "
 	       "rcpt=<%S> stat=%d reply=%S",
 	       sm_cid_text(session, sess), sm_cid_text(transaction, ta), t->in.ta,
-	       (unsigned)r->in->index, r->r.host, &t->host, (unsigned)sm_sa_port(&t->host),
+	       (unsigned)r->in->index, t->host_name, &t->host, (unsigned)sm_sa_port(&t->host),
 	       sc_stage_name((enum sm_stage)r->r.stage), r->in->addr, (int)r->r.code, r->r.text);
 }
 
@@ -167,23 +162,21 @@ static void settle(struct sc_task *t, struct sc_rcpt *r, const struct sc_session
 	    .stage = (uint8_t)why->stage,
 	    .host = host,
 	};
-	log_result(t, r, s);
+	log_result(t, r, s, why);
 }
 
-static struct sm_str host_of(struct sc_task *t, const struct sc_session *s)
+/* Who said so: the host, if it said anything. */
+static struct sm_str host_of(const struct sc_task *t, const struct sc_session *s,
+                             const struct sc_why *why)
 {
-	if (s == NULL || s->host[0] == '\0')
-		return SM_STR_NONE;
-	/* One copy a session: most recipients are told of the same host. */
-	if (!sm_str_eq(t->last_host, sm_str(s->host)))
-		t->last_host = sm_arena_str(&t->arena, sm_str(s->host));
-	return t->last_host;
+	return s != NULL || why->code != 0 ? t->host_name : SM_STR_NONE;
 }
 
 void sc_result_set(struct sc_task *t, struct sc_rcpt *r, const struct sc_session *s,
                    enum sm_outcome outcome, const struct sc_why *why)
 {
-	settle(t, r, s, outcome, why, sm_arena_str(&t->arena, sm_str(why->text)), host_of(t, s));
+	settle(t, r, s, outcome, why, sm_arena_str(&t->arena, sm_str(why->text)),
+	       host_of(t, s, why));
 }
 
 void sc_result_set_all(struct sc_task *t, enum sc_rcpt_state state, bool round,
@@ -198,7 +191,7 @@ void sc_result_set_all(struct sc_task *t, enum sc_rcpt_state state, bool round,
 			continue;
 		if (text.p == NULL)
 			text = sm_arena_str(&t->arena, sm_str(why->text));
-		settle(t, r, s, outcome, why, text, host_of(t, s));
+		settle(t, r, s, outcome, why, text, host_of(t, s, why));
 	}
 }
 

@@ -33,6 +33,7 @@ void sc_why_reply(struct sc_why *why, const struct sc_session *s, enum sm_stage 
 {
 	why->stage = stage;
 	why->code = s->reply.code;
+	why->session = s->id;
 	why->reach = s->reply.code == 421 ? SM_REACH_BUSY : SM_REACH_REFUSED;
 	(void)sc_text_reply(why->text, s->reply.code, sm_buf_view(&s->reply.text), stage);
 }
@@ -51,6 +52,7 @@ void sc_why_error(struct sc_why *why, enum sm_stage stage, int err)
 		enhanced = "4.5.0";
 	why->stage = stage;
 	why->code = 0;
+	why->session = (struct sm_cid){0};
 	why->reach = stage == SM_STAGE_LOCAL ? SM_REACH_NONE : SM_REACH_REFUSED;
 	(void)sc_text_local(why->text, enhanced,
 	                    err == SM_E_CANCEL ? "smtpc is shutting down" : sm_diag());
@@ -241,6 +243,7 @@ int sc_session_open(struct sc *sc, const struct sm_msg_host *host, struct sm_str
 	       s->host, &s->sa, rc == 0 ? "hello" : sc_stage_name(why->stage),
 	       rc == 0 ? s->reply.code : why->code, rc == 0 ? "" : why->text);
 	if (rc != 0) {
+		why->session = s->id;
 		if (s->broken || s->net.f.fd == -1)
 			sc_session_free(&s);
 		else

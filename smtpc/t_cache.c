@@ -145,13 +145,40 @@ static void test_server_closes(void **state)
 	finish();
 }
 
+/* The server's good-bye is there, but the loop has not seen it yet when the session is wanted. */
+static void unseen(void *arg)
+{
+	char c;
+
+	(void)arg;
+	open_one(0, "a");
+	assert_int_equal(sm_net_write(&sessions[0]->net, "NOOP\r\n", 6, sm_loop_now_ms() + 5000),
+	                 0);
+	while (recv(sessions[0]->net.f.fd, &c, 1, MSG_PEEK) != 1)
+		sm_co_yield();
+	assert_true(sc_cache_put(&W.sc.cache, sessions[0]));
+	assert_null(sc_cache_take(&W.sc.cache, SM_STR("a"), &W.hosts[0].sa));
+	assert_int_equal(W.gone, 1);
+}
+
+static void test_unseen_goodbye(void **state)
+{
+	static const char *const scripts[] = {
+	    "> 220 x\n< EHLO client.example\n> 250 ok\n< NOOP\n> 421 idle\n"};
+
+	(void)state;
+	t_begin(1, scripts);
+	t_spawn(t_server, &W.host[0]);
+	t_spawn(unseen, NULL);
+	finish();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_by_place),
-	    cmocka_unit_test(test_limits),
-	    cmocka_unit_test(test_idle_timeout),
-	    cmocka_unit_test(test_server_closes),
+	    cmocka_unit_test(test_by_place),       cmocka_unit_test(test_limits),
+	    cmocka_unit_test(test_idle_timeout),   cmocka_unit_test(test_server_closes),
+	    cmocka_unit_test(test_unseen_goodbye),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

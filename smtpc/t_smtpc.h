@@ -151,9 +151,8 @@ static inline void t_serve(struct t_host *h, struct sm_net *net, struct sm_str *
 			break;
 		case 'w':
 			(void)!sm_stream_flush(&s, deadline);
-			while (sm_stream_line(&s, &line, 60000, deadline) != SM_E_EOF)
-				if (sm_loop_now_ms() >= deadline)
-					break;
+			if (sm_stream_line(&s, &line, 60000, deadline) == 0)
+				t_error(h, "nothing was expected", line, SM_STR_NONE);
 			open = false;
 			break;
 		case 'r':

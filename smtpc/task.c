@@ -77,6 +77,7 @@ static void try_host(struct sc_task *t, const struct sm_msg_host *host, struct s
 	int rc;
 
 	t->session_kept = false;
+	t->host_name = host->name;
 	for (;;) {
 		if (s == NULL) {
 			t->host = host->sa;

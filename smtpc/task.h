@@ -27,7 +27,7 @@ struct sc_task {
 	struct sm_sa host; /* the last one tried */
 	enum sm_reach reach;
 	bool session_kept, dsn_passed;
-	struct sm_str last_host; /* its name in the arena */
+	struct sm_str host_name; /* of it, as the route has it */
 	struct sc_why why;       /* of the last failure */
 };
 
