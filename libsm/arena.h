@@ -1,9 +1,10 @@
 /*
  * struct sm_arena: memory that is given out piece by piece and taken back all at once.
  *
- * One per session, per transaction, per decoded frame. Capped: past the cap sm_arena_alloc gives NULL (a peer's wish is
- * refused), so callers that bound their input first may use sm_arena_must. Reset keeps the first block. Pointers only
- * point from the shorter-lived to the equal or longer-lived. Under ASan, what is not given out is poisoned.
+ * One per session, per transaction, per decoded frame. Capped: past the cap sm_arena_alloc gives
+ * NULL (a peer's wish is refused), so callers that bound their input first may use sm_arena_must.
+ * Reset keeps the first block. Pointers only point from the shorter-lived to the equal or
+ * longer-lived. Under ASan, what is not given out is poisoned.
  */
 #ifndef SM_ARENA_H
 #define SM_ARENA_H

@@ -1,6 +1,6 @@
 /*
- * What every file of smx may use: sizes, annotations, assertions, and an allocator that does not fail.
- * The only header that everyone includes.
+ * What every file of smx may use: sizes, annotations, assertions, and an allocator that does not
+ * fail. The only header that everyone includes.
  */
 #ifndef SM_BASE_H
 #define SM_BASE_H
@@ -33,7 +33,7 @@
 #define SM_UNUSED       __attribute__((unused))
 
 #define SM_ARRAY_SIZE(a)               (sizeof(a) / sizeof((a)[0]))
-#define SM_CONTAINER_OF(p, type, memb) ((type *)(void *)((char *)(p) - offsetof(type, memb)))
+#define SM_CONTAINER_OF(p, type, memb) ((type *)(void *)((char *)(p)-offsetof(type, memb)))
 #define SM_MIN(a, b)                   ((a) < (b) ? (a) : (b))
 #define SM_MAX(a, b)                   ((a) > (b) ? (a) : (b))
 #define SM_LIKELY(x)                   __builtin_expect(!!(x), 1)
@@ -44,9 +44,9 @@
 SM_NORETURN void sm_assert_fail(const char *file, int line, const char *what);
 
 /*
- * Memory from the heap. Out of memory ends the process (its supervisor restarts it): every size that a
- * peer can influence is bounded before it gets here, so that no peer can bring it about. `n * size` is
- * checked for overflow. Ownership: the caller's; sm_free(NULL) is fine.
+ * Memory from the heap. Out of memory ends the process (its supervisor restarts it): every size
+ * that a peer can influence is bounded before it gets here, so that no peer can bring it about. `n
+ * * size` is checked for overflow. Ownership: the caller's; sm_free(NULL) is fine.
  */
 void *sm_malloc(size_t size) __attribute__((malloc, returns_nonnull));
 void *sm_calloc(size_t n, size_t size) __attribute__((malloc, returns_nonnull));
@@ -55,10 +55,10 @@ char *sm_strdup(const char *s) __attribute__((returns_nonnull));
 void sm_free(void *p);
 
 /* Free what `pp` points to and set it NULL: no pointer is left that points to freed memory. */
-#define SM_FREE(p)           \
-	do {                 \
-		sm_free(p);  \
-		(p) = NULL;  \
+#define SM_FREE(p)          \
+	do {                \
+		sm_free(p); \
+		(p) = NULL; \
 	} while (0)
 
 #endif

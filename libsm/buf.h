@@ -1,8 +1,8 @@
 /*
  * struct sm_buf: owned bytes that grow up to a hard maximum.
  *
- * An append past the maximum appends nothing and sets a sticky flag, so that a chain of appends is checked once
- * by sm_buf_err(). Consuming from the front costs no copy until the space is needed.
+ * An append past the maximum appends nothing and sets a sticky flag, so that a chain of appends is
+ * checked once by sm_buf_err(). Consuming from the front costs no copy until the space is needed.
  */
 #ifndef SM_BUF_H
 #define SM_BUF_H
@@ -33,15 +33,25 @@ void sm_buf_cstr(struct sm_buf *b, const char *s);
 void sm_buf_char(struct sm_buf *b, char c);
 void sm_buf_printf(struct sm_buf *b, const char *fmt, ...) SM_PRINTF(2, 3);
 void sm_buf_vprintf(struct sm_buf *b, const char *fmt, va_list ap) SM_PRINTF(2, 0);
-/* Room for `n` more bytes, to be written by the caller, then sm_buf_commit(actual). NULL when past the maximum. */
+/* Room for `n` more bytes, to be written by the caller, then sm_buf_commit(actual). NULL when past
+ * the maximum. */
 char *sm_buf_reserve(struct sm_buf *b, size_t n);
 void sm_buf_commit(struct sm_buf *b, size_t n);
-void sm_buf_consume(struct sm_buf *b, size_t n); /* from the front; n <= len */
+void sm_buf_consume(struct sm_buf *b, size_t n);  /* from the front; n <= len */
 void sm_buf_truncate(struct sm_buf *b, size_t n); /* keep the first n */
 
-static inline char *sm_buf_p(const struct sm_buf *b) { return b->mem + b->head; }
-static inline struct sm_str sm_buf_view(const struct sm_buf *b) { return sm_str_n(b->mem ? b->mem + b->head : "", b->len); }
-static inline int sm_buf_err(const struct sm_buf *b) { return b->err; }
+static inline char *sm_buf_p(const struct sm_buf *b)
+{
+	return b->mem + b->head;
+}
+static inline struct sm_str sm_buf_view(const struct sm_buf *b)
+{
+	return sm_str_n(b->mem ? b->mem + b->head : "", b->len);
+}
+static inline int sm_buf_err(const struct sm_buf *b)
+{
+	return b->err;
+}
 /* NUL-terminated, for libc; valid until the next change. */
 const char *sm_buf_c(struct sm_buf *b);
 

@@ -1,13 +1,15 @@
 /*
- * Fault points: named places where a test can make smx fail as a bad disk, a full file system or a slow sync would.
- * Compiled in only with --enable-testing; in release builds every macro here is a constant and costs nothing.
+ * Fault points: named places where a test can make smx fail as a bad disk, a full file system or a
+ * slow sync would. Compiled in only with --enable-testing; in release builds every macro here is a
+ * constant and costs nothing.
  *
- * A fault is armed by the environment (SM_FAULTS) or while running by SIGRTMIN re-reading the file SM_FAULTS_FILE names:
- *     point=action[@when][,point=action[@when]...]
- * action: eio, enospc, erofs, emfile (the call fails with that errno), short (write only half), kill (SIGKILL to itself),
- *         abort, delay:MS (sleep in the thread that does the I/O), fail (for points that are no system call)
- * when:   N = the Nth pass only; N+ = from the Nth on; N% = each pass with that chance; nothing = always.
- * Names are listed in doc/HACKING.md: "cdb.open" "cdb.write" "cdb.sync" "cdb.unlink" "log.write" "log.sync" ...
+ * A fault is armed by the environment (SM_FAULTS) or while running by SIGRTMIN re-reading the file
+ * SM_FAULTS_FILE names: point=action[@when][,point=action[@when]...] action: eio, enospc, erofs,
+ * emfile (the call fails with that errno), short (write only half), kill (SIGKILL to itself),
+ *         abort, delay:MS (sleep in the thread that does the I/O), fail (for points that are no
+ * system call) when:   N = the Nth pass only; N+ = from the Nth on; N% = each pass with that
+ * chance; nothing = always. Names are listed in doc/HACKING.md: "cdb.open" "cdb.write" "cdb.sync"
+ * "cdb.unlink" "log.write" "log.sync" ...
  */
 #ifndef SM_FAULT_H
 #define SM_FAULT_H
@@ -15,13 +17,16 @@
 #include "libsm/base.h"
 
 #ifdef SM_TESTING
-/* Count a pass; sleeps or kills if armed so. Gives 0, or the errno the caller is to fail with (-1 for `short` and `fail`). */
+/* Count a pass; sleeps or kills if armed so. Gives 0, or the errno the caller is to fail with (-1
+ * for `short` and `fail`). */
 int sm_fault(const char *point);
-/* Read SM_FAULTS; called once by sm_proc_start. Text may be given directly by unit tests; NULL text disarms all. Bad text: SM_E_SYNTAX. */
+/* Read SM_FAULTS; called once by sm_proc_start. Text may be given directly by unit tests; NULL text
+ * disarms all. Bad text: SM_E_SYNTAX. */
 int sm_fault_arm(const char *text);
 void sm_fault_init(void);
-/* Read SM_FAULTS_FILE again (on SIGRTMIN): what it says replaces what is armed. It must exist at the start, be written in place and not be
- * renamed over, because it is held open. SM_E_SYNTAX leaves armed what was. */
+/* Read SM_FAULTS_FILE again (on SIGRTMIN): what it says replaces what is armed. It must exist at
+ * the start, be written in place and not be renamed over, because it is held open. SM_E_SYNTAX
+ * leaves armed what was. */
 int sm_fault_reload(void);
 /* How often the point was passed since it was armed. */
 uint64_t sm_fault_passes(const char *point);

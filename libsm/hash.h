@@ -1,6 +1,7 @@
 /*
- * Intrusive hash table. The node lives in the member; the table owns only its bucket array, which grows by doubling.
- * Keys that come from outside are hashed by SipHash-1-3 under a key made at start, so that nobody can choose collisions.
+ * Intrusive hash table. The node lives in the member; the table owns only its bucket array, which
+ * grows by doubling. Keys that come from outside are hashed by SipHash-1-3 under a key made at
+ * start, so that nobody can choose collisions.
  */
 #ifndef SM_HASH_H
 #define SM_HASH_H
@@ -27,8 +28,10 @@ void sm_hash_insert(struct sm_hash *h, struct sm_hash_node *n, uint64_t hash);
 void sm_hash_remove(struct sm_hash *h, struct sm_hash_node *n); /* n is in h */
 /* First node with this hash for which eq(node, key) holds, or NULL. */
 struct sm_hash_node *sm_hash_find(const struct sm_hash *h, uint64_t hash,
-				  bool (*eq)(const struct sm_hash_node *, const void *key), const void *key);
-/* Walk: sm_hash_next(h, NULL) is the first, NULL the end. Removing the node just given is allowed if next was fetched before. */
+                                  bool (*eq)(const struct sm_hash_node *, const void *key),
+                                  const void *key);
+/* Walk: sm_hash_next(h, NULL) is the first, NULL the end. Removing the node just given is allowed
+ * if next was fetched before. */
 struct sm_hash_node *sm_hash_next(const struct sm_hash *h, const struct sm_hash_node *n);
 
 #endif

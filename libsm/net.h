@@ -52,7 +52,8 @@ struct sm_net {
 /* Take over a connected descriptor (closed by sm_net_close; also on failure here). TCP gets
  * TCP_NODELAY. */
 int sm_net_open(struct sm_net *n, int fd) SM_MUST_CHECK;
-/* The same for a descriptor fresh from accept4(SOCK_NONBLOCK), whose listener had TCP_NODELAY set, which is inherited. */
+/* The same for a descriptor fresh from accept4(SOCK_NONBLOCK), whose listener had TCP_NODELAY set,
+ * which is inherited. */
 int sm_net_adopt(struct sm_net *n, int fd) SM_MUST_CHECK;
 /* Connect, from `source` when not NULL. SM_E_TIMEOUT, SM_E_SYS (refused, unreachable; see diag),
  * SM_E_CANCEL. */

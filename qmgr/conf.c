@@ -370,6 +370,7 @@ int qm_conf_check(const struct qm_conf *c)
 	if (c->retry_max_ms < c->retry_min_ms)
 		return sm_fail(SM_E_RANGE, "retry_max_delay is below retry_min_delay");
 	if (c->smtpc.max_connections < c->smtpc.initial_connections)
-		return sm_fail(SM_E_RANGE, "smtpc.max_connections is below smtpc.initial_connections");
+		return sm_fail(SM_E_RANGE,
+		               "smtpc.max_connections is below smtpc.initial_connections");
 	return 0;
 }

@@ -138,8 +138,8 @@ int main(int argc, char **argv)
 	    .short_opts = "C:c:O:",
 	    .short_opt = short_opt,
 	    .usage = "  -C N      open connections to one next hop at the most\n"
-	             "  -c N      open connections to one next hop at first\n"
-	             "  -O R=N    new sessions from one address in 60 s; -O O=N: open ones\n",
+		     "  -c N      open connections to one next hop at first\n"
+		     "  -O R=N    new sessions from one address in 60 s; -O O=N: open ones\n",
 	    .on_term = on_term,
 	    .on_reload = on_reload,
 	};
