@@ -28,14 +28,16 @@ static inline void sm_list_insert_(struct sm_list *e, struct sm_list *prev, stru
 	prev->next = e;
 	next->prev = e;
 }
+/* At the end. */
 static inline void sm_list_push(struct sm_list *l, struct sm_list *e)
 {
 	sm_list_insert_(e, l->prev, l);
-} /* at the end */
+}
+/* At the front. */
 static inline void sm_list_unshift(struct sm_list *l, struct sm_list *e)
 {
 	sm_list_insert_(e, l, l->next);
-} /* at the front */
+}
 /* Take out; afterwards the link is a list of itself, so that a second removal is harmless. */
 static inline void sm_list_remove(struct sm_list *e)
 {
