@@ -24,6 +24,7 @@ enum {
 	    8 * 1024, /* replies that gather before they are sent although more input waits */
 	ARENA_FIRST = 512,
 	ARENA_CAP = 64 * 1024,
+	MANY_SESSIONS = 250,
 	LINGER_MS = 1500,
 	LINGER_BYTES = 256 * 1024,
 };
@@ -217,6 +218,10 @@ static void one_command(struct ss_session *s)
 	}
 	s->idle = !s->txn.open;
 	sm_co_doing("%s", s->idle ? "idle" : "in transaction");
+	/* Among many, memory is worth a system call: what the stack was used for before is given
+	 * back. */
+	if (s->idle && s->ss->session_count > MANY_SESSIONS && !sm_stream_has_input(&s->io))
+		sm_co_trim();
 	if (sm_str_empty(s->helo))
 		err = wait_first(s);
 	if (err == 0)
