@@ -142,8 +142,8 @@ static void files(const char *conf_path)
 	if (conf_path != NULL)
 		report("write_config", try_open(conf_path, O_WRONLY));
 
-	report("list_ibdb", list("ibdb/ibdb"));
-	report("create_ibdb", try_open("ibdb/ibdb/" HOSTILE_NAME, O_WRONLY | O_CREAT | O_EXCL));
+	report("list_ibdb", list("ibdb"));
+	report("create_ibdb", try_open("ibdb/" HOSTILE_NAME, O_WRONLY | O_CREAT | O_EXCL));
 	report("list_defedb", list("defedb"));
 	report("create_defedb", try_open("defedb/" HOSTILE_NAME, O_WRONLY | O_CREAT | O_EXCL));
 	report("list_content", list("0"));

@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 from lib.client import message
-from lib.paths import BUILD
+from lib.paths import has_seccomp, is_testing_build
 from lib.site import COMPONENTS, Site
 from lib.wait import until
 
@@ -35,14 +35,6 @@ REFUSED = {"EACCES", "EPERM", "ENOSYS"}
 LANDLOCK_SCOPE = 6  # the ABI from which on abstract sockets are closed
 
 
-def sandboxed():
-    with open(os.path.join(BUILD, "config.h")) as f:
-        text = f.read()
-    with open(os.path.join(BUILD, "Makefile")) as f:
-        sanitizer = "-fsanitize=" in f.read()
-    return "#define SM_TESTING 1" in text and "#define SM_HAVE_SECCOMP 1" in text and not sanitizer
-
-
 def ids(user, group):
     return pwd.getpwnam(user).pw_uid, grp.getgrnam(group).gr_gid
 
@@ -65,7 +57,7 @@ def separate(site):
 def probed(request, sink):
     """(component -> attempt -> result, site, victim): all attempts have been made."""
     users = request.param
-    if not sandboxed():
+    if not is_testing_build() or not has_seccomp():
         pytest.skip("not a build with --enable-testing and seccomp, without sanitizers")
     if users == "real" and os.getuid() != 0:
         pytest.skip("not root: no other users")

@@ -14,6 +14,21 @@ def program(name):
     return path
 
 
+def build_says(text, name="config.h"):
+    """How this build was configured."""
+    with open(os.path.join(BUILD, name)) as f:
+        return text in f.read()
+
+
+def is_testing_build():
+    return build_says("#define SM_TESTING 1")
+
+
+def has_seccomp():
+    """With the filter, and without sanitizers, which would need what it forbids."""
+    return build_says("#define SM_HAVE_SECCOMP 1") and not build_says("-fsanitize=", "Makefile")
+
+
 _given = set()
 
 
