@@ -7,8 +7,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include <cmocka.h>
 
+#include "libsm/fault.h"
 #include "libsm/time.h"
 #include "qmgr/t_qm.h"
 
@@ -485,6 +488,59 @@ static void rude_peers_lose_their_connection(void **state)
 	assert_int_equal(w.sc.tasks, 1);
 }
 
+#ifdef SM_TESTING
+/* ---- crashes ---- */
+
+/*
+ * The journal syncs slowly, DEFEDB at once, and qmgr dies in between: what failed must be known to
+ * one of them, as a recipient or as its DSN.
+ */
+static void die_between_the_logs(void)
+{
+	t_qm_all();
+	w.sc.hold = true;
+	taken("s@a.test", "temp@b.test perm@b.test");
+	wait_n(tasks, 1);
+	assert_int_equal(sm_fault_arm("ibdb.write=delay:2000"), 0);
+	t_answer(&w.sc, &w.sc.task[0]);
+	t_turns(500);
+	_exit(0);
+}
+
+static void a_crash_between_the_logs(void **state)
+{
+	int status;
+	pid_t pid;
+
+	(void)state;
+	w.conf.retry_min_ms = 60000;
+	fflush(NULL);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0)
+		die_between_the_logs();
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	unlink(w.socks[2]);
+	t_qm_all();
+	wait_n(tasks, 1);
+	t_turns(200);
+	t_ask_ctl("flush", NULL);
+	w.sc.fine = false;
+	t_turns(300);
+	unsigned dsns = 0, about = 0;
+	for (unsigned i = 0; i < w.sc.tasks; i++) {
+		dsns += w.sc.task[i].dsn_kind == SM_DSN_FAILED;
+		about += w.sc.task[i].dsn_count;
+	}
+	assert_int_equal(dsns, 1);
+	assert_int_equal(about, 1);
+	w.sc.fine = true;
+	t_ask_ctl("flush", NULL);
+	wait_over();
+}
+#endif
+
 /* ---- limits ---- */
 
 static bool credit_452(void)
@@ -684,7 +740,7 @@ static void one_old_mail_holds_nothing(void **state)
 			taken("s@a.test", many_rcpts);
 		t_turns(50);
 		w.sc.fine = true;
-		for (int k = 0; k < 100 && !only_the_old(); k++) {
+		for (int k = 0; k < 700 && !only_the_old(); k++) {
 			cursor = 0;
 			while ((e = qm_edbc_walk(w.q.edbc, &cursor)) != NULL)
 				if (!sm_id_eq(qm_edbc_id(e), old_one) && qm_edbc_next_try(e) > 1) {
@@ -827,6 +883,9 @@ int main(void)
 	    T(smar_goes_with_its_questions),
 	    T(an_smtps_misses_the_answer),
 	    T(rude_peers_lose_their_connection),
+#ifdef SM_TESTING
+	    T(a_crash_between_the_logs),
+#endif
 	    T(a_full_disk),
 	    T(a_full_index),
 	    T(a_full_active_queue),
