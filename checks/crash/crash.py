@@ -44,7 +44,7 @@ RECOVERY = 10.0  # L7
 
 
 def settings():
-    s = {"qmgr.retry_min_delay": "1s", "qmgr.retry_max_delay": "2s", "qmgr.smtps.max_connection_rate": "1000000"}
+    s = {"qmgr.retry_min_delay": "1s", "qmgr.retry_max_delay": "2s", "qmgr.smtps.max_connection_rate": "1000000", "qmgr.orphan_delay": "3s"}
     for c in COMPONENTS:
         # the brake is for programs that die of themselves; here it would only make the rounds long
         s[f"{c}.restart_min_delay"] = "10ms"
@@ -205,7 +205,7 @@ def main():
     p.add_argument("--seed", type=int, default=int(os.environ.get("SMX_CRASH_SEED", "1")))
     p.add_argument("--kinds", type=lambda s: s.split(","), default=None)
     p.add_argument("--sessions", type=int, default=20)
-    p.add_argument("--pause", type=int, default=2, help="ms between two messages of a session")
+    p.add_argument("--pause", type=int, default=0, help="ms between two messages of a session")
     p.add_argument("--spacing", type=float, default=0.2, help="most seconds between two rounds")
     p.add_argument("--users", default="none", choices=["none", "real"])
     p.add_argument("--keep", action="store_true", help="keep directories of series that broke a rule")
