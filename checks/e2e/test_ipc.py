@@ -19,7 +19,12 @@ def sockets(site):
     """Path of every Unix socket below the spool."""
     out = []
     for base, _, names in os.walk(site.spool):
-        out += [p for p in (os.path.join(base, n) for n in names) if stat.S_ISSOCK(os.lstat(p).st_mode)]
+        for path in (os.path.join(base, n) for n in names):
+            try:
+                if stat.S_ISSOCK(os.lstat(path).st_mode):
+                    out.append(path)
+            except FileNotFoundError:  # a content file that was just delivered
+                pass
     return sorted(out)
 
 

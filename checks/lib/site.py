@@ -15,7 +15,7 @@ import time
 
 from . import client
 from .faults import FaultControl
-from .health import Snapshot
+from .health import Snapshot, no_report
 from .paths import BUILD, SRC, free_port
 from .wait import SLOW, until
 
@@ -97,6 +97,9 @@ class Site:
 
     def __exit__(self, kind, *_):
         self.stop()
+        if kind is None:
+            for name, text in self.logs_since().items():  # leaks are reported at the end
+                no_report(name, text)
         if kind is None and not os.environ.get("SMX_KEEP"):
             shutil.rmtree(self.dir, ignore_errors=True)
 

@@ -5,19 +5,19 @@ import time
 from .paths import BUILD
 
 
-def _slow():
-    """How much longer things may take than in a plain build. SMX_SLOW says so (valgrind: 20), else the build's sanitizers do."""
-    if "SMX_SLOW" in os.environ:
-        return float(os.environ["SMX_SLOW"])
+def _sanitizer():
+    """"thread", "address" or None: what the build looks for at run time."""
     try:
         with open(os.path.join(BUILD, "Makefile")) as f:
             text = f.read()
     except OSError:
-        return 1.0
-    return 4.0 if "-fsanitize=thread" in text else 3.0 if "-fsanitize=address" in text else 1.0
+        return None
+    return "thread" if "-fsanitize=thread" in text else "address" if "-fsanitize=address" in text else None
 
 
-SLOW = _slow()
+SANITIZER = _sanitizer()
+# How much longer things may take than in a plain build. SMX_SLOW says so (valgrind: 20), else the build's sanitizer does.
+SLOW = float(os.environ.get("SMX_SLOW", {"thread": 4, "address": 3}.get(SANITIZER, 1)))
 
 
 def until(condition, what, timeout=10.0, every=0.02):
