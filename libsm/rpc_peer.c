@@ -299,6 +299,9 @@ static bool before_sleep(void *arg SM_UNUSED)
 	sm_list_splice(&now, &todo);
 	while ((e = sm_list_shift(&now)) != NULL)
 		work(SM_LIST_ENTRY(e, struct sm_peer, todo));
+	/* What was asked of nobody in a callback of a connection that ended just now: no other turn
+	 * may come for it. */
+	more = sm_calls_run_failed() || more;
 	return more || !sm_list_empty(&todo);
 }
 
