@@ -41,6 +41,7 @@ struct conn {
 	int fd;
 	bool lmtp, tcp, data, fresh; /* fresh: the last two bytes of content were CRLF */
 	bool closing;                /* when the output is out */
+	struct conn *next, **prev;   /* all that are open */
 	struct conn *next_due;       /* waiting for the delayed reply */
 	double due;
 	bool waiting, dead;
@@ -71,6 +72,7 @@ static struct {
 
 static int ep;
 static uint64_t dice = 1;
+static struct conn *open_first;
 static struct conn *due_first, **due_tail = &due_first;
 static volatile sig_atomic_t ended;
 
@@ -389,6 +391,9 @@ static void forget(struct conn *c)
 		}
 	for (due_tail = &due_first; *due_tail;)
 		due_tail = &(*due_tail)->next_due;
+	*c->prev = c->next;
+	if (c->next)
+		c->next->prev = c->prev;
 	close(c->fd);
 	free(c->rcpts);
 	free(c->content);
@@ -463,6 +468,11 @@ static void accept_all(int listener, bool tcp)
 			die("memory");
 		c->fd = fd;
 		c->tcp = tcp;
+		c->next = open_first;
+		c->prev = &open_first;
+		if (open_first)
+			open_first->prev = &c->next;
+		open_first = c;
 		if (tcp)
 			setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
 		epoll_ctl(ep, EPOLL_CTL_ADD, fd, &ev);

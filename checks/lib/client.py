@@ -15,7 +15,7 @@ class ProtocolError(AssertionError):
     """The server broke RFC 5321 4.2: one reply a command, CRLF, 512 bytes, one code."""
 
 
-class Closed(Exception):
+class Closed(ConnectionError):
     """The server closed the connection; `reset` when by RST."""
 
     def __init__(self, reset=False, rest=b""):
@@ -75,7 +75,10 @@ class Client:
     # -- bytes out
     def send(self, data):
         """All of it in one write."""
-        self.sock.sendall(data.encode() if isinstance(data, str) else data)
+        try:
+            self.sock.sendall(data.encode() if isinstance(data, str) else data)
+        except ConnectionError:
+            raise Closed(True, self.buf) from None
 
     def send_slowly(self, data, pause=0.005):
         """Each byte in a segment of its own."""
