@@ -10,6 +10,7 @@
 
 #include <unistd.h>
 #include "libsm/time.h"
+#include "qmgr/holders.h"
 
 #define ID_BLOCK          65536u
 #define WALL_SHIFT        20 /* a counter never starts below wall seconds << 20 */
@@ -32,24 +33,6 @@ struct server {
 	uint8_t proc;
 };
 
-/* What is known of the holder of a process index: for orphans. */
-struct holder {
-	bool known;
-	uint64_t next_counter; /* ids not below it are its own business */
-	struct sm_hash open;   /* struct open_id: ids below it that it still needs */
-};
-struct open_id {
-	struct sm_hash_node node;
-	struct sm_id id;
-};
-
-struct taken {
-	struct sm_hash_node node;
-	struct sm_list link;
-	struct sm_id id;
-	int64_t until_ms;
-};
-
 /* Why nothing new is taken at the moment. */
 enum refusal { NONE, NOT_READY, NO_SPACE, FULL };
 
@@ -69,30 +52,19 @@ struct qm_incoming {
 	enum refusal told; /* to every smtps */
 	struct sm_list servers;
 	struct qm_clients clients;
-	struct holder holders[256];
+	struct qm_holders holders;
 	uint64_t next_counter; /* next id block */
 	struct {
 		uint64_t next, end;
 	} own; /* qmgr's own ids, durable */
 	bool own_coming;
-	struct sm_hash taken;
-	struct sm_list taken_order;
+	struct qm_taken taken;
 	struct sm_arena arena;
 };
 
 /* ---- ids
  * -------------------------------------------------------------------------------------------------------
  */
-
-static bool id_eq(const struct sm_hash_node *n, const void *key)
-{
-	return sm_id_eq(SM_CONTAINER_OF(n, struct open_id, node)->id, *(const struct sm_id *)key);
-}
-
-static bool taken_eq(const struct sm_hash_node *n, const void *key)
-{
-	return sm_id_eq(SM_CONTAINER_OF(n, struct taken, node)->id, *(const struct sm_id *)key);
-}
 
 static uint64_t reserve_block(struct qm *q, uint8_t proc, pid_t pid, uint64_t *first)
 {
@@ -148,39 +120,17 @@ bool qm_incoming_own_id(struct qm *q, struct sm_id *id)
 /* ---- who took what
  * --------------------------------------------------------------------------------------------- */
 
-static void taken_forget(struct qm_incoming *in, struct taken *t)
-{
-	sm_hash_remove(&in->taken, &t->node);
-	sm_list_remove(&t->link);
-	sm_free(t);
-}
-
 void qm_incoming_taken(struct qm *q, struct sm_id id)
 {
-	struct qm_incoming *in = q->in;
-	struct taken *t;
-	int64_t now = sm_loop_now_ms();
-
 	/* Also that of a mail whose answer has left: who knows whether it was read. */
-	if (id.proc == SM_ID_PROC_QMGR || sm_hash_find(&in->taken, sm_id_hash(id), taken_eq, &id))
-		return;
-	while (!sm_list_empty(&in->taken_order)) {
-		t = SM_LIST_FIRST(&in->taken_order, struct taken, link);
-		if (t->until_ms > now && in->taken.count < TAKEN_MAX)
-			break;
-		taken_forget(in, t);
-	}
-	t = sm_calloc(1, sizeof(*t));
-	t->id = id;
-	t->until_ms = now + TAKEN_KEEP_MS;
-	sm_hash_insert(&in->taken, &t->node, sm_id_hash(id));
-	sm_list_push(&in->taken_order, &t->link);
+	if (id.proc != SM_ID_PROC_QMGR)
+		qm_taken_add(&q->in->taken, id, sm_loop_now_ms());
 }
 
 static bool was_taken(const struct qm *q, struct sm_id id)
 {
 	return qm_txn_find(&q->txns, id) || qm_edbc_find(q->edbc, id) || qm_defer_loading(q, id) ||
-	       sm_hash_find(&q->in->taken, sm_id_hash(id), taken_eq, &id);
+	       qm_taken_has(&q->in->taken, id);
 }
 
 /* ---- servers
@@ -303,26 +253,6 @@ static void on_close(struct sm_peer *peer, void *arg)
 	server_release(s);
 }
 
-static void holder_forget(struct holder *h)
-{
-	for (struct sm_hash_node *n = sm_hash_next(&h->open, NULL), *next; n; n = next) {
-		next = sm_hash_next(&h->open, n);
-		sm_hash_remove(&h->open, n);
-		sm_free(SM_CONTAINER_OF(n, struct open_id, node));
-	}
-}
-
-/* It is ours now. */
-static void holder_forget_one(struct holder *h, struct sm_id id)
-{
-	struct sm_hash_node *n;
-
-	while ((n = sm_hash_find(&h->open, sm_id_hash(id), id_eq, &id)) != NULL) {
-		sm_hash_remove(&h->open, n);
-		sm_free(SM_CONTAINER_OF(n, struct open_id, node));
-	}
-}
-
 static void block_durable(void *arg)
 {
 	struct pending *p = arg;
@@ -352,22 +282,16 @@ static void give_block(struct qm *q, struct server *s, uint64_t tag)
 static int do_start(struct qm *q, struct server *s, const struct sm_frame *f)
 {
 	struct sm_msg_ss_start m;
-	struct holder *h = &q->in->holders[s->proc];
 	int err = sm_msg_ss_start_decode(f->body, &q->in->arena, &m);
 
 	if (err != 0)
 		return err;
 	if (s->proc == SM_ID_PROC_QMGR)
 		return sm_fail(SM_E_PROTO, "process index %u is qmgr's own", s->proc);
-	holder_forget(h);
-	h->known = true;
-	h->next_counter = m.next_counter ? m.next_counter : q->in->next_counter;
-	for (uint32_t i = 0; i < m.open_count; i++) {
-		struct open_id *o = sm_calloc(1, sizeof(*o));
-
-		o->id = m.open[i].id;
-		sm_hash_insert(&h->open, &o->node, sm_id_hash(o->id));
-	}
+	qm_holder_start(&q->in->holders, s->proc,
+	                m.next_counter ? m.next_counter : q->in->next_counter);
+	for (uint32_t i = 0; i < m.open_count; i++)
+		qm_holder_open(&q->in->holders, s->proc, m.open[i].id);
 	give_block(q, s, f->tag);
 	qm_content_search_soon(q);
 	return 0;
@@ -482,7 +406,7 @@ static int do_commit(struct qm *q, struct server *s, const struct sm_frame *f)
 		refuse(q, s, f, m.ta, refusals[why].code, sm_str(refusals[why].text));
 		return 0;
 	}
-	holder_forget_one(&q->in->holders[s->proc], m.ta);
+	qm_holder_taken(&q->in->holders, m.ta);
 	txn = qm_txn_from_commit(&q->txns, &m);
 	txn->state = QM_TXN_COMMITTING;
 	lsn = qm_store_txn(q->store, txn, qm_store_ibdb(q->store));
@@ -573,20 +497,9 @@ static int on_frame(struct sm_peer *peer, const struct sm_frame *f, void *arg)
 	return sm_fail(SM_E_PROTO, "message %u is not for qmgr", f->type);
 }
 
-/* ---- orphans
- * ------------------------------------------------------------------------------------------------------
- */
-
 bool qm_incoming_abandoned(const struct qm *q, struct sm_id id)
 {
-	const struct holder *h = &q->in->holders[id.proc];
-
-	if (id.proc == SM_ID_PROC_QMGR)
-		return true; /* qmgr's own have no content */
-	/* A holder that never came since qmgr started may still live, with content that it is about
-	 * to commit. */
-	return h->known && id.counter < h->next_counter &&
-	       !sm_hash_find(&h->open, sm_id_hash(id), id_eq, &id);
+	return qm_holder_gave_up(&q->in->holders, id);
 }
 
 size_t qm_incoming_sessions(const struct qm *q)
@@ -617,10 +530,8 @@ int qm_incoming_open(struct qm *q, const struct qm_recovered *found)
 	in->next_counter = found->next_counter;
 	in->told = NOT_READY;
 	sm_list_init(&in->servers);
-	sm_list_init(&in->taken_order);
-	sm_hash_init(&in->taken);
-	for (size_t i = 0; i < SM_ARRAY_SIZE(in->holders); i++)
-		sm_hash_init(&in->holders[i].open);
+	qm_taken_init(&in->taken, TAKEN_MAX, TAKEN_KEEP_MS);
+	qm_holders_init(&in->holders);
 	sm_arena_init(&in->arena, "incoming", 16 * 1024, 8 * SM_FRAME_MAX);
 	qm_clients_init(&in->clients, (unsigned)q->conf->smtps.max_connections,
 	                (unsigned)q->conf->smtps.max_connection_rate);
@@ -660,13 +571,8 @@ void qm_incoming_close(struct qm *q)
 		s->uses = 0;
 		server_release(s);
 	}
-	while (!sm_list_empty(&in->taken_order))
-		taken_forget(in, SM_LIST_FIRST(&in->taken_order, struct taken, link));
-	sm_hash_fini(&in->taken);
-	for (size_t i = 0; i < SM_ARRAY_SIZE(in->holders); i++) {
-		holder_forget(&in->holders[i]);
-		sm_hash_fini(&in->holders[i].open);
-	}
+	qm_taken_fini(&in->taken);
+	qm_holders_fini(&in->holders);
 	qm_clients_fini(&in->clients);
 	sm_arena_fini(&in->arena);
 	SM_FREE(q->in);

@@ -6,7 +6,7 @@ QM_LDADD = libqm.a $(UNIT_LDADD)
 
 # Records, transactions and policy: what unit tests and tools want.
 libqm_a_SOURCES += qmgr/rec.h qmgr/rec.c qmgr/txn.h qmgr/txn.c qmgr/sched.h qmgr/sched.c qmgr/retry.h qmgr/retry.c \
-	qmgr/clients.h qmgr/clients.c qmgr/conf.h qmgr/conf.c qmgr/store.h qmgr/store_int.h qmgr/store.c qmgr/recover.c \
+	qmgr/clients.h qmgr/clients.c qmgr/holders.h qmgr/holders.c qmgr/conf.h qmgr/conf.c qmgr/store.h qmgr/store_int.h qmgr/store.c qmgr/recover.c \
 	qmgr/edbc.h qmgr/edbc.c
 EXTRA_DIST += qmgr/rec.def
 
@@ -22,11 +22,13 @@ qmgr_t_log_batch_LDADD = $(QM_LDADD)
 qmgr_t_log_damage_SOURCES = qmgr/t_log_damage.c $(t_log_common)
 qmgr_t_log_damage_LDADD = $(QM_LDADD)
 
-QM_TESTS += qmgr/t_edbc qmgr/t_retry qmgr/t_clients qmgr/t_sched qmgr/t_txn
+QM_TESTS += qmgr/t_edbc qmgr/t_retry qmgr/t_clients qmgr/t_holders qmgr/t_sched qmgr/t_txn
 qmgr_t_edbc_SOURCES = qmgr/t_edbc.c
 qmgr_t_edbc_LDADD = $(QM_LDADD)
 qmgr_t_retry_SOURCES = qmgr/t_retry.c
 qmgr_t_retry_LDADD = $(QM_LDADD)
+qmgr_t_holders_SOURCES = qmgr/t_holders.c
+qmgr_t_holders_LDADD = $(QM_LDADD)
 qmgr_t_clients_SOURCES = qmgr/t_clients.c
 qmgr_t_clients_LDADD = $(QM_LDADD)
 qmgr_t_sched_SOURCES = qmgr/t_sched.c
