@@ -6,7 +6,7 @@ QM_LDADD = libqm.a $(UNIT_LDADD)
 
 # Records, transactions and policy: what unit tests and tools want.
 libqm_a_SOURCES += qmgr/rec.h qmgr/rec.c qmgr/txn.h qmgr/txn.c qmgr/sched.h qmgr/sched.c qmgr/retry.h qmgr/retry.c \
-	qmgr/clients.h qmgr/clients.c qmgr/holders.h qmgr/holders.c qmgr/conf.h qmgr/conf.c qmgr/store.h qmgr/store_int.h qmgr/store.c qmgr/recover.c \
+	qmgr/clients.h qmgr/clients.c qmgr/holders.h qmgr/holders.c qmgr/conf.h qmgr/conf.c qmgr/store.h qmgr/store_int.h qmgr/store.c qmgr/replay.h qmgr/replay.c qmgr/recover.c \
 	qmgr/edbc.h qmgr/edbc.c
 EXTRA_DIST += qmgr/rec.def
 

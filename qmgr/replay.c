@@ -1,0 +1,343 @@
+/*
+ * Replay: the records of both logs, one by one, into memory. Nothing is written here.
+ *
+ * Invariant: after the last record the table has what is open in the journal and not known better
+ * by DEFEDB, the index has what is open in DEFEDB, and `touched` has what happened to it since.
+ */
+#include "qmgr/replay.h"
+
+#include <stdlib.h>
+#include "libsm/id.h"
+
+/* A change to a deferred transaction whose snapshot has not been read yet. */
+struct change {
+	struct change *next;
+	uint16_t type;
+	struct sm_buf body;
+};
+/* Everything replay has to remember of a transaction in DEFEDB beside its index entry. */
+struct touched {
+	struct sm_hash_node node;
+	struct sm_id id;
+	struct change *first, **last;
+};
+static int decode_error(const char *log, uint64_t lsn, int err)
+{
+	/* The checksum was right: this build reads what another wrote. Refuse to start rather than
+	 * to forget mail. */
+	return sm_fail_in(err, "%s: record %llu does not decode", log, (unsigned long long)lsn);
+}
+
+static void saw_id(struct qm_replay *rp, struct sm_id id)
+{
+	if (id.counter >= rp->next_counter)
+		rp->next_counter = id.counter + 1;
+}
+
+/* Its smtps may ask whether it was taken: "never heard of it" would make the client send again. */
+static void saw_end(struct qm_replay *rp, struct sm_id id)
+{
+	saw_id(rp, id);
+	if (id.proc == SM_ID_PROC_QMGR)
+		return;
+	if (rp->ended == NULL)
+		rp->ended = sm_calloc(QM_ENDED_MAX, sizeof(*rp->ended));
+	rp->ended[rp->ended_count++ % QM_ENDED_MAX] = id;
+}
+
+static void forget(struct qm_replay *rp, struct sm_id id)
+{
+	struct qm_txn *txn = qm_txn_find(rp->txns, id);
+
+	if (txn)
+		qm_txn_free(rp->txns, &txn);
+}
+
+static struct qm_txn *take_txn(struct qm_replay *rp, const struct qm_rec_txn *rec, uint64_t lsn,
+                               struct qm_loc loc)
+{
+	struct qm_txn *txn;
+
+	forget(rp, rec->ta); /* an older snapshot */
+	txn = qm_txn_from_rec(rp->txns, rec);
+	txn->log = rp->st->ibdb;
+	txn->loc = loc;
+	txn->last_lsn = lsn;
+	saw_id(rp, rec->ta);
+	return txn;
+}
+
+static void settle_children(struct qm_txn *txn, const struct qm_rec_child *c)
+{
+	for (uint32_t i = 0; i < c->settled_count; i++) {
+		struct qm_rcpt *r = qm_txn_rcpt(txn, c->settled[i].index);
+
+		if (r)
+			qm_rcpt_set(r, QM_RCPT_SETTLED);
+	}
+}
+
+static int ibdb_record(void *arg, uint64_t lsn, struct qm_loc loc, uint16_t type,
+                       struct sm_str body)
+{
+	struct qm_replay *rp = arg;
+	struct qm_txn *txn;
+	int err = 0;
+
+	sm_arena_reset(&rp->arena);
+	switch (type) {
+	case QM_REC_txn: {
+		struct qm_rec_txn rec;
+
+		if ((err = qm_rec_txn_decode(body, &rp->arena, &rec)) == 0)
+			take_txn(rp, &rec, lsn, loc);
+		break;
+	}
+	case QM_REC_rcpt_change: {
+		struct qm_rec_rcpt_change c;
+
+		if ((err = qm_rec_rcpt_change_decode(body, &rp->arena, &c)) == 0 &&
+		    (txn = qm_txn_find(rp->txns, c.ta))) {
+			qm_txn_apply(txn, &c);
+			txn->last_lsn = lsn;
+		}
+		break;
+	}
+	case QM_REC_child: {
+		struct qm_rec_child c;
+
+		if ((err = qm_rec_child_decode(body, &rp->arena, &c)) == 0) {
+			if ((txn = qm_txn_find(rp->txns, c.ta))) {
+				settle_children(txn, &c);
+				txn->last_lsn = lsn;
+			}
+			if (c.txn_count)
+				take_txn(rp, &c.txn[0], lsn, loc);
+		}
+		break;
+	}
+	case QM_REC_end: {
+		struct qm_rec_end e;
+
+		if ((err = qm_rec_end_decode(body, &rp->arena, &e)) == 0) {
+			forget(rp, e.ta);
+			saw_end(rp, e.ta);
+		}
+		break;
+	}
+	case QM_REC_moved: {
+		struct qm_rec_moved m;
+
+		if ((err = qm_rec_moved_decode(body, &rp->arena, &m)) == 0) {
+			forget(rp, m.ta);
+			saw_id(rp, m.ta);
+		}
+		break;
+	}
+	case QM_REC_id_block: {
+		struct qm_rec_id_block b;
+
+		if ((err = qm_rec_id_block_decode(body, &rp->arena, &b)) == 0 &&
+		    b.first + b.count > rp->next_counter)
+			rp->next_counter = b.first + b.count;
+		break;
+	}
+	default:
+		break; /* version, and what a later release may add */
+	}
+	return err ? decode_error("ibdb", lsn, err) : 0;
+}
+
+static bool touched_eq(const struct sm_hash_node *n, const void *key)
+{
+	return sm_id_eq(SM_CONTAINER_OF(n, struct touched, node)->id, *(const struct sm_id *)key);
+}
+
+static struct touched *touched_find(const struct qm_replay *rp, struct sm_id id)
+{
+	struct sm_hash_node *n = sm_hash_find(&rp->touched, sm_id_hash(id), touched_eq, &id);
+
+	return n ? SM_CONTAINER_OF(n, struct touched, node) : NULL;
+}
+
+static void untouch(struct qm_replay *rp, struct sm_id id)
+{
+	struct touched *t = touched_find(rp, id);
+
+	if (t == NULL)
+		return;
+	for (struct change *c = t->first, *next; c; c = next) {
+		next = c->next;
+		sm_buf_fini(&c->body);
+		sm_free(c);
+	}
+	sm_hash_remove(&rp->touched, &t->node);
+	sm_free(t);
+}
+
+/* A change to a deferred transaction: kept until its snapshot is read, in the order of the log. */
+static void touch(struct qm_replay *rp, struct sm_id id, uint16_t type, struct sm_str body)
+{
+	struct touched *t;
+	struct change *c;
+
+	if (qm_edbc_find(rp->edbc, id) == NULL)
+		return;
+	if ((t = touched_find(rp, id)) == NULL) {
+		t = sm_calloc(1, sizeof(*t));
+		t->id = id;
+		t->last = &t->first;
+		sm_hash_insert(&rp->touched, &t->node, sm_id_hash(id));
+	}
+	c = sm_calloc(1, sizeof(*c));
+	c->type = type;
+	sm_buf_init(&c->body, QM_LOG_RECORD_MAX);
+	sm_buf_str(&c->body, body);
+	*t->last = c;
+	t->last = &c->next;
+}
+
+/* The journal may still have what DEFEDB knows better: the newer lsn is right. */
+static void journal_yields(struct qm_replay *rp, struct sm_id id, uint64_t lsn)
+{
+	struct qm_txn *txn = qm_txn_find(rp->txns, id);
+
+	if (txn && txn->last_lsn < lsn)
+		qm_txn_free(rp->txns, &txn);
+}
+
+/* DSNs use another one's content: counted at the end, when it is known which are open. */
+void qm_replay_saw_dsn(struct qm_replay *rp, struct sm_id id, struct sm_id content)
+{
+	if (rp->dsn_count == rp->dsn_cap) {
+		rp->dsn_cap = rp->dsn_cap ? rp->dsn_cap * 2 : 64;
+		rp->dsns = sm_realloc(rp->dsns, rp->dsn_cap, sizeof(*rp->dsns));
+	}
+	rp->dsns[rp->dsn_count++] = (struct qm_replay_dsn){id, content};
+}
+
+static void index_txn(struct qm_replay *rp, const struct qm_rec_txn *rec, uint64_t lsn,
+                      struct qm_loc loc)
+{
+	int64_t next = INT64_MAX;
+
+	for (uint32_t i = 0; i < rec->rcpts_count; i++)
+		next = SM_MIN(next,
+		              rec->rcpts[i].state == QM_REC_FAILED ? 0 : rec->rcpts[i].next_try_s);
+	saw_id(rp, rec->ta);
+	untouch(rp, rec->ta);
+	journal_yields(rp, rec->ta, lsn);
+	if (rec->dsn_kind)
+		qm_replay_saw_dsn(rp, rec->ta, rec->content);
+	qm_edbc_put(rp->edbc, rec->ta, next, loc, rec->rcpts_count);
+}
+
+static int defedb_record(void *arg, uint64_t lsn, struct qm_loc loc, uint16_t type,
+                         struct sm_str body)
+{
+	struct qm_replay *rp = arg;
+	int err = 0;
+
+	sm_arena_reset(&rp->arena);
+	switch (type) {
+	case QM_REC_txn: {
+		struct qm_rec_txn rec;
+
+		if ((err = qm_rec_txn_decode(body, &rp->arena, &rec)) == 0)
+			index_txn(rp, &rec, lsn, loc);
+		rp->st->snapshot_bytes += body.n;
+		rp->st->snapshots++;
+		break;
+	}
+	case QM_REC_rcpt_change: {
+		struct qm_rec_rcpt_change c;
+
+		if ((err = qm_rec_rcpt_change_decode(body, &rp->arena, &c)) == 0)
+			touch(rp, c.ta, type, body);
+		break;
+	}
+	case QM_REC_child: {
+		struct qm_rec_child c;
+
+		if ((err = qm_rec_child_decode(body, &rp->arena, &c)) == 0) {
+			touch(rp, c.ta, type, body);
+			if (c.txn_count)
+				index_txn(rp, &c.txn[0], lsn, loc);
+		}
+		break;
+	}
+	case QM_REC_end: {
+		struct qm_rec_end e;
+
+		if ((err = qm_rec_end_decode(body, &rp->arena, &e)) == 0) {
+			untouch(rp, e.ta);
+			qm_edbc_remove(rp->edbc, e.ta);
+			journal_yields(rp, e.ta, lsn);
+			saw_end(rp, e.ta);
+		}
+		break;
+	}
+	default:
+		break;
+	}
+	return err ? decode_error("defedb", lsn, err) : 0;
+}
+
+static void apply_one(struct qm_replay *rp, struct qm_txn *txn, const struct change *c)
+{
+	if (c->type == QM_REC_rcpt_change) {
+		struct qm_rec_rcpt_change rec;
+
+		if (qm_rec_rcpt_change_decode(sm_buf_view(&c->body), &rp->arena, &rec) == 0)
+			qm_txn_apply(txn, &rec);
+	} else {
+		struct qm_rec_child rec;
+
+		if (qm_rec_child_decode(sm_buf_view(&c->body), &rp->arena, &rec) == 0)
+			settle_children(txn, &rec);
+	}
+}
+
+bool qm_replay_touched(const struct qm_replay *rp, struct sm_id id)
+{
+	return touched_find(rp, id) != NULL;
+}
+
+void qm_replay_apply(struct qm_replay *rp, struct qm_txn *txn)
+{
+	const struct touched *t = touched_find(rp, txn->id);
+
+	for (const struct change *c = t ? t->first : NULL; c; c = c->next)
+		apply_one(rp, txn, c);
+}
+
+int qm_replay_logs(struct qm_replay *rp)
+{
+	int err;
+
+	if ((err = qm_log_replay(rp->st->ibdb, ibdb_record, rp)) != 0)
+		return sm_fail_in(err, "ibdb");
+	if ((err = qm_log_replay(rp->st->defedb, defedb_record, rp)) != 0)
+		return sm_fail_in(err, "defedb");
+	return 0;
+}
+
+void qm_replay_init(struct qm_replay *rp, struct qm_store *st, struct qm_txn_table *txns,
+                    struct qm_edbc *edbc)
+{
+	*rp = (struct qm_replay){.st = st, .txns = txns, .edbc = edbc};
+	sm_arena_init(&rp->arena, "replay", 4096, 16 * QM_LOG_RECORD_MAX);
+	sm_hash_init(&rp->touched);
+}
+
+void qm_replay_fini(struct qm_replay *rp)
+{
+	for (struct sm_hash_node *n = sm_hash_next(&rp->touched, NULL), *next; n; n = next) {
+		next = sm_hash_next(&rp->touched, n);
+		untouch(rp, SM_CONTAINER_OF(n, struct touched, node)->id);
+	}
+	sm_hash_fini(&rp->touched);
+	sm_arena_fini(&rp->arena);
+	SM_FREE(rp->dsns);
+	SM_FREE(rp->ended);
+}

@@ -1,0 +1,43 @@
+/*
+ * What the two logs say, in memory: for the start of qmgr and its tests.
+ *
+ * Of the journal whole transactions are kept, in the table; of DEFEDB only index entries, and the
+ * changes that came after the snapshots. The newer lsn of a transaction is right.
+ */
+#ifndef QM_REPLAY_H
+#define QM_REPLAY_H
+
+#include "qmgr/store_int.h"
+
+#define QM_ENDED_MAX 100000
+
+struct qm_replay_dsn {
+	struct sm_id id, content;
+};
+
+struct qm_replay {
+	struct qm_store *st;
+	struct qm_txn_table *txns;  /* transactions of the journal */
+	struct qm_edbc *edbc;       /* transactions of DEFEDB */
+	struct sm_arena arena;      /* of the record being looked at */
+	struct sm_hash touched;     /* transactions in DEFEDB with changes after their snapshot */
+	struct qm_replay_dsn *dsns; /* DSNs that were seen, some more than once, some ended since */
+	size_t dsn_count, dsn_cap;
+	uint64_t next_counter; /* ids below it may be in use */
+	struct sm_id *ended;   /* the newest QM_ENDED_MAX of `ended_count`, as a ring */
+	size_t ended_count;
+};
+
+void qm_replay_init(struct qm_replay *rp, struct qm_store *st, struct qm_txn_table *txns,
+                    struct qm_edbc *edbc);
+void qm_replay_fini(struct qm_replay *rp);
+/* Read both logs of rp->st, which are open and not started. Blocks. */
+int qm_replay_logs(struct qm_replay *rp) SM_MUST_CHECK;
+
+/* Did changes follow the snapshot of this deferred transaction? */
+bool qm_replay_touched(const struct qm_replay *rp, struct sm_id id);
+/* Apply them to what was read back. */
+void qm_replay_apply(struct qm_replay *rp, struct qm_txn *txn);
+void qm_replay_saw_dsn(struct qm_replay *rp, struct sm_id id, struct sm_id content);
+
+#endif
