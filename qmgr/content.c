@@ -13,16 +13,18 @@
 #include "libsm/offload.h"
 #include "libsm/time.h"
 
-#define BATCH   128
-#define SOON_MS 1000
-#define PIECE   4096 /* contents looked up in a turn */
+#define BATCH    128
+#define SOON_MS  1000
+#define PIECE    4096  /* contents looked up in a turn */
+#define AGAIN_MS 10000 /* before what could not be removed is tried again */
 
 struct batch {
 	struct sm_list link;
 	struct sm_offload_job job;
+	struct sm_timer again;
 	struct qm *q;
 	struct cdb *cdb;
-	size_t count, failed;
+	size_t count, failed; /* the failed ones come first after the job */
 	struct sm_id ids[BATCH];
 	char why[SM_DIAG_MAX];
 };
@@ -49,11 +51,22 @@ static int unlink_job(void *arg)
 {
 	struct batch *b = arg;
 
+	b->failed = 0;
 	for (size_t i = 0; i < b->count; i++) {
-		if (cdb_unlink(b->cdb, b->ids[i]) != 0 && b->failed++ == 0)
+		if (cdb_unlink(b->cdb, b->ids[i]) == 0)
+			continue;
+		if (b->failed == 0)
 			snprintf(b->why, sizeof(b->why), "%s", sm_diag());
+		b->ids[b->failed++] = b->ids[i];
 	}
 	return 0;
+}
+
+static void send_batch(struct batch *b);
+
+static void try_again(void *arg)
+{
+	send_batch(arg);
 }
 
 static void unlinked(int rc, void *arg)
@@ -65,18 +78,30 @@ static void unlinked(int rc, void *arg)
 		sm_log(SM_ERROR, "qm.unlink", "failed=%zu of=%zu diag=%s", b->failed, b->count,
 		       b->why);
 	b->q->content->running--;
+	if (b->failed > 0) {
+		/* A directory that cannot be written now. A restart would find them as orphans,
+		 * too. */
+		b->count = b->failed;
+		sm_timer_set(&b->again, sm_loop_now_ms() + AGAIN_MS, try_again, b);
+		return;
+	}
 	sm_list_remove(&b->link);
 	sm_free(b);
 }
 
-static void send_batch(struct qm *q)
+static void send_batch(struct batch *b)
+{
+	b->q->content->running++;
+	sm_offload_async(&b->job, unlink_job, unlinked, b);
+}
+
+static void send_gathered(struct qm *q)
 {
 	struct batch *b = q->content->gathering;
 
 	q->content->gathering = NULL;
-	q->content->running++;
 	sm_list_push(&q->content->batches, &b->link);
-	sm_offload_async(&b->job, unlink_job, unlinked, b);
+	send_batch(b);
 }
 
 /* Gather while a batch is being removed, as the journal does: one helper at a time, larger batches
@@ -86,7 +111,7 @@ static bool before_sleep(void *arg)
 	struct qm *q = arg;
 
 	if (q->content->gathering && q->content->running == 0)
-		send_batch(q);
+		send_gathered(q);
 	return false;
 }
 
@@ -102,7 +127,7 @@ void qm_content_remove(struct qm *q, struct sm_id id)
 	}
 	c->gathering->ids[c->gathering->count++] = id;
 	if (c->gathering->count == BATCH)
-		send_batch(q);
+		send_gathered(q);
 }
 
 /* ---- orphans
@@ -226,8 +251,10 @@ void qm_content_close(struct qm *q)
 	if (c->gathering)
 		(void)unlink_job(c->gathering);
 	sm_free(c->gathering);
-	SM_LIST_FOR_SAFE (b, &c->batches, struct batch, link)
+	SM_LIST_FOR_SAFE (b, &c->batches, struct batch, link) {
+		sm_timer_cancel(&b->again);
 		sm_free(b);
+	}
 	if (c->searching)
 		search_end(q);
 	SM_FREE(q->content);

@@ -164,7 +164,11 @@ class Series:
         """What the plain rules cannot know: when something happened."""
         sent = read_ledger(ledger)
         times = sorted(t for t, kind, _ in self.happened)
-        spans = sorted((s.time, s.reply_time or float("inf")) for s in sent.values() if s.hash)
+        last = collections.defaultdict(float)
+        for g in read_arrivals(arrivals):
+            last[g.id] = max(last[g.id], g.time)
+        # A transaction is open from its end of data until its client has the reply and each recipient the mail.
+        spans = sorted((s.time, max(s.reply_time or float("inf"), last[mid])) for mid, s in sent.items() if s.hash)
         starts = [a for a, _ in spans]
         for t in times:
             lo = bisect.bisect_left(starts, t - 30)
@@ -204,7 +208,7 @@ def main():
     p.add_argument("--series", type=int, default=25, help="rounds of one series")
     p.add_argument("--seed", type=int, default=int(os.environ.get("SMX_CRASH_SEED", "1")))
     p.add_argument("--kinds", type=lambda s: s.split(","), default=None)
-    p.add_argument("--sessions", type=int, default=20)
+    p.add_argument("--sessions", type=int, default=40)
     p.add_argument("--pause", type=int, default=0, help="ms between two messages of a session")
     p.add_argument("--spacing", type=float, default=0.2, help="most seconds between two rounds")
     p.add_argument("--users", default="none", choices=["none", "real"])
