@@ -1,17 +1,17 @@
+/* clang-format off */
 /*
  * Sessions of the load generator: SMTP client state machines on one epoll loop.
  *
  * What the ledger says is the point of this file:
- *     SENT time id sha256 rcpt[,rcpt...]   written before the write(2) that can carry the final dot
- * leaves; only accepted recipients ACK|NAK4|NAK5 time id reply          written as soon as the
- * reply line is complete, before anything else is done UNKNOWN time id why                  the
- * connection ended, or the reply did not come in time, after SENT REFUSED time id reply given up
- * before the final dot: the server cannot have it Each attempt has an id of its own: nothing is
- * ever sent twice under one id.
+ *     SENT time id sha256 rcpt[,rcpt...]     before the write(2) that can carry the final dot; accepted recipients only
+ *     ACK|NAK4|NAK5 time id reply            as soon as the reply line is complete, before anything else is done
+ *     UNKNOWN time id why                    the connection ended, or the reply did not come in time, after SENT
+ *     REFUSED time id reply                  given up before the final dot: the server cannot have it
+ * Each attempt has an id of its own: nothing is ever sent twice under one id.
  *
- * Invariant: a session with `sent` set writes exactly one of ACK, NAK4, NAK5, UNKNOWN before `sent`
- * is cleared. One thread.
+ * Invariant: a session with `sent` set writes exactly one of ACK, NAK4, NAK5, UNKNOWN before `sent` is cleared. One thread.
  */
+/* clang-format on */
 #include "config.h"
 #include "checks/bench/load.h"
 
