@@ -1,5 +1,6 @@
 """Where source and build are."""
 import os
+import random
 import socket
 
 SRC = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -33,11 +34,17 @@ _given = set()
 
 
 def free_port(kind=socket.SOCK_STREAM):
-    """A loopback port that nobody has, and that was not given out before."""
+    """A port that nobody has on any address, that was not given out before, and that no outgoing connection can get by chance."""
+    with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as f:
+        below = int(f.read().split()[0])
+    ports = range(10000, below) if below > 12000 else range(below, 65536)
     while True:
+        port = random.choice(ports)
         with socket.socket(socket.AF_INET, kind) as s:
-            s.bind(("127.0.0.1", 0))
-            port = s.getsockname()[1]
+            try:
+                s.bind(("", port))
+            except OSError:
+                continue
         if port not in _given:
             _given.add(port)
             return port
