@@ -23,16 +23,17 @@ if [ "$(id -u)" = 0 ] && [ -z "${SMX_TEST_COPY-}" ] &&
 fi
 
 export SMX_TEST_DIR="${SMX_TEST_DIR-$src/build-test}"
+jobs=$(getconf _NPROCESSORS_ONLN)
 mkdir -p "$SMX_TEST_DIR"
 src=$(sh "$src/checks/tree.sh" -s) # another one if this is configured in place
 
 tree() { # NAME [make arguments]
 	sh "$src/checks/tree.sh" "$@"
 }
-pytests() { # TREE PATH ...: tests that run programs of that tree
+pytests() { # TREE PATH ...: tests that run programs of that tree; they wait more than they work
 	name=$1
 	shift
-	(cd "$src" && SMX_BUILD="$SMX_TEST_DIR/$name" PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m pytest -q -p no:cacheprovider "$@")
+	(cd "$src" && SMX_BUILD="$SMX_TEST_DIR/$name" PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m pytest -q -p no:cacheprovider -n "$jobs" "$@")
 }
 
 step_deps() {
@@ -65,7 +66,7 @@ step_clang() {
 }
 step_asan() {
 	tree asan check
-	pytests asan checks/e2e -m 'not slow'
+	pytests asan checks/e2e --dist loadfile -m 'not slow'
 }
 step_ubsan() {
 	tree ubsan check
@@ -84,11 +85,11 @@ step_release() {
 }
 step_crash() {
 	tree main
-	pytests main checks/crash
+	pytests main checks/crash --dist load
 }
 step_e2e() {
 	tree main
-	pytests main checks/e2e
+	pytests main checks/e2e --dist loadfile
 }
 
 [ $# -gt 0 ] || set -- deps build lint unit dist ucontext clang asan fuzz crash release e2e
