@@ -71,7 +71,7 @@ static void t_gives_up(void **state)
 	dies_saying(assert_one_is_two, "getpid() == -2");
 	dies_saying(calloc_overflow, "out of memory");
 	dies_saying(realloc_overflow, "out of memory");
-#ifndef SM_ASAN /* which has words of its own for this */
+#if !defined(SM_ASAN) && !defined(SM_TSAN) /* which have words of their own for this */
 	dies_saying(malloc_too_much, "out of memory");
 #else
 	(void)malloc_too_much;
