@@ -27,7 +27,8 @@ struct t_qm w;
 static void puppet_address(const char *path, struct sockaddr_un *sun)
 {
 	*sun = (struct sockaddr_un){.sun_family = AF_UNIX};
-	snprintf(sun->sun_path, sizeof(sun->sun_path), "%s", path);
+	sm_assert(strlen(path) < sizeof(sun->sun_path));
+	memcpy(sun->sun_path, path, strlen(path) + 1);
 }
 
 static void flush(struct puppet *p)
