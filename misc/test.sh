@@ -53,6 +53,11 @@ step_unit() {
 }
 step_dist() {
 	tree main distcheck
+	# Nothing that is in the repository may be missing in the tarball.
+	(cd "$src" && git ls-files 2>/dev/null) | sort >"$SMX_TEST_DIR/dist.want"
+	tar -tzf "$SMX_TEST_DIR"/main/smx-*.tar.gz | sed 's|^[^/]*/||' | sort >"$SMX_TEST_DIR/dist.has"
+	comm -23 "$SMX_TEST_DIR/dist.want" "$SMX_TEST_DIR/dist.has" >"$SMX_TEST_DIR/dist.missing"
+	[ ! -s "$SMX_TEST_DIR/dist.missing" ] || { sed 's/^/not in the tarball: /' "$SMX_TEST_DIR/dist.missing"; exit 1; }
 	echo "the tarball builds, passes its tests and installs"
 }
 step_ucontext() {
