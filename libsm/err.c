@@ -109,6 +109,8 @@ static int code_of(int errnum)
 	case EPERM:
 	case EROFS:
 		return SM_E_DENIED;
+	case EADDRINUSE:
+		return SM_E_BUSY;
 	case ETIMEDOUT:
 		return SM_E_TIMEOUT;
 	case ECONNRESET:

@@ -32,7 +32,8 @@ bool sm_err_is_temp(int err); /* worth another try: TEMP or CANCEL */
 int sm_fail(int err, const char *fmt, ...) SM_PRINTF(2, 3);
 /* The same for a failed system call: adds strerror(errnum) and maps the number: ENOSPC, EDQUOT ->
  * SM_E_FULL; EIO -> SM_E_IO; ENOENT -> SM_E_NOTFOUND; EEXIST -> SM_E_EXISTS; EACCES, EPERM, EROFS
- * -> SM_E_DENIED; ETIMEDOUT -> SM_E_TIMEOUT; ECONNRESET, EPIPE -> SM_E_EOF; else SM_E_SYS. */
+ * -> SM_E_DENIED; EADDRINUSE -> SM_E_BUSY; ETIMEDOUT -> SM_E_TIMEOUT; ECONNRESET, EPIPE ->
+ * SM_E_EOF; else SM_E_SYS. */
 int sm_fail_sys(int errnum, const char *fmt, ...) SM_PRINTF(2, 3);
 /* Put "context: " before the diag that is there; gives `err` back. */
 int sm_fail_in(int err, const char *fmt, ...) SM_PRINTF(2, 3);

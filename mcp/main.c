@@ -22,7 +22,8 @@
 #include "mcp/rights.h"
 #include "mcp/supervise.h"
 
-#define LOCK_FILE "mcp.lock"
+#define LOCK_FILE       "mcp.lock"
+#define ADDRESS_WAIT_MS 60000
 
 struct mc_globals mc;
 
@@ -284,6 +285,20 @@ static int run(void)
 	return rc;
 }
 
+/*
+ * After mcp was killed its programs drain for a while and hold their listening sockets: the next
+ * mcp waits for the addresses instead of giving up, which would take a human.
+ */
+static int load_patiently(void)
+{
+	int64_t deadline_ms = sm_now_ms() + ADDRESS_WAIT_MS;
+	int rc;
+
+	while ((rc = mc_supervise_load()) == SM_E_BUSY && sm_now_ms() < deadline_ms)
+		(void)usleep(100 * 1000);
+	return rc == 0 ? SM_EXIT_OK : rc == SM_E_BUSY ? SM_EXIT_TEMP : SM_EXIT_CONFIG;
+}
+
 int main(int argc, char **argv)
 {
 	int status;
@@ -297,8 +312,8 @@ int main(int argc, char **argv)
 	mc_notify_init();
 	if (take_lock() != 0)
 		return complain(SM_EXIT_TEMP);
-	if (mc_supervise_load() != 0)
-		return complain(SM_EXIT_CONFIG);
+	if ((status = load_patiently()) != SM_EXIT_OK)
+		return complain(status);
 	status = run();
 	mc_supervise_end();
 	sm_log_flush();

@@ -687,6 +687,21 @@ def test_second_mcp_in_the_directory_refuses(mcp):
     assert len(m.events("srv", "start")) == 1
 
 
+def test_waits_for_an_address_that_is_still_held(mcp):
+    """After a kill -9 the programs of the former mcp drain, and hold the listeners meanwhile."""
+    m = mcp()
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        held.listen()
+        port = held.getsockname()[1]
+        m.conf(m.child("srv", "serve0", f"listen_socket {{ type = inet; address = 127.0.0.1; port = {port}; }}", "accept"))
+        m.start(wait=False)
+        until(lambda: os.path.exists(m.path("mcp.lock")), what="mcp runs")
+        time.sleep(0.3)
+        assert m.process.poll() is None and not m.events("srv", "start")
+    m.logged("mc.up")
+
+
 def test_background_pid_file_and_exit_status(mcp):
     m = mcp()
     m.conf(m.child("srv", "sleep0.5 ready loop"))
