@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs every test on this machine. Each step prints its own summary and the seconds it took; the first failure ends it.
+# Runs every test on this machine. Each step prints its own summary; the first failure ends it.
 #   sh misc/test.sh            everything (small sizes of the long loops)
 #   sh misc/test.sh STEP ...   only these: deps build lint unit dist ucontext clang asan ubsan tsan fuzz crash release e2e
 # SMX_TEST_DIR (default ./build-test) takes the builds. SM_NO_SLOW_TEST=1 leaves the slow ones out, SM_DNS_TIMEOUT is seconds for DNS in
@@ -98,11 +98,11 @@ step_e2e() {
 }
 
 [ $# -gt 0 ] || set -- deps build lint unit dist ucontext clang asan fuzz crash release e2e
-begin=$(date +%s)
+# The last line is the summary of the last step: what the others took stands before it.
+took=
 for s; do
-	printf '\n==== %s\n' "$s"
+	printf '\n==== %s%s\n' "$s" "${took:+ (so far, in seconds:$took)}"
 	began=$(date +%s)
 	"step_$s"
-	took="${took-}$s $(($(date +%s) - began)), "
+	took="$took $s $(($(date +%s) - began))"
 done
-printf '\n==== all steps passed in %d s (%s)\n' $(($(date +%s) - begin)) "${took%, }"
