@@ -229,11 +229,23 @@ static void on_open(struct sm_peer *peer, void *arg)
 	send_credit(q, s);
 }
 
+/* While others are open a commit may wait for them, if max_commit_delay says so. */
+static void expect_company(struct qm *q)
+{
+	size_t open;
+
+	if (q->conf->ibdb.max_commit_delay_us == 0)
+		return;
+	open = qm_incoming_sessions(q);
+	qm_log_expect(qm_store_ibdb(q->store), open > 1 ? (unsigned)open - 1 : 0);
+}
+
 static void session_close(struct qm *q, struct server *s, struct session *se)
 {
 	qm_client_close(&q->in->clients, se->client);
 	sm_hash_remove(&s->sessions, &se->node);
 	sm_free(se);
+	expect_company(q);
 }
 
 static void on_close(struct sm_peer *peer, void *arg)
@@ -344,6 +356,7 @@ static int do_sess_open(struct qm *q, struct server *s, const struct sm_frame *f
 	se->id = m.sess;
 	se->client = client;
 	sm_hash_insert(&s->sessions, &se->node, sm_id_hash(se->id));
+	expect_company(q);
 	reply_verdict(s, f->tag, 0, SM_STR(""));
 	return 0;
 }
