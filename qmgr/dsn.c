@@ -43,7 +43,7 @@ static struct qm_txn *make_child(struct qm *q, struct sm_id id, struct qm_txn *p
 	child->body = parent->body;
 	child->ret = parent->ret;
 	child->envid = keep(child, parent->envid);
-	child->received_s = sm_wall_s();
+	child->received_s = child->queued_s = sm_wall_s();
 	child->rcpts[0].addr = keep(child, parent->sender);
 	child->rcpts[0].orcpt = SM_STR("");
 	child->rcpts[0].text = child->rcpts[0].host = SM_STR("");

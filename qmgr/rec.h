@@ -7,6 +7,20 @@
 
 enum qm_rec_state { QM_REC_OPEN, QM_REC_DONE, QM_REC_FAILED };
 
+/* Flags of a recipient that last. */
+enum { QM_RCPT_HELD = 1, QM_RCPT_DELAY_TOLD = 2 };
+
+/* What an operator wants to happen. */
+enum qm_mark_verb {
+	QM_MARK_NONE,
+	QM_MARK_HOLD,
+	QM_MARK_RELEASE,
+	QM_MARK_REMOVE,
+	QM_MARK_BOUNCE,
+	QM_MARK_REQUEUE
+};
+#define QM_MARK_ALL 0xFFFFu /* index of a mark: every recipient of the transaction */
+
 #define SM_DEF_FILE         "qmgr/rec.def"
 #define SM_DEF(name)        qm_rec_##name
 #define SM_DEF_NUMBER(name) QM_REC_##name

@@ -57,7 +57,7 @@ void qm_settle_rcpt(struct qm *q, struct qm_rcpt *r, const struct qm_try *t)
 	case SM_OUTCOME_TEMP:
 		/* Our own trouble is no reason to give up. What stands behind a dead host was tried
 		 * by proxy. */
-		if (!t->local && qm_retry_expired(&rc, r->txn->received_s, now,
+		if (!t->local && qm_retry_expired(&rc, r->txn->queued_s, now,
 		                                  r->tries + (unsigned)t->no_try)) {
 			qm_rcpt_set(r, QM_RCPT_FAILED);
 			q->stats.failed++;
@@ -65,7 +65,7 @@ void qm_settle_rcpt(struct qm *q, struct qm_rcpt *r, const struct qm_try *t)
 		}
 		r->next_try_s = t->retry_in_s
 		                    ? now + t->retry_in_s
-		                    : qm_retry_next(&rc, r->txn->received_s, now, sm_rand_u64());
+		                    : qm_retry_next(&rc, r->txn->queued_s, now, sm_rand_u64());
 		qm_rcpt_set(r, QM_RCPT_DEFERRED);
 		q->stats.deferred++;
 		break;

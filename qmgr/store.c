@@ -173,6 +173,7 @@ uint64_t qm_store_rcpt(struct qm_store *st, const struct qm_rcpt *r)
 	    .text = r->text,
 	    .host = r->host,
 	    .last_try_s = r->last_try_s,
+	    .flags = r->flags,
 	};
 
 	sm_buf_reset(&st->scratch);

@@ -107,7 +107,7 @@ struct qm_txn *qm_txn_from_commit(struct qm_txn_table *t, const struct sm_msg_ta
 	txn->size = m->size;
 	txn->sender = keep(txn, m->sender);
 	txn->envid = keep(txn, m->envid);
-	txn->received_s = m->received_s;
+	txn->received_s = txn->queued_s = m->received_s;
 	txn->body = m->body;
 	txn->ret = m->ret;
 	for (uint32_t i = 0; i < m->rcpts_count; i++) {
@@ -128,6 +128,7 @@ struct qm_txn *qm_txn_from_rec(struct qm_txn_table *t, const struct qm_rec_txn *
 	txn->sender = keep(txn, rec->sender);
 	txn->envid = keep(txn, rec->envid);
 	txn->received_s = rec->received_s;
+	txn->queued_s = rec->queued_s;
 	txn->body = rec->body;
 	txn->ret = rec->ret;
 	txn->flags = rec->flags;
@@ -145,6 +146,7 @@ struct qm_txn *qm_txn_from_rec(struct qm_txn_table *t, const struct qm_rec_txn *
 		r->text = keep(txn, from->text);
 		r->host = keep(txn, from->host);
 		r->last_try_s = from->last_try_s;
+		r->flags = from->flags;
 		if (from->state == QM_REC_FAILED)
 			qm_rcpt_set(r, QM_RCPT_FAILED);
 	}
@@ -182,6 +184,7 @@ void qm_txn_to_rec(const struct qm_txn *txn, struct sm_arena *a, struct qm_rec_t
 	    .ret = txn->ret,
 	    .envid = txn->envid,
 	    .received_s = txn->received_s,
+	    .queued_s = txn->queued_s,
 	    .flags = txn->flags,
 	    .dsn_kind = txn->dsn_kind,
 	    .dsn_of = txn->dsn_of,
@@ -206,6 +209,7 @@ void qm_txn_to_rec(const struct qm_txn *txn, struct sm_arena *a, struct qm_rec_t
 		    .text = r->text,
 		    .host = r->host,
 		    .last_try_s = r->last_try_s,
+		    .flags = r->flags,
 		};
 	}
 	rec->dsn_rcpts = sm_arena_must(a, txn->dsn_count * sizeof(*rec->dsn_rcpts));
@@ -247,6 +251,7 @@ void qm_txn_apply(struct qm_txn *txn, const struct qm_rec_rcpt_change *c)
 	r->text = keep(txn, c->text);
 	r->host = keep(txn, c->host);
 	r->last_try_s = c->last_try_s;
+	r->flags = c->flags;
 	qm_rcpt_set(r, c->state == QM_REC_DONE     ? QM_RCPT_SETTLED
 	               : c->state == QM_REC_FAILED ? QM_RCPT_FAILED
 	                                           : r->state);

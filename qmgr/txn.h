@@ -36,6 +36,7 @@ struct qm_rcpt {
 	int64_t next_try_s, last_try_s;
 	uint16_t index, tries, code;
 	uint8_t notify;
+	uint8_t flags; /* QM_RCPT_* */
 	enum qm_rcpt_state state;
 	uint8_t lost; /* how often a worker died with it */
 };
@@ -56,6 +57,7 @@ struct qm_txn {
 	uint32_t content_offset;
 	uint64_t size;
 	int64_t received_s;
+	int64_t queued_s; /* from when its age counts: received, or requeued */
 	uint8_t body, ret, flags;
 	enum qm_txn_state state;
 	/* a DSN: what it reports */
