@@ -20,7 +20,19 @@ check-e2e: all
 check-crash: all
 	SMX_BUILD=$(abs_top_builddir) $(PYTHON) -B $(top_srcdir)/checks/crash/crash.py --keep
 check-crash-small: all
-	$(PYTEST) $(top_srcdir)/checks/crash
+	$(PYTEST) $(top_srcdir)/checks/crash $(top_srcdir)/checks/powercut
+
+# Power cuts (root only): SMX_CUTS and SMX_CUTS_SEED change how many and which.
+if HAVE_FUSE3
+noinst_PROGRAMS += checks/powercut/recorder
+endif
+checks_powercut_recorder_SOURCES = checks/powercut/recorder.c
+checks_powercut_recorder_LDADD = $(FUSE3_LIBS)
+EXTRA_DIST += checks/powercut/controls.py checks/powercut/disk.py checks/powercut/powercut.py checks/powercut/recording.py \
+	checks/powercut/suite.py checks/powercut/test_powercut.py
+.PHONY: check-powercut
+check-powercut: all
+	SMX_BUILD=$(abs_top_builddir) $(PYTHON) -B $(top_srcdir)/checks/powercut/powercut.py --keep
 
 # Unit tests in other builds, each in a tree of its own.
 .PHONY: check-asan check-ubsan check-tsan check-ucontext

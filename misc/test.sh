@@ -90,7 +90,7 @@ step_release() {
 }
 step_crash() {
 	tree main
-	pytests main checks/crash --dist load
+	pytests main checks/crash checks/powercut --dist load
 }
 step_e2e() {
 	tree main

@@ -8,7 +8,7 @@
  * within the content id is the X-Ledger value nearest to the beginning ("-": none). The hash is of
  * the content without dot-stuffing, from the line "X-Ledger:" to the end: header fields that hops
  * have put in front of it are left out. Mail from <> is a report: it is counted apart and, with -S
- * DIR, kept as DIR/NUMBER, its first line being "X-Sink-Rcpt: rcpt".
+ * DIR, kept as DIR/NUMBER, its first lines being "X-Sink-Rcpt: rcpt" and "X-Sink-Time: time".
  *
  * Invariant: `in` is a window of the connection; content is consumed line by line and only
  * CRLF.CRLF ends it. One thread.
@@ -147,7 +147,8 @@ static void keep_report(struct conn *c)
 
 	if (!opt.reports)
 		return;
-	n = snprintf(head, sizeof head, "X-Sink-Rcpt: %.330s\r\n", c->rcpts);
+	n = snprintf(head, sizeof head, "X-Sink-Rcpt: %.330s\r\nX-Sink-Time: %.6f\r\n", c->rcpts,
+	             now());
 	v[0].iov_len = (size_t)n;
 	snprintf(path, sizeof path, "%s/%d.%ld", opt.reports, (int)getpid(), count.reports);
 	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);

@@ -83,8 +83,8 @@ class Verdict:
         return "\n".join(lines)
 
 
-def judge(ledger, arrivals, reports=None, duplicates_allowed=None, left=0):
-    """Apply the rules. `duplicates_allowed`: None counts only."""
+def judge(ledger, arrivals, reports=None, duplicates_allowed=None, left=0, reports_twice=False):
+    """Apply the rules. `duplicates_allowed`: None counts only. `reports_twice`: a fault may have hit reports on their way as well."""
     v = Verdict()
     f = v.figures
     sent = read_ledger(ledger)
@@ -127,7 +127,7 @@ def judge(ledger, arrivals, reports=None, duplicates_allowed=None, left=0):
                 if not n and not t:
                     f["lost"] += 1
                     v.bad("L1", mid, r, f"acknowledged ({s.reply}) and lost")
-                elif t > 1:
+                elif t > 1 and not reports_twice:
                     v.bad("L1", mid, r, f"{t} reports")
             elif verdict in ("NAK4", "NAK5", "REFUSED") and n:
                 v.bad("L2", mid, r, f"refused ({s.reply}), yet delivered")
