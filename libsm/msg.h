@@ -52,7 +52,8 @@ enum sm_dsn_kind {
 	SM_DSN_DELAYED,
 	SM_DSN_DELIVERED,
 	SM_DSN_RELAYED,
-	SM_DSN_EXPANDED
+	SM_DSN_EXPANDED,
+	SM_DSN_BOUNCED /* a DSN failed: told to the postmaster */
 };
 
 #define SM_DEF_FILE         "libsm/msg.def"

@@ -3,6 +3,7 @@
 #define QM_CONF_H
 
 #include "libsm/conf.h"
+#include "libsm/net.h"
 
 struct qm_conf_log {
 	struct sm_str base_directory, log_directory;
@@ -15,8 +16,9 @@ struct qm_conf {
 	struct sm_str conf_map, control_socket;
 	struct qm_conf_log ibdb, defedb;
 	struct {
-		int64_t merge_delay_max_ms, max_errors;
+		int64_t merge_delay_max_ms, max_errors, max_bytes;
 		uint32_t flags;
+		struct sm_str submit, double_bounce_to;
 	} dsn;
 	int64_t min_disk_bytes, ok_disk_bytes;
 	int64_t return_timeout_ms, delay_timeout_ms, retry_min_ms, retry_max_ms;
@@ -33,6 +35,8 @@ struct qm_conf {
 extern const struct sm_opt qm_conf_opts[];
 /* What no single row can say. 0, or SM_E_RANGE with a diag. */
 int qm_conf_check(const struct qm_conf *c) SM_MUST_CHECK;
+/* DSN_handling.submit: "1.2.3.4:25", "[::1]:25" or the path of a socket. SM_E_SYNTAX. */
+int qm_conf_submit(struct sm_str text, struct sm_sa *sa) SM_MUST_CHECK;
 
 enum { QM_DSN_HEADER_ONLY = 1, QM_DSN_MIME = 2 };
 

@@ -63,21 +63,6 @@ static void arm(struct qm *q);
  * ------------------------------------------------------------------------------------------------------
  */
 
-static int64_t due_s(const struct qm_txn *txn)
-{
-	int64_t next = INT64_MAX;
-
-	for (unsigned i = 0; i < txn->rcpt_count; i++) {
-		const struct qm_rcpt *r = &txn->rcpts[i];
-
-		if (r->state == QM_RCPT_DEFERRED)
-			next = SM_MIN(next, r->next_try_s);
-		else if (r->state == QM_RCPT_FAILED)
-			next = 0; /* its DSN could not be made yet */
-	}
-	return next;
-}
-
 static void settled(struct move *m)
 {
 	struct qm *q = m->q;
@@ -85,7 +70,7 @@ static void settled(struct move *m)
 
 	/* The index has no bound of its own: commits are refused above EDBC_max_entries, so it is
 	 * passed by what was under way at the most. */
-	qm_edbc_put(q->edbc, txn->id, due_s(txn), txn->loc, txn->open);
+	qm_edbc_put(q->edbc, txn->id, qm_txn_due_s(txn), txn->loc, txn->open);
 	qm_txn_free(&q->txns, &txn);
 	sm_free(m);
 	arm(q);

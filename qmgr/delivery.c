@@ -139,7 +139,9 @@ static void finished(int err, const struct sm_frame *f, void *arg)
 		last = (struct qm_try){.outcome = res->outcome,
 		                       .code = res->code,
 		                       .text = res->text,
-		                       .host = res->host};
+		                       .host = res->host,
+		                       .dsn_passed = res->dsn_passed,
+		                       .final = route->agent == SM_AGENT_LMTP};
 		connected =
 		    connected || res->outcome != SM_OUTCOME_TEMP || res->stage > SM_STAGE_CONNECT;
 		qm_settle_rcpt(q, r, &last);
@@ -186,6 +188,8 @@ static void send_task(struct qm *q, const struct qm_pick *pick, struct sm_list *
 	    .dsn_of = txn->dsn_of,
 	    .dsn_sender = txn->dsn_sender,
 	    .dsn_received_s = txn->dsn_received_s,
+	    .dsn_until_s = txn->dsn_until_s,
+	    .dsn_max_bytes = (uint64_t)q->conf->dsn.max_bytes,
 	    .dsn_rcpts_count = txn->dsn_count,
 	    .dsn_rcpts = txn->dsn_rcpts,
 	};

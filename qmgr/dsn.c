@@ -1,66 +1,146 @@
 /*
- * Delivery status notifications (RFC 3461, 3464): which failures are reported to whom, as child
+ * Delivery status notifications (RFC 3461, 3464): what is told to whom, and when, as child
  * transactions.
  *
- * A DSN has the null sender, one recipient (the sender of the failed mail), and no content of its
- * own: qmgr stores what it says, smtpc composes it from that and the content of the original. The
- * change of the parent and the child are one record, so a crash makes neither twice.
+ * A DSN has the null sender, one recipient (the sender of the mail), and no content of its own:
+ * qmgr stores what it says, smtpc composes it from that and the content of the original. The change
+ * of the parent and the child are one record, so a crash makes neither twice.
+ *
+ * Nothing here can loop: a DSN has no sender to be told anything, its own failure is told to the
+ * postmaster once, and a failure of that is logged and dropped.
  */
 #include "qmgr/qm.h"
 
+#include <stdio.h>
 #include "libsm/time.h"
 
-/* RFC 3461 4.1: NEVER, or a list without FAILURE, asks for silence. */
-static bool wants_failure(const struct qm_rcpt *r)
+#define LOOK_MS     5000 /* how often transactions that still have something in work are looked at */
+#define BUSY_WAIT_S 60   /* so long a failure waits at least for those in work: they may fail too */
+#define RCPTS_MAX   100  /* in one DSN, as rec.def has it */
+
+/* RFC 3461 4.1: NEVER, or a list without this word, asks for silence; without NOTIFY failures and
+ * delays are told. */
+static bool wants(const struct qm_rcpt *r, unsigned what)
 {
-	return r->notify == 0 || (r->notify & SM_NOTIFY_FAILURE);
+	return r->notify == 0 ? what != SM_NOTIFY_SUCCESS : (r->notify & what) != 0;
 }
 
-/* Nobody is told: logged, and that is its end. */
-static void drop(struct qm *q, struct qm_rcpt *r, const char *why)
+/* ---- the decisions ---- */
+
+enum qm_rcpt_state qm_dsn_done(const struct qm_rcpt *r, bool passed, bool final)
 {
-	sm_log(SM_WARN, "qm.drop", "ss_ta=%I rcpt=<%S> rcpt_idx=%u why=%s reply=%u text=%S",
-	       r->txn->id, r->addr, r->index, why, r->code, r->text);
-	qm_rcpt_set(r, QM_RCPT_SETTLED);
-	if (r->txn->open > 0)
-		qm_store_rcpt(q->store, r);
+	if (passed || r->txn->sender.n == 0 || !wants(r, SM_NOTIFY_SUCCESS))
+		return QM_RCPT_SETTLED;
+	return final ? QM_RCPT_DELIVERED : QM_RCPT_RELAYED;
 }
+
+int64_t qm_dsn_delay_s(const struct qm *q, const struct qm_rcpt *r)
+{
+	if (r->txn->sender.n == 0 || !wants(r, SM_NOTIFY_DELAY) ||
+	    (r->flags & QM_RCPT_DELAY_TOLD) ||
+	    q->conf->delay_timeout_ms >= q->conf->return_timeout_ms)
+		return INT64_MAX;
+	return r->txn->queued_s + q->conf->delay_timeout_ms / 1000;
+}
+
+/* Why nobody is told of a failure; NULL: somebody is. */
+static const char *why_silent(const struct qm *q, const struct qm_rcpt *r)
+{
+	const struct qm_txn *txn = r->txn;
+
+	if (txn->dsn_kind != SM_DSN_NONE)
+		return txn->dsn_kind == SM_DSN_BOUNCED        ? "double bounce"
+		       : q->conf->dsn.double_bounce_to.n == 0 ? "nobody wants double bounces"
+		                                              : NULL;
+	if (txn->sender.n == 0)
+		return "null sender"; /* RFC 5321 6.1 */
+	return wants(r, SM_NOTIFY_FAILURE) ? NULL : "sender asked for no notification";
+}
+
+/* Is it time to tell of the failures? Not while more may come, unless that would take too long. */
+static bool is_time(const struct qm *q, const struct qm_txn *txn, unsigned failed, int64_t now_s)
+{
+	int64_t wait_s = q->conf->dsn.merge_delay_max_ms / 1000, first_s = INT64_MAX;
+
+	if (failed >= (unsigned)q->conf->dsn.max_errors || failed == txn->open)
+		return true;
+	for (unsigned i = 0; i < txn->rcpt_count; i++)
+		if (txn->rcpts[i].state == QM_RCPT_FAILED)
+			first_s = SM_MIN(first_s, txn->rcpts[i].next_try_s);
+	if (txn->busy > 0 && wait_s < BUSY_WAIT_S) {
+		first_s += BUSY_WAIT_S - wait_s;
+		wait_s = BUSY_WAIT_S;
+	}
+	/* The clock was set back, or the delay made shorter: no time of ours is so far away. */
+	return first_s <= now_s || first_s > now_s + wait_s;
+}
+
+/* ---- the child ---- */
 
 static struct sm_str keep(struct qm_txn *txn, struct sm_str s)
 {
 	return s.n ? sm_arena_str(&txn->arena, s) : SM_STR("");
 }
 
-static struct qm_txn *make_child(struct qm *q, struct sm_id id, struct qm_txn *parent,
-                                 struct qm_rcpt *const *failed, unsigned count)
+/* The sender of the mail; of a DSN that failed, the postmaster. A name without a domain is ours. */
+static struct sm_str addressee(const struct qm *q, struct qm_txn *child,
+                               const struct qm_txn *parent)
+{
+	struct sm_str to = q->conf->dsn.double_bounce_to, host = q->proc->global.hostname;
+	char address[640];
+
+	if (parent->dsn_kind == SM_DSN_NONE)
+		return keep(child, parent->sender);
+	if (sm_str_chr(to, '@') >= 0)
+		return keep(child, to);
+	(void)snprintf(address, sizeof(address), SM_STR_FMT "@" SM_STR_FMT, SM_STR_ARG(to),
+	               SM_STR_ARG(host));
+	return keep(child, sm_str(address));
+}
+
+/* RFC 3461 4.3 leaves it to us when the sender did not say: the first DSN has the message, further
+ * ones about the same mail its header. */
+static uint8_t what_to_return(const struct qm *q, const struct qm_txn *parent, uint8_t kind)
+{
+	if ((q->conf->dsn.flags & QM_DSN_HEADER_ONLY) || kind != SM_DSN_FAILED)
+		return SM_RET_HDRS;
+	if (parent->ret == SM_RET_NONE && (parent->flags & QM_TXN_RETURNED))
+		return SM_RET_HDRS;
+	return parent->ret;
+}
+
+static struct qm_txn *make_child(struct qm *q, struct sm_id id, struct qm_txn *parent, uint8_t kind,
+                                 struct qm_rcpt *const *rcpts, unsigned count)
 {
 	struct qm_txn *child = qm_txn_new(&q->txns, id, 1);
+	struct qm_rcpt *to = &child->rcpts[0];
 
-	child->sender = child->envid = SM_STR("");
+	child->sender = SM_STR("");
 	child->content = parent->content;
 	child->content_offset = parent->content_offset;
 	child->size = parent->size;
 	child->body = parent->body;
-	child->ret = parent->ret;
+	child->ret = what_to_return(q, parent, kind);
 	child->envid = keep(child, parent->envid);
 	child->received_s = child->queued_s = sm_wall_s();
-	child->rcpts[0].addr = keep(child, parent->sender);
-	child->rcpts[0].orcpt = SM_STR("");
-	child->rcpts[0].text = child->rcpts[0].host = SM_STR("");
-	child->rcpts[0].notify = SM_NOTIFY_NEVER;
-	child->dsn_kind = SM_DSN_FAILED;
+	to->addr = addressee(q, child, parent);
+	to->orcpt = to->text = to->host = SM_STR("");
+	to->notify = SM_NOTIFY_NEVER;
+	child->dsn_kind = kind;
 	child->dsn_of = parent->id;
 	child->dsn_received_s = parent->received_s;
-	child->dsn_sender = keep(child, parent->sender);
+	if (kind == SM_DSN_DELAYED)
+		child->dsn_until_s = parent->queued_s + q->conf->return_timeout_ms / 1000;
+	child->dsn_sender = keep(child, to->addr);
 	child->dsn_rcpts = sm_arena_must(&child->arena, count * sizeof(*child->dsn_rcpts));
 	child->dsn_count = count;
 	for (unsigned i = 0; i < count; i++) {
-		const struct qm_rcpt *r = failed[i];
+		const struct qm_rcpt *r = rcpts[i];
 
 		child->dsn_rcpts[i] = (struct sm_msg_dsn_rcpt){
 		    .addr = keep(child, r->addr),
 		    .orcpt = keep(child, r->orcpt),
-		    .action = SM_DSN_FAILED,
+		    .action = kind == SM_DSN_BOUNCED ? SM_DSN_FAILED : kind,
 		    .code = r->code,
 		    .text = keep(child, r->text),
 		    .host = keep(child, r->host),
@@ -86,8 +166,23 @@ static void child_durable(void *arg)
 	qm_activate(q, child);
 }
 
-static bool report(struct qm *q, struct qm_txn *parent, struct qm_rcpt **failed, unsigned count)
+static const char *kind_word(uint8_t kind)
 {
+	static const char *const words[] = {[SM_DSN_NONE] = "none",
+	                                    [SM_DSN_FAILED] = "failed",
+	                                    [SM_DSN_DELAYED] = "delayed",
+	                                    [SM_DSN_DELIVERED] = "delivered",
+	                                    [SM_DSN_RELAYED] = "relayed",
+	                                    [SM_DSN_EXPANDED] = "expanded",
+	                                    [SM_DSN_BOUNCED] = "double_bounce"};
+
+	return kind < SM_ARRAY_SIZE(words) ? words[kind] : "?";
+}
+
+static bool report(struct qm *q, struct qm_txn *parent, uint8_t kind, struct qm_rcpt **rcpts,
+                   unsigned count)
+{
+	struct qm_rec_index_item items[RCPTS_MAX];
 	struct birth *b;
 	struct sm_id id;
 
@@ -95,43 +190,136 @@ static bool report(struct qm *q, struct qm_txn *parent, struct qm_rcpt **failed,
 		return false;
 	b = sm_calloc(1, sizeof(*b));
 	b->q = q;
-	b->child = make_child(q, id, parent, failed, count);
+	b->child = make_child(q, id, parent, kind, rcpts, count);
 	qm_content_child(&q->txns, parent->content, sm_id_eq(parent->id, parent->content));
 	for (unsigned i = 0; i < count; i++)
-		qm_rcpt_set(failed[i], QM_RCPT_SETTLED);
+		items[i].index = rcpts[i]->index;
+	qm_txn_reported(parent, kind, items, count);
 	q->stats.dsns++;
-	sm_log(SM_NOTICE, "qm.dsn", "ss_ta=%I dsn_ta=%I mail=<%S> rcpts=%u", parent->id, id,
-	       parent->sender, count);
+	q->stats.double_bounces += kind == SM_DSN_BOUNCED;
+	sm_log(SM_NOTICE, "qm.dsn", "ss_ta=%I dsn_ta=%I kind=%s mail=<%S> rcpts=%u", parent->id, id,
+	       kind_word(kind), b->child->dsn_sender, count);
 	qm_store_after(q->store, parent->log,
-	               qm_store_child(q->store, parent, failed, count, b->child), &b->wait,
+	               qm_store_child(q->store, parent, rcpts, count, b->child), &b->wait,
 	               child_durable, b);
 	return true;
 }
 
-bool qm_dsn_report(struct qm *q, struct qm_txn *txn)
+/* ---- what is due ---- */
+
+/* Nobody is told: logged, and that is its end. */
+static void drop(struct qm *q, struct qm_rcpt *r, const char *why)
 {
-	struct qm_rcpt *failed[100];
-	unsigned count = 0, max = (unsigned)q->conf->dsn.max_errors;
+	q->stats.double_bounces += r->txn->sender.n == 0 && r->txn->dsn_kind != SM_DSN_BOUNCED;
+	sm_log(SM_WARN, "qm.drop", "ss_ta=%I rcpt=<%S> rcpt_idx=%u why=%s reply=%u text=%S",
+	       r->txn->id, r->addr, r->index, why, r->code, r->text);
+	qm_rcpt_set(r, QM_RCPT_SETTLED);
+	if (r->txn->open > 0)
+		qm_store_rcpt(q->store, r);
+}
+
+/* Gives how many failures somebody is to be told of. */
+static unsigned count_failed(struct qm *q, struct qm_txn *txn)
+{
+	unsigned count = 0;
 
 	for (unsigned i = 0; i < txn->rcpt_count; i++) {
 		struct qm_rcpt *r = &txn->rcpts[i];
+		const char *why;
 
 		if (r->state != QM_RCPT_FAILED)
 			continue;
-		if (txn->sender.n == 0) {
-			/* RFC 5321 6.1: never a DSN about a DSN. */
-			q->stats.double_bounces++;
-			drop(q, r, "null sender");
-		} else if (!wants_failure(r)) {
-			drop(q, r, "sender asked for no notification");
-		} else {
-			failed[count++] = r;
-			if (count == max) {
-				if (!report(q, txn, failed, count))
-					return false;
-				count = 0;
-			}
+		if ((why = why_silent(q, r)) != NULL)
+			drop(q, r, why);
+		else
+			count++;
+	}
+	return count;
+}
+
+static bool tells(const struct qm_rcpt *r, uint8_t kind)
+{
+	switch (kind) {
+	case SM_DSN_DELAYED:
+		return r->late && r->state == QM_RCPT_DEFERRED;
+	case SM_DSN_DELIVERED:
+		return r->state == QM_RCPT_DELIVERED;
+	case SM_DSN_RELAYED:
+		return r->state == QM_RCPT_RELAYED;
+	default:
+		return r->state == QM_RCPT_FAILED;
+	}
+}
+
+static bool report_all(struct qm *q, struct qm_txn *txn, uint8_t kind)
+{
+	struct qm_rcpt *rcpts[RCPTS_MAX];
+	unsigned count = 0, max = (unsigned)q->conf->dsn.max_errors;
+
+	for (unsigned i = 0; i < txn->rcpt_count; i++) {
+		if (!tells(&txn->rcpts[i], kind))
+			continue;
+		rcpts[count++] = &txn->rcpts[i];
+		if (count == max) {
+			if (!report(q, txn, kind, rcpts, count))
+				return false;
+			count = 0;
 		}
 	}
-	return count == 0 || report(q, txn, failed, count);
+	return count == 0 || report(q, txn, kind, rcpts, count);
+}
+
+static void look(void *arg)
+{
+	struct qm *q = arg;
+
+	SM_LIST_FOR (txn, &q->txns.active, struct qm_txn, link)
+		if (txn->state == QM_TXN_ACTIVE && txn->busy > 0)
+			(void)qm_dsn_report(q, txn);
+}
+
+bool qm_dsn_report(struct qm *q, struct qm_txn *txn)
+{
+	unsigned failed;
+
+	/* Those in work may have to be told as well, and each one that ends comes by here: the rest
+	 * is looked at every few seconds. */
+	if (txn->busy > 0 && txn->owed > 0 && !sm_timer_is_set(&q->dsn_look))
+		sm_timer_set(&q->dsn_look, sm_loop_now_ms() + LOOK_MS, look, q);
+	if (txn->busy == 0 &&
+	    (!report_all(q, txn, SM_DSN_DELIVERED) || !report_all(q, txn, SM_DSN_RELAYED) ||
+	     !report_all(q, txn, SM_DSN_DELAYED)))
+		return false;
+	if (txn->owed == 0)
+		return true;
+	failed = count_failed(q, txn);
+	return failed == 0 || !is_time(q, txn, failed, sm_wall_s()) ||
+	       report_all(q, txn, txn->dsn_kind ? SM_DSN_BOUNCED : SM_DSN_FAILED);
+}
+
+void qm_dsn_close(struct qm *q)
+{
+	sm_timer_cancel(&q->dsn_look);
+}
+
+/* ---- through smtps instead ---- */
+
+bool qm_dsn_route(const struct qm *q, const struct qm_txn *txn, struct sm_msg_host *host,
+                  struct sm_msg_route *route)
+{
+	struct sm_str to = q->conf->dsn.submit;
+
+	/* The last report of all takes no way that may be what is broken. */
+	if (to.n == 0 || txn->dsn_kind == SM_DSN_NONE || txn->dsn_kind == SM_DSN_BOUNCED)
+		return false;
+	*host = (struct sm_msg_host){.name = to};
+	if (qm_conf_submit(to, &host->sa) != 0)
+		return false; /* was checked with the configuration */
+	*route = (struct sm_msg_route){.status = SM_ROUTE_OK,
+	                               .agent = SM_AGENT_SMTP,
+	                               .text = SM_STR(""),
+	                               .key = SM_STR("DSN_handling.submit"),
+	                               .hosts_count = 1,
+	                               .hosts = host};
+	return true;
 }

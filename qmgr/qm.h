@@ -47,6 +47,7 @@ struct qm {
 	struct qm_control *control;
 	struct qm_compact *compact;
 	struct sm_timer stop_timer;
+	struct sm_timer dsn_look;         /* while failures wait for what is still in work */
 	void (*on_running)(struct qm *q); /* may be NULL */
 };
 
@@ -85,6 +86,8 @@ struct qm_try {
 	int64_t retry_in_s; /* for TEMP: fixed delay; 0: by the age of the mail */
 	bool no_try;        /* others were tried for it: does not count as a try */
 	bool local;         /* our own trouble: no try either, and no reason to give up */
+	bool dsn_passed;    /* DONE: the next hop tells of the success if somebody wants to know */
+	bool final;         /* DONE: delivered, not passed on */
 };
 /* Change and record one recipient. Afterwards qm_progress once for the transaction. */
 void qm_settle_rcpt(struct qm *q, struct qm_rcpt *r, const struct qm_try *t);
@@ -94,8 +97,19 @@ void qm_progress(struct qm *q, struct qm_txn *txn);
 void qm_activate(struct qm *q, struct qm_txn *txn);
 
 /* ---- dsn.c: delivery status notifications ---- */
-/* Report recipients that are FAILED in child transactions. False: no id at hand; try again soon. */
+/* Report in child transactions what is to be reported by now. False: no id at hand; try again soon.
+ */
 bool qm_dsn_report(struct qm *q, struct qm_txn *txn);
+/* The state of a recipient that was delivered: settled, or its sender is to be told. */
+enum qm_rcpt_state qm_dsn_done(const struct qm_rcpt *r, bool passed, bool final);
+/* When the sender is to be told that it takes long (wall); INT64_MAX: not at all, or not any more.
+ */
+int64_t qm_dsn_delay_s(const struct qm *q, const struct qm_rcpt *r);
+/* The way that DSN_handling.submit wants for this transaction; false: it goes as any mail. `host`
+ * is where *route points to. */
+bool qm_dsn_route(const struct qm *q, const struct qm_txn *txn, struct sm_msg_host *host,
+                  struct sm_msg_route *route);
+void qm_dsn_close(struct qm *q);
 
 /* ---- defer.c: to DEFEDB and back ---- */
 int qm_defer_open(struct qm *q) SM_MUST_CHECK;

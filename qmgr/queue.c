@@ -79,6 +79,7 @@ void qm_queue_close(struct qm *q)
 {
 	q->stopping = true;
 	sm_timer_cancel(&q->stop_timer);
+	qm_dsn_close(q);
 	sm_offload_fini();
 	qm_compact_close(q);
 	qm_control_close(q);

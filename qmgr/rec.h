@@ -5,7 +5,17 @@
 
 #include "libsm/def.h"
 
-enum qm_rec_state { QM_REC_OPEN, QM_REC_DONE, QM_REC_FAILED };
+enum qm_rec_state {
+	QM_REC_OPEN,
+	QM_REC_DONE,
+	QM_REC_FAILED,
+	/* delivered or passed on, and the sender wants to be told */
+	QM_REC_DELIVERED,
+	QM_REC_RELAYED
+};
+
+/* Flags of a transaction that last. */
+enum { QM_TXN_RETURNED = 1 }; /* its content went back once: later DSNs have only the header */
 
 /* Flags of a recipient that last. */
 enum { QM_RCPT_HELD = 1, QM_RCPT_DELAY_TOLD = 2 };

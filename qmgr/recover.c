@@ -53,22 +53,6 @@ int qm_store_decode_at(const struct qm_log *log, struct qm_loc loc, struct sm_bu
 	return sm_fail(SM_E_CORRUPT, "record %llu is no transaction", (unsigned long long)lsn);
 }
 
-/* When the first of its recipients is: those never tried, and a DSN that is owed, now. */
-static int64_t due(const struct qm_txn *txn)
-{
-	int64_t next = INT64_MAX;
-
-	for (unsigned i = 0; i < txn->rcpt_count; i++) {
-		const struct qm_rcpt *r = &txn->rcpts[i];
-
-		if (r->state == QM_RCPT_FAILED)
-			next = 0;
-		else if (r->state != QM_RCPT_SETTLED)
-			next = SM_MIN(next, r->next_try_s);
-	}
-	return next;
-}
-
 /* Write a snapshot to DEFEDB and index it, or end it when nothing is owed any more. The transaction
  * is freed; its content, if it was the last user, is found as an orphan. */
 static void copy(struct qm_replay *rp, struct qm_txn *txn)
@@ -78,7 +62,7 @@ static void copy(struct qm_replay *rp, struct qm_txn *txn)
 	txn->loc = (struct qm_loc){0};
 	if (txn->open > 0) {
 		qm_store_txn(st, txn, st->defedb);
-		qm_edbc_put(rp->edbc, txn->id, due(txn), txn->loc, txn->open);
+		qm_edbc_put(rp->edbc, txn->id, qm_txn_due_s(txn), txn->loc, txn->open);
 	} else {
 		struct qm_rec_end e = {.ta = txn->id};
 

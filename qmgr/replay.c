@@ -67,14 +67,11 @@ static struct qm_txn *take_txn(struct qm_replay *rp, const struct qm_rec_txn *re
 	return txn;
 }
 
-static void settle_children(struct qm_txn *txn, const struct qm_rec_child *c)
+/* What a `child` says about its parent. */
+static void reported(struct qm_txn *parent, const struct qm_rec_child *c)
 {
-	for (uint32_t i = 0; i < c->settled_count; i++) {
-		struct qm_rcpt *r = qm_txn_rcpt(txn, c->settled[i].index);
-
-		if (r)
-			qm_rcpt_set(r, QM_RCPT_SETTLED);
-	}
+	if (c->txn_count == 1)
+		qm_txn_reported(parent, c->txn[0].dsn_kind, c->settled, c->settled_count);
 }
 
 static int ibdb_record(void *arg, uint64_t lsn, struct qm_loc loc, uint16_t type,
@@ -108,7 +105,7 @@ static int ibdb_record(void *arg, uint64_t lsn, struct qm_loc loc, uint16_t type
 
 		if ((err = qm_rec_child_decode(body, &rp->arena, &c)) == 0) {
 			if ((txn = qm_txn_find(rp->txns, c.ta))) {
-				settle_children(txn, &c);
+				reported(txn, &c);
 				txn->last_lsn = lsn;
 			}
 			if (c.txn_count)
@@ -222,8 +219,7 @@ static void index_txn(struct qm_replay *rp, const struct qm_rec_txn *rec, uint64
 	int64_t next = INT64_MAX;
 
 	for (uint32_t i = 0; i < rec->rcpts_count; i++)
-		next = SM_MIN(next,
-		              rec->rcpts[i].state == QM_REC_FAILED ? 0 : rec->rcpts[i].next_try_s);
+		next = SM_MIN(next, rec->rcpts[i].next_try_s);
 	saw_id(rp, rec->ta);
 	untouch(rp, rec->ta);
 	journal_yields(rp, rec->ta, lsn);
@@ -294,7 +290,7 @@ static void apply_one(struct qm_replay *rp, struct qm_txn *txn, const struct cha
 		struct qm_rec_child rec;
 
 		if (qm_rec_child_decode(sm_buf_view(&c->body), &rp->arena, &rec) == 0)
-			settle_children(txn, &rec);
+			reported(txn, &rec);
 	}
 }
 

@@ -148,7 +148,16 @@ void qm_resolve(struct qm *q, struct qm_txn *txn)
 {
 	struct qm_resolver *rs = q->resolver;
 	struct sm_peer *peer = q->stopping ? NULL : sm_link_peer(rs->smar);
+	struct sm_msg_host host;
+	struct sm_msg_route m;
 
+	if (qm_dsn_route(q, txn, &host, &m)) {
+		for (unsigned i = 0; i < txn->rcpt_count; i++)
+			if (txn->rcpts[i].state == QM_RCPT_NEW)
+				routed(q, &txn->rcpts[i], &m);
+		qm_progress(q, txn);
+		return;
+	}
 	for (unsigned i = 0; i < txn->rcpt_count; i++) {
 		struct qm_rcpt *r = &txn->rcpts[i];
 

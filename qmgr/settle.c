@@ -21,7 +21,7 @@ static struct qm_retry_conf retry_conf(const struct qm *q)
 
 static const char *outcome_word(enum qm_rcpt_state s)
 {
-	return s == QM_RCPT_SETTLED ? "sent" : s == QM_RCPT_FAILED ? "failed" : "deferred";
+	return s == QM_RCPT_FAILED ? "failed" : s == QM_RCPT_DEFERRED ? "deferred" : "sent";
 }
 
 static void log_try(const struct qm_rcpt *r, int64_t now_s)
@@ -37,6 +37,26 @@ static void log_try(const struct qm_rcpt *r, int64_t now_s)
 	       r->code, r->text);
 }
 
+/* For good: to be reported, together with what else fails until then. */
+static void fail(struct qm *q, struct qm_rcpt *r, int64_t now_s)
+{
+	r->next_try_s = now_s + q->conf->dsn.merge_delay_max_ms / 1000;
+	qm_rcpt_set(r, QM_RCPT_FAILED);
+	q->stats.failed++;
+}
+
+/* When it has become so late that the sender is to be told, it is; and in time: a try after that
+ * moment comes at that moment. */
+static void mind_delay(const struct qm *q, struct qm_rcpt *r, int64_t now_s)
+{
+	int64_t delay_s = qm_dsn_delay_s(q, r);
+
+	if (delay_s <= now_s)
+		r->late = true;
+	else
+		r->next_try_s = SM_MIN(r->next_try_s, delay_s);
+}
+
 void qm_settle_rcpt(struct qm *q, struct qm_rcpt *r, const struct qm_try *t)
 {
 	struct qm_retry_conf rc = retry_conf(q);
@@ -47,25 +67,26 @@ void qm_settle_rcpt(struct qm *q, struct qm_rcpt *r, const struct qm_try *t)
 		r->tries++;
 	switch (t->outcome) {
 	case SM_OUTCOME_DONE:
-		qm_rcpt_set(r, QM_RCPT_SETTLED);
+		r->next_try_s = now;
+		qm_rcpt_set(r, qm_dsn_done(r, t->dsn_passed, t->final));
 		q->stats.delivered++;
 		break;
 	case SM_OUTCOME_PERM:
-		qm_rcpt_set(r, QM_RCPT_FAILED);
-		q->stats.failed++;
+		fail(q, r, now);
 		break;
 	case SM_OUTCOME_TEMP:
 		/* Our own trouble is no reason to give up. What stands behind a dead host was tried
 		 * by proxy. */
-		if (!t->local && qm_retry_expired(&rc, r->txn->queued_s, now,
-		                                  r->tries + (unsigned)t->no_try)) {
-			qm_rcpt_set(r, QM_RCPT_FAILED);
-			q->stats.failed++;
+		if (!t->local &&
+		    qm_retry_expired(&rc, r->txn->queued_s, now, r->tries + (unsigned)t->no_try)) {
+			fail(q, r, now);
 			break;
 		}
 		r->next_try_s = t->retry_in_s
 		                    ? now + t->retry_in_s
 		                    : qm_retry_next(&rc, r->txn->queued_s, now, sm_rand_u64());
+		if (!t->local && r->tries + (unsigned)t->no_try > 0)
+			mind_delay(q, r, now);
 		qm_rcpt_set(r, QM_RCPT_DEFERRED);
 		q->stats.deferred++;
 		break;
@@ -117,11 +138,13 @@ static void end(struct qm *q, struct qm_txn *txn)
 
 void qm_progress(struct qm *q, struct qm_txn *txn)
 {
-	if (txn->state != QM_TXN_ACTIVE || txn->busy > 0)
+	if (txn->state != QM_TXN_ACTIVE)
 		return;
-	/* Without an id at hand the DSN is made when the transaction is read back: a failure is
+	/* Without an id at hand the DSN is made when the transaction is read back: what it tells is
 	 * durable, nothing is lost. */
 	(void)qm_dsn_report(q, txn);
+	if (txn->busy > 0)
+		return;
 	if (txn->open == 0)
 		end(q, txn);
 	else

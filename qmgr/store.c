@@ -164,9 +164,7 @@ uint64_t qm_store_rcpt(struct qm_store *st, const struct qm_rcpt *r)
 	struct qm_rec_rcpt_change c = {
 	    .ta = txn->id,
 	    .index = r->index,
-	    .state = r->state == QM_RCPT_SETTLED  ? QM_REC_DONE
-	             : r->state == QM_RCPT_FAILED ? QM_REC_FAILED
-	                                          : QM_REC_OPEN,
+	    .state = qm_rcpt_rec_state(r),
 	    .tries = r->tries,
 	    .next_try_s = r->next_try_s,
 	    .code = r->code,

@@ -1,8 +1,8 @@
 /*
  * The table of transactions and the state changes of recipients. Loop thread only.
  *
- * Invariant: txn->busy and txn->open count the states of its recipients; table->rcpts is the sum of
- * all rcpt_count.
+ * Invariant: txn->busy, txn->open and txn->owed count the states of its recipients; table->rcpts is
+ * the sum of all rcpt_count.
  */
 #include "qmgr/txn.h"
 
@@ -118,6 +118,39 @@ struct qm_txn *qm_txn_from_commit(struct qm_txn_table *t, const struct sm_msg_ta
 	return txn;
 }
 
+/* Of a record. What is open wants a route. */
+static enum qm_rcpt_state state_of(uint8_t rec_state)
+{
+	switch (rec_state) {
+	case QM_REC_DONE:
+		return QM_RCPT_SETTLED;
+	case QM_REC_FAILED:
+		return QM_RCPT_FAILED;
+	case QM_REC_DELIVERED:
+		return QM_RCPT_DELIVERED;
+	case QM_REC_RELAYED:
+		return QM_RCPT_RELAYED;
+	default:
+		return QM_RCPT_NEW;
+	}
+}
+
+uint8_t qm_rcpt_rec_state(const struct qm_rcpt *r)
+{
+	switch (r->state) {
+	case QM_RCPT_SETTLED:
+		return QM_REC_DONE;
+	case QM_RCPT_FAILED:
+		return QM_REC_FAILED;
+	case QM_RCPT_DELIVERED:
+		return QM_REC_DELIVERED;
+	case QM_RCPT_RELAYED:
+		return QM_REC_RELAYED;
+	default:
+		return QM_REC_OPEN;
+	}
+}
+
 struct qm_txn *qm_txn_from_rec(struct qm_txn_table *t, const struct qm_rec_txn *rec)
 {
 	struct qm_txn *txn = qm_txn_new(t, rec->ta, rec->rcpts_count);
@@ -147,13 +180,13 @@ struct qm_txn *qm_txn_from_rec(struct qm_txn_table *t, const struct qm_rec_txn *
 		r->host = keep(txn, from->host);
 		r->last_try_s = from->last_try_s;
 		r->flags = from->flags;
-		if (from->state == QM_REC_FAILED)
-			qm_rcpt_set(r, QM_RCPT_FAILED);
+		qm_rcpt_set(r, state_of(from->state));
 	}
 	txn->dsn_kind = rec->dsn_kind;
 	txn->dsn_of = rec->dsn_of;
 	txn->dsn_sender = keep(txn, rec->dsn_sender);
 	txn->dsn_received_s = rec->dsn_received_s;
+	txn->dsn_until_s = rec->dsn_until_s;
 	txn->dsn_count = rec->dsn_rcpts_count;
 	txn->dsn_rcpts = sm_arena_must(&txn->arena, rec->dsn_rcpts_count * sizeof(*txn->dsn_rcpts));
 	for (uint32_t i = 0; i < rec->dsn_rcpts_count; i++) {
@@ -190,6 +223,7 @@ void qm_txn_to_rec(const struct qm_txn *txn, struct sm_arena *a, struct qm_rec_t
 	    .dsn_of = txn->dsn_of,
 	    .dsn_sender = txn->dsn_sender,
 	    .dsn_received_s = txn->dsn_received_s,
+	    .dsn_until_s = txn->dsn_until_s,
 	};
 	rec->rcpts = sm_arena_must(a, txn->open * sizeof(*rec->rcpts));
 	for (unsigned i = 0; i < txn->rcpt_count; i++) {
@@ -202,7 +236,7 @@ void qm_txn_to_rec(const struct qm_txn *txn, struct sm_arena *a, struct qm_rec_t
 		    .addr = r->addr,
 		    .orcpt = r->orcpt,
 		    .notify = r->notify,
-		    .state = r->state == QM_RCPT_FAILED ? QM_REC_FAILED : QM_REC_OPEN,
+		    .state = qm_rcpt_rec_state(r),
 		    .tries = r->tries,
 		    .next_try_s = r->next_try_s,
 		    .code = r->code,
@@ -252,9 +286,8 @@ void qm_txn_apply(struct qm_txn *txn, const struct qm_rec_rcpt_change *c)
 	r->host = keep(txn, c->host);
 	r->last_try_s = c->last_try_s;
 	r->flags = c->flags;
-	qm_rcpt_set(r, c->state == QM_REC_DONE     ? QM_RCPT_SETTLED
-	               : c->state == QM_REC_FAILED ? QM_RCPT_FAILED
-	                                           : r->state);
+	if (c->state != QM_REC_OPEN)
+		qm_rcpt_set(r, state_of(c->state));
 }
 
 static bool is_busy(enum qm_rcpt_state s)
@@ -263,9 +296,16 @@ static bool is_busy(enum qm_rcpt_state s)
 	       s == QM_RCPT_DELIVERING;
 }
 
+static bool is_owed(enum qm_rcpt_state s)
+{
+	return s == QM_RCPT_FAILED || s == QM_RCPT_DELIVERED || s == QM_RCPT_RELAYED;
+}
+
 void qm_rcpt_set(struct qm_rcpt *r, enum qm_rcpt_state state)
 {
 	struct qm_txn *txn = r->txn;
+
+	txn->owed += (unsigned)is_owed(state) - (unsigned)is_owed(r->state);
 
 	if (is_busy(r->state))
 		txn->busy--;
@@ -275,6 +315,34 @@ void qm_rcpt_set(struct qm_rcpt *r, enum qm_rcpt_state state)
 		txn->open--;
 	sm_assert(r->state != QM_RCPT_SETTLED || state == QM_RCPT_SETTLED);
 	r->state = state;
+}
+
+void qm_txn_reported(struct qm_txn *txn, uint8_t kind, const struct qm_rec_index_item *items,
+                     uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		struct qm_rcpt *r = qm_txn_rcpt(txn, items[i].index);
+
+		if (r == NULL)
+			continue;
+		if (kind == SM_DSN_DELAYED)
+			r->flags |= QM_RCPT_DELAY_TOLD;
+		else
+			qm_rcpt_set(r, QM_RCPT_SETTLED);
+		r->late = false;
+	}
+	if (kind == SM_DSN_FAILED)
+		txn->flags |= QM_TXN_RETURNED;
+}
+
+int64_t qm_txn_due_s(const struct qm_txn *txn)
+{
+	int64_t due = INT64_MAX;
+
+	for (unsigned i = 0; i < txn->rcpt_count; i++)
+		if (txn->rcpts[i].state != QM_RCPT_SETTLED)
+			due = SM_MIN(due, txn->rcpts[i].next_try_s);
+	return due;
 }
 
 /* A note replaces the one before in place when it fits: many tries must not fill the arena. */

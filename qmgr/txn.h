@@ -24,7 +24,9 @@ enum qm_rcpt_state {
 	QM_RCPT_READY,      /* in a group of its route */
 	QM_RCPT_DELIVERING, /* smtpc has it */
 	QM_RCPT_DEFERRED,   /* waits for next_try_s */
-	QM_RCPT_FAILED,     /* wants to be reported in a DSN */
+	QM_RCPT_FAILED,     /* to be reported in a DSN at next_try_s */
+	QM_RCPT_DELIVERED,  /* to be reported as delivered */
+	QM_RCPT_RELAYED,    /* to be reported as passed on */
 	QM_RCPT_SETTLED     /* delivered, reported or discarded: nothing is owed any more */
 };
 
@@ -39,6 +41,7 @@ struct qm_rcpt {
 	uint8_t flags; /* QM_RCPT_* */
 	enum qm_rcpt_state state;
 	uint8_t lost; /* how often a worker died with it */
+	bool late;    /* its last try failed, and the sender wants to know by now */
 };
 
 enum qm_txn_state {
@@ -65,6 +68,7 @@ struct qm_txn {
 	struct sm_id dsn_of;
 	struct sm_str dsn_sender;
 	int64_t dsn_received_s; /* when that came */
+	int64_t dsn_until_s;    /* until when it will be tried; 0: not any more */
 	uint32_t dsn_count;
 	struct sm_msg_dsn_rcpt *dsn_rcpts;
 
@@ -72,6 +76,7 @@ struct qm_txn {
 	struct qm_rcpt *rcpts;
 	unsigned busy; /* recipients NEW, ROUTING, READY or DELIVERING */
 	unsigned open; /* recipients not SETTLED */
+	unsigned owed; /* recipients FAILED, DELIVERED or RELAYED: of these, a DSN is to tell */
 
 	struct qm_log *log; /* which log has it: IBDB or DEFEDB */
 	struct qm_loc loc;  /* of its newest snapshot there: held */
@@ -105,11 +110,19 @@ void qm_txn_to_rec(const struct qm_txn *txn, struct sm_arena *a, struct qm_rec_t
 /* Apply a change found in the log. An index that is not there is ignored (it was settled in the
  * snapshot). */
 void qm_txn_apply(struct qm_txn *txn, const struct qm_rec_rcpt_change *c);
+/* The DSN `child` was made about the recipients in `items`: they are settled, or told of the delay.
+ * One that is not there any more is ignored. */
+void qm_txn_reported(struct qm_txn *txn, uint8_t kind, const struct qm_rec_index_item *items,
+                     uint32_t count);
+/* When there is something to do for it: wall, the least next_try_s of what is open. */
+int64_t qm_txn_due_s(const struct qm_txn *txn);
 /* NULL when no such recipient is held. */
 struct qm_rcpt *qm_txn_rcpt(struct qm_txn *txn, uint16_t index);
 
-/* Change state and keep busy/open right: the only way to change it. */
+/* Change state and keep busy/open/owed right: the only way to change it. */
 void qm_rcpt_set(struct qm_rcpt *r, enum qm_rcpt_state state);
+/* Its state as records have it: QM_REC_*. */
+uint8_t qm_rcpt_rec_state(const struct qm_rcpt *r);
 /* Remember how the last try went; copies text and host into the transaction's arena, cut to what
  * fits. */
 void qm_rcpt_note(struct qm_rcpt *r, uint16_t code, struct sm_str text, struct sm_str host,

@@ -489,7 +489,6 @@ int sc_dialog(struct sc_task *t, struct sc_session *s)
 		rc = transaction(&r, &done);
 	}
 	if (rc == 0) {
-		t->dsn_passed = (s->caps & SC_CAP_DSN) != 0;
 		/* Left over of "too many recipients". */
 		struct sc_why why = {.stage = SM_STAGE_RCPT, .code = TOO_MANY};
 		(void)sc_text_local(why.text, "4.5.3", "server takes fewer recipients at a time");

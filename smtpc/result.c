@@ -161,6 +161,7 @@ static void settle(struct sc_task *t, struct sc_rcpt *r, const struct sc_session
 	    .text = text,
 	    .stage = (uint8_t)why->stage,
 	    .host = host,
+	    .dsn_passed = outcome == SM_OUTCOME_DONE && s != NULL && (s->caps & SC_CAP_DSN) != 0,
 	};
 	log_result(t, r, s, why);
 }
@@ -202,7 +203,6 @@ void sc_result_send(struct sc_task *t)
 	    .host = t->host,
 	    .reach = (uint8_t)t->reach,
 	    .session_kept = t->session_kept,
-	    .dsn_passed = t->dsn_passed,
 	    .results_count = t->in.rcpts_count,
 	};
 

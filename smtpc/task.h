@@ -26,7 +26,7 @@ struct sc_task {
 	int64_t end_ms;
 	struct sm_sa host; /* the last one tried */
 	enum sm_reach reach;
-	bool session_kept, dsn_passed;
+	bool session_kept;
 	struct sm_str host_name; /* of it, as the route has it */
 	struct sc_why why;       /* of the last failure */
 };
