@@ -35,7 +35,7 @@ struct search {
 	struct cdb *cdb;
 	struct sm_id *v;
 	size_t count, cap, strange;
-	size_t at, orphans; /* looked up so far; what they were */
+	size_t at, orphans, kept; /* looked up so far; what they were */
 };
 
 struct qm_content {
@@ -44,6 +44,7 @@ struct qm_content {
 	struct sm_list batches; /* being removed */
 	unsigned running;
 	struct sm_timer timer;    /* next search */
+	size_t kept;              /* contents that the last search would not call orphans */
 	struct search *searching; /* NULL: none */
 };
 
@@ -159,6 +160,16 @@ static bool in_use(const struct qm *q, struct sm_id id)
 	       qm_content_has_children(&q->txns, id);
 }
 
+/* Mail of before the logs, or what is left of it: an operator has to say that it is not needed. */
+static void tell_kept(struct qm *q, size_t kept)
+{
+	if (kept == q->content->kept)
+		return;
+	q->content->kept = kept;
+	sm_log(kept > 0 ? SM_CRIT : SM_NOTICE, "qm.orphans_kept", "contents=%zu hint=%s", kept,
+	       kept > 0 ? "the logs do not know them; see rcvrenvfromlog.sh(8)" : "");
+}
+
 static void search_later(struct qm *q);
 
 static void search_end(struct qm *q)
@@ -178,6 +189,10 @@ static void judge(void *arg)
 
 		if (in_use(q, id) || !qm_incoming_abandoned(q, id))
 			continue;
+		if (id.counter < qm_store_birth(q->store)) {
+			s->kept++;
+			continue;
+		}
 		sm_log(SM_NOTICE, "qm.orphan", "content=%I", id);
 		qm_content_remove(q, id);
 		s->orphans++;
@@ -187,6 +202,7 @@ static void judge(void *arg)
 		return;
 	}
 	q->stats.orphans += s->orphans;
+	tell_kept(q, s->kept);
 	search_end(q);
 	search_later(q);
 }
@@ -199,6 +215,7 @@ static void searched(int rc, void *arg)
 	if (rc != 0) {
 		sm_log(SM_ERROR, "qm.orphans", "error=%s diag=%s", sm_strerr(rc), s->job.diag);
 		s->count = 0;
+		s->kept = q->content->kept;
 	}
 	if (s->strange)
 		sm_log(SM_WARN, "qm.orphans", "strange_names=%zu", s->strange);
@@ -230,13 +247,56 @@ static void search_later(struct qm *q)
 	sm_timer_set(&q->content->timer, sm_loop_now_ms() + q->conf->orphan_delay_ms, search, q);
 }
 
-int qm_content_open(struct qm *q)
+size_t qm_content_kept(const struct qm *q)
+{
+	return q->content->kept;
+}
+
+void qm_content_release(struct qm *q)
+{
+	qm_store_set_birth(q->store, 0);
+	qm_content_search_soon(q);
+}
+
+struct survey {
+	const struct qm *q;
+	uint64_t next_counter;
+	size_t count;
+};
+
+static bool surveyed(struct sm_id id, void *arg)
+{
+	struct survey *s = arg;
+
+	s->next_counter = SM_MAX(s->next_counter, id.counter + 1);
+	s->count += !in_use(s->q, id);
+	return true;
+}
+
+/* Blocks: only for a start after a loss, when nobody is served yet. */
+static int survey(struct qm *q, struct qm_recovered *found)
+{
+	struct survey s = {.q = q, .next_counter = found->next_counter};
+	int err = cdb_list(q->cdb, surveyed, &s, NULL);
+
+	if (err != 0)
+		return sm_fail_in(err, "contents that the logs do not know");
+	if (s.next_counter > found->next_counter) {
+		/* A clock that went back: those are older all the same. */
+		found->next_counter = s.next_counter;
+		qm_store_set_birth(q->store, s.next_counter);
+	}
+	tell_kept(q, s.count);
+	return 0;
+}
+
+int qm_content_open(struct qm *q, struct qm_recovered *found)
 {
 	q->content = sm_calloc(1, sizeof(*q->content));
 	sm_list_init(&q->content->batches);
 	sm_loop_before_sleep(&q->content->hook, before_sleep, q);
 	search_later(q);
-	return 0;
+	return found->incomplete ? survey(q, found) : 0;
 }
 
 /* The helpers have ended: what still waits to be removed is removed here. */

@@ -90,6 +90,7 @@ static void do_status(struct qm *q, struct sm_peer *peer, uint64_t tag, bool jso
 	    {"double_bounces", q->stats.double_bounces},
 	    {"ended", q->stats.ended},
 	    {"orphans_removed", q->stats.orphans},
+	    {"orphans_kept", qm_content_kept(q)},
 	    {"disk_free_bytes", qm_space_free_bytes(q)},
 	    {"ibdb_records", ib.records},
 	    {"ibdb_syncs", ib.syncs},
@@ -281,6 +282,41 @@ static void do_flush(struct qm *q, struct sm_peer *peer, const struct sm_msg_ctl
 	send_end(peer, tag, 0, "");
 }
 
+/* ---- orphans
+ * ------------------------------------------------------------------------------------------------------------
+ */
+
+/* Contents that are older than the logs are removed only when somebody says so. */
+static void do_orphans(struct qm *q, struct sm_peer *peer, const struct sm_msg_ctl_request *m,
+                       uint64_t tag)
+{
+	struct sm_buf *b = &q->control->text;
+	bool release = m->args_count == 1 && sm_str_eq(m->args[0].text, SM_STR("release"));
+
+	if (m->args_count > 0 && !release) {
+		send_end(peer, tag, 64, "orphans takes nothing or \"release\"");
+		return;
+	}
+	if (release && !sm_peer_trusted(peer)) {
+		send_end(peer, tag, 77, "you may look, but not act");
+		return;
+	}
+	sm_buf_reset(b);
+	if (m->json)
+		sm_buf_printf(b, "{\"kept\":%zu,\"released\":%s}\n", qm_content_kept(q),
+		              release ? "true" : "false");
+	else
+		sm_buf_printf(b, "%zu contents without a mail are older than the logs: %s\n",
+		              qm_content_kept(q), release ? "to be removed" : "kept");
+	if (release) {
+		sm_log(SM_NOTICE, "qm.orphans_released", "uid=%u contents=%zu",
+		       (unsigned)sm_peer_uid(peer), qm_content_kept(q));
+		qm_content_release(q);
+	}
+	send_text(peer, tag, b);
+	send_end(peer, tag, 0, "");
+}
+
 static int on_frame(struct sm_peer *peer, const struct sm_frame *f, void *arg)
 {
 	struct qm *q = arg;
@@ -298,8 +334,10 @@ static int on_frame(struct sm_peer *peer, const struct sm_frame *f, void *arg)
 		do_status(q, peer, f->tag, m.json);
 	else if (sm_str_eq(m.verb, SM_STR("list")))
 		do_list(q, peer, f->tag, m.json);
+	else if (sm_str_eq(m.verb, SM_STR("orphans")))
+		do_orphans(q, peer, &m, f->tag);
 	else if (!sm_str_eq(m.verb, SM_STR("flush")))
-		send_end(peer, f->tag, 64, "unknown verb: status, list, flush");
+		send_end(peer, f->tag, 64, "unknown verb: status, list, flush, orphans");
 	else if (!sm_peer_trusted(peer))
 		send_end(peer, f->tag, 77, "you may look, but not act");
 	else

@@ -13,7 +13,6 @@
 #include "qmgr/holders.h"
 
 #define ID_BLOCK          65536u
-#define WALL_SHIFT        20 /* a counter never starts below wall seconds << 20 */
 #define TAKEN_MAX         200000
 #define TAKEN_KEEP_MS     (3600 * 1000LL) /* longer than any smtps asks */
 #define MAX_PENDING_BYTES (64u * 1024 * 1024)
@@ -69,7 +68,7 @@ struct qm_incoming {
 static uint64_t reserve_block(struct qm *q, uint8_t proc, pid_t pid, uint64_t *first)
 {
 	struct qm_incoming *in = q->in;
-	uint64_t floor = (uint64_t)sm_wall_s() << WALL_SHIFT;
+	uint64_t floor = (uint64_t)sm_wall_s() << QM_COUNTER_SHIFT;
 
 	if (in->next_counter < floor)
 		in->next_counter = floor;

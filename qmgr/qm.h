@@ -130,11 +130,16 @@ int qm_compact_open(struct qm *q) SM_MUST_CHECK;
 void qm_compact_close(struct qm *q);
 
 /* ---- content.c: removal of content, orphans ---- */
-int qm_content_open(struct qm *q) SM_MUST_CHECK;
+/* After a start without the logs: counts what they may have lost, and goes past its counters. */
+int qm_content_open(struct qm *q, struct qm_recovered *found) SM_MUST_CHECK;
 void qm_content_close(struct qm *q);
 void qm_content_remove(struct qm *q, struct sm_id content); /* soon, in a helper */
 void qm_content_search_soon(
     struct qm *q); /* an smtps told what it has open: the rest may be orphans */
+
+/* Contents that nobody knows and that are older than the logs: kept until qm_content_release. */
+size_t qm_content_kept(const struct qm *q);
+void qm_content_release(struct qm *q);
 
 /* ---- space.c: disk space ---- */
 int qm_space_open(struct qm *q) SM_MUST_CHECK;

@@ -37,12 +37,12 @@ static void settled(void *arg)
 		q->on_running(q);
 }
 
-static int open_parts(struct qm *q, const struct qm_recovered *found)
+static int open_parts(struct qm *q, struct qm_recovered *found)
 {
 	int err;
 
 	if ((err = qm_defer_open(q)) != 0 || (err = qm_space_open(q)) != 0 ||
-	    (err = qm_content_open(q)) != 0 || (err = qm_resolver_open(q)) != 0 ||
+	    (err = qm_content_open(q, found)) != 0 || (err = qm_resolver_open(q)) != 0 ||
 	    (err = qm_delivery_open(q)) != 0 || (err = qm_incoming_open(q, found)) != 0 ||
 	    (err = qm_control_open(q)) != 0)
 		return err;

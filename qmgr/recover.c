@@ -174,6 +174,7 @@ static int open_log(struct qm_store *st, const char *name, const struct qm_conf_
 	    .on_failure = qm_store_on_failure,
 	    .on_low_space = qm_store_on_low_space,
 	    .on_damage = qm_store_on_damage,
+	    .on_segment = qm_store_on_segment,
 	};
 
 	*(out == &st->ibdb ? &st->ibdb_segment_bytes : &st->defedb_segment_bytes) =
@@ -218,6 +219,21 @@ static void pin(struct qm_store *st)
 	qm_log_hold(st->defedb, st->pin);
 }
 
+/*
+ * Which contents may be older than what the logs know. On the very first start that is none, and
+ * the test costs nothing; after a loss of the logs it is all of them.
+ */
+static void find_birth(struct qm_replay *rp, struct qm_recovered *found)
+{
+	struct qm_store *st = rp->st;
+
+	found->incomplete = st->ibdb_found == 0 || st->defedb_found == 0 || st->damages > 0;
+	if (found->incomplete)
+		rp->next_counter =
+		    SM_MAX(rp->next_counter, (uint64_t)sm_wall_s() << QM_COUNTER_SHIFT);
+	st->birth = found->incomplete ? rp->next_counter : rp->birth;
+}
+
 static int recover(struct qm_replay *rp, struct qm_recovered *found)
 {
 	struct qm_store *st = rp->st;
@@ -234,6 +250,7 @@ static int recover(struct qm_replay *rp, struct qm_recovered *found)
 		return sm_fail_in(err, "copying what is open");
 	found->from_ibdb = copy_journal(rp);
 	count_contents(rp);
+	find_birth(rp, found);
 	/* The counters, before the segments that tell of them are let go. */
 	st->grant_lsn = qm_store_id_block(st, rp->next_counter, 0, SM_ID_PROC_QMGR, getpid());
 	tell_ended(rp, found);

@@ -134,9 +134,10 @@ static int ibdb_record(void *arg, uint64_t lsn, struct qm_loc loc, uint16_t type
 	case QM_REC_id_block: {
 		struct qm_rec_id_block b;
 
-		if ((err = qm_rec_id_block_decode(body, &rp->arena, &b)) == 0 &&
-		    b.first + b.count > rp->next_counter)
-			rp->next_counter = b.first + b.count;
+		if ((err = qm_rec_id_block_decode(body, &rp->arena, &b)) == 0) {
+			rp->next_counter = SM_MAX(rp->next_counter, b.first + b.count);
+			rp->birth = b.birth;
+		}
 		break;
 	}
 	default:

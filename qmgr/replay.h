@@ -24,6 +24,7 @@ struct qm_replay {
 	struct qm_replay_dsn *dsns; /* DSNs that were seen, some more than once, some ended since */
 	size_t dsn_count, dsn_cap;
 	uint64_t next_counter; /* ids below it may be in use */
+	uint64_t birth;        /* as the newest grant has it */
 	struct sm_id *ended;   /* the newest QM_ENDED_MAX of `ended_count`, as a ring */
 	size_t ended_count;
 };

@@ -66,6 +66,14 @@ void qm_store_on_damage(void *arg, struct qm_log *log, const struct qm_log_damag
 	       (unsigned long long)d->length, d->file);
 }
 
+void qm_store_on_segment(void *arg, struct qm_log *log, const struct qm_log_segment *s)
+{
+	struct qm_store *st = arg;
+
+	if (s->epoch != 0)
+		++*(log == st->ibdb ? &st->ibdb_found : &st->defedb_found);
+}
+
 void qm_store_after(struct qm_store *st, struct qm_log *log, uint64_t lsn, struct qm_wait *w,
                     void (*cb)(void *arg), void *arg)
 {
@@ -221,13 +229,15 @@ uint64_t qm_store_moved(struct qm_store *st, struct qm_txn *txn, struct qm_loc o
 	return lsn;
 }
 
-static uint64_t write_grant(struct qm_store *st, const struct qm_rec_id_block *b)
+static uint64_t write_grant(struct qm_store *st, const struct qm_rec_id_block *grant)
 {
+	struct qm_rec_id_block b = *grant;
 	struct qm_loc old = st->grant.loc;
 	uint64_t lsn;
 
+	b.birth = st->birth;
 	sm_buf_reset(&st->scratch);
-	qm_rec_id_block_encode(&st->scratch, b);
+	qm_rec_id_block_encode(&st->scratch, &b);
 	lsn = append(st, st->ibdb, QM_REC_id_block, &st->grant.loc);
 	qm_log_hold(st->ibdb, st->grant.loc);
 	if (old.seq)
@@ -248,15 +258,31 @@ uint64_t qm_store_id_block(struct qm_store *st, uint64_t first, uint32_t count, 
 	return write_grant(st, &b);
 }
 
-bool qm_store_copy_id_block(struct qm_store *st, uint32_t seq)
+static uint64_t grant_again(struct qm_store *st)
 {
 	const struct qm_rec_id_block b = {
 	    .first = st->grant.end, .proc = st->grant.proc, .pid = (uint32_t)st->grant.pid};
 
+	return write_grant(st, &b);
+}
+
+bool qm_store_copy_id_block(struct qm_store *st, uint32_t seq)
+{
 	if (st->grant.loc.seq != seq)
 		return false;
-	write_grant(st, &b);
+	grant_again(st);
 	return true;
+}
+
+uint64_t qm_store_birth(const struct qm_store *st)
+{
+	return st->birth;
+}
+
+uint64_t qm_store_set_birth(struct qm_store *st, uint64_t birth)
+{
+	st->birth = birth;
+	return grant_again(st);
 }
 
 uint64_t qm_store_copy(struct qm_store *st, struct qm_rec_txn *rec, struct qm_loc *loc)

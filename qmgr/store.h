@@ -14,6 +14,9 @@
 #include "qmgr/log.h"
 #include "qmgr/txn.h"
 
+/* A counter never starts below wall seconds << this. */
+#define QM_COUNTER_SHIFT 20
+
 struct qm_store;
 
 /*
@@ -35,6 +38,7 @@ struct qm_recovered {
 	size_t deferred; /* transactions in DEFEDB */
 	size_t quarantined;    /* damaged places */
 	uint64_t next_counter; /* ids below it may be in use */
+	bool incomplete;       /* a log is new, or was damaged: contents may be all there is of a mail */
 	/* Transactions of smtps that had ended, oldest first, as far as the logs still tell:
 	 * whoever committed them may have missed the answer. The caller's: sm_free. */
 	struct sm_id *ended;
@@ -81,6 +85,14 @@ uint64_t qm_store_moved(struct qm_store *st, struct qm_txn *txn, struct qm_loc o
 /* Grant counters. The newest grant is held, so that replay never gives one twice. */
 uint64_t qm_store_id_block(struct qm_store *st, uint64_t first, uint32_t count, uint8_t proc,
                            pid_t pid);
+
+/*
+ * Contents whose counter is below `birth` are older than the logs, or than a damage in them: that no
+ * transaction uses one proves nothing, and it must not be removed as an orphan. Set at a start that
+ * finds no logs, or damage in them; 0: the logs know everything. Setting is one more record.
+ */
+uint64_t qm_store_birth(const struct qm_store *st);
+uint64_t qm_store_set_birth(struct qm_store *st, uint64_t birth);
 
 /*
  * Copying forward, so that old segments become free: the snapshot of a deferred transaction as read

@@ -28,6 +28,8 @@ struct qm_store {
 		pid_t pid;
 		struct qm_loc loc; /* of its record in IBDB: held */
 	} grant;
+	uint64_t birth;            /* see qm_store_birth */
+	unsigned ibdb_found, defedb_found; /* segments that replay had something to read in */
 
 	/* After a replay. Segments of DEFEDB stay until those of the journal from before the start
 	 * are gone: they may hold the `end` of what the old journal still shows as open. */
@@ -45,5 +47,6 @@ void qm_store_on_durable(void *arg, struct qm_log *log, uint64_t durable_lsn);
 void qm_store_on_failure(void *arg, struct qm_log *log, int err, const char *diag);
 void qm_store_on_low_space(void *arg, struct qm_log *log, bool low, const char *diag);
 void qm_store_on_damage(void *arg, struct qm_log *log, const struct qm_log_damage *d);
+void qm_store_on_segment(void *arg, struct qm_log *log, const struct qm_log_segment *s);
 
 #endif

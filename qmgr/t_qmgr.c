@@ -688,6 +688,79 @@ static void orphans_go_and_open_ones_stay(void **state)
 	assert_int_equal(w.q.stats.orphans, 2);
 }
 
+/* The holder of the contents tells that it has nothing open: they were orphans, if the logs knew.
+ */
+static void nothing_is_open(void)
+{
+	struct sm_msg_ss_start m = {.max_sessions = 10, .next_counter = w.ss.next_id};
+
+	t_smtps_up(&w.ss, 1);
+	t_send(&w.ss.p, SM_MSG_ss_start, &m, true);
+	t_turns(1300);
+}
+
+static void lose_logs(const char *dir)
+{
+	char cmd[200];
+
+	snprintf(cmd, sizeof(cmd), "rm -f %s/*", dir);
+	assert_int_equal(system(cmd), 0);
+}
+
+static bool no_content_left(void)
+{
+	return t_contents() == 0;
+}
+
+/* Whichever log is lost: contents may be all there is of a mail, also for the starts after that. */
+static void contents_survive_the_logs(void **state)
+{
+	(void)state;
+	for (int lost = 0; lost < 2; lost++) {
+		t_qm_all();
+		assert_int_equal(qm_content_kept(&w.q), 0);
+		t_content();
+		t_content();
+		t_qm_stop();
+		lose_logs(lost ? w.defedb : w.ibdb);
+		for (int start = 0; start < 2; start++) {
+			t_qm_start();
+			nothing_is_open();
+			assert_int_equal(t_contents(), 2);
+			assert_int_equal(qm_content_kept(&w.q), 2);
+			if (start == 0)
+				t_qm_stop();
+		}
+		t_ask_ctl("orphans", "release");
+		assert_int_equal(w.ctl_status, 0);
+		assert_true(t_wait(no_content_left));
+		t_turns(100);
+		t_qm_stop();
+		t_qm_start(); /* and it is remembered */
+		assert_int_equal(qm_store_birth(w.q.store), 0);
+		t_qm_stop();
+	}
+}
+
+/* What comes after a loss is an orphan as ever. */
+static void a_loss_keeps_only_what_was_before(void **state)
+{
+	struct sm_id before, after;
+
+	(void)state;
+	t_qm_all();
+	before = t_content();
+	t_qm_stop();
+	lose_logs(w.ibdb);
+	lose_logs(w.defedb);
+	t_qm_all();
+	after = t_content();
+	assert_true(after.counter > before.counter);
+	nothing_is_open();
+	assert_true(t_content_there(before));
+	assert_false(t_content_there(after));
+}
+
 /* ---- segments ---- */
 
 static uint32_t used_segments(struct qm_log *log)
@@ -891,6 +964,8 @@ int main(void)
 	    T(a_full_active_queue),
 	    T(a_dead_next_hop),
 	    T(orphans_go_and_open_ones_stay),
+	    T(contents_survive_the_logs),
+	    T(a_loss_keeps_only_what_was_before),
 	    T(one_old_mail_holds_nothing),
 	    T(operators_look),
 	    T(the_end_waits_for_results),
