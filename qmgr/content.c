@@ -276,12 +276,12 @@ static bool surveyed(struct sm_id id, void *arg)
 /* Blocks: only for a start after a loss, when nobody is served yet. */
 static int survey(struct qm *q, struct qm_recovered *found)
 {
-	struct survey s = {.q = q, .next_counter = found->next_counter};
+	struct survey s = {.q = q, .next_counter = qm_store_birth(q->store)};
 	int err = cdb_list(q->cdb, surveyed, &s, NULL);
 
 	if (err != 0)
 		return sm_fail_in(err, "contents that the logs do not know");
-	if (s.next_counter > found->next_counter) {
+	if (s.next_counter > qm_store_birth(q->store)) {
 		/* A clock that went back: those are older all the same. */
 		found->next_counter = s.next_counter;
 		qm_store_set_birth(q->store, s.next_counter);

@@ -228,10 +228,9 @@ static void find_birth(struct qm_replay *rp, struct qm_recovered *found)
 	struct qm_store *st = rp->st;
 
 	found->incomplete = st->ibdb_found == 0 || st->defedb_found == 0 || st->damages > 0;
+	st->birth = rp->birth;
 	if (found->incomplete)
-		rp->next_counter =
-		    SM_MAX(rp->next_counter, (uint64_t)sm_wall_s() << QM_COUNTER_SHIFT);
-	st->birth = found->incomplete ? rp->next_counter : rp->birth;
+		st->birth = SM_MAX(rp->next_counter, (uint64_t)sm_wall_s() << QM_COUNTER_SHIFT);
 }
 
 static int recover(struct qm_replay *rp, struct qm_recovered *found)
