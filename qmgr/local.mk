@@ -7,7 +7,7 @@ QM_LDADD = libqm.a $(UNIT_LDADD)
 # Records, transactions and policy: what unit tests and tools want.
 libqm_a_SOURCES += qmgr/rec.h qmgr/rec.c qmgr/txn.h qmgr/txn.c qmgr/sched.h qmgr/sched.c qmgr/retry.h qmgr/retry.c \
 	qmgr/clients.h qmgr/clients.c qmgr/holders.h qmgr/holders.c qmgr/conf.h qmgr/conf.c qmgr/store.h qmgr/store_int.h qmgr/store.c qmgr/replay.h qmgr/replay.c qmgr/recover.c \
-	qmgr/edbc.h qmgr/edbc.c
+	qmgr/edbc.h qmgr/edbc.c qmgr/marks.h qmgr/suspend.h
 EXTRA_DIST += qmgr/rec.def
 
 # The record log.
@@ -37,7 +37,7 @@ qmgr_t_txn_SOURCES = qmgr/t_txn.c
 qmgr_t_txn_LDADD = $(QM_LDADD)
 
 libexec_PROGRAMS += qmgr/qmgr
-qm_parts = qmgr/qm.h qmgr/queue.c qmgr/incoming.c qmgr/resolve.c qmgr/delivery.c qmgr/settle.c qmgr/dsn.c qmgr/defer.c \
+qm_parts = qmgr/qm.h qmgr/bulk.h qmgr/halt.h qmgr/queue.c qmgr/incoming.c qmgr/resolve.c qmgr/delivery.c qmgr/settle.c qmgr/dsn.c qmgr/defer.c \
 	qmgr/compact.c qmgr/content.c qmgr/space.c qmgr/control.c
 qmgr_qmgr_SOURCES = qmgr/main.c $(qm_parts)
 qmgr_qmgr_LDADD = libqm.a libcdb.a libsm.a $(SECCOMP_LIBS)

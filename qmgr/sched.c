@@ -182,9 +182,24 @@ void qm_sched_add(struct qm_sched *s, struct qm_route *r, struct qm_rcpt *rcpt)
 		sm_list_push(&r->groups, &g->link);
 	}
 	sm_list_push(&g->rcpts, &rcpt->link);
+	rcpt->group = g;
 	g->count++;
 	r->waiting++;
 	qm_rcpt_set(rcpt, QM_RCPT_READY);
+	route_settle(s, r);
+}
+
+void qm_sched_remove(struct qm_sched *s, struct qm_rcpt *rcpt)
+{
+	struct qm_group *g = rcpt->group;
+	struct qm_route *r = g->route;
+
+	sm_assert(rcpt->state == QM_RCPT_READY && g->count > 0);
+	sm_list_remove(&rcpt->link);
+	rcpt->group = NULL;
+	r->waiting--;
+	if (--g->count == 0)
+		group_free(g);
 	route_settle(s, r);
 }
 

@@ -79,6 +79,8 @@ struct qm_route *qm_route_find(struct qm_sched *s, struct sm_str key);
 /* A recipient became ready for this route: joins the waiting group of its transaction there, or
  * begins one. Sets its state. */
 void qm_sched_add(struct qm_sched *s, struct qm_route *r, struct qm_rcpt *rcpt);
+/* Take one out of the group that it waits in; state unchanged. */
+void qm_sched_remove(struct qm_sched *s, struct qm_rcpt *rcpt);
 /* Take everything that waits behind a route: the recipients are on `out`, state unchanged. */
 void qm_sched_drain(struct qm_sched *s, struct qm_route *r, struct sm_list *out);
 

@@ -223,6 +223,26 @@ static void drained_routes_hold_nothing(void **state)
 	assert_false(pick(&p));
 }
 
+static void one_is_taken_out(void **state)
+{
+	struct qm_route *r = route("a", SM_AGENT_SMTP);
+	struct qm_txn *txn;
+	struct qm_pick p;
+
+	(void)state;
+	qm_agent_add(&sched, 10);
+	txn = mail(r, 3);
+	qm_sched_remove(&sched, &txn->rcpts[1]);
+	assert_int_equal(r->waiting, 2);
+	assert_true(pick(&p));
+	assert_int_equal(p.count, 2);
+	assert_int_equal(txn->rcpts[1].state, QM_RCPT_READY);
+	txn = mail(r, 1);
+	qm_sched_remove(&sched, &txn->rcpts[0]); /* the last of its group */
+	assert_int_equal(r->waiting, 0);
+	assert_false(pick(&p));
+}
+
 static void unused_routes_are_forgotten(void **state)
 {
 	char key[16];
@@ -250,6 +270,7 @@ int main(void)
 	    T(window_grows_and_shrinks),
 	    T(open_sessions_are_preferred),
 	    T(room_of_agents_is_kept),
+	    T(one_is_taken_out),
 	    T(drained_routes_hold_nothing),
 	    T(unused_routes_are_forgotten),
 	};

@@ -165,6 +165,7 @@ struct qm_txn *qm_txn_from_rec(struct qm_txn_table *t, const struct qm_rec_txn *
 	txn->body = rec->body;
 	txn->ret = rec->ret;
 	txn->flags = rec->flags;
+	txn->act = rec->act;
 	for (uint32_t i = 0; i < rec->rcpts_count; i++) {
 		const struct qm_rec_rcpt *from = &rec->rcpts[i];
 		struct qm_rcpt *r = &txn->rcpts[i];
@@ -219,6 +220,7 @@ void qm_txn_to_rec(const struct qm_txn *txn, struct sm_arena *a, struct qm_rec_t
 	    .received_s = txn->received_s,
 	    .queued_s = txn->queued_s,
 	    .flags = txn->flags,
+	    .act = txn->act,
 	    .dsn_kind = txn->dsn_kind,
 	    .dsn_of = txn->dsn_of,
 	    .dsn_sender = txn->dsn_sender,

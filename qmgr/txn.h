@@ -16,7 +16,7 @@
 #include "qmgr/log.h"
 #include "qmgr/rec.h"
 
-struct qm_route;
+struct qm_group;
 
 enum qm_rcpt_state {
 	QM_RCPT_NEW,        /* wants a route */
@@ -32,7 +32,8 @@ enum qm_rcpt_state {
 
 struct qm_rcpt {
 	struct qm_txn *txn;
-	struct sm_list link; /* in its group, its task, or by itself */
+	struct sm_list link;    /* in its group, its task, or by itself */
+	struct qm_group *group; /* while READY: where it waits (sched.h) */
 	struct sm_str addr, orcpt;
 	struct sm_str text, host; /* of the last try; in the transaction's arena or static */
 	int64_t next_try_s, last_try_s;
@@ -41,6 +42,7 @@ struct qm_rcpt {
 	uint8_t flags; /* QM_RCPT_* */
 	enum qm_rcpt_state state;
 	uint8_t lost; /* how often a worker died with it */
+	uint8_t mark; /* enum qm_mark_verb: what an operator wants when it is back from a worker */
 	bool late;    /* its last try failed, and the sender wants to know by now */
 };
 
@@ -62,6 +64,7 @@ struct qm_txn {
 	int64_t received_s;
 	int64_t queued_s; /* from when its age counts: received, or requeued */
 	uint8_t body, ret, flags;
+	uint64_t act; /* the newest act of an operator that is in it */
 	enum qm_txn_state state;
 	/* a DSN: what it reports */
 	uint8_t dsn_kind;
