@@ -83,7 +83,7 @@ static bool walk_index(struct qm *q, uint32_t seq)
 static bool defedb_turn(struct qm *q)
 {
 	struct qm_log *log = qm_store_defedb(q->store);
-	size_t live = qm_edbc_count(q->edbc) + q->txns.by_id.count + qm_defer_loads(q);
+	size_t live = qm_edbc_count(q->edbc) + q->txns.by_id.count;
 	uint32_t seq;
 
 	if (!qm_store_wasteful(q->store, log, live, &seq))

@@ -2,6 +2,10 @@
  * Transactions to DEFEDB, and back when they are due. In memory stays an index entry (edbc.h);
  * everything else is in the log.
  *
+ * A transaction that is being read back or copied forward stays in the index, parked there when it
+ * is to be tried, until it is in the table or has its new place: so whoever looks finds it, and
+ * what operators do to it meanwhile is in its entry.
+ *
  * To DEFEDB: the snapshot becomes durable there; for one that was in the journal, `moved` becomes
  * durable in IBDB; then the index has it. So at each moment at least one log has it, and replay
  * finds the newer one. Back: the snapshot is read by a helper, never by the loop.
@@ -42,7 +46,6 @@ struct load {
 	struct qm_loc loc;
 	bool forward; /* only to be copied */
 	bool flushed; /* try all its recipients, whatever their times say */
-	int64_t next_try_s;
 	unsigned rcpts;
 	struct sm_buf body;
 	struct sm_arena arena;
@@ -70,7 +73,7 @@ static void settled(struct move *m)
 
 	/* The index has no bound of its own: commits are refused above EDBC_max_entries, so it is
 	 * passed by what was under way at the most. */
-	qm_edbc_put(q->edbc, txn->id, qm_txn_due_s(txn), txn->loc, txn->open);
+	qm_edbc_put_txn(q->edbc, txn, txn->loc);
 	qm_txn_free(&q->txns, &txn);
 	sm_free(m);
 	arm(q);
@@ -166,6 +169,9 @@ static void activate(struct load *l)
 	struct qm *q = l->q;
 	struct qm_txn *txn = qm_txn_from_rec(&q->txns, &l->rec);
 
+	/* Somebody may have wanted it tried at once in the meantime. */
+	l->flushed |= qm_edbc_next_try(qm_edbc_find(q->edbc, l->id)) == FLUSHED_S;
+	qm_edbc_remove(q->edbc, l->id);
 	txn->log = qm_store_defedb(q->store);
 	txn->loc = l->loc;
 	txn->state = QM_TXN_ACTIVE;
@@ -187,7 +193,7 @@ static void copy_durable(void *arg)
 	qm_store_copied(q->store, l->loc, c->lsn);
 	sm_hash_remove(&q->defer->loading, &l->node);
 	q->defer->forward_count--;
-	qm_edbc_put(q->edbc, l->id, l->next_try_s, c->loc, l->rcpts);
+	qm_edbc_moved(q->edbc, l->id, c->loc);
 	load_free(l);
 	sm_free(c);
 	qm_defer_run(q);
@@ -225,15 +231,14 @@ static void loaded(int rc, void *arg)
 		/* Kept, told, and tried again: the disk may recover, an operator may help. */
 		sm_log(SM_CRIT, "qm.read_back", "ss_ta=%I error=%s diag=%s", l->id, sm_strerr(rc),
 		       l->job.diag);
-		qm_edbc_put(q->edbc, l->id,
-		            l->forward ? l->next_try_s : sm_wall_s() + DAMAGED_RETRY_S, l->loc,
-		            l->rcpts);
+		if (!l->forward)
+			qm_edbc_set(q->edbc, l->id, sm_wall_s() + DAMAGED_RETRY_S);
 	}
 	load_free(l);
 	qm_defer_run(q);
 }
 
-/* Out of the index; `loading` knows it until it is a transaction again, or back in the index. */
+/* `loading` knows it until it is a transaction again, or has its new place. */
 static void load(struct qm *q, const struct qm_edbc_entry *e, bool forward)
 {
 	struct load *l = sm_calloc(1, sizeof(*l));
@@ -242,11 +247,11 @@ static void load(struct qm *q, const struct qm_edbc_entry *e, bool forward)
 	l->log = qm_store_defedb(q->store);
 	l->id = qm_edbc_id(e);
 	l->loc = qm_edbc_loc(e);
-	l->next_try_s = qm_edbc_next_try(e);
 	l->rcpts = qm_edbc_rcpts(e);
-	l->flushed = l->next_try_s == FLUSHED_S;
+	l->flushed = qm_edbc_next_try(e) == FLUSHED_S;
 	l->forward = forward;
-	qm_edbc_remove(q->edbc, l->id);
+	if (!forward)
+		qm_edbc_set(q->edbc, l->id, QM_EDBC_NEVER);
 	sm_buf_init(&l->body, QM_LOG_RECORD_MAX);
 	sm_arena_init(&l->arena, "load", 1024, 16 * QM_LOG_RECORD_MAX);
 	sm_hash_insert(&q->defer->loading, &l->node, sm_id_hash(l->id));
@@ -258,6 +263,23 @@ static void load(struct qm *q, const struct qm_edbc_entry *e, bool forward)
 		q->defer->load_rcpts += l->rcpts;
 	}
 	sm_offload_async(&l->job, load_job, loaded, l);
+}
+
+static bool is_due(const struct qm_edbc_entry *e, int64_t now_s, int64_t far_s)
+{
+	int64_t next_s = qm_edbc_next_try(e);
+
+	return next_s <= now_s || (next_s > far_s && next_s != QM_EDBC_NEVER);
+}
+
+static bool loading_eq(const struct sm_hash_node *n, const void *key)
+{
+	return sm_id_eq(SM_CONTAINER_OF(n, struct load, node)->id, *(const struct sm_id *)key);
+}
+
+bool qm_defer_loading(const struct qm *q, struct sm_id id)
+{
+	return sm_hash_find(&q->defer->loading, sm_id_hash(id), loading_eq, &id) != NULL;
 }
 
 void qm_defer_run(struct qm *q)
@@ -272,7 +294,10 @@ void qm_defer_run(struct qm *q)
 	       q->txns.rcpts + d->load_rcpts < (size_t)q->conf->aq_max_entries * 3 / 4) {
 		const struct qm_edbc_entry *e = qm_edbc_top(q->edbc);
 
-		if (e == NULL || (qm_edbc_next_try(e) > now_s && qm_edbc_next_try(e) <= far_s))
+		if (e == NULL || !is_due(e, now_s, far_s))
+			break;
+		/* In a moment: whatever ends runs this again. */
+		if (qm_defer_loading(q, qm_edbc_id(e)))
 			break;
 		load(q, e, false);
 	}
@@ -285,7 +310,7 @@ bool qm_defer_forward(struct qm *q, struct sm_id id)
 
 	if (q->defer->forward_count >= FORWARD_MAX)
 		return false;
-	if (e)
+	if (e && !qm_defer_loading(q, id))
 		load(q, e, true);
 	return true;
 }
@@ -309,16 +334,6 @@ static void arm(struct qm *q)
 	if (e)
 		wait_s = SM_MAX(1, SM_MIN(wait_s, qm_edbc_next_try(e) - sm_wall_s()));
 	sm_timer_set(&q->defer->timer, sm_loop_now_ms() + wait_s * 1000, due, q);
-}
-
-static bool loading_eq(const struct sm_hash_node *n, const void *key)
-{
-	return sm_id_eq(SM_CONTAINER_OF(n, struct load, node)->id, *(const struct sm_id *)key);
-}
-
-bool qm_defer_loading(const struct qm *q, struct sm_id id)
-{
-	return sm_hash_find(&q->defer->loading, sm_id_hash(id), loading_eq, &id) != NULL;
 }
 
 /* Those in memory that wait for others of their transaction: due as soon as they are in the index.
@@ -351,12 +366,6 @@ size_t qm_defer_flush(struct qm *q, struct sm_id id)
 		n += qm_edbc_set_all(q->edbc, FLUSHED_S);
 	else
 		n += qm_edbc_set(q->edbc, id, FLUSHED_S);
-	SM_LIST_FOR (l, &q->defer->loads, struct load, link) {
-		if (l->forward && (sm_id_none(id) || sm_id_eq(id, l->id))) {
-			l->next_try_s = FLUSHED_S;
-			n++;
-		}
-	}
 	qm_defer_run(q);
 	return n;
 }

@@ -1,33 +1,21 @@
 /*
  * The index of deferred transactions: one array of small entries, a hash by id and a heap by time,
- * all by 32-bit index instead of pointers.
+ * all by 32-bit index instead of pointers; what is known of the transaction is in its tail.
  *
- * Invariant: a used entry is in exactly one hash chain and in the heap at `heap_at`; a free one is
- * in the free list. Loop thread only.
+ * Invariant: a used entry is in exactly one hash chain and in the heap at `heap_at`, and has a
+ * tail; a free one is in the free list. Loop thread only.
  */
-#include "qmgr/edbc.h"
+#include "qmgr/edbc_int.h"
 
-#define NONE UINT32_MAX
+#define NONE       QM_EDBC_NONE
+#define TAIL_BYTES (QM_POOL_MOST)
 
-struct qm_edbc_entry {
-	uint64_t counter;
-	struct qm_loc loc;
-	uint32_t next_try_s; /* wall, until 2106 */
-	uint32_t chain;      /* next in its hash bucket, or in the free list */
-	uint32_t heap_at;    /* NONE: free */
-	uint16_t rcpts;
-	uint8_t proc;
-};
+static uint32_t *place(void *arg, uint32_t owner)
+{
+	const struct qm_edbc *e = arg;
 
-struct qm_edbc {
-	struct qm_edbc_entry *v;
-	uint32_t *bucket, *heap;
-	uint32_t used; /* entries of v ever used */
-	uint32_t cap;  /* of v and heap */
-	uint32_t mask; /* buckets - 1 */
-	uint32_t count;
-	uint32_t free_list;
-};
+	return &e->v[owner].tail;
+}
 
 struct qm_edbc *qm_edbc_new(void)
 {
@@ -37,22 +25,30 @@ struct qm_edbc *qm_edbc_new(void)
 	e->mask = 255;
 	e->bucket = sm_calloc(e->mask + 1, sizeof(*e->bucket));
 	memset(e->bucket, 0xff, (e->mask + 1) * sizeof(*e->bucket));
+	e->names = qm_atoms_new();
+	e->reasons = qm_atoms_new();
+	qm_pool_init(&e->tails, place, e);
+	sm_buf_init(&e->scratch, TAIL_BYTES);
 	return e;
 }
 
 void qm_edbc_free(struct qm_edbc **ep)
 {
-	if (*ep == NULL)
+	struct qm_edbc *e = *ep;
+
+	if (e == NULL)
 		return;
-	sm_free((*ep)->v);
-	sm_free((*ep)->bucket);
-	sm_free((*ep)->heap);
+	qm_pool_fini(&e->tails);
+	qm_atoms_free(&e->names);
+	qm_atoms_free(&e->reasons);
+	sm_buf_fini(&e->scratch);
+	sm_free(e->v);
+	sm_free(e->bucket);
+	sm_free(e->heap);
 	SM_FREE(*ep);
 }
 
-/* ---- hash
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- hash ---- */
 
 static uint32_t *bucket_of(const struct qm_edbc *e, uint64_t counter, uint8_t proc)
 {
@@ -88,57 +84,21 @@ static void chain_out(struct qm_edbc *e, uint32_t i)
 static void rehash(struct qm_edbc *e)
 {
 	e->mask = e->mask * 2 + 1;
-	e->bucket = sm_realloc(e->bucket, e->mask + (size_t)1, sizeof(*e->bucket));
+	sm_free(e->bucket);
+	e->bucket = sm_calloc(e->mask + (size_t)1, sizeof(*e->bucket));
 	memset(e->bucket, 0xff, (e->mask + (size_t)1) * sizeof(*e->bucket));
 	for (uint32_t i = 0; i < e->used; i++)
 		if (e->v[i].heap_at != NONE)
 			chain_in(e, i);
 }
 
-/* ---- heap
- * ---------------------------------------------------------------------------------------------------------
- */
-
-static void heap_place(struct qm_edbc *e, uint32_t at, uint32_t i)
-{
-	e->heap[at] = i;
-	e->v[i].heap_at = at;
-}
-
-static uint32_t key(const struct qm_edbc *e, uint32_t at)
-{
-	return e->v[e->heap[at]].next_try_s;
-}
-
-/* Put entry i where the heap has a hole at `at`, moving the hole up or down as its time asks. */
-static void heap_settle(struct qm_edbc *e, uint32_t at, uint32_t i)
-{
-	uint32_t t = e->v[i].next_try_s;
-
-	while (at > 0 && t < key(e, (at - 1) / 2)) {
-		heap_place(e, at, e->heap[(at - 1) / 2]);
-		at = (at - 1) / 2;
-	}
-	for (;;) {
-		uint32_t child = 2 * at + 1;
-
-		if (child + 1 < e->count && key(e, child + 1) < key(e, child))
-			child++;
-		if (child >= e->count || key(e, child) >= t)
-			break;
-		heap_place(e, at, e->heap[child]);
-		at = child;
-	}
-	heap_place(e, at, i);
-}
-
-/* ---- the index
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- the index ---- */
 
 static uint32_t cut_time(int64_t s)
 {
-	return (uint32_t)SM_MAX(0, SM_MIN(s, (int64_t)UINT32_MAX));
+	if (s == QM_EDBC_NEVER)
+		return UINT32_MAX;
+	return (uint32_t)SM_MAX(0, SM_MIN(s, QM_EDBC_NEVER - 1));
 }
 
 static uint32_t take_free(struct qm_edbc *e)
@@ -150,19 +110,21 @@ static uint32_t take_free(struct qm_edbc *e)
 		return i;
 	}
 	if (e->used == e->cap) {
-		/* By half: doubling a million entries would waste what a page file saves. */
+		/* A little at a time: large blocks are moved by the system's page tables. */
 		sm_assert(e->cap < UINT32_MAX / 2);
-		e->cap = e->cap < 256 ? 256 : e->cap + e->cap / 2;
+		e->cap += e->cap / 8 + 256;
 		e->v = sm_realloc(e->v, e->cap, sizeof(*e->v));
 		e->heap = sm_realloc(e->heap, e->cap, sizeof(*e->heap));
 	}
 	return e->used++;
 }
 
-void qm_edbc_put(struct qm_edbc *e, struct sm_id id, int64_t next_try_s, struct qm_loc loc,
-                 unsigned rcpts)
+/* The new tail is in the scratch buffer, and its atoms are counted. */
+static void put(struct qm_edbc *e, struct sm_id id, const struct qm_edbc_draft *d,
+                struct qm_loc loc)
 {
 	uint32_t i = find(e, id), at;
+	struct qm_edbc_entry *x;
 
 	if (i == NONE) {
 		i = take_free(e);
@@ -175,11 +137,33 @@ void qm_edbc_put(struct qm_edbc *e, struct sm_id id, int64_t next_try_s, struct 
 			chain_in(e, i);
 	} else {
 		at = e->v[i].heap_at;
+		qm_edbc_tail_drop(e, &e->v[i]);
 	}
-	e->v[i].loc = loc;
-	e->v[i].rcpts = (uint16_t)SM_MIN(rcpts, (unsigned)UINT16_MAX);
-	e->v[i].next_try_s = cut_time(next_try_s);
-	heap_settle(e, at, i);
+	x = &e->v[i];
+	x->loc = loc;
+	x->rcpts = (uint16_t)d->rcpts;
+	x->flags = d->rcpts > 0 && d->held == d->rcpts ? QM_EDBC_ALL_HELD : 0;
+	x->next_try_s = cut_time(d->rcpts == 0 ? 0 : x->flags ? QM_EDBC_NEVER : d->due_s);
+	e->rcpts += d->rcpts;
+	e->held += d->held;
+	x->tail = qm_pool_put(&e->tails, i, sm_buf_view(&e->scratch));
+	qm_edbc_heap_settle(e, at, i);
+}
+
+void qm_edbc_put_txn(struct qm_edbc *e, const struct qm_txn *txn, struct qm_loc loc)
+{
+	struct qm_edbc_draft d;
+
+	qm_edbc_draft_txn(e, txn, &d);
+	put(e, txn->id, &d, loc);
+}
+
+void qm_edbc_put_rec(struct qm_edbc *e, const struct qm_rec_txn *rec, struct qm_loc loc)
+{
+	struct qm_edbc_draft d;
+
+	qm_edbc_draft_rec(e, rec, &d);
+	put(e, rec->ta, &d, loc);
 }
 
 void qm_edbc_remove(struct qm_edbc *e, struct sm_id id)
@@ -188,21 +172,27 @@ void qm_edbc_remove(struct qm_edbc *e, struct sm_id id)
 
 	if (i == NONE)
 		return;
+	qm_edbc_tail_drop(e, &e->v[i]);
 	chain_out(e, i);
 	at = e->v[i].heap_at;
 	e->count--;
 	if (at != e->count)
-		heap_settle(e, at, e->heap[e->count]);
+		qm_edbc_heap_settle(e, at, e->heap[e->count]);
 	e->v[i].heap_at = NONE;
 	e->v[i].chain = e->free_list;
 	e->free_list = i;
 }
 
-const struct qm_edbc_entry *qm_edbc_find(const struct qm_edbc *e, struct sm_id id)
+struct qm_edbc_entry *qm_edbc_entry_of(const struct qm_edbc *e, struct sm_id id)
 {
 	uint32_t i = find(e, id);
 
 	return i == NONE ? NULL : &e->v[i];
+}
+
+const struct qm_edbc_entry *qm_edbc_find(const struct qm_edbc *e, struct sm_id id)
+{
+	return qm_edbc_entry_of(e, id);
 }
 
 const struct qm_edbc_entry *qm_edbc_top(const struct qm_edbc *e)
@@ -210,23 +200,44 @@ const struct qm_edbc_entry *qm_edbc_top(const struct qm_edbc *e)
 	return e->count ? &e->v[e->heap[0]] : NULL;
 }
 
-bool qm_edbc_set(struct qm_edbc *e, struct sm_id id, int64_t next_try_s)
+void qm_edbc_due(struct qm_edbc *e, struct qm_edbc_entry *x, int64_t next_try_s)
 {
-	uint32_t i = find(e, id);
-
-	if (i == NONE)
-		return false;
-	e->v[i].next_try_s = cut_time(next_try_s);
-	heap_settle(e, e->v[i].heap_at, i);
-	return true;
+	x->next_try_s = cut_time(next_try_s);
+	qm_edbc_heap_settle(e, x->heap_at, (uint32_t)(x - e->v));
 }
 
-/* Equal keys are a heap in any order. */
+bool qm_edbc_set(struct qm_edbc *e, struct sm_id id, int64_t next_try_s)
+{
+	struct qm_edbc_entry *x = qm_edbc_entry_of(e, id);
+
+	if (x && !(x->flags & QM_EDBC_ALL_HELD))
+		qm_edbc_due(e, x, next_try_s);
+	return x != NULL;
+}
+
 size_t qm_edbc_set_all(struct qm_edbc *e, int64_t next_try_s)
 {
-	for (uint32_t at = 0; at < e->count; at++)
-		e->v[e->heap[at]].next_try_s = cut_time(next_try_s);
-	return e->count;
+	size_t n = 0;
+
+	for (uint32_t at = 0; at < e->count; at++) {
+		struct qm_edbc_entry *x = &e->v[e->heap[at]];
+
+		if (x->flags & QM_EDBC_ALL_HELD)
+			continue;
+		x->next_try_s = cut_time(next_try_s);
+		n++;
+	}
+	qm_edbc_heap_order(e);
+	return n;
+}
+
+bool qm_edbc_moved(struct qm_edbc *e, struct sm_id id, struct qm_loc loc)
+{
+	struct qm_edbc_entry *x = qm_edbc_entry_of(e, id);
+
+	if (x)
+		x->loc = loc;
+	return x != NULL;
 }
 
 size_t qm_edbc_count(const struct qm_edbc *e)
@@ -234,10 +245,21 @@ size_t qm_edbc_count(const struct qm_edbc *e)
 	return e->count;
 }
 
+size_t qm_edbc_rcpt_count(const struct qm_edbc *e)
+{
+	return e->rcpts;
+}
+
+size_t qm_edbc_held_count(const struct qm_edbc *e)
+{
+	return e->held;
+}
+
 size_t qm_edbc_bytes(const struct qm_edbc *e)
 {
 	return sizeof(*e) + e->cap * (sizeof(*e->v) + sizeof(*e->heap)) +
-	       (e->mask + (size_t)1) * sizeof(*e->bucket);
+	       (e->mask + (size_t)1) * sizeof(*e->bucket) + qm_pool_bytes(&e->tails) +
+	       qm_atoms_bytes(e->names) + qm_atoms_bytes(e->reasons);
 }
 
 const struct qm_edbc_entry *qm_edbc_walk(const struct qm_edbc *e, uint64_t *cursor)
@@ -269,4 +291,31 @@ int64_t qm_edbc_next_try(const struct qm_edbc_entry *x)
 unsigned qm_edbc_rcpts(const struct qm_edbc_entry *x)
 {
 	return x->rcpts;
+}
+
+bool qm_edbc_is_marked(const struct qm_edbc *e, const struct qm_edbc_entry *x)
+{
+	(void)e;
+	return x->flags & QM_EDBC_MARKED;
+}
+
+struct sm_str qm_edbc_domain(const struct qm_edbc *e, const struct qm_edbc_entry *x, unsigned i)
+{
+	struct qm_edbc_reader r = qm_edbc_read(e, x);
+	struct qm_edbc_rcpt rcpt = {.domain = 0};
+
+	sm_assert(i < x->rcpts);
+	for (unsigned k = 0; k <= i; k++)
+		(void)qm_edbc_read_rcpt(&r, &rcpt);
+	return qm_atoms_text(e->names, rcpt.domain);
+}
+
+const struct qm_atoms *qm_edbc_names(const struct qm_edbc *e)
+{
+	return e->names;
+}
+
+const struct qm_atoms *qm_edbc_reasons(const struct qm_edbc *e)
+{
+	return e->reasons;
 }

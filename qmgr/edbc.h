@@ -1,36 +1,67 @@
 /*
- * The index of the deferred queue: for each transaction in DEFEDB when it is due and where its
- * snapshot is, in about 50 bytes.
+ * The index of the deferred queue: for each transaction in DEFEDB when it is due, where its
+ * snapshot is, and what operators ask about: who sent it, where it goes, what was last said.
  *
- * Everything else stays on disk. Pure: no clock, no input or output. Pointers to entries are good
- * until the next change of the index.
+ * About a hundred bytes for a transaction with one recipient: strings that many share (senders,
+ * domains, hosts, reasons) are atoms (atoms.h), the rest of a recipient is its local part. Pure: no
+ * clock, no input or output. Pointers to entries are good until the next change of the index.
  */
 #ifndef QM_EDBC_H
 #define QM_EDBC_H
 
 #include "libsm/id.h"
 #include "qmgr/log.h"
+#include "qmgr/rec.h"
+#include "qmgr/txn.h"
 
+#define QM_EDBC_NEVER ((int64_t)UINT32_MAX) /* next try of what is all held */
+
+struct qm_atoms;
 struct qm_edbc;
 struct qm_edbc_entry;
 
 struct qm_edbc *qm_edbc_new(void) __attribute__((returns_nonnull));
 void qm_edbc_free(struct qm_edbc **e);
 
-/* Insert, or change what is there. `next_try_s`: wall seconds; less than 0 and beyond the year 2106
- * are cut. */
-void qm_edbc_put(struct qm_edbc *e, struct sm_id id, int64_t next_try_s, struct qm_loc loc,
-                 unsigned rcpts);
+/* Insert or replace, from a transaction (of its recipients those that are not settled) or from its
+ * snapshot. When it is due is found in it: the first of its recipients that are not held;
+ * QM_EDBC_NEVER for one that is all held. Marks of a replaced entry are gone: the snapshot is
+ * newer. `next_try_s` of entries: wall seconds; less than 0 and beyond the year 2106 are cut. */
+void qm_edbc_put_txn(struct qm_edbc *e, const struct qm_txn *txn, struct qm_loc loc);
+void qm_edbc_put_rec(struct qm_edbc *e, const struct qm_rec_txn *rec, struct qm_loc loc);
 void qm_edbc_remove(struct qm_edbc *e, struct sm_id id); /* harmless when it is not there */
 const struct qm_edbc_entry *qm_edbc_find(const struct qm_edbc *e, struct sm_id id);
 /* The one that is due first, NULL: empty. */
 const struct qm_edbc_entry *qm_edbc_top(const struct qm_edbc *e);
-/* Change when it is due: false when it is not there. */
+/* Change when it is due: false when it is not there. QM_EDBC_NEVER parks it, and what is all held
+ * stays so. */
 bool qm_edbc_set(struct qm_edbc *e, struct sm_id id, int64_t next_try_s);
-/* All of them to the same time. Gives their number. */
+/* All that are not held to the same time. Gives their number. */
 size_t qm_edbc_set_all(struct qm_edbc *e, int64_t next_try_s);
+/* Its snapshot was copied to another place: everything else stays. */
+bool qm_edbc_moved(struct qm_edbc *e, struct sm_id id, struct qm_loc loc);
+
+/*
+ * An operator's act on a recipient (QM_MARK_ALL: on each). HOLD and RELEASE change what is held,
+ * and when the entry is due: never when all is held, at `at_s` when something is released (its own
+ * time is in the snapshot only). REMOVE, BOUNCE and REQUEUE wait here until the transaction is read
+ * back, and make it due at `at_s`, held or not; REMOVE and BOUNCE are final: later acts on the
+ * recipient change nothing. False when no such recipient is there. An entry is `marked` while
+ * something differs from its snapshot.
+ */
+bool qm_edbc_mark(struct qm_edbc *e, struct sm_id id, uint16_t index, enum qm_mark_verb verb,
+                  int64_t at_s);
+/* What waits for a recipient (not HOLD or RELEASE), and whether it is held; for who reads it back.
+ */
+enum qm_mark_verb qm_edbc_marked(const struct qm_edbc *e, const struct qm_edbc_entry *x,
+                                 uint16_t index, bool *held);
+/* Does anything in it differ from the snapshot in DEFEDB? */
+bool qm_edbc_is_marked(const struct qm_edbc *e, const struct qm_edbc_entry *x);
+
 size_t qm_edbc_count(const struct qm_edbc *e);
-size_t qm_edbc_bytes(const struct qm_edbc *e); /* memory it takes */
+size_t qm_edbc_rcpt_count(const struct qm_edbc *e);
+size_t qm_edbc_held_count(const struct qm_edbc *e); /* recipients */
+size_t qm_edbc_bytes(const struct qm_edbc *e);      /* memory it takes, with its atoms */
 
 /* Walk in pieces: start with *cursor 0; NULL is the end. What comes or goes meanwhile may be seen
  * or not, the others are seen once. */
@@ -40,5 +71,31 @@ struct sm_id qm_edbc_id(const struct qm_edbc_entry *x);
 struct qm_loc qm_edbc_loc(const struct qm_edbc_entry *x);
 int64_t qm_edbc_next_try(const struct qm_edbc_entry *x);
 unsigned qm_edbc_rcpts(const struct qm_edbc_entry *x);
+/* The domain of its recipient number i < qm_edbc_rcpts(x): for skipping what goes nowhere now. */
+struct sm_str qm_edbc_domain(const struct qm_edbc *e, const struct qm_edbc_entry *x, unsigned i);
+
+/*
+ * What an entry knows, without making texts of it: for counting a million in a moment. A reason is
+ * a number of its own kind; numbers and strings as in atoms.h.
+ */
+struct qm_edbc_rcpt {
+	struct sm_str local; /* in the index */
+	uint32_t domain, host, reason;
+	uint16_t index, tries;
+	bool held, failed, delivered; /* the last two: a DSN is owed */
+	enum qm_mark_verb mark;       /* what waits for it */
+};
+struct qm_edbc_reader {
+	uint32_t sender;
+	uint32_t left; /* recipients to come */
+	int64_t received_s;
+	uint64_t size; /* bytes, rounded up to 1 KiB */
+	const uint8_t *at;
+};
+struct qm_edbc_reader qm_edbc_read(const struct qm_edbc *e, const struct qm_edbc_entry *x);
+bool qm_edbc_read_rcpt(struct qm_edbc_reader *r, struct qm_edbc_rcpt *out); /* false: the end */
+/* The strings behind the numbers. `qm_edbc_names`: senders, domains, hosts. */
+const struct qm_atoms *qm_edbc_names(const struct qm_edbc *e);
+const struct qm_atoms *qm_edbc_reasons(const struct qm_edbc *e);
 
 #endif

@@ -117,7 +117,7 @@ void qm_defer_close(struct qm *q);
 void qm_defer(struct qm *q, struct qm_txn *txn); /* nothing in it is busy, something is open */
 /* Read back what is due while the active queue has room. */
 void qm_defer_run(struct qm *q);
-/* Being read back: in no table at the moment. */
+/* Being read back or copied forward: still in the index. */
 bool qm_defer_loading(const struct qm *q, struct sm_id id);
 /* Make it due now. All when id is none. Gives the number of transactions. */
 size_t qm_defer_flush(struct qm *q, struct sm_id id);

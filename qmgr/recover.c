@@ -62,7 +62,7 @@ static void copy(struct qm_replay *rp, struct qm_txn *txn)
 	txn->loc = (struct qm_loc){0};
 	if (txn->open > 0) {
 		qm_store_txn(st, txn, st->defedb);
-		qm_edbc_put(rp->edbc, txn->id, qm_txn_due_s(txn), txn->loc, txn->open);
+		qm_edbc_put_txn(rp->edbc, txn, txn->loc);
 	} else {
 		struct qm_rec_end e = {.ta = txn->id};
 

@@ -217,16 +217,12 @@ void qm_replay_saw_dsn(struct qm_replay *rp, struct sm_id id, struct sm_id conte
 static void index_txn(struct qm_replay *rp, const struct qm_rec_txn *rec, uint64_t lsn,
                       struct qm_loc loc)
 {
-	int64_t next = INT64_MAX;
-
-	for (uint32_t i = 0; i < rec->rcpts_count; i++)
-		next = SM_MIN(next, rec->rcpts[i].next_try_s);
 	saw_id(rp, rec->ta);
 	untouch(rp, rec->ta);
 	journal_yields(rp, rec->ta, lsn);
 	if (rec->dsn_kind)
 		qm_replay_saw_dsn(rp, rec->ta, rec->content);
-	qm_edbc_put(rp->edbc, rec->ta, next, loc, rec->rcpts_count);
+	qm_edbc_put_rec(rp->edbc, rec, loc);
 }
 
 static int defedb_record(void *arg, uint64_t lsn, struct qm_loc loc, uint16_t type,

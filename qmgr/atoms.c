@@ -1,0 +1,181 @@
+/*
+ * The table of interned strings: one array of atoms, a hash by text, the texts in a pool.
+ *
+ * Invariant: an atom with users is in exactly one hash chain and its text is in the pool; one
+ * without is in the free list and its `text` is 0. Loop thread only.
+ */
+#include "qmgr/atoms.h"
+
+#include "libsm/hash.h"
+#include "qmgr/pool.h"
+
+#define FIRST_BUCKETS 64
+
+struct atom {
+	uint32_t text; /* in the pool; 0: free */
+	uint32_t users;
+	uint32_t chain; /* next in its bucket, or in the free list; 0: the end */
+	uint32_t stamp;
+};
+
+struct qm_atoms {
+	struct atom *v; /* v[0] is the empty string */
+	uint32_t *bucket;
+	uint32_t used, cap; /* of v */
+	uint32_t mask;      /* buckets - 1 */
+	uint32_t count;     /* with users */
+	uint32_t free_list;
+	uint32_t stamp; /* of the newest */
+	struct qm_pool texts;
+};
+
+static uint32_t *place(void *arg, uint32_t owner)
+{
+	const struct qm_atoms *a = arg;
+
+	return &a->v[owner].text;
+}
+
+struct qm_atoms *qm_atoms_new(void)
+{
+	struct qm_atoms *a = sm_calloc(1, sizeof(*a));
+
+	a->used = 1;
+	a->cap = FIRST_BUCKETS;
+	a->v = sm_calloc(a->cap, sizeof(*a->v));
+	a->mask = FIRST_BUCKETS - 1;
+	a->bucket = sm_calloc(a->mask + (size_t)1, sizeof(*a->bucket));
+	qm_pool_init(&a->texts, place, a);
+	return a;
+}
+
+void qm_atoms_free(struct qm_atoms **ap)
+{
+	if (*ap == NULL)
+		return;
+	qm_pool_fini(&(*ap)->texts);
+	sm_free((*ap)->v);
+	sm_free((*ap)->bucket);
+	SM_FREE(*ap);
+}
+
+struct sm_str qm_atoms_text(const struct qm_atoms *a, uint32_t atom)
+{
+	return atom ? qm_pool_get(&a->texts, a->v[atom].text) : SM_STR("");
+}
+
+uint32_t qm_atoms_stamp(const struct qm_atoms *a, uint32_t atom)
+{
+	return a->v[atom].stamp;
+}
+
+static uint32_t *bucket_of(const struct qm_atoms *a, struct sm_str s)
+{
+	return &a->bucket[sm_hash_str(s) & a->mask];
+}
+
+static uint32_t find_in(const struct qm_atoms *a, uint32_t i, struct sm_str s)
+{
+	while (i != 0 && !sm_str_eq(qm_atoms_text(a, i), s))
+		i = a->v[i].chain;
+	return i;
+}
+
+uint32_t qm_atoms_find(const struct qm_atoms *a, struct sm_str s)
+{
+	return s.n ? find_in(a, *bucket_of(a, s), s) : 0;
+}
+
+static void chain_in(struct qm_atoms *a, uint32_t i)
+{
+	uint32_t *b = bucket_of(a, qm_atoms_text(a, i));
+
+	a->v[i].chain = *b;
+	*b = i;
+}
+
+static void rehash(struct qm_atoms *a)
+{
+	sm_free(a->bucket);
+	a->mask = a->mask * 2 + 1;
+	a->bucket = sm_calloc(a->mask + (size_t)1, sizeof(*a->bucket));
+	for (uint32_t i = 1; i < a->used; i++)
+		if (a->v[i].users)
+			chain_in(a, i);
+}
+
+static uint32_t take_free(struct qm_atoms *a)
+{
+	uint32_t i = a->free_list;
+
+	if (i != 0) {
+		a->free_list = a->v[i].chain;
+		return i;
+	}
+	if (a->used == a->cap) {
+		sm_assert(a->cap < UINT32_MAX / 2);
+		a->cap += a->cap / 8 + FIRST_BUCKETS;
+		a->v = sm_realloc(a->v, a->cap, sizeof(*a->v));
+	}
+	return a->used++;
+}
+
+uint32_t qm_atoms_take_bounded(struct qm_atoms *a, struct sm_str s, size_t most)
+{
+	uint32_t *b, i;
+
+	if (s.n == 0)
+		return 0;
+	b = bucket_of(a, s);
+	i = find_in(a, *b, s);
+	if (i != 0) {
+		a->v[i].users++;
+		return i;
+	}
+	if (a->count >= most)
+		return 0;
+	i = take_free(a);
+	a->v[i] = (struct atom){.users = 1, .stamp = ++a->stamp};
+	a->v[i].text = qm_pool_put(&a->texts, i, s);
+	if (++a->count > a->mask) {
+		rehash(a); /* chains this one as well */
+	} else {
+		a->v[i].chain = *b;
+		*b = i;
+	}
+	return i;
+}
+
+uint32_t qm_atoms_take(struct qm_atoms *a, struct sm_str s)
+{
+	return qm_atoms_take_bounded(a, s, SIZE_MAX);
+}
+
+void qm_atoms_drop(struct qm_atoms *a, uint32_t atom)
+{
+	struct atom *x = &a->v[atom];
+	uint32_t *link, text;
+
+	if (atom == 0 || --x->users > 0)
+		return;
+	for (link = bucket_of(a, qm_atoms_text(a, atom)); *link != atom;)
+		link = &a->v[*link].chain;
+	*link = x->chain;
+	text = x->text;
+	x->text = 0;
+	x->chain = a->free_list;
+	a->free_list = atom;
+	a->count--;
+	qm_pool_drop(&a->texts, text);
+}
+
+size_t qm_atoms_count(const struct qm_atoms *a)
+{
+	return a->count;
+}
+
+size_t qm_atoms_bytes(const struct qm_atoms *a)
+{
+	return sizeof(*a) + a->cap * sizeof(*a->v) + (a->mask + (size_t)1) * sizeof(*a->bucket) +
+	       qm_pool_bytes(&a->texts);
+}
