@@ -20,6 +20,11 @@ static int check_smar(const void *conf)
 	return ar_conf_check(conf);
 }
 
+static int check_smtpc(const void *conf)
+{
+	return sc_conf_check(conf);
+}
+
 static int check_smtps(const void *conf)
 {
 	return ss_conf_check(conf);
@@ -30,7 +35,7 @@ const struct cf_component cf_components[] = {
 	{"mcp", no_opts, 1, NULL, "The supervisor has no options of its own but those of every component"},
 	{"qmgr", qm_conf_opts, sizeof(struct qm_conf), check_qmgr, "The queue manager owns every envelope"},
 	{"smar", ar_conf_opts, sizeof(struct ar_conf), check_smar, "The address resolver knows where mail goes"},
-	{"smtpc", sc_conf_opts, sizeof(struct sc_conf), NULL, "The SMTP and LMTP client delivers"},
+	{"smtpc", sc_conf_opts, sizeof(struct sc_conf), check_smtpc, "The SMTP and LMTP client delivers"},
 	{"smtps", ss_conf_opts, sizeof(struct ss_conf), check_smtps, "The SMTP server accepts"},
 	{NULL, NULL, 0, NULL, NULL},
 };

@@ -1,6 +1,8 @@
 /* The option table of smtpc: names, defaults, limits and their documentation, in one place. */
 #include "smtpc/conf.h"
 
+#include "smtpc/dsn_text.h"
+
 #define AT(m)   offsetof(struct sc_conf, m)
 #define TIME(m) offsetof(struct sc_timeouts, m)
 #define SECOND  1000
@@ -48,6 +50,14 @@ const struct sm_opt sc_conf_opts[] = {
     {.name = "LMTP_socket", .type = SM_OPT_PATH, .offset = AT(lmtp_socket), .def = "lmtpsock",
      .min = 1, .max = 100, .reload = true,
      .help = "socket of the local delivery agent, for mailertable entries \"lmtp:\""},
+    {.name = "DSN_text_directory", .type = SM_OPT_PATH, .offset = AT(dsn_texts), .def = "",
+     .max = 200, .help = "texts of delivery status notifications; empty: the built-in ones",
+     .man = "Files failed.txt, delayed.txt, delivered.txt, relayed.txt, expanded.txt and "
+            "double-bounce.txt, in UTF-8; for one that is missing the built-in text is used. The "
+            "first line is \"Subject: ...\", the second is empty, the others are the text, with "
+            "the variables ${hostname}, ${id}, ${sender}, ${arrival_date}, ${retry_until} (of a "
+            "delay) and ${recipients} (who, and why); $$ is a dollar. They are read again at a "
+            "reload; with an error in one of them the former texts stay."},
     {.name = "max_threads", .type = SM_OPT_INT, .offset = AT(max_threads), .def = "400",
      .min = 1, .max = 10000, .unit = "deliveries",
      .help = "most deliveries at a time; qmgr is told and never asks for more"},
@@ -80,3 +90,12 @@ const struct sm_opt sc_conf_opts[] = {
     SM_OPT_END,
 };
 /* clang-format on */
+
+int sc_conf_check(const struct sc_conf *c)
+{
+	struct sc_dsn_texts *texts;
+	int rc = sc_dsn_texts_load(c->dsn_texts, &texts);
+
+	sc_dsn_texts_free(&texts);
+	return rc;
+}

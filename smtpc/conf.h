@@ -14,7 +14,7 @@ struct sc_conf {
 	int64_t io_timeout_ms; /* of what has no time of its own: EHLO, LHLO, HELO */
 	struct sc_timeouts timeouts;
 	int64_t max_task_time_ms, drain_time_ms;
-	struct sm_str lmtp_socket;
+	struct sm_str lmtp_socket, dsn_texts;
 	int64_t max_threads, helper_threads;
 	int64_t wait_for_server_ms;
 	int64_t session_idle_timeout_ms, max_messages_per_session, max_sessions_idle,
@@ -23,5 +23,7 @@ struct sc_conf {
 };
 
 extern const struct sm_opt sc_conf_opts[];
+/* What no row can say: the texts of DSN_text_directory. 0 or an error with diag. Blocks. */
+int sc_conf_check(const struct sc_conf *c) SM_MUST_CHECK;
 
 #endif

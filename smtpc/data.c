@@ -8,19 +8,24 @@
 #include "smtpc/task.h"
 
 enum {
-	COMPOSED_MAX = 2 * 1024 * 1024
-}; /* 50 KiB of the original and 100 recipients with all their texts are far less */
+	/* qmgr's DSN_handling.max_size of the original, and 100 recipients with all their texts
+	 * twice
+	 */
+	COMPOSED_MAX = (4 + 2) * 1024 * 1024
+};
 
 void sc_content_init(struct sc_content *c)
 {
 	*c = (struct sc_content){.reader = NULL};
 	sm_buf_init(&c->composed, COMPOSED_MAX);
+	sm_buf_init(&c->original, COMPOSED_MAX);
 }
 
 void sc_content_fini(struct sc_content *c)
 {
 	cdb_read_close(&c->reader);
 	sm_buf_fini(&c->composed);
+	sm_buf_fini(&c->original);
 }
 
 uint64_t sc_content_size(const struct sc_task *t)

@@ -12,8 +12,10 @@ struct sc_session;
 struct sc_content {
 	struct cdb_reader *reader; /* NULL until it is needed */
 	struct sm_buf composed;    /* a DSN; empty otherwise */
+	struct sm_buf original;    /* of a DSN: kept while it may be composed anew */
 	bool is_composed;
-	bool given; /* the composed text has been given out */
+	bool is_8bit, for_8bit; /* composed: it has 8-bit bytes; it was allowed to */
+	bool given;             /* the composed text has been given out */
 };
 
 void sc_content_init(struct sc_content *c);

@@ -13,6 +13,7 @@
 #include <stdio.h>
 
 #include "libsm/log.h"
+#include "smtpc/dsn.h"
 #include "smtpc/sc.h"
 #include "smtpc/task.h"
 
@@ -94,7 +95,10 @@ static void put_mail(struct round *r)
 	sm_stream_printf(out, "MAIL FROM:<" SM_STR_FMT ">", SM_STR_ARG(m->sender));
 	if (r->s->caps & SC_CAP_SIZE)
 		sm_stream_printf(out, " SIZE=%llu", (unsigned long long)sc_content_size(r->t));
-	if (m->body == SM_BODY_8BITMIME && (r->s->caps & SC_CAP_8BITMIME))
+	bool eightbit =
+	    r->t->content.is_composed ? r->t->content.is_8bit : m->body == SM_BODY_8BITMIME;
+
+	if (eightbit && (r->s->caps & SC_CAP_8BITMIME))
 		sm_stream_puts(out, SM_STR(" BODY=8BITMIME"));
 	/* Of a DSN these are what its original had: not for the DSN's own envelope. */
 	if ((r->s->caps & SC_CAP_DSN) && m->dsn_kind == SM_DSN_NONE) {
@@ -480,6 +484,12 @@ int sc_dialog(struct sc_task *t, struct sc_session *s)
 	size_t done;
 	int rc = 0;
 
+	rc = sc_dsn_fit(t, (s->caps & SC_CAP_8BITMIME) != 0);
+	if (rc != 0) {
+		/* Our own trouble, as content that cannot be read is. */
+		sc_result_set_all(t, SC_RCPT_OPEN, false, NULL, SM_OUTCOME_TEMP, &t->why);
+		return 0;
+	}
 	if (!check_before(t, s))
 		return 0;
 	for (int i = 0; i < ROUNDS_MAX && rc == 0 && !s->broken && !s->spent; i++) {

@@ -1,15 +1,14 @@
 /*
- * Delivery status notifications (RFC 3461, 3462, 3464): multipart/report of a text for people, a
+ * Delivery status notifications (RFC 3461, 3464, 6522): multipart/report of a text for people, a
  * message/delivery-status for programs, and the original message or its header.
  *
- * What comes out is always 7-bit text in CRLF lines of at most 998 bytes, whatever the original
- * held: a part that would not be so is not enclosed as a message; of its header, bytes that do not
- * fit are replaced. Coroutines of the loop's thread.
+ * What comes out is text in CRLF lines of at most 998 bytes, whatever the original held, and 7-bit
+ * unless the server takes 8-bit content and the original needs it: a part that would not be so is
+ * not enclosed as a message, and a header that is not is encoded. Coroutines of the loop's thread.
  */
 #include "smtpc/dsn.h"
 
 #include <stdio.h>
-
 #include "libsm/log.h"
 #include "libsm/rand.h"
 #include "libsm/smtp_cmd.h"
@@ -18,40 +17,22 @@
 #include "smtpc/task.h"
 
 enum {
-	ORIGINAL_MAX = 50 * 1024,
-	LINE_MAX_BYTES = 998, /* RFC 5322 2.1.1 */
+	HEADER_MAX = 32 * 1024, /* of the original's header, when only that goes back */
+	MESSAGE_ID_MAX = 250,
 	BOUNDARY_MAX = 64,
 };
 
 struct kind {
 	const char *action; /* RFC 3464 2.3.3 */
-	const char *subject;
-	const char *text;
 	const char *status; /* when nobody gave one */
 };
 
 static const struct kind *kind_of(unsigned dsn)
 {
 	static const struct kind kinds[] = {
-	    [SM_DSN_FAILED] = {"failed", "Returned mail: could not be delivered",
-	                       "Your message could not be delivered to the recipients below. "
-	                       "It will not be tried again.",
-	                       "5.0.0"},
-	    [SM_DSN_DELAYED] = {"delayed", "Warning: mail is delayed",
-	                        "Your message has not been delivered yet to the recipients below. "
-	                        "This is only a warning:\r\nyou need not send it again, it is "
-	                        "still being tried.",
-	                        "4.0.0"},
-	    [SM_DSN_DELIVERED] = {"delivered", "Mail was delivered",
-	                          "Your message was delivered to the recipients below.", "2.0.0"},
-	    [SM_DSN_RELAYED] = {"relayed", "Mail was passed on",
-	                        "Your message was passed on to a system that does not send notices "
-	                        "of delivery, for\r\nthe recipients below. You may not hear of it "
-	                        "again.",
-	                        "2.0.0"},
-	    [SM_DSN_EXPANDED] = {"expanded", "Mail was passed on to a list",
-	                         "Your message was passed on to the members of the lists below.",
-	                         "2.0.0"},
+	    [SM_DSN_FAILED] = {"failed", "5.0.0"},       [SM_DSN_DELAYED] = {"delayed", "4.0.0"},
+	    [SM_DSN_DELIVERED] = {"delivered", "2.0.0"}, [SM_DSN_RELAYED] = {"relayed", "2.0.0"},
+	    [SM_DSN_EXPANDED] = {"expanded", "2.0.0"},   [SM_DSN_BOUNCED] = {"failed", "5.0.0"},
 	};
 
 	if (dsn == SM_DSN_NONE || dsn >= SM_ARRAY_SIZE(kinds))
@@ -115,10 +96,42 @@ static void make_boundary(struct sm_str original, char out[BOUNDARY_MAX])
 	} while (original.n > 0 && memmem(original.p, original.n, out, strlen(out)) != NULL);
 }
 
-static void put_head(struct sc_task *t, const struct kind *k, const char *boundary,
-                     struct sm_buf *b)
+/* A line of the header that ends before `end`; *s is behind it. Without its line end. */
+static bool header_line(struct sm_str *s, struct sm_str *line)
 {
-	struct sm_str host = t->sc->hostname;
+	if (s->n == 0)
+		return false;
+	*line = sm_str_split(*s, '\n', s);
+	if (line->n > 0 && line->p[line->n - 1] == '\r')
+		line->n--;
+	return line->n > 0;
+}
+
+/* Its Message-ID, if it looks like one: what the report is about, for programs that sort mail by
+ * threads (RFC 3834 3.1.6). */
+static struct sm_str message_id_of(struct sm_str original)
+{
+	struct sm_str line;
+
+	while (header_line(&original, &line)) {
+		if (!sm_str_has_caseprefix(line, SM_STR("Message-ID:")))
+			continue;
+		line = sm_str_trim(sm_str_from(line, 11));
+		if (line.n < 3 || line.n > MESSAGE_ID_MAX || line.p[0] != '<' ||
+		    sm_str_chr(line, '>') != (ptrdiff_t)line.n - 1)
+			break;
+		for (size_t i = 0; i < line.n; i++)
+			if (line.p[i] <= ' ' || line.p[i] > '~')
+				return SM_STR_NONE;
+		return line;
+	}
+	return SM_STR_NONE;
+}
+
+static void put_head(struct sc_task *t, const struct sc_dsn_text *text, struct sm_str original,
+                     const char *boundary, enum sc_mime_kind kind, struct sm_buf *b)
+{
+	struct sm_str host = t->sc->hostname, about = message_id_of(original);
 	char id[SM_ID_SIZE];
 
 	put_date(b, "Date", t->in.received_s);
@@ -126,34 +139,30 @@ static void put_head(struct sc_task *t, const struct kind *k, const char *bounda
 	              SM_STR_ARG(host));
 	sm_buf_cstr(b, "To: <");
 	put_value(b, t->in.dsn_sender);
-	sm_buf_printf(b, ">\r\nSubject: %s\r\n", k->subject);
-	sm_buf_printf(b, "Message-ID: <%s@" SM_STR_FMT ">\r\n", sm_id_text(t->in.ta, id),
+	sm_buf_cstr(b, ">\r\nSubject: ");
+	sc_mime_put_words(b, text->subject);
+	sm_buf_printf(b, "\r\nMessage-ID: <%s@" SM_STR_FMT ">\r\n", sm_id_text(t->in.ta, id),
 	              SM_STR_ARG(host));
+	if (about.n > 0)
+		sm_buf_printf(b, "References: " SM_STR_FMT "\r\n", SM_STR_ARG(about));
 	sm_buf_printf(b,
 	              "Auto-Submitted: auto-replied\r\n"
 	              "MIME-Version: 1.0\r\n"
 	              "Content-Type: multipart/report; report-type=delivery-status;\r\n"
 	              "\tboundary=\"%s\"\r\n"
+	              "%s"
 	              "\r\n"
 	              "This is a report in MIME format.\r\n",
-	              boundary);
+	              boundary, kind == SC_MIME_8BIT ? "Content-Transfer-Encoding: 8bit\r\n" : "");
 }
 
-static void put_text(struct sc_task *t, const struct kind *k, struct sm_buf *b)
+static void put_recipients(const struct sc_task *t, struct sm_buf *b)
 {
-	char id[SM_ID_SIZE], date[SM_TIME_RFC5322_MAX];
+	char date[SM_TIME_RFC5322_MAX];
 
-	sm_buf_printf(b,
-	              "Content-Type: text/plain; charset=us-ascii\r\n"
-	              "Content-Description: Notification\r\n"
-	              "\r\n"
-	              "This is the mail system at " SM_STR_FMT ".\r\n"
-	              "\r\n"
-	              "%s\r\n"
-	              "Its id here is %s.\r\n",
-	              SM_STR_ARG(t->sc->hostname), k->text, sm_id_text(t->in.dsn_of, id));
 	for (size_t i = 0; i < t->in.dsn_rcpts_count; i++) {
 		const struct sm_msg_dsn_rcpt *r = &t->in.dsn_rcpts[i];
+
 		sm_buf_cstr(b, "\r\n<");
 		put_value(b, r->addr);
 		sm_buf_cstr(b, ">\r\n");
@@ -174,6 +183,66 @@ static void put_text(struct sc_task *t, const struct kind *k, struct sm_buf *b)
 			sm_buf_printf(b, "    last try: %s\r\n", date);
 		}
 	}
+}
+
+static void put_wall(struct sm_buf *b, int64_t wall_s)
+{
+	char date[SM_TIME_RFC5322_MAX];
+
+	sm_time_rfc5322(wall_s, date);
+	sm_buf_cstr(b, date);
+}
+
+static void put_piece(const struct sc_task *t, const struct sc_dsn_piece *p, struct sm_buf *b)
+{
+	char id[SM_ID_SIZE];
+
+	switch (p->var) {
+	case SC_DSN_LITERAL:
+		sm_buf_str(b, p->text);
+		break;
+	case SC_DSN_HOSTNAME:
+		put_value(b, t->sc->hostname);
+		break;
+	case SC_DSN_ID:
+		sm_buf_cstr(b, sm_id_text(t->in.dsn_of, id));
+		break;
+	case SC_DSN_SENDER:
+		put_value(b, t->in.dsn_sender);
+		break;
+	case SC_DSN_ARRIVAL:
+		put_wall(b, t->in.dsn_received_s);
+		break;
+	case SC_DSN_UNTIL:
+		put_wall(b, t->in.dsn_until_s);
+		break;
+	case SC_DSN_RECIPIENTS:
+		put_recipients(t, b);
+		break;
+	}
+}
+
+static void put_text(struct sc_task *t, const struct sc_dsn_text *text, struct sm_buf *b)
+{
+	struct sm_buf plain;
+	bool is_plain;
+
+	sm_buf_init(&plain, b->max);
+	for (size_t i = 0; i < text->count; i++)
+		put_piece(t, &text->pieces[i], &plain);
+	is_plain = sc_mime_kind(sm_buf_view(&plain)) == SC_MIME_7BIT;
+	sm_buf_printf(b,
+	              "Content-Type: text/plain; charset=%s\r\n"
+	              "Content-Description: Notification\r\n"
+	              "%s"
+	              "\r\n",
+	              is_plain ? "us-ascii" : "utf-8",
+	              is_plain ? "" : "Content-Transfer-Encoding: quoted-printable\r\n");
+	if (is_plain)
+		sm_buf_str(b, sm_buf_view(&plain));
+	else
+		sc_mime_put_qp(b, sm_buf_view(&plain));
+	sm_buf_fini(&plain);
 }
 
 /* The enhanced code in front of the text, or the kind's. */
@@ -224,92 +293,108 @@ static void put_status_part(struct sc_task *t, const struct kind *k, struct sm_b
 		}
 		if (r->last_try_s != 0)
 			put_date(b, "Last-Attempt-Date", r->last_try_s);
+		if (r->action == SM_DSN_DELAYED && t->in.dsn_until_s != 0)
+			put_date(b, "Will-Retry-Until", t->in.dsn_until_s);
 	}
 }
 
-/* Could these bytes stand in a 7-bit message as they are? */
-static bool is_7bit(struct sm_str s)
-{
-	size_t line = 0;
+/* ---- the original ---- */
 
-	for (size_t i = 0; i < s.n; i++) {
-		unsigned char c = (unsigned char)s.p[i];
-		bool end = c == '\r' && i + 1 < s.n && s.p[i + 1] == '\n';
-		if (c == 0 || c >= 0x80 || (c == '\r' && !end))
-			return false;
-		if (c == '\n' && (i == 0 || s.p[i - 1] != '\r'))
-			return false;
-		line = c == '\n' ? 0 : line + (c != '\r');
-		if (line > LINE_MAX_BYTES)
-			return false;
-	}
-	return true;
+/* RFC 3461 4.3: the content goes back only with failures, and not when only the header is wanted.
+ */
+static bool wants_content(const struct sc_task *t)
+{
+	return t->in.dsn_kind == SM_DSN_FAILED && t->in.ret != SM_RET_HDRS &&
+	       t->in.size <= t->in.dsn_max_bytes;
 }
 
-/* The header of the original up to the empty line; lines cut to their limit, bytes that do not fit
- * as '?'. */
-static void put_header_of(struct sm_buf *b, struct sm_str original)
+/* The header up to the empty line; what is cut off by HEADER_MAX ends with a whole line. */
+static struct sm_str header_of(struct sm_str original)
 {
-	while (original.n > 0) {
-		struct sm_str rest;
-		struct sm_str line = sm_str_split(original, '\n', &rest);
-		if (rest.p == NULL && line.n == ORIGINAL_MAX)
-			break; /* one endless line */
-		if (line.n > 0 && line.p[line.n - 1] == '\r')
-			line.n--;
-		if (line.n == 0)
+	struct sm_str rest = sm_str_head(original, HEADER_MAX), line;
+	size_t end = 0;
+
+	while (rest.n > 0) {
+		size_t before = rest.n;
+		struct sm_str at = rest;
+
+		if (sm_str_chr(at, '\n') < 0 && original.n > HEADER_MAX)
 			break;
-		put_value(b, sm_str_head(line, LINE_MAX_BYTES));
-		sm_buf_cstr(b, "\r\n");
-		original = rest;
+		if (!header_line(&rest, &line))
+			break;
+		end += before - rest.n;
 	}
+	return sm_str_head(original, end);
 }
 
-static void put_original(struct sc_task *t, struct sm_str original, bool whole, struct sm_buf *b)
+static void put_header(struct sm_buf *b, struct sm_str header)
 {
-	/* RFC 3461 4.3: the content goes back only with failures, and not when only the header is
-	 * wanted. */
-	bool enclose = whole && t->in.dsn_kind == SM_DSN_FAILED && t->in.ret != SM_RET_HDRS &&
-	               is_7bit(original);
+	enum sc_mime_kind kind = sc_mime_kind(header);
 
+	/* RFC 6522 4: what is not legal in a 7-bit message is encoded. */
 	sm_buf_printf(b,
-	              "Content-Type: %s\r\n"
-	              "Content-Description: Undelivered message%s\r\n"
+	              "Content-Type: text/rfc822-headers\r\n"
+	              "Content-Description: Message header\r\n"
+	              "%s"
 	              "\r\n",
-	              enclose ? "message/rfc822" : "text/rfc822-headers",
-	              enclose ? "" : " (header)");
-	if (!enclose) {
-		put_header_of(b, original);
-		return;
-	}
+	              kind == SC_MIME_7BIT ? ""
+	                                   : "Content-Transfer-Encoding: quoted-printable\r\n");
+	if (kind == SC_MIME_7BIT)
+		sm_buf_str(b, header);
+	else
+		sc_mime_put_qp(b, header);
+	if (!sm_str_has_suffix(header, SM_STR("\r\n")))
+		sm_buf_cstr(b, "\r\n");
+}
+
+static void put_message(struct sm_buf *b, struct sm_str original, enum sc_mime_kind kind)
+{
+	/* RFC 2046 5.2.1: a message part may be labelled 7bit, 8bit or binary, never encoded. */
+	sm_buf_printf(b,
+	              "Content-Type: message/rfc822\r\n"
+	              "Content-Description: Undelivered message\r\n"
+	              "%s"
+	              "\r\n",
+	              kind == SC_MIME_8BIT ? "Content-Transfer-Encoding: 8bit\r\n" : "");
 	sm_buf_str(b, original);
 	if (!sm_str_has_suffix(original, SM_STR("\r\n")))
 		sm_buf_cstr(b, "\r\n");
 }
 
-void sc_dsn_write(struct sc_task *t, struct sm_str original, bool whole, struct sm_buf *out)
+/* ---- the whole ---- */
+
+enum sc_mime_kind sc_dsn_write(struct sc_task *t, struct sm_str original, bool whole, bool eightbit,
+                               struct sm_buf *out)
 {
-	const struct kind *k = kind_of(t->in.dsn_kind);
+	unsigned n = t->in.dsn_kind < SC_DSN_KINDS ? t->in.dsn_kind : SM_DSN_NONE;
+	const struct sc_dsn_text *text = &t->sc->dsn_texts->of[n];
+	const struct kind *k = kind_of(n);
+	enum sc_mime_kind kind = whole ? sc_mime_kind(original) : SC_MIME_BINARY;
 	char boundary[BOUNDARY_MAX];
 
+	if (!wants_content(t) || (kind == SC_MIME_8BIT && !eightbit))
+		kind = SC_MIME_BINARY;
 	make_boundary(original, boundary);
-	put_head(t, k, boundary, out);
+	put_head(t, text, original, boundary, kind, out);
 	sm_buf_printf(out, "\r\n--%s\r\n", boundary);
-	put_text(t, k, out);
+	put_text(t, text, out);
 	sm_buf_printf(out, "\r\n--%s\r\n", boundary);
 	put_status_part(t, k, out);
 	if (original.n > 0) {
 		sm_buf_printf(out, "\r\n--%s\r\n", boundary);
-		put_original(t, original, whole, out);
+		if (kind == SC_MIME_BINARY)
+			put_header(out, header_of(original));
+		else
+			put_message(out, original, kind);
 	}
 	sm_buf_printf(out, "\r\n--%s--\r\n", boundary);
+	return kind == SC_MIME_8BIT ? SC_MIME_8BIT : SC_MIME_7BIT;
 }
 
-/* ---- reading the original ---- */
-
-/* Up to ORIGINAL_MAX bytes. 0 or an error. */
+/* As much of the original as can go back. 0 or an error. */
 static int read_original(struct sc_task *t, struct sm_buf *b)
 {
+	size_t most = wants_content(t) ? (size_t)t->in.size : HEADER_MAX + 1;
 	struct cdb_reader *reader = NULL;
 	const char *p;
 	ssize_t n = 0;
@@ -318,36 +403,59 @@ static int read_original(struct sc_task *t, struct sm_buf *b)
 	if (sm_id_none(t->in.content) || t->in.size == 0)
 		return 0;
 	rc = cdb_read_open(t->sc->cdb, t->in.content, t->in.content_offset, t->in.size, &reader);
-	while (rc == 0 && b->len < ORIGINAL_MAX && (n = cdb_read(reader, &p)) > 0)
-		sm_buf_append(b, p, SM_MIN((size_t)n, ORIGINAL_MAX - b->len));
+	while (rc == 0 && b->len < most && (n = cdb_read(reader, &p)) > 0)
+		sm_buf_append(b, p, SM_MIN((size_t)n, most - b->len));
 	cdb_read_close(&reader);
 	return n < 0 ? (int)n : rc;
 }
 
-int sc_dsn_compose(struct sc_task *t)
+static int compose(struct sc_task *t, bool eightbit)
 {
-	struct sm_buf original;
+	struct sc_content *c = &t->content;
 	int rc;
 
-	sm_buf_init(&original, ORIGINAL_MAX);
-	rc = read_original(t, &original);
+	c->is_composed = true;
+	c->for_8bit = eightbit;
+	sm_buf_reset(&c->composed);
+	c->is_8bit = sc_dsn_write(t, sm_buf_view(&c->original), c->original.len == t->in.size,
+	                          eightbit, &c->composed) == SC_MIME_8BIT;
+	rc = sm_buf_err(&c->composed);
+	if (rc != 0)
+		(void)sm_fail(rc, "report larger than %zu bytes", c->composed.max);
+	return rc;
+}
+
+int sc_dsn_compose(struct sc_task *t)
+{
+	struct sm_buf *original = &t->content.original;
+	int rc = read_original(t, original);
+
 	if (rc != 0)
 		sm_log(SM_ERROR, "sc.content", "ss_ta=%I content=%I error=%E", t->in.ta,
 		       t->in.content, rc);
 	if (rc == SM_E_NOTFOUND || rc == SM_E_CORRUPT) {
-		sm_buf_reset(&original);
+		sm_buf_reset(original);
 		rc = 0;
 	}
-	if (rc == 0) {
-		t->content.is_composed = true;
-		sc_dsn_write(t, sm_buf_view(&original), original.len == t->in.size,
-		             &t->content.composed);
-		rc = sm_buf_err(&t->content.composed);
-		if (rc != 0)
-			(void)sm_fail(rc, "report larger than %zu bytes", t->content.composed.max);
-	}
+	if (rc == 0)
+		rc = compose(t, false);
 	if (rc != 0)
 		sc_why_error(&t->why, SM_STAGE_LOCAL, rc);
-	sm_buf_fini(&original);
+	/* Wanted once more only if a server may take more of it. */
+	if (rc != 0 || sc_mime_kind(sm_buf_view(original)) != SC_MIME_8BIT || !wants_content(t))
+		sm_buf_fini(original);
+	return rc;
+}
+
+int sc_dsn_fit(struct sc_task *t, bool eightbit)
+{
+	int rc;
+
+	if (!t->content.is_composed || t->content.original.len == 0 ||
+	    t->content.for_8bit == eightbit)
+		return 0;
+	rc = compose(t, eightbit);
+	if (rc != 0)
+		sc_why_error(&t->why, SM_STAGE_LOCAL, rc);
 	return rc;
 }

@@ -4,18 +4,24 @@
 #define SC_DSN_H
 
 #include "libsm/buf.h"
+#include "smtpc/mime.h"
 
 struct sc_task;
 
 /*
- * Compose the report that t->in describes into t->content. 0, or an error (the original cannot be
- * read now) with t->why set. An original that is gone for good is left out: the report goes without
- * it.
+ * Compose the report that t->in describes into t->content, for a server that takes 7-bit content.
+ * 0, or an error (the original cannot be read now) with t->why set. An original that is gone for
+ * good is left out: the report goes without it.
  */
 int sc_dsn_compose(struct sc_task *t) SM_YIELDS SM_MUST_CHECK;
 
+/* Before each server: compose it anew if what was composed is not the best that this one takes. 0,
+ * or an error with t->why set. No report: nothing is done. */
+int sc_dsn_fit(struct sc_task *t, bool eightbit) SM_MUST_CHECK;
+
 /* The composition by itself: `original` is as much of the content as was read, `whole` tells that
- * it is all of it. */
-void sc_dsn_write(struct sc_task *t, struct sm_str original, bool whole, struct sm_buf *out);
+ * it is all of it. Gives what came out: 7BIT, or 8BIT if that is allowed. */
+enum sc_mime_kind sc_dsn_write(struct sc_task *t, struct sm_str original, bool whole, bool eightbit,
+                               struct sm_buf *out);
 
 #endif

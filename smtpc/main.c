@@ -142,10 +142,27 @@ static void on_term(struct sm_proc *p)
 	sm_timer_set(&ending, ending_since_ms, on_ending, NULL);
 }
 
+/* A task uses them only between two yields. */
+static int load_texts(void)
+{
+	struct sc_dsn_texts *texts;
+	int rc = sc_dsn_texts_load(conf->dsn_texts, &texts);
+
+	if (rc != 0) {
+		sm_log(SM_ERROR, "sc.dsn_texts", "error=%E", rc);
+		return rc; /* at a reload the former ones stay */
+	}
+	sc_dsn_texts_free(&sc.dsn_texts);
+	sc.dsn_texts = texts;
+	sm_log(SM_INFO, "sc.dsn_texts", "dir=%S files=%u", conf->dsn_texts, texts->files);
+	return 0;
+}
+
 static void on_reload(struct sm_proc *p, const void *new_conf)
 {
 	(void)p;
 	sc.conf = conf = new_conf;
+	(void)load_texts();
 	sm_log(SM_INFO, "sc.reload", "max_threads=%lld", (long long)conf->max_threads);
 }
 
@@ -163,7 +180,7 @@ static const char *directory_of(struct sm_arena *a, struct sm_str path)
 
 static int drop_rights(const char *cdb_base)
 {
-	struct sm_priv_path paths[CDB_DIRS + 5] = {
+	struct sm_priv_path paths[CDB_DIRS + 6] = {
 	    {directory_of(&proc.arena, proc.global.smtpc_socket), SM_PATH_CONNECT},
 	    {directory_of(&proc.arena, conf->lmtp_socket), SM_PATH_CONNECT},
 	    {SMX_SYSCONFDIR, SM_PATH_READ},
@@ -180,6 +197,9 @@ static int drop_rights(const char *cdb_base)
 	if (proc.conf_path != NULL)
 		paths[n++] = (struct sm_priv_path){
 		    directory_of(&proc.arena, sm_str(proc.conf_path)), SM_PATH_READ};
+	if (conf->dsn_texts.n > 0)
+		paths[n++] = (struct sm_priv_path){sm_arena_str(&proc.arena, conf->dsn_texts).p,
+		                                   SM_PATH_READ};
 	/* Each by itself: one may be a link to another disk, and what lies beside them is not ours.
 	 */
 	cdb_paths(cdb_base, SM_PATH_READ, &proc.arena, paths + n);
@@ -201,6 +221,8 @@ static int open_all(void)
 	int rc;
 
 	if ((rc = cdb_open(&cdb, &sc.cdb)) != 0)
+		return rc;
+	if ((rc = load_texts()) != 0)
 		return rc;
 	sm_proc_users(&proc, "qmgr", &qmgr);
 	if ((rc = drop_rights(cdb.base)) != 0)
@@ -230,6 +252,11 @@ static int open_all(void)
 	return 0;
 }
 
+static int check_conf(const void *c)
+{
+	return sc_conf_check(c);
+}
+
 int main(int argc, char **argv)
 {
 	bool done;
@@ -240,6 +267,7 @@ int main(int argc, char **argv)
 	    .role = SM_ROLE_SMTPC,
 	    .opts = sc_conf_opts,
 	    .conf_size = sizeof(struct sc_conf),
+	    .check = check_conf,
 	    .on_reload = on_reload,
 	    .on_term = on_term,
 	};
@@ -256,6 +284,7 @@ int main(int argc, char **argv)
 	sm_call_cancel(&start_call);
 	sm_link_free(&sc.qmgr);
 	sc_cache_fini(&sc.cache);
+	sc_dsn_texts_free(&sc.dsn_texts);
 	sm_offload_fini();
 	cdb_close(&sc.cdb);
 	return sm_proc_end(&proc, status);

@@ -7,11 +7,13 @@
 #include "libcdb/cdb.h"
 #include "smtpc/cache.h"
 #include "smtpc/conf.h"
+#include "smtpc/dsn_text.h"
 
 struct sc {
 	const struct sc_conf *conf;
 	struct sm_str hostname;
 	struct cdb *cdb;
+	struct sc_dsn_texts *dsn_texts;
 	struct sm_link *qmgr; /* NULL in tests */
 	uint64_t connection;  /* counts connections to qmgr: results of an older one have nobody to
 	                         go to */

@@ -15,6 +15,9 @@ static void begin(enum sm_dsn_kind kind)
 	memset(rcpts, 0, sizeof(rcpts));
 	sc.hostname = SM_STR("mail.example");
 	task.sc = &sc;
+	if (sc.dsn_texts == NULL)
+		assert_int_equal(sc_dsn_texts_load(SM_STR(""), &sc.dsn_texts), 0);
+	task.in.dsn_max_bytes = 100000;
 	sm_arena_init(&task.arena, "test", 4096, 1 << 20);
 	task.in.ta = (struct sm_id){.counter = 0xABC, .proc = 0xFF};
 	task.in.dsn_of = (struct sm_id){.counter = 0x123, .proc = 1};
@@ -74,7 +77,8 @@ static void check_lines(void)
 static void write_report(const char *original, bool whole)
 {
 	sm_buf_reset(&out);
-	sc_dsn_write(&task, sm_str(original), whole, &out);
+	task.in.size = strlen(original);
+	assert_int_equal(sc_dsn_write(&task, sm_str(original), whole, false, &out), SC_MIME_7BIT);
 	assert_int_equal(sm_buf_err(&out), 0);
 	check_lines();
 }
@@ -110,9 +114,12 @@ static void test_kinds(void **state)
 	rcpts[0].code = 0;
 	rcpts[0].text = SM_STR("4.4.1 connect to 192.0.2.1:25: Connection refused");
 	rcpts[0].host = SM_STR_NONE;
+	task.in.dsn_until_s = 1000086400;
 	write_report("Subject: hi\r\n\r\nbody\r\n", true);
 	has("Action: delayed\r\nStatus: 4.4.1\r\nDiagnostic-Code: x-smx; 4.4.1 connect to");
 	has("need not send it again");
+	has("tried until\r\nMon, 10 Sep 2001 01:46:40 +0000.\r\n");
+	has("Will-Retry-Until: Mon, 10 Sep 2001 01:46:40 +0000\r\n");
 	has("Content-Type: text/rfc822-headers\r\n");
 	has("Subject: hi\r\n");
 	has_not("body");
@@ -122,6 +129,39 @@ static void test_kinds(void **state)
 	rcpts[0].code = 250;
 	write_report("Subject: hi\r\n\r\nbody\r\n", true);
 	has("Action: delivered\r\nStatus: 2.0.0\r\n");
+	has_not("body");
+	end();
+	/* RFC 3461 5.2.7.3: passed on to a list, which sees to the rest. */
+	begin(SM_DSN_EXPANDED);
+	rcpts[0].code = 0;
+	rcpts[0].text = rcpts[0].host = SM_STR_NONE;
+	rcpts[0].orcpt = SM_STR("rfc822;list@b.example");
+	rcpts[1].addr = SM_STR("list2@b.example");
+	rcpts[1].action = SM_DSN_EXPANDED;
+	task.in.dsn_rcpts_count = 2;
+	write_report("Subject: hi\r\n\r\nbody\r\n", true);
+	has("Subject: Mail was passed on to a list\r\n");
+	has("\r\n\r\nOriginal-Recipient: rfc822; list@b.example\r\n"
+	    "Final-Recipient: rfc822; x@b.example\r\nAction: expanded\r\nStatus: 2.0.0\r\n");
+	has("\r\n\r\nFinal-Recipient: rfc822; list2@b.example\r\nAction: expanded\r\n"
+	    "Status: 2.0.0\r\n\r\n--=_");
+	has_not("Remote-MTA");
+	has_not("Diagnostic-Code");
+	has_not("body");
+	end();
+	begin(SM_DSN_RELAYED);
+	rcpts[0].code = 250;
+	rcpts[0].text = SM_STR("2.6.0 taken");
+	write_report("Subject: hi\r\n\r\nbody\r\n", true);
+	has("Action: relayed\r\nStatus: 2.6.0\r\nRemote-MTA: dns; mx.b.example\r\n");
+	has_not("body");
+	end();
+	/* To the postmaster, about a DSN. */
+	begin(SM_DSN_BOUNCED);
+	rcpts[0].action = SM_DSN_FAILED;
+	write_report("Subject: hi\r\n\r\nbody\r\n", true);
+	has("Subject: Postmaster notice: a report could not be delivered\r\n");
+	has("Action: failed\r\nStatus: 5.1.1\r\n");
 	has_not("body");
 	end();
 	/* Expired: the last error was a temporary one, and the status may say so. */
@@ -143,14 +183,50 @@ static void test_original_is_enclosed_only_when_it_fits(void **state)
 	write_report("Subject: hi\r\n\r\nbody\r\n", false); /* there is more */
 	has("text/rfc822-headers");
 	has_not("body");
-	write_report("Subject: \xe4\xff hi\r\nX: \x01\r\n\r\nbody\r\n", true);
-	has("Subject: ?? hi\r\nX: ?\r\n");
+	/* RFC 6522 4: a header that is not legal is encoded, not changed. */
+	write_report("Subject: \xe4\xff hi\r\nX: \x01=\r\n\r\nbody\r\n", true);
+	has("Content-Type: text/rfc822-headers\r\nContent-Description: Message header\r\n"
+	    "Content-Transfer-Encoding: quoted-printable\r\n\r\nSubject: =E4=FF hi\r\n"
+	    "X: =01=3D\r\n");
 	has_not("body");
 	write_report("Subject: hi\r\n\r\nbare\nbody\r\n", true);
 	has_not("bare");
 	write_report("Subject: hi\nX: bare\r\n\r\nbare\rbody\r\n", true);
-	has("Subject: hi\r\nX: bare\r\n");
+	has("Subject: hi=0AX: bare\r\n");
 	has_not("body");
+	/* 8-bit content goes where it is taken, labelled. */
+	write_report("Subject: hi\r\n\r\nm\xc3\xb6sy\r\n", true);
+	has_not("sy\r\n");
+	sm_buf_reset(&out);
+	assert_int_equal(
+	    sc_dsn_write(&task, SM_STR("Subject: hi\r\n\r\nm\xc3\xb6sy\r\n"), true, true, &out),
+	    SC_MIME_8BIT);
+	has("\r\nContent-Transfer-Encoding: 8bit\r\n\r\nThis is a report");
+	has("Content-Type: message/rfc822\r\nContent-Description: Undelivered message\r\n"
+	    "Content-Transfer-Encoding: 8bit\r\n\r\nSubject: hi\r\n\r\nm\xc3\xb6sy\r\n");
+	sm_buf_reset(&out);
+	assert_int_equal(sc_dsn_write(&task, SM_STR("Subject: hi\r\n\r\n7\r\n"), true, true, &out),
+	                 SC_MIME_7BIT);
+	has_not("8bit");
+	/* Larger than qmgr allows. */
+	task.in.dsn_max_bytes = 20;
+	write_report("Subject: hi\r\n\r\nbodybody\r\n", true);
+	has_not("body");
+	task.in.dsn_max_bytes = 100000;
+	/* Cut off within the header: whole lines are left. */
+	char *large = malloc(40000);
+	size_t at = (size_t)sprintf(large, "Subject: hi\r\n");
+	while (at < 39900)
+		at += (size_t)sprintf(large + at, "X-Line: %zu\r\n", at);
+	write_report(large, false);
+	has("Subject: hi\r\nX-Line: 13\r\n");
+	assert_true(out.len > 30000 && out.len < 35000);
+	const char *last = strstr(sm_buf_c(&out), "\r\n\r\n--=_") + 4;
+	while ((last = strstr(last, "\r\n\r\n--=_")) != NULL && strstr(last + 4, "\r\n\r\n--=_"))
+		last += 4;
+	assert_non_null(last);
+	assert_true(sm_isdigit(last[-1]) && last[-2] != ':');
+	free(large);
 	task.in.ret = SM_RET_HDRS;
 	write_report("Subject: hi\r\n\r\nbody\r\n", true);
 	has_not("body");
@@ -192,6 +268,85 @@ static void test_boundary_is_not_in_the_original(void **state)
 	end();
 }
 
+static void test_references(void **state)
+{
+	(void)state;
+	begin(SM_DSN_FAILED);
+	write_report("Subject: hi\r\nMessage-Id: <a.b@c>\r\n\r\nbody\r\n", true);
+	has("\r\nReferences: <a.b@c>\r\nAuto-Submitted");
+	write_report("Subject: hi\r\nMessage-Id: <a> <b>\r\n\r\nbody\r\n", true);
+	has_not("References");
+	write_report("Subject: hi\r\n\r\nMessage-Id: <a.b@c>\r\n", true);
+	has_not("References");
+	write_report("Message-Id: <a\tb@c>\r\n\r\n", true);
+	has_not("References");
+	end();
+}
+
+/* An operator's text with every variable, in two languages. */
+static void test_own_text(void **state)
+{
+	struct sc_dsn_texts *texts = sc.dsn_texts, own = *texts;
+	struct sm_arena a;
+
+	(void)state;
+	sm_arena_init(&a, "text", 4096, 65536);
+	begin(SM_DSN_FAILED);
+	assert_int_equal(sc_dsn_text_parse(&a, "own.txt",
+	                                   SM_STR("Subject: Unzustellbar: zur\xc3\xbc"
+	                                          "ck\n\nHost ${hostname}, $$5, ${id} "
+	                                          "${sender}\n${arrival_date}\n${recipients}"
+	                                          "=Gr\xc3\xbc\xc3\x9f"
+	                                          "e\n"),
+	                                   &own.of[SM_DSN_FAILED]),
+	                 0);
+	sc.dsn_texts = &own;
+	task.in.dsn_received_s = 1000000000;
+	write_report("Subject: hi\r\n\r\nbody\r\n", true);
+	has("Subject: =?utf-8?Q?Unzustellbar=3A=20zur=C3=BCck?=\r\n");
+	has("charset=utf-8\r\nContent-Description: Notification\r\n"
+	    "Content-Transfer-Encoding: quoted-printable\r\n\r\n"
+	    "Host mail.example, $5, S000000000000012301 sender@a.example\r\n"
+	    "Sun, 9 Sep 2001 01:46:40 +0000\r\n\r\n<x@b.example>\r\n");
+	has("=3DGr=C3=BC=C3=9Fe\r\n\r\n--=_");
+	end();
+	sm_arena_fini(&a);
+	sc.dsn_texts = texts;
+}
+
+/* The best that each server takes: the second host takes 8-bit content, the first one does not. */
+static void test_8bit_by_server(void **state)
+{
+	static const char *const scripts[] = {
+	    "> 220 x\n< EHLO client.example\n> 250-x\n> 250 PIPELINING\n< MAIL FROM:<>\n"
+	    "< RCPT TO:<sender@a.example>\n< DATA\n> 250 ok\n> 250 ok\n> 354 go\n.\nx\n",
+	    "> 220 x\n< EHLO client.example\n> 250-x\n> 250-8BITMIME\n> 250 PIPELINING\n"
+	    "< MAIL FROM:<> BODY=8BITMIME\n"
+	    "< RCPT TO:<sender@a.example>\n< DATA\n> 250 ok\n> 250 ok\n> 354 go\n.\n> 250 ok\n"};
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		t_begin(1, &scripts[i]);
+		t_rcpt("sender@a.example");
+		W.message = SM_STR("Subject: hi\r\n\r\ngr\xc3\xbcn\r\n");
+		W.task.size = W.message.n;
+		W.task.sender = SM_STR_NONE;
+		W.task.dsn_kind = SM_DSN_FAILED;
+		W.task.dsn_max_bytes = 100000;
+		W.task.dsn_sender = SM_STR("sender@a.example");
+		W.task.dsn_rcpts = rcpts;
+		W.task.dsn_rcpts_count = 1;
+		rcpts[0] = (struct sm_msg_dsn_rcpt){.addr = SM_STR("x@b.example"), .code = 550};
+		t_run(i ? "0 done 250 final 2.0.0 ok\n"
+		        : "0 temp 0 final 4.4.2 connection closed by peer\n");
+		const char *got = sm_buf_c(&W.host[0].content);
+		assert_non_null(strstr(got, "Action: failed\r\n"));
+		assert_int_equal(strstr(got, "gr\xc3\xbcn\r\n") != NULL, i == 1);
+		assert_int_equal(strstr(got, "message/rfc822") != NULL, i == 1);
+		t_end();
+	}
+}
+
 /* Through a task: composed from the content store, sent from <>. */
 static void test_delivery(void **state)
 {
@@ -205,6 +360,7 @@ static void test_delivery(void **state)
 		t_rcpt("sender@a.example");
 		W.task.sender = SM_STR_NONE;
 		W.task.dsn_kind = SM_DSN_FAILED;
+		W.task.dsn_max_bytes = 100000;
 		W.task.dsn_sender = SM_STR("sender@a.example");
 		W.task.envid = SM_STR("not-for-mail");
 		W.task.dsn_rcpts = rcpts;
@@ -233,6 +389,9 @@ int main(void)
 	    cmocka_unit_test(test_original_is_enclosed_only_when_it_fits),
 	    cmocka_unit_test(test_forgery),
 	    cmocka_unit_test(test_boundary_is_not_in_the_original),
+	    cmocka_unit_test(test_references),
+	    cmocka_unit_test(test_own_text),
+	    cmocka_unit_test(test_8bit_by_server),
 	    cmocka_unit_test(test_delivery),
 	};
 

@@ -48,7 +48,7 @@ static struct t_world {
 	struct sm_msg_task task;
 	struct sm_msg_host hosts[T_HOSTS];
 	struct sm_msg_rcpt_task rcpts[200];
-	char results[32768]; /* a line each: index outcome code stage text */
+	char results[32768];   /* a line each: index outcome code stage text */
 	bool kept, dsn_passed; /* by all of them */
 	unsigned reach;
 	int answers;
@@ -272,6 +272,7 @@ static inline void t_begin(size_t hosts, const char *const *scripts)
 	sm_conf_defaults(sc_conf_opts, &W.conf, &W.arena);
 	W.sc.conf = &W.conf;
 	W.sc.hostname = SM_STR("client.example");
+	assert_int_equal(sc_dsn_texts_load(SM_STR(""), &W.sc.dsn_texts), 0);
 	sm_list_init(&W.sc.tasks);
 	sc_cache_init(&W.sc.cache, &W.sc);
 	W.sc.cache.on_gone = t_gone;
@@ -337,6 +338,7 @@ static inline void t_end(void)
 	assert_int_equal(W.sc.task_count, 0);
 	sc_cache_fini(&W.sc.cache);
 	cdb_close(&W.sc.cdb);
+	sc_dsn_texts_free(&W.sc.dsn_texts);
 	sm_arena_fini(&W.arena);
 	sm_co_cleanup();
 	sm_loop_fini();
