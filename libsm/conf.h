@@ -179,7 +179,9 @@ extern const struct sm_opt sm_conf_global_opts[];
 /* What the table cannot say: SM_E_SYNTAX with "where: ..." */
 int sm_conf_global_check(const struct sm_conf_global *g, const char *where) SM_MUST_CHECK;
 enum { SM_LOG_PID = 1, SM_LOG_PERROR = 2, SM_LOG_CONS = 4 };
+enum sm_log_format { SM_LOG_KV, SM_LOG_JSON };
 struct sm_conf_log {
+	int format;          /* enum sm_log_format */
 	int facility;        /* as of syslog(3), -1: none, the log is descriptor 2 */
 	struct sm_str ident; /* empty: the program's name */
 	uint32_t options;    /* SM_LOG_* */

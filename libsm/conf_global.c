@@ -69,8 +69,17 @@ static const struct sm_word log_words[] = {
     {0},
 };
 
+static const struct sm_word format_words[] = {
+    {"kv", SM_LOG_KV, "key=value pairs"},
+    {"json", SM_LOG_JSON, "one JSON object a line"},
+    {0},
+};
+
 /* clang-format off */
 const struct sm_opt sm_conf_log_opts[] = {
+    {.name = "format", .type = SM_OPT_ENUM, .offset = LOG(format), .def = "kv",
+     .words = format_words, .reload = true, .help = "how a line looks",
+     .man = "Both say the same; values are escaped so that no client can forge a line or a pair."},
     {.name = "facility", .type = SM_OPT_ENUM, .offset = LOG(facility), .def = "none",
      .words = facility_words, .help = "facility of syslog(3)"},
     {.name = "ident", .type = SM_OPT_STR, .offset = LOG(ident), .def = "", .max = 48,

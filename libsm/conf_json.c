@@ -4,49 +4,11 @@
 #include <inttypes.h>
 
 #include "libsm/conf_value.h"
-
-/* Bytes of the well-formed UTF-8 character (RFC 3629) at the front of `s`, 0: none there. */
-static size_t utf8(struct sm_str s)
-{
-	unsigned char c = (unsigned char)s.p[0];
-	size_t n = c < 0x80                 ? 1
-	           : c >= 0xc2 && c <= 0xdf ? 2
-	           : c >= 0xe0 && c <= 0xef ? 3
-	           : c >= 0xf0 && c <= 0xf4 ? 4
-	                                    : 0;
-
-	if (n > s.n)
-		return 0;
-	for (size_t i = 1; i < n; i++)
-		if (((unsigned char)s.p[i] & 0xc0) != 0x80)
-			return 0;
-	if (n >= 3) {
-		unsigned char d = (unsigned char)s.p[1];
-		if ((c == 0xe0 && d < 0xa0) || (c == 0xed && d >= 0xa0) ||
-		    (c == 0xf0 && d < 0x90) || (c == 0xf4 && d >= 0x90))
-			return 0;
-	}
-	return n;
-}
+#include "libsm/json.h"
 
 void sm_conf_json_str(struct sm_buf *b, struct sm_str s)
 {
-	sm_buf_char(b, '"');
-	while (s.n > 0) {
-		unsigned char c = (unsigned char)s.p[0];
-		size_t n = utf8(s);
-
-		if (n == 0)
-			sm_buf_cstr(b, "\\ufffd");
-		else if (c == '"' || c == '\\')
-			sm_buf_printf(b, "\\%c", c);
-		else if (c < 0x20 || c == 0x7f)
-			sm_buf_printf(b, "\\u%04x", c);
-		else
-			sm_buf_append(b, s.p, n);
-		s = sm_str_from(s, n > 0 ? n : 1);
-	}
-	sm_buf_char(b, '"');
+	sm_json_str(b, s);
 }
 
 static void put_words(struct sm_buf *b, const struct sm_opt *o, uint32_t flags)

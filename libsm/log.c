@@ -1,15 +1,13 @@
 /*
- * The log: one event to one escaped line, lines to a buffer, the buffer to descriptor 2 once a
- * turn, or each line to syslog.
+ * The log: lines to a buffer, the buffer to descriptor 2 once a turn, or each line to syslog.
  *
- * Invariants: a value never contains what ends a pair or a line; no call here waits (a pipe is
- * written only when poll says that it takes PIPE_BUF bytes, syslog's socket does not block); what
- * cannot be written is counted and told later. Thread: the loop's.
+ * Invariants: no call here waits (a pipe is written only when poll says that it takes PIPE_BUF
+ * bytes, syslog's socket does not block); what cannot be written is counted and told later. Thread:
+ * the loop's.
  */
-#include "libsm/log.h"
+#include "libsm/log_int.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <limits.h>
 #include <poll.h>
 #include <stdio.h>
@@ -18,10 +16,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "libsm/buf.h"
-
-#define LINE_BYTES    8192
-#define VALUE_BYTES   512
 #define GATHER_BYTES  (256 * 1024)
 #define RETRY_MS      100 /* until a full pipe is tried again */
 #define SYSLOG_SOCKET "/dev/log"
@@ -36,9 +30,10 @@ static const struct {
     [SM_FATAL] = {"FATAL", 0, LOG_ALERT},
 };
 
-static char ident[64] = "smx";
+static struct sm_log_who who = {.name = "smx"};
 static int level = 9;
-static struct sm_buf line = {.max = LINE_BYTES};
+static enum sm_log_format format = SM_LOG_KV;
+static struct sm_buf line = {.max = SM_LOG_LINE_BYTES};
 static struct sm_buf gathered = {.max = GATHER_BYTES};
 static uint64_t lost; /* lines, not told yet */
 static bool attached;
@@ -55,8 +50,14 @@ static struct {
 
 void sm_log_init(const char *name, int new_level)
 {
-	snprintf(ident, sizeof(ident), "%s", name);
+	snprintf(who.name, sizeof(who.name), "%s", name);
+	who.pid = (int)getpid();
 	level = new_level;
+}
+
+void sm_log_format(enum sm_log_format new_format)
+{
+	format = new_format;
 }
 
 void sm_log_level(int new_level)
@@ -74,144 +75,6 @@ const char *sm_log_sev_name(enum sm_sev sev)
 	return severities[sev].name;
 }
 
-/* ---- from an event to a line ---- */
-
-/* `keep`: one more character that stands for itself. */
-static void escape(struct sm_buf *b, struct sm_str s, size_t max, char keep)
-{
-	static const char hex[] = "0123456789abcdef";
-	size_t n = SM_MIN(s.n, max);
-
-	for (size_t i = 0; i < n; i++) {
-		unsigned char c = (unsigned char)s.p[i];
-		if ((c > ' ' && c < 0x7f && c != ',' && c != '"' && c != '\\') ||
-		    (c != '\0' && c == (unsigned char)keep)) {
-			sm_buf_char(b, (char)c);
-		} else {
-			char x[4] = {'\\', 'x', hex[c >> 4], hex[c & 15]};
-			sm_buf_append(b, x, 4);
-		}
-	}
-	if (s.n > max)
-		sm_buf_cstr(b, "...");
-}
-
-void sm_log_escape(struct sm_buf *b, struct sm_str s, size_t max)
-{
-	escape(b, s, max, '\0');
-}
-
-void sm_log_escape_text(struct sm_buf *b, struct sm_str s, size_t max)
-{
-	escape(b, s, max, ' ');
-}
-
-/* A value with spaces that is all of its pair stands in quotes, for people to read; the quote
- * itself is always escaped. */
-static void put_value(struct sm_buf *b, struct sm_str s)
-{
-	bool quote = b->len > 0 && sm_buf_p(b)[b->len - 1] == '=' && sm_str_chr(s, ' ') >= 0;
-
-	if (quote)
-		sm_buf_char(b, '"');
-	escape(b, s, VALUE_BYTES, quote ? ' ' : '\0');
-	if (quote)
-		sm_buf_char(b, '"');
-}
-
-static void put_error(struct sm_buf *b, int err)
-{
-	const char *diag = sm_diag();
-
-	sm_buf_char(b, '"');
-	sm_buf_cstr(b, sm_strerr(err));
-	if (err < 0 && *diag != '\0') {
-		sm_buf_cstr(b, ": ");
-		escape(b, sm_str(diag), VALUE_BYTES, ' ');
-	}
-	sm_buf_char(b, '"');
-}
-
-/* An integer directive behind its length modifiers; `longs` is how many l, or 2 for z. */
-static void put_integer(struct sm_buf *b, char directive, int longs, va_list *ap)
-{
-	int64_t s = 0;
-	uint64_t u = 0;
-
-	if (directive == 'd')
-		s = longs == 0   ? va_arg(*ap, int)
-		    : longs == 1 ? va_arg(*ap, long)
-		                 : va_arg(*ap, long long);
-	else
-		u = longs == 0   ? va_arg(*ap, unsigned)
-		    : longs == 1 ? va_arg(*ap, unsigned long)
-		                 : va_arg(*ap, unsigned long long);
-	if (directive == 'd')
-		sm_buf_printf(b, "%" PRId64, s);
-	else if (directive == 'u')
-		sm_buf_printf(b, "%" PRIu64, u);
-	else
-		sm_buf_printf(b, "%" PRIx64, u);
-}
-
-_Static_assert(sizeof(size_t) == sizeof(long), "z and l are read alike");
-
-/* One directive, `p` behind the percent sign; gives what follows it. */
-static const char *put_directive(struct sm_buf *b, const char *p, va_list *ap)
-{
-	char id[SM_ID_SIZE], sa[SM_SA_TEXT];
-	int longs = 0;
-
-	for (; *p == 'l' || *p == 'z'; p++)
-		longs++;
-	switch (*p) {
-	case 'd':
-	case 'u':
-	case 'x':
-		put_integer(b, *p, longs, ap);
-		break;
-	case 'S':
-		put_value(b, va_arg(*ap, struct sm_str));
-		break;
-	case 's':
-		put_value(b, sm_str(va_arg(*ap, const char *)));
-		break;
-	case 'I':
-		sm_buf_cstr(b, sm_id_text(va_arg(*ap, struct sm_id), id));
-		break;
-	case 'A':
-		escape(b, sm_str(sm_sa_text(va_arg(*ap, const struct sm_sa *), sa)), VALUE_BYTES,
-		       '\0');
-		break;
-	case 'E':
-		put_error(b, va_arg(*ap, int));
-		break;
-	case '%':
-		sm_buf_char(b, '%');
-		break;
-	default:
-		sm_assert_fail(__FILE__, __LINE__, "log directive");
-	}
-	return p + 1;
-}
-
-static void put_pairs(struct sm_buf *b, const char *pairs, va_list *ap)
-{
-	for (const char *p = pairs; *p != '\0';) {
-		if (*p == '%') {
-			p = put_directive(b, p + 1, ap);
-		} else if (*p == ' ') {
-			while (*p == ' ')
-				p++;
-			sm_buf_cstr(b, ", ");
-		} else if (*p == ',' && p[1] == ' ') {
-			p++; /* the space says it */
-		} else {
-			sm_buf_char(b, *p++);
-		}
-	}
-}
-
 /* ---- from lines to where they go ---- */
 
 static void gather(struct sm_str text)
@@ -226,22 +89,34 @@ static void gather(struct sm_str text)
 	sm_buf_char(&gathered, '\n');
 }
 
-static void put_stamp(struct sm_buf *b)
+/* An event as a line of the configured format. Gives where the text for syslog begins. */
+static size_t compose(struct sm_buf *b, enum sm_sev sev, const char *event, const char *pairs,
+                      va_list *ap)
 {
-	int64_t now = sm_wall_ms();
-
-	sm_buf_printf(b, "%" PRId64 ".%03d ", now / 1000, (int)(now % 1000));
+	sm_buf_reset(b);
+	if (format == SM_LOG_JSON)
+		return sm_log_line_json(b, sm_wall_ms(), &who, sev, event, pairs, ap);
+	return sm_log_line_kv(b, sm_wall_ms(), sev, event, pairs, ap);
 }
 
+static void gather_event(enum sm_sev sev, const char *event, const char *pairs, ...)
+{
+	va_list ap;
+
+	va_start(ap, pairs);
+	compose(&line, sev, event, pairs, &ap);
+	va_end(ap);
+	gather(sm_buf_view(&line));
+}
+
+/* What could not be written, once there is room again. */
 static void tell_lost(void)
 {
 	uint64_t n = lost;
 
-	if (n == 0)
-		return;
 	lost = 0;
-	put_stamp(&gathered);
-	sm_buf_printf(&gathered, "WARN log.lost lines=%" PRIu64 "\n", n);
+	if (n > 0)
+		gather_event(SM_WARN, "log.lost", "lines=%lu", n);
 }
 
 /* Whole lines, at most PIPE_BUF bytes if that holds one. */
@@ -314,6 +189,7 @@ static bool before_sleep(void *arg SM_UNUSED)
 
 void sm_log_attach_loop(void)
 {
+	who.pid = (int)getpid(); /* a supervisor may have forked since */
 	if (!attached)
 		sm_loop_before_sleep_at(&hook, SM_HOOK_LOG, before_sleep, NULL);
 	attached = true;
@@ -357,7 +233,7 @@ void sm_log_syslog(const struct sm_conf_log *conf)
 	sys.options = conf->options;
 	if (sm_str_empty(conf->ident) ||
 	    sm_str_copy(conf->ident, sys.ident, sizeof(sys.ident)) != 0)
-		snprintf(sys.ident, sizeof(sys.ident), "%s", ident);
+		snprintf(sys.ident, sizeof(sys.ident), "%s", who.name);
 	if (sys.fd == -1)
 		sys_connect(); /* at once: a sandbox may close the path later */
 }
@@ -371,14 +247,14 @@ static bool sys_send(enum sm_sev sev, struct sm_str text)
 	struct tm tm;
 	bool sent = false;
 
-	sm_buf_init(&b, LINE_BYTES + 256);
+	sm_buf_init(&b, SM_LOG_LINE_BYTES + 256);
 	localtime_r(&now, &tm);
 	sm_buf_printf(&b, "<%d>%.3s %2d %02d:%02d:%02d %s", sys.facility | severities[sev].priority,
 	              months + 3 * tm.tm_mon, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec,
 	              sys.ident);
 	if (sys.options & SM_LOG_PID)
 		sm_buf_printf(&b, "[%ld]", (long)getpid());
-	sm_buf_cstr(&b, ": ");
+	sm_buf_cstr(&b, format == SM_LOG_JSON ? ": {" : ": ");
 	sm_buf_str(&b, text);
 	for (int attempt = 0; attempt < 2 && !sent; attempt++) {
 		if (sys.fd != -1)
@@ -398,23 +274,9 @@ void sm_log(enum sm_sev sev, const char *event, const char *pairs, ...)
 
 	if (!sm_log_on(sev))
 		return;
-	sm_buf_reset(&line);
-	put_stamp(&line);
-	text = line.len;
-	sm_buf_cstr(&line, severities[sev].name);
-	sm_buf_char(&line, ' ');
-	sm_buf_cstr(&line, event);
-	if (pairs != NULL && *pairs != '\0') {
-		sm_buf_char(&line, ' ');
-		va_start(ap, pairs);
-		put_pairs(&line, pairs, &ap);
-		va_end(ap);
-	}
-	if (sm_buf_err(&line) != 0) {
-		sm_buf_truncate(&line, SM_MIN(line.len, (size_t)LINE_BYTES - 3));
-		line.err = 0;
-		sm_buf_cstr(&line, "...");
-	}
+	va_start(ap, pairs);
+	text = compose(&line, sev, event, pairs, &ap);
+	va_end(ap);
 	bool sent = sys.on && sys_send(sev, sm_str_from(sm_buf_view(&line), text));
 	if (!sys.on || (sys.options & SM_LOG_PERROR) || (!sent && (sys.options & SM_LOG_CONS)))
 		gather(sm_buf_view(&line));

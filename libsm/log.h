@@ -1,14 +1,17 @@
 /*
- * Logging: one event is one line: time, severity, event name, then key=value pairs that a remote
- * party cannot forge.
+ * Logging: one event is one line: time, severity, event name, then pairs that a remote party cannot
+ * forge. As key=value, or as JSON:
  *
  *     1795217632.123 INFO ss.rcpt ss_sess=S00..., ss_ta=S00..., rcpt=<a@b>, stat=550
+ *     {"time":"2026-11-21T03:20:32.123Z","sev":"INFO","proc":"smtps","pid":7,"event":"ss.rcpt",...}
  *
  * Lines go to descriptor 2 (the log file that the supervisor opened) or to syslog when the `log`
- * section names a facility. Lines gather and are written once per loop turn; the log never blocks
- * the process: what a full pipe does not take is counted and reported later. Values are escaped in
- * one place: bytes outside of printable ASCII, and ',' '"' '\', become \xHH; a value with spaces
- * stands in quotes. Keys and event names are literals.
+ * section names a facility; syslog's lines have no time of ours. Lines gather and are written once
+ * per loop turn; the log never blocks the process: what a full pipe does not take is counted and
+ * reported later. Values are escaped in one place: as key=value, bytes outside of printable ASCII,
+ * and ',' '"' '\', become \xHH, and a value with spaces stands in quotes; as JSON, strings are
+ * ASCII with \uXXXX, numbers are numbers, and what is no UTF-8 becomes U+FFFD. Keys and event names
+ * are literals; which there are, doc/logging.md says, and checks/t_log_schema.sh that it says all.
  */
 #ifndef SM_LOG_H
 #define SM_LOG_H
@@ -23,6 +26,7 @@ enum sm_sev { SM_DEBUG, SM_INFO, SM_NOTICE, SM_WARN, SM_ERROR, SM_CRIT, SM_FATAL
 
 void sm_log_init(const char *ident, int level);
 void sm_log_syslog(const struct sm_conf_log *conf); /* when a facility was configured */
+void sm_log_format(enum sm_log_format format);
 void sm_log_level(int level);
 bool sm_log_on(enum sm_sev sev);
 /* Write what has gathered (also before abort and exit). */
@@ -35,10 +39,11 @@ void sm_log_detach_loop(void);
  * One event. `pairs` is a printf-like list: each %-directive is escaped as a value; what is literal
  * stands as it is: sm_log(SM_INFO, "ss.mail", "ss_ta=%I mail=<%S> size=%llu", id, sender, size)
  * Directives: %S struct sm_str, %s char *, %d int, %u unsigned, %x unsigned, each also with l, ll
- * or z before it; %I struct sm_id, %A const struct sm_sa *, %E int error code (its text and the
- * diag, in quotes), %%. Another one is a bug (asserted). A value is cut at 512 bytes, a line at 8
- * KiB. Pairs are separated by ", " by the logger: a space in the format between pairs is replaced.
- * Only the loop's thread logs.
+ * or z before it; %m int64_t milliseconds, shown as seconds; %I struct sm_id, %A const struct sm_sa
+ * *, %E int error code (its text and the diag), %%. Another one is a bug (asserted). With `?`
+ * behind the percent sign the pair is left out when its value is empty, 0 or no id. A value is cut
+ * at 640 bytes, a line at 8 KiB (in JSON: whole pairs, then "cut":true). Pairs are separated by a
+ * space in the list. Only the loop's thread logs.
  */
 void sm_log(enum sm_sev sev, const char *event, const char *pairs, ...);
 /* Escape as values are: for others who print peer data (control answers, dumps). At most `max`

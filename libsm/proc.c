@@ -183,6 +183,7 @@ int sm_proc_start(struct sm_proc *p, int argc, char **argv, bool *done)
 		return SM_EXIT_OK;
 	}
 	sm_log_init(p->name, (int)p->worker.log_level);
+	sm_log_format((enum sm_log_format)p->worker.log.format);
 	note_log_path();
 	sm_fault_init();
 	rc = sm_loop_init();

@@ -179,6 +179,7 @@ void sm_proc_reload(struct sm_proc *p)
 	else
 		sm_arena_fini(&now.arena);
 	sm_log_level((int)p->worker.log_level);
+	sm_log_format((enum sm_log_format)p->worker.log.format);
 }
 
 void sm_proc_conf_free(struct sm_proc *p)

@@ -10,6 +10,8 @@
 #include <cmocka.h>
 
 #include "libsm/buf.h"
+#include "libsm/json.h"
+#include "libsm/logline.h"
 
 static int saved = -1;
 static int out; /* what descriptor 2 writes to, read from here */
@@ -72,7 +74,7 @@ static void formats(void **state)
 		  "1795217632.000 ERROR x\n"
 		  "1795217632.000 ERROR x s=\n"
 		  "1795217632.000 ERROR x s=\"two \\x22words\\x22\\x2c u=1\", t=<a\\x20b>\n"
-		  "1795217632.000 CRIT x error=\"disk read, write or sync failed: "
+		  "1795217632.000 CRIT x error=\"disk read\\x2c write or sync failed: "
 		  "cdb/0: no\\x2c \\x22never\\x22\"\n");
 }
 
@@ -103,6 +105,208 @@ static void values_cannot_forge(void **state)
 	sm_log_escape(&b, SM_STR("abcdef"), 3);
 	assert_string_equal(sm_buf_c(&b), "abc...");
 	sm_buf_fini(&b);
+}
+
+static void json_lines(void **state)
+{
+	struct sm_id id = {.counter = 0x6b1d2, .proc = 0};
+	char head[200];
+
+	(void)state;
+	sm_time_fake(1000, 1795217632);
+	sm_log_format(SM_LOG_JSON);
+	catch_file();
+	sm_log(SM_INFO, "ss.mail", "ss_ta=%I mail=<%S> size=%llu, ok=%d k%s=%u", id, SM_STR("a@b"),
+	       5ULL, -1, "ey", 7U);
+	sm_log(SM_WARN, "x", "lit=12 word=w none= zero=00 x=%x t=%m two=%u%u q=%s", 0xbeefU,
+	       (int64_t)61007, 1U, 2U, "a, \"b\" \\ c");
+	sm_log(SM_ERROR, "x", NULL);
+	const char *text = caught();
+	release();
+	sm_log_format(SM_LOG_KV);
+	sm_time_real();
+	snprintf(head, sizeof(head),
+	         "{\"time\":\"2026-11-20T23:33:52.000Z\",\"sev\":\"INFO\","
+	         "\"proc\":\"t_log\",\"pid\":%d,\"event\":\"ss.mail\",",
+	         (int)getpid());
+	assert_memory_equal(text, head, strlen(head));
+	text += strlen(head);
+	static const char rest[] = "\"ss_ta\":\"S000000000006B1D200\",\"mail\":\"<a@b>\","
+				   "\"size\":5,\"ok\":-1,\"key\":7}\n";
+	assert_memory_equal(text, rest, strlen(rest));
+	assert_non_null(strstr(text, "\"event\":\"x\",\"lit\":12,\"word\":\"w\",\"none\":\"\","
+	                             "\"zero\":\"00\",\"x\":\"beef\",\"t\":61.007,"
+	                             "\"two\":\"12\",\"q\":\"a, \\\"b\\\" \\\\ c\"}\n"));
+	assert_non_null(strstr(text, "\"event\":\"x\"}\n"));
+}
+
+/* Of both formats: an optional pair that says nothing is not there, wherever it stands. */
+static void optional_pairs(void **state)
+{
+	struct sm_id none = {0}, id = {.counter = 1};
+
+	(void)state;
+	catch_file();
+	for (int f = 0; f < 2; f++) {
+		sm_log_format(f ? SM_LOG_JSON : SM_LOG_KV);
+		sm_log(SM_INFO, "x", "a=%?S b=%d c=%?s d=%?u e=%?I f=%?lld g=%?m", SM_STR_NONE, 1,
+		       "", 0U, none, 0LL, (int64_t)0);
+		sm_log(SM_INFO, "x", "a=%?S b=%?d e=%?I", SM_STR("s"), 2, id);
+		sm_log(SM_INFO, "y", "a=%?S", SM_STR(""));
+	}
+	sm_log_format(SM_LOG_KV);
+	const char *text = caught();
+	release();
+	assert_non_null(strstr(text, "INFO x b=1\n"));
+	assert_non_null(strstr(text, "INFO x a=s, b=2, e=S000000000000000100\n"));
+	assert_non_null(strstr(text, "INFO y\n"));
+	assert_non_null(strstr(text, "\"event\":\"x\",\"b\":1}\n"));
+	assert_non_null(strstr(text, "\"event\":\"x\",\"a\":\"s\",\"b\":2,\"e\":\"S0000"));
+	assert_non_null(strstr(text, "\"event\":\"y\"}\n"));
+}
+
+static void json_strings(void **state)
+{
+	static const struct {
+		struct sm_str in;
+		const char *out;
+	} t[] = {
+	    {SM_STR("plain"), "plain"},
+	    {SM_STR("\r\n{\"event\":1}"), "\\u000d\\u000a{\\\"event\\\":1}"},
+	    {SM_STR("\0\x1b\x7f\\"), "\\u0000\\u001b\\u007f\\\\"},
+	    {SM_STR("gr\xc3\xbc\xc3\x9f"), "gr\\u00fc\\u00df"},
+	    {SM_STR("\xe2\x82\xac\xf0\x9f\x98\x80"), "\\u20ac\\ud83d\\ude00"},
+	    {SM_STR("\xc2\x9b"
+	            "2J"),
+	     "\\u009b2J"}, /* CSI in one character */
+	    /* no UTF-8: a lone byte, the long form of '/', a surrogate, beyond the end, cut off */
+	    {SM_STR("\xff"
+	            "a\xc0\xaf"),
+	     "\\ufffda\\ufffd\\ufffd"},
+	    {SM_STR("\xed\xa0\x80"), "\\ufffd\\ufffd\\ufffd"},
+	    {SM_STR("\xf4\x90\x80\x80"), "\\ufffd\\ufffd\\ufffd\\ufffd"},
+	    {SM_STR("\xe2\x82"), "\\ufffd\\ufffd"},
+	};
+	struct sm_buf b;
+
+	(void)state;
+	sm_buf_init(&b, 1000);
+	for (size_t i = 0; i < SM_ARRAY_SIZE(t); i++) {
+		sm_buf_reset(&b);
+		sm_json_ascii(&b, t[i].in, 100);
+		assert_string_equal(sm_buf_c(&b), t[i].out);
+	}
+	/* Cut between characters, never through one. */
+	for (size_t max = 1; max <= 7; max++) {
+		static const char *const cut[] = {"a...",           "a...",        "a...",
+		                                  "a\\u20ac...",    "a\\u20ac...", "a\\u20ac...",
+		                                  "a\\u20ac\\u20ac"};
+
+		sm_buf_reset(&b);
+		sm_json_ascii(&b, SM_STR("a\xe2\x82\xac\xe2\x82\xac"), max);
+		assert_string_equal(sm_buf_c(&b), cut[max - 1]);
+	}
+	sm_buf_reset(&b);
+	sm_json_str(&b, SM_STR("\xc3\xbc\n\xff"));
+	assert_string_equal(sm_buf_c(&b), "\"\xc3\xbc\\u000a\\ufffd\"");
+	sm_buf_fini(&b);
+}
+
+static void long_json_is_json(void **state)
+{
+	struct sm_logline l;
+	char big[2000], *text, *end;
+
+	(void)state;
+	memset(big, 1, sizeof(big) - 1);
+	big[sizeof(big) - 1] = '\0';
+	sm_log_format(SM_LOG_JSON);
+	catch_file();
+	sm_log(SM_INFO, "x", "a=%s b=%s c=%s d=%s e=1", big, big, big, big);
+	sm_log_format(SM_LOG_KV);
+	text = strdup(caught());
+	release();
+	end = strchr(text, '\n');
+	assert_in_range(end - text, 7000, 8192);
+	assert_memory_equal(end - 13, "\",\"cut\":true}", 13);
+	assert_int_equal(sm_logline_parse(text, (size_t)(end - text), &l), 0);
+	assert_int_equal(sm_logline_get(&l, "a").n, 640 + 3);
+	assert_null(sm_logline_get(&l, "e").p);
+	assert_true(sm_str_eq(sm_logline_get(&l, "cut"), SM_STR("true")));
+	free(text);
+}
+
+/* ---- read back ---- */
+
+static int parse(struct sm_logline *l, const char *text)
+{
+	static char line[10000];
+
+	snprintf(line, sizeof(line), "%s", text);
+	return sm_logline_parse(line, strlen(line), l);
+}
+
+static void lines_read_back(void **state)
+{
+	static const char *const same[] = {
+	    "1795217632.123 NOTICE qm.rcpt ss_ta=S000000000006B1D200, text=\"4.2.0 a\\x2c b=c\", "
+	    "rcpt=<x\\x20y@z>, tries=3",
+	    "2026-11-20 23:33:52.123 NOTICE qm.rcpt ss_ta=S000000000006B1D200, text=\"4.2.0 a\\x2c "
+	    "b=c\", rcpt=<x\\x20y@z>, tries=3",
+	    "Nov 20 23:33:52 mx qmgr[77]: NOTICE qm.rcpt ss_ta=S000000000006B1D200, text=\"4.2.0 "
+	    "a\\x2c b=c\", rcpt=<x\\x20y@z>, tries=3",
+	    "2026-11-20T23:33:52.123456+00:00 mx qmgr[77]: NOTICE qm.rcpt "
+	    "ss_ta=S000000000006B1D200, "
+	    "text=\"4.2.0 a\\x2c b=c\", rcpt=<x\\x20y@z>, tries=3",
+	    "{\"time\":\"2026-11-20T23:33:52.123Z\",\"sev\":\"NOTICE\",\"event\":\"qm.rcpt\","
+	    "\"ss_ta\":\"S000000000006B1D200\",\"text\":\"4.2.0 a, b=c\",\"rcpt\":\"<x "
+	    "y@z>\",\"tries\":3}",
+	    "Nov 20 23:33:52 mx qmgr[77]: {\"sev\":\"NOTICE\",\"event\":\"qm.rcpt\","
+	    "\"ss_ta\":\"S000000000006B1D200\",\"text\":\"4.2.0 a, b=c\",\"rcpt\":\"<x "
+	    "y@z>\",\"tries\":3}",
+	};
+	struct sm_logline l;
+	struct sm_id id;
+
+	(void)state;
+	for (size_t i = 0; i < SM_ARRAY_SIZE(same); i++) {
+		assert_int_equal(parse(&l, same[i]), 0);
+		assert_int_equal(l.sev, SM_NOTICE);
+		assert_true(sm_str_eq(l.event, SM_STR("qm.rcpt")));
+		assert_int_equal(sm_logline_id(&l, "ss_ta", &id), 0);
+		assert_int_equal(id.counter, 0x6b1d2);
+		assert_true(sm_str_eq(sm_logline_get(&l, "text"), SM_STR("4.2.0 a, b=c")));
+		assert_true(sm_str_eq(sm_logline_get(&l, "rcpt"), SM_STR("<x y@z>")));
+		assert_int_equal(sm_logline_u64(&l, "tries"), 3);
+	}
+}
+
+static void others_lines_are_none(void **state)
+{
+	static const char *const t[] = {
+	    "",
+	    "INFO",
+	    "1795217632.123",
+	    "1795217632.123 INFO",
+	    "1795217632.123 info ss.mail a=1",
+	    "1795217632.123 INFO noname a=1",
+	    "Nov 20 23:33:52 mx sshd[77]: session INFO ss.mail mail=<a@b>",
+	    "Nov 20 23:33:52 mx smtps[77]: text=\"x: INFO ss.mail mail=<forged@b>\"",
+	    "{\"event\":\"a.b\"}",
+	    "{\"sev\":\"INFO\"}",
+	    "{\"sev\":\"INFO\",\"event\":\"a.b\"",
+	    "{\"sev\":\"INFO\",\"event\":\"a.b\",\"x\":{}}",
+	    "{\"sev\":\"INFO\",\"event\":\"a.b\",\"x\":\"\\ud800\"}",
+	    "{\"sev\":\"INFO\",\"event\":\"a.b\",\"x\":\"\\q\"}",
+	};
+	struct sm_logline l;
+
+	(void)state;
+	for (size_t i = 0; i < SM_ARRAY_SIZE(t); i++)
+		assert_int_equal(parse(&l, t[i]), SM_E_SYNTAX);
+	/* Cut within an escape. */
+	assert_int_equal(parse(&l, "1795217632.123 INFO x.y a=1, b=a\\x2..."), 0);
+	assert_int_equal(sm_logline_u64(&l, "a"), 1);
 }
 
 static void levels(void **state)
@@ -142,7 +346,7 @@ static void long_lines_are_cut(void **state)
 	char *second = strchr(text, '\n') + 1;
 	assert_in_range(second - text, 8000, 8193);
 	assert_memory_equal(second - 4, "...\n", 4);
-	assert_int_equal(strlen(strstr(second, "a=")), 2 + 4 * 512 + 4);
+	assert_int_equal(strlen(strstr(second, "a=")), 2 + 4 * 640 + 4);
 	free(text);
 }
 
@@ -213,6 +417,12 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(formats),
 	    cmocka_unit_test(values_cannot_forge),
+	    cmocka_unit_test(json_lines),
+	    cmocka_unit_test(optional_pairs),
+	    cmocka_unit_test(json_strings),
+	    cmocka_unit_test(long_json_is_json),
+	    cmocka_unit_test(lines_read_back),
+	    cmocka_unit_test(others_lines_are_none),
 	    cmocka_unit_test(levels),
 	    cmocka_unit_test(long_lines_are_cut),
 	    cmocka_unit_test(full_pipe_does_not_block),

@@ -71,6 +71,7 @@ static int prepare(struct sm_list *services, struct mc_own *own, struct sm_arena
 static void use_own(struct mc_own *own)
 {
 	sm_log_level((int)own->log_level);
+	sm_log_format((enum sm_log_format)own->log.format);
 	if (mc.syslog && own->log.facility == -1)
 		own->log.facility = LOG_DAEMON;
 	sm_log_syslog(&own->log);
