@@ -91,10 +91,12 @@ enum qm_client_verdict qm_client_open(struct qm_clients *c, const struct sm_sa *
 		sm_list_push(&c->lru, &cl->link);
 	}
 	enum qm_client_verdict v = QM_CLIENT_OK;
+	unsigned max_open = qm_limits_get(c->limits, QM_LIMIT_ICM, sa, c->max_open);
+	unsigned max_rate = qm_limits_get(c->limits, QM_LIMIT_ICR, sa, c->max_rate);
 
-	if (c->max_open && cl->open >= c->max_open)
+	if (max_open && cl->open >= max_open)
 		v = QM_CLIENT_TOO_MANY;
-	else if (c->max_rate && rate(cl, now_ms) >= c->max_rate)
+	else if (max_rate && rate(cl, now_ms) >= max_rate)
 		v = QM_CLIENT_TOO_FAST;
 	if (v != QM_CLIENT_OK)
 		return v;

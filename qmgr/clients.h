@@ -8,11 +8,13 @@
 #include "libsm/hash.h"
 #include "libsm/list.h"
 #include "libsm/net.h"
+#include "qmgr/limits.h"
 
 struct qm_clients {
 	struct sm_hash by_host;
 	struct sm_list lru;          /* of those without open sessions, longest unused first */
-	unsigned max_open, max_rate; /* 0: no limit */
+	unsigned max_open, max_rate; /* 0: no limit; for addresses that `limits` says nothing of */
+	const struct qm_limits *limits; /* may be NULL; borrowed */
 };
 struct qm_client;
 

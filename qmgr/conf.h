@@ -12,7 +12,7 @@ struct qm_conf_log {
 
 struct qm_conf {
 	int64_t aq_max_entries, edbc_max_entries, iqdb_max_entries, iqdb_hash_entries;
-	int64_t occ_max_entries;
+	int64_t occ_max_entries, occ_timeout_ms;
 	struct sm_str conf_map, control_socket;
 	struct qm_conf_log ibdb, defedb;
 	struct {
@@ -24,6 +24,7 @@ struct qm_conf {
 	int64_t return_timeout_ms, delay_timeout_ms, retry_min_ms, retry_max_ms;
 	struct {
 		int64_t initial_connections, max_connections, lmtp_max_rcpts, smtp_max_rcpts;
+		int64_t max_message_rate, dead_host_min_ms, dead_host_max_ms;
 	} smtpc;
 	struct {
 		int64_t max_connection_rate, max_connections, max_transactions, max_rcpts,

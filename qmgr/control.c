@@ -269,9 +269,7 @@ static void do_flush(struct qm *q, struct sm_peer *peer, const struct sm_msg_ctl
 	if (m->args_count == 0)
 		n = qm_defer_flush(q, id);
 	/* Next hops that were dead a moment ago get their try now. */
-	for (struct sm_hash_node *r = sm_hash_next(&q->sched.routes, NULL); r;
-	     r = sm_hash_next(&q->sched.routes, r))
-		SM_CONTAINER_OF(r, struct qm_route, node)->dead_until_ms = 0;
+	qm_sched_revive(&q->sched);
 	sm_log(SM_NOTICE, "qm.flush", "uid=%u transactions=%zu", (unsigned)sm_peer_uid(peer), n);
 	sm_buf_reset(b);
 	if (m->json)

@@ -10,8 +10,9 @@
 #include "libsm/rand.h"
 #include "libsm/time.h"
 
-#define DEAD_MS  60000LL /* a next hop that could not be reached is left alone so long */
-#define LOST_MAX 2       /* a recipient whose smtpc died so often waits for its retry time */
+#define LOST_MAX 2 /* a recipient whose smtpc died so often waits for its retry time */
+#define CROWDED_MAX \
+	3 /* a recipient for which a living host had no session so often waits as well */
 #define RELIEF_S                                                                        \
 	10 /* so often the active queue is looked at for destinations that only fill it \
 	    */
@@ -21,10 +22,13 @@ struct task {
 	struct sm_list link; /* in delivery.tasks */
 	struct qm *q;
 	struct qm_route *route;
+	struct qm_host *host;
 	struct qm_agent *agent;
 	struct qm_txn *txn;
 	struct sm_list rcpts; /* DELIVERING */
 	uint64_t number;
+	uint32_t address_count;
+	struct sm_sa address[]; /* of its hosts, as smtpc numbers them */
 };
 
 struct qm_delivery {
@@ -34,6 +38,7 @@ struct qm_delivery {
 	size_t count;
 	uint64_t last_number;
 	struct sm_timer relief;
+	struct sm_timer wake;     /* the message rate of a host lets it on */
 	struct sm_timer patience; /* while no smtpc is there */
 	struct sm_arena arena;
 };
@@ -66,7 +71,7 @@ static void put_off(struct qm *q, struct qm_route *route, const struct qm_try *t
 	struct sm_list waiting, *e;
 
 	sm_list_init(&waiting);
-	qm_sched_drain(&q->sched, route, &waiting);
+	qm_sched_drain(&q->sched, route, &waiting, sm_loop_now_ms());
 	while ((e = sm_list_shift(&waiting)) != NULL) {
 		struct qm_rcpt *r = SM_LIST_ENTRY(e, struct qm_rcpt, link);
 		struct qm_txn *txn = r->txn;
@@ -76,13 +81,12 @@ static void put_off(struct qm *q, struct qm_route *route, const struct qm_try *t
 	}
 }
 
-/* Nobody of the route answered: what waits behind it need not find out one by one. */
-static void route_dead(struct qm *q, struct qm_route *route, const struct qm_try *why)
+/* Nobody of the route can be reached: what waits behind it need not find out one by one. */
+static void route_dead(struct qm *q, struct qm_route *route)
 {
-	struct qm_try t = *why;
+	const struct qm_host *host = qm_route_dead(&q->sched, route, sm_loop_now_ms());
+	const struct qm_try t = qm_try_dead(host);
 
-	route->dead_until_ms = sm_loop_now_ms() + SM_MIN(DEAD_MS, q->conf->retry_min_ms);
-	t.no_try = true;
 	put_off(q, route, &t);
 }
 
@@ -104,16 +108,75 @@ static void undecided(struct qm *q, struct qm_rcpt *r)
 		qm_rcpt_set(r, QM_RCPT_NEW);
 }
 
+/* How the hosts were that smtpc tried. What ends a session once it is under way may be the fault of
+ * the message; only 421 speaks of the host then. */
+static void learn(struct qm *q, const struct task *t, const struct sm_msg_task_result *m)
+{
+	for (uint32_t i = 0; i < m->tried_count; i++) {
+		const struct sm_msg_host_try *x = &m->tried[i];
+		enum sm_reach reach = (enum sm_reach)x->reach;
+
+		if (x->host >= t->address_count)
+			continue;
+		if (reach == SM_REACH_BUSY && x->stage <= SM_STAGE_HELO)
+			reach = SM_REACH_REFUSED;
+		else if (reach == SM_REACH_REFUSED && x->stage > SM_STAGE_HELO)
+			reach = SM_REACH_NONE;
+		if (qm_sched_reached(&q->sched, &t->address[x->host], reach, x->code, x->text,
+		                     sm_loop_now_ms()))
+			sm_log(SM_NOTICE, "qm.host", "address=%A stat=dead reply=%u text=%S",
+			       &t->address[x->host], x->code, x->text);
+	}
+}
+
+/* The host lives and takes mail, only not over one more connection: no try, and no reason to wait
+ * for a retry time. It waits for room there, in a window that has become smaller. */
+static bool crowded_out(struct qm *q, struct qm_route *route, struct qm_rcpt *r,
+                        const struct sm_msg_rcpt_result *res)
+{
+	if (res->outcome != SM_OUTCOME_TEMP || res->stage < SM_STAGE_CONNECT ||
+	    res->stage > SM_STAGE_HELO || r->crowded_out >= CROWDED_MAX || q->stopping ||
+	    qm_route_dead(&q->sched, route, sm_loop_now_ms()) != NULL)
+		return false;
+	r->crowded_out++;
+	qm_sched_add(&q->sched, route, r);
+	return true;
+}
+
+static void settle(struct qm *q, struct task *t, const struct sm_msg_task_result *m)
+{
+	struct sm_list *e;
+
+	for (uint32_t i = 0; i < m->results_count; i++) {
+		const struct sm_msg_rcpt_result *res = &m->results[i];
+		struct qm_rcpt *r = take(t, res->index);
+
+		if (r == NULL || crowded_out(q, t->route, r, res))
+			continue;
+		if (res->outcome > SM_OUTCOME_PERM) {
+			undecided(q, r);
+			continue;
+		}
+		const struct qm_try last = {.outcome = res->outcome,
+		                            .code = res->code,
+		                            .text = res->text,
+		                            .host = res->host,
+		                            .dsn_passed = res->dsn_passed,
+		                            .final = t->route->agent == SM_AGENT_LMTP};
+
+		qm_settle_rcpt(q, r, &last);
+	}
+	while ((e = sm_list_shift(&t->rcpts)) != NULL)
+		undecided(q, SM_LIST_ENTRY(e, struct qm_rcpt, link));
+}
+
 static void finished(int err, const struct sm_frame *f, void *arg)
 {
 	struct task *t = arg;
 	struct qm *q = t->q;
 	struct qm_txn *txn = t->txn;
 	struct qm_route *route = t->route;
-	struct sm_msg_task_result m = {.reach = SM_REACH_NONE};
-	struct qm_try last = {0};
-	struct sm_list *e;
-	bool connected = false;
+	struct sm_msg_task_result m = {0};
 
 	sm_arena_reset(&q->delivery->arena);
 	if (err == 0)
@@ -121,38 +184,18 @@ static void finished(int err, const struct sm_frame *f, void *arg)
 		          ? sm_msg_task_result_decode(f->body, &q->delivery->arena, &m)
 		          : SM_E_PROTO;
 	if (err != 0) {
-		m = (struct sm_msg_task_result){.reach = SM_REACH_NONE};
+		m = (struct sm_msg_task_result){0};
 		sm_log(SM_WARN, "qm.task", "ss_ta=%I task=%llu error=%s", txn->id,
 		       (unsigned long long)t->number, sm_strerr(err));
 	}
-	qm_sched_done(&q->sched, route, t->agent, m.reach, m.session_kept);
-	for (uint32_t i = 0; i < m.results_count; i++) {
-		const struct sm_msg_rcpt_result *res = &m.results[i];
-		struct qm_rcpt *r = take(t, res->index);
-
-		if (r == NULL)
-			continue;
-		if (res->outcome > SM_OUTCOME_PERM) {
-			undecided(q, r);
-			continue;
-		}
-		last = (struct qm_try){.outcome = res->outcome,
-		                       .code = res->code,
-		                       .text = res->text,
-		                       .host = res->host,
-		                       .dsn_passed = res->dsn_passed,
-		                       .final = route->agent == SM_AGENT_LMTP};
-		connected =
-		    connected || res->outcome != SM_OUTCOME_TEMP || res->stage > SM_STAGE_CONNECT;
-		qm_settle_rcpt(q, r, &last);
-	}
-	while ((e = sm_list_shift(&t->rcpts)) != NULL)
-		undecided(q, SM_LIST_ENTRY(e, struct qm_rcpt, link));
+	qm_sched_done(&q->sched, route, t->host, t->agent, m.session_kept ? &m.host : NULL,
+	              sm_loop_now_ms());
+	learn(q, t, &m);
+	settle(q, t, &m);
+	qm_sched_release(&q->sched, txn);
 	task_free(q, t);
-	if (m.reach == SM_REACH_REFUSED && m.results_count > 0 && !connected)
-		route_dead(q, route, &last);
-	else if (m.reach == SM_REACH_OK)
-		route->dead_until_ms = 0;
+	if (route->waiting > 0 && qm_route_dead(&q->sched, route, sm_loop_now_ms()) != NULL)
+		route_dead(q, route);
 	if (txn->busy > 0)
 		qm_resolve(q, txn);
 	else
@@ -167,7 +210,8 @@ static void finished(int err, const struct sm_frame *f, void *arg)
 
 static void send_task(struct qm *q, const struct qm_pick *pick, struct sm_list *rcpts)
 {
-	struct task *t = sm_calloc(1, sizeof(*t));
+	uint32_t most = pick->route->hop_count;
+	struct task *t = sm_calloc(1, sizeof(*t) + most * sizeof(t->address[0]));
 	const struct qm_txn *txn = pick->txn;
 	struct sm_msg_task m = {
 	    .task = ++q->delivery->last_number,
@@ -182,8 +226,6 @@ static void send_task(struct qm *q, const struct qm_pick *pick, struct sm_list *
 	    .agent = pick->route->agent,
 	    .key = pick->route->key,
 	    .received_s = txn->received_s,
-	    .hosts_count = pick->route->host_count,
-	    .hosts = pick->route->hosts,
 	    .dsn_kind = txn->dsn_kind,
 	    .dsn_of = txn->dsn_of,
 	    .dsn_sender = txn->dsn_sender,
@@ -194,8 +236,14 @@ static void send_task(struct qm *q, const struct qm_pick *pick, struct sm_list *
 	    .dsn_rcpts = txn->dsn_rcpts,
 	};
 
+	sm_arena_reset(&q->delivery->arena);
+	m.hosts = sm_arena_must(&q->delivery->arena, most * sizeof(*m.hosts));
+	m.hosts_count = qm_pick_hosts(&q->sched, pick, sm_loop_now_ms(), m.hosts);
+	for (uint32_t i = 0; i < m.hosts_count; i++)
+		t->address[t->address_count++] = m.hosts[i].sa;
 	t->q = q;
 	t->route = pick->route;
+	t->host = pick->host;
 	t->agent = pick->agent;
 	t->txn = pick->txn;
 	t->number = m.task;
@@ -204,7 +252,6 @@ static void send_task(struct qm *q, const struct qm_pick *pick, struct sm_list *
 	sm_list_push(&q->delivery->tasks, &t->link);
 	q->delivery->count++;
 	q->stats.tasks++;
-	sm_arena_reset(&q->delivery->arena);
 	m.rcpts = sm_arena_must(&q->delivery->arena, pick->count * sizeof(*m.rcpts));
 	SM_LIST_FOR (r, &t->rcpts, struct qm_rcpt, link) {
 		m.rcpts[m.rcpts_count++] =
@@ -214,19 +261,36 @@ static void send_task(struct qm *q, const struct qm_pick *pick, struct sm_list *
 	sm_call(&t->call, pick->agent->peer, SM_MSG_task, &m, SM_NEVER, finished, t);
 }
 
+/* That it wakes the loop is all: dispatch comes at the end of each turn. */
+static void on_wake(void *arg)
+{
+	(void)arg;
+}
+
 /* Once a turn, when all that this turn made ready has gathered. */
 static bool dispatch(void *arg)
 {
 	struct qm *q = arg;
+	int64_t now_ms = sm_loop_now_ms(), wake_ms;
 	struct qm_pick pick;
 	struct sm_list rcpts;
+	enum qm_step step;
 	bool any = false;
 
+	if (q->stopping)
+		return false;
 	sm_list_init(&rcpts);
-	while (!q->stopping && qm_sched_next(&q->sched, &pick, &rcpts)) {
-		send_task(q, &pick, &rcpts);
+	(void)qm_sched_wake(&q->sched, now_ms);
+	while ((step = qm_sched_next(&q->sched, now_ms, &pick, &rcpts)) != QM_STEP_NONE) {
+		if (step == QM_STEP_TASK)
+			send_task(q, &pick, &rcpts);
+		else
+			route_dead(q, pick.route);
 		any = true;
 	}
+	wake_ms = qm_sched_wake(&q->sched, now_ms);
+	if (wake_ms < INT64_MAX)
+		sm_timer_set(&q->delivery->wake, wake_ms, on_wake, q);
 	return any;
 }
 
@@ -256,8 +320,13 @@ static void lost_patience(void *arg)
 	                   .local = true,
 	                   .retry_in_s = 30};
 
-	while (!sm_list_empty(&q->sched.ready))
-		put_off(q, SM_LIST_FIRST(&q->sched.ready, struct qm_route, link), &t);
+	for (struct sm_hash_node *n = sm_hash_next(&q->sched.routes, NULL); n;
+	     n = sm_hash_next(&q->sched.routes, n)) {
+		struct qm_route *r = SM_CONTAINER_OF(n, struct qm_route, node);
+
+		if (r->waiting > 0)
+			put_off(q, r, &t);
+	}
 	if (!any_agent(q))
 		wait_for_agent(q);
 }
@@ -281,7 +350,8 @@ static void relieve(void *arg)
 	const struct qm_try t = {.outcome = SM_OUTCOME_TEMP,
 	                         .code = 451,
 	                         .text =
-	                             SM_STR("4.4.5 destination is slow and has much mail waiting"),
+	                             SM_STR("4.4.5 AQ time-out: destination is slow and has much "
+	                                    "mail waiting"),
 	                         .host = SM_STR(""),
 	                         .local = true,
 	                         .retry_in_s = 60 + (int64_t)(sm_rand_u64() % 60)};
@@ -290,7 +360,7 @@ static void relieve(void *arg)
 	     n = sm_hash_next(&q->sched.routes, n)) {
 		struct qm_route *r = SM_CONTAINER_OF(n, struct qm_route, node);
 
-		if (q->txns.rcpts >= max / 2 && r->waiting >= max / 4 &&
+		if (q->txns.rcpts >= max / 2 && r->waiting >= max / 16 &&
 		    r->left * (60 / RELIEF_S) < r->waiting)
 			put_off(q, r, &t);
 		r->left = 0;
@@ -334,7 +404,7 @@ static int do_session_gone(struct qm *q, struct sm_peer *peer, const struct sm_f
 	int err = sm_msg_session_gone_decode(f->body, &q->delivery->arena, &m);
 
 	if (err == 0 && a && (r = qm_route_find(&q->sched, m.key)) != NULL)
-		qm_sched_session_gone(r, a);
+		qm_sched_session_gone(r, a, &m.host);
 	return err;
 }
 
@@ -414,6 +484,7 @@ void qm_delivery_close(struct qm *q)
 	sm_rpc_server_free(&d->rpc);
 	sm_timer_cancel(&d->patience);
 	sm_timer_cancel(&d->relief);
+	sm_timer_cancel(&d->wake);
 	SM_LIST_FOR_SAFE (t, &d->tasks, struct task, link) {
 		while (sm_list_shift(&t->rcpts))
 			;

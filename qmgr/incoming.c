@@ -210,6 +210,7 @@ void qm_incoming_reload(struct qm *q)
 {
 	q->in->clients.max_open = (unsigned)q->conf->smtps.max_connections;
 	q->in->clients.max_rate = (unsigned)q->conf->smtps.max_connection_rate;
+	q->in->clients.limits = q->limits;
 	send_credits(q);
 }
 
@@ -547,6 +548,7 @@ int qm_incoming_open(struct qm *q, const struct qm_recovered *found)
 	sm_arena_init(&in->arena, "incoming", 16 * 1024, 8 * SM_FRAME_MAX);
 	qm_clients_init(&in->clients, (unsigned)q->conf->smtps.max_connections,
 	                (unsigned)q->conf->smtps.max_connection_rate);
+	in->clients.limits = q->limits;
 	if ((err = sm_str_copy(q->proc->global.smtps_socket, path, sizeof(path))) != 0)
 		return err;
 	for (size_t i = 0; i < found->ended_count; i++)

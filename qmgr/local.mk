@@ -5,7 +5,7 @@ QM_TESTS =
 QM_LDADD = libqm.a $(UNIT_LDADD)
 
 # Records, transactions and policy: what unit tests and tools want.
-libqm_a_SOURCES += qmgr/rec.h qmgr/rec.c qmgr/txn.h qmgr/txn.c qmgr/sched.h qmgr/sched.c qmgr/retry.h qmgr/retry.c \
+libqm_a_SOURCES += qmgr/rec.h qmgr/rec.c qmgr/txn.h qmgr/txn.c qmgr/sched.h qmgr/sched.c qmgr/hosts.h qmgr/hosts.c qmgr/limits.h qmgr/limits.c qmgr/retry.h qmgr/retry.c \
 	qmgr/clients.h qmgr/clients.c qmgr/holders.h qmgr/holders.c qmgr/conf.h qmgr/conf.c qmgr/store.h qmgr/store_int.h qmgr/store.c qmgr/replay.h qmgr/replay.c qmgr/recover.c \
 	qmgr/pool.h qmgr/pool.c qmgr/atoms.h qmgr/atoms.c qmgr/reason.h qmgr/reason.c \
 	qmgr/edbc.h qmgr/edbc_int.h qmgr/edbc.c qmgr/edbc_heap.c qmgr/edbc_tail.c qmgr/view.h qmgr/view.c \
@@ -40,9 +40,9 @@ qmgr_t_txn_LDADD = $(QM_LDADD)
 
 libexec_PROGRAMS += qmgr/qmgr
 qm_parts = qmgr/qm.h qmgr/bulk.h qmgr/halt.h qmgr/queue.c qmgr/incoming.c qmgr/resolve.c qmgr/delivery.c qmgr/settle.c qmgr/dsn.c qmgr/defer.c \
-	qmgr/compact.c qmgr/content.c qmgr/space.c qmgr/control.c
+	qmgr/compact.c qmgr/content.c qmgr/space.c qmgr/control.c qmgr/limits_load.c
 qmgr_qmgr_SOURCES = qmgr/main.c $(qm_parts)
-qmgr_qmgr_LDADD = libqm.a libcdb.a libsm.a $(SECCOMP_LIBS)
+qmgr_qmgr_LDADD = libqm.a libcdb.a libsm.a $(SECCOMP_LIBS) $(BDB_LIBS)
 
 QM_TESTS += qmgr/t_recover qmgr/t_store
 t_store_common = qmgr/t_store.h qmgr/t_store_common.c
@@ -54,7 +54,7 @@ qmgr_t_store_LDADD = $(QM_LDADD)
 # The whole queue manager but its main(), with puppets for its peers.
 QM_TESTS += qmgr/t_qmgr
 qmgr_t_qmgr_SOURCES = qmgr/t_qmgr.c qmgr/t_qm.h qmgr/t_qm_common.c $(qm_parts)
-qmgr_t_qmgr_LDADD = libqm.a libcdb.a $(UNIT_LDADD)
+qmgr_t_qmgr_LDADD = libqm.a libcdb.a $(UNIT_LDADD) $(BDB_LIBS)
 
 if HAVE_CMOCKA
 check_PROGRAMS += $(QM_TESTS)

@@ -30,6 +30,7 @@ struct qm {
 	struct qm_store *store;
 	struct qm_edbc *edbc;
 	struct qm_sched sched;
+	struct qm_limits *limits; /* qmgr_conf */
 	struct cdb *cdb;
 	struct qm_stats stats;
 	int64_t started_s; /* wall */
@@ -89,6 +90,8 @@ struct qm_try {
 	bool dsn_passed;    /* DONE: the next hop tells of the success if somebody wants to know */
 	bool final;         /* DONE: delivered, not passed on */
 };
+/* What stands behind a next hop that is dead (NULL: there is none) was tried by proxy. */
+struct qm_try qm_try_dead(const struct qm_host *host);
 /* Change and record one recipient. Afterwards qm_progress once for the transaction. */
 void qm_settle_rcpt(struct qm *q, struct qm_rcpt *r, const struct qm_try *t);
 /* Nothing in work any more? Then report failures, and end or defer the transaction. May free it. */

@@ -13,16 +13,47 @@
 	10000 /* for results of what smtpc delivers at this moment: each spares somebody a second \
 	         copy */
 
-static struct qm_sched_conf sched_conf(const struct qm_conf *c)
+static struct qm_sched_conf sched_conf(const struct qm *q)
 {
+	const struct qm_conf *c = q->conf;
+
 	return (struct qm_sched_conf){
-	    .initial_window =
-		(unsigned)SM_MIN(c->smtpc.initial_connections, c->smtpc.max_connections),
-	    .max_window = (unsigned)c->smtpc.max_connections,
+	    .hosts = {.oci = (unsigned)c->smtpc.initial_connections,
+	              .ocm = (unsigned)c->smtpc.max_connections,
+	              .omr = (unsigned)c->smtpc.max_message_rate,
+	              .octo_ms = c->occ_timeout_ms,
+	              /* Who wants tries more often than that wants these as well. */
+	              .penalty_ms = SM_MIN(c->smtpc.dead_host_min_ms, c->retry_min_ms),
+	              .penalty_max_ms = SM_MIN(c->smtpc.dead_host_max_ms, c->retry_max_ms),
+	              .max = (size_t)c->occ_max_entries,
+	              .limits = q->limits},
 	    .lmtp_max_rcpts = (unsigned)c->smtpc.lmtp_max_rcpts,
 	    .smtp_max_rcpts = (unsigned)c->smtpc.smtp_max_rcpts,
 	    .max_routes = (size_t)c->occ_max_entries,
 	};
+}
+
+/* A map that is not there limits nothing. A broken one is no reason to stop mail: what holds goes
+ * on to hold. */
+static void load_limits(struct qm *q)
+{
+	struct qm_limits *l;
+	char path[512];
+	int err = sm_str_copy(q->conf->conf_map, path, sizeof(path));
+
+	if (err != 0)
+		err = sm_fail(err, "name of the map is too long");
+	else
+		err = qm_limits_load(path, &l);
+	if (err != 0) {
+		sm_log(SM_ERROR, "qm.limits", "stat=kept entries=%zu error=%E",
+		       q->limits ? qm_limits_count(q->limits) : (size_t)0, err);
+		return;
+	}
+	qm_limits_free(&q->limits);
+	q->limits = l;
+	sm_log(SM_INFO, "qm.limits", "stat=loaded entries=%zu map=%S", qm_limits_count(l),
+	       q->conf->conf_map);
 }
 
 /* All that replay copied is durable: only now is there a queue that may be added to and worked on.
@@ -51,13 +82,15 @@ static int open_parts(struct qm *q, struct qm_recovered *found)
 
 int qm_queue_open(struct qm *q)
 {
-	const struct qm_sched_conf sched = sched_conf(q->conf);
+	struct qm_sched_conf sched;
 	struct cdb_conf cdb = {.gid = (gid_t)-1};
 	struct qm_recovered found;
 	char base[256];
 	int err;
 
 	qm_txn_table_init(&q->txns);
+	load_limits(q);
+	sched = sched_conf(q);
 	qm_sched_init(&q->sched, &sched);
 	q->edbc = qm_edbc_new();
 	if ((err = sm_str_copy(q->proc->global.cdb_base_directory, base, sizeof(base))) != 0)
@@ -92,6 +125,7 @@ void qm_queue_close(struct qm *q)
 	qm_store_close(&q->store);
 	qm_edbc_free(&q->edbc);
 	qm_sched_fini(&q->sched);
+	qm_limits_free(&q->limits);
 	qm_txn_table_fini(&q->txns);
 	cdb_close(&q->cdb);
 }
@@ -120,7 +154,11 @@ void qm_queue_stop(struct qm *q)
 
 void qm_queue_reload(struct qm *q, const struct qm_conf *conf)
 {
+	struct qm_sched_conf sched;
+
 	q->conf = conf;
-	q->sched.conf = sched_conf(conf);
+	load_limits(q);
+	sched = sched_conf(q);
+	qm_sched_reload(&q->sched, &sched, sm_loop_now_ms());
 	qm_incoming_reload(q);
 }

@@ -2,41 +2,111 @@
  * Asks smar where recipients go. A recipient is ROUTING while the question is out; the answer makes
  * it ready, defers it, or fails it.
  *
- * While smar is away recipients wait here, for at most wait_for_server; then they are deferred:
- * nothing in the active queue waits for ever.
+ * Recipients of one transaction wait for each other's answers, for a moment, so that those with one
+ * route go together. While smar is away recipients wait here, for at most wait_for_server; when the
+ * active queue is nearly full they do not wait for slow name servers: nothing in it waits for ever.
  */
 #include "qmgr/qm.h"
 
+#include "libsm/rand.h"
 #include "libsm/time.h"
 
-#define LOST_MAX 2  /* a recipient whose smar went away so often waits for its retry time */
-#define RETRY_S  30 /* for trouble of our own */
+#define LOST_MAX 2    /* a recipient whose smar went away so often waits for its retry time */
+#define RETRY_S  30   /* for trouble of our own */
+#define HOLD_MS  1000 /* so long an answer waits for the others of its transaction */
+#define TIGHT_MS 1000 /* so often the oldest questions are looked at */
+#define SLOW_MS  8000 /* an answer that takes longer is not waited for when room is short */
 
 struct question {
 	struct sm_call call;
+	struct sm_list link; /* in questions */
 	struct qm *q;
 	struct qm_rcpt *rcpt;
+	int64_t asked_ms;
 };
 
 struct qm_resolver {
 	struct sm_link *smar;
 	struct sm_list waiting; /* recipients, NEW, until smar is there */
-	struct sm_timer patience;
+	struct sm_timer patience, hold, tight;
+	struct sm_list questions; /* oldest first */
+	struct sm_list holding;   /* transactions with groups that wait for others, oldest first */
 	struct sm_arena arena;
 };
 
-/* When there is little room left, one destination may not take it all: the others need some as
- * well. As long as there is room, waiting here is cheaper than to go and come back. */
+/* Waiting here is cheaper than to go and come back, but the others need room as well: a destination
+ * may take up twice of what is free. So however many of them are slow, some is always free. */
 static bool crowded(const struct qm *q, const struct qm_route *r)
 {
 	size_t max = (size_t)q->conf->aq_max_entries;
+	size_t free_rcpts = max - SM_MIN(q->txns.rcpts, max);
 
-	return q->txns.rcpts > max - max / 8 && r->waiting >= max / 4;
+	return r->waiting > 2 * free_rcpts;
 }
+
+/* ---- recipients that wait for others ---- */
+
+static void on_hold(void *arg);
+
+static void arm_hold(struct qm_resolver *rs, struct qm *q)
+{
+	const struct qm_txn *txn = SM_LIST_FIRST(&rs->holding, struct qm_txn, hold);
+
+	if (txn)
+		sm_timer_set(&rs->hold, txn->hold_until_ms, on_hold, q);
+	else
+		sm_timer_cancel(&rs->hold);
+}
+
+static void release(struct qm *q, struct qm_txn *txn)
+{
+	bool held = sm_list_linked(&txn->hold);
+
+	sm_list_remove(&txn->hold);
+	qm_sched_release(&q->sched, txn);
+	if (held)
+		arm_hold(q->resolver, q);
+}
+
+static void on_hold(void *arg)
+{
+	struct qm *q = arg;
+	struct sm_list *all = &q->resolver->holding;
+	int64_t now_ms = sm_loop_now_ms();
+
+	while (!sm_list_empty(all)) {
+		struct qm_txn *txn = SM_LIST_FIRST(all, struct qm_txn, hold);
+
+		if (txn->hold_until_ms > now_ms)
+			break;
+		sm_list_remove(&txn->hold);
+		qm_sched_release(&q->sched, txn);
+	}
+	arm_hold(q->resolver, q);
+}
+
+/* An answer came. The last one lets all go that were held; others wait, but only once. */
+static void hold_or_release(struct qm *q, struct qm_txn *txn)
+{
+	struct qm_resolver *rs = q->resolver;
+	int64_t now_ms = sm_loop_now_ms();
+
+	if (txn->routing == 0 || (txn->hold_until_ms > 0 && txn->hold_until_ms <= now_ms)) {
+		release(q, txn);
+	} else if (txn->hold_until_ms == 0 && !sm_list_empty(&txn->held)) {
+		txn->hold_until_ms = now_ms + HOLD_MS;
+		sm_list_push(&rs->holding, &txn->hold);
+		if (!sm_timer_is_set(&rs->hold))
+			arm_hold(rs, q);
+	}
+}
+
+/* ---- answers ---- */
 
 static void routed(struct qm *q, struct qm_rcpt *r, const struct sm_msg_route *m)
 {
 	struct qm_try t = {.host = SM_STR("")};
+	const struct qm_host *dead;
 	struct qm_route *route;
 
 	if (m->status != SM_ROUTE_OK) {
@@ -46,12 +116,10 @@ static void routed(struct qm *q, struct qm_rcpt *r, const struct sm_msg_route *m
 		qm_settle_rcpt(q, r, &t);
 		return;
 	}
-	route = qm_route_get(&q->sched, m);
-	if (route->dead_until_ms > sm_loop_now_ms()) {
-		t.outcome = SM_OUTCOME_TEMP;
-		t.code = 451;
-		t.text = SM_STR("4.4.1 no host could be reached a moment ago");
-		t.no_try = true;
+	route = qm_route_get(&q->sched, m, sm_loop_now_ms());
+	dead = qm_route_dead(&q->sched, route, sm_loop_now_ms());
+	if (dead != NULL) {
+		t = qm_try_dead(dead);
 	} else if (crowded(q, route)) {
 		t.outcome = SM_OUTCOME_TEMP;
 		t.code = 451;
@@ -84,6 +152,13 @@ static void unanswered(struct qm *q, struct qm_rcpt *r, int err)
 		qm_settle_rcpt(q, r, &t);
 }
 
+static void question_free(struct question *qu)
+{
+	qu->rcpt->txn->routing--;
+	sm_list_remove(&qu->link);
+	sm_free(qu);
+}
+
 static void answered(int err, const struct sm_frame *f, void *arg)
 {
 	struct question *qu = arg;
@@ -92,7 +167,7 @@ static void answered(int err, const struct sm_frame *f, void *arg)
 	struct qm_txn *txn = r->txn;
 	struct sm_msg_route m;
 
-	sm_free(qu);
+	question_free(qu);
 	sm_arena_reset(&q->resolver->arena);
 	if (err == 0 && f->type != SM_MSG_route)
 		err = SM_E_PROTO;
@@ -106,6 +181,7 @@ static void answered(int err, const struct sm_frame *f, void *arg)
 	} else {
 		routed(q, r, &m);
 	}
+	hold_or_release(q, txn);
 	if (r->state == QM_RCPT_NEW)
 		qm_resolve(q, txn);
 	else
@@ -119,9 +195,42 @@ static void ask(struct qm *q, struct sm_peer *peer, struct qm_rcpt *r)
 
 	qu->q = q;
 	qu->rcpt = r;
+	qu->asked_ms = sm_loop_now_ms();
+	sm_list_push(&q->resolver->questions, &qu->link);
+	r->txn->routing++;
 	qm_rcpt_set(r, QM_RCPT_ROUTING);
 	/* smar has time-outs of its own for DNS; this is for one that hangs. */
 	sm_call(&qu->call, peer, SM_MSG_route_get, &m, sm_loop_now_ms() + 120 * 1000, answered, qu);
+}
+
+/* Slow name servers may not keep the room that others need. */
+static void on_tight(void *arg)
+{
+	struct qm *q = arg;
+	struct qm_resolver *rs = q->resolver;
+	size_t max = (size_t)q->conf->aq_max_entries;
+	int64_t now_ms = sm_loop_now_ms();
+
+	while (q->txns.rcpts > max - max / 8 && !sm_list_empty(&rs->questions)) {
+		struct question *qu = SM_LIST_FIRST(&rs->questions, struct question, link);
+		struct qm_rcpt *r = qu->rcpt;
+		struct qm_txn *txn = r->txn;
+		const struct qm_try t = {.outcome = SM_OUTCOME_TEMP,
+		                         .code = 451,
+		                         .text = SM_STR("4.4.3 AQ time-out: name servers are slow"),
+		                         .host = SM_STR(""),
+		                         .local = true,
+		                         .retry_in_s = 60 + (int64_t)(sm_rand_u64() % 60)};
+
+		if (now_ms - qu->asked_ms < SLOW_MS)
+			break;
+		sm_call_cancel(&qu->call);
+		question_free(qu);
+		qm_settle_rcpt(q, r, &t);
+		hold_or_release(q, txn);
+		qm_progress(q, txn);
+	}
+	sm_timer_set(&rs->tight, now_ms + TIGHT_MS, on_tight, q);
 }
 
 static void lost_patience(void *arg)
@@ -192,6 +301,9 @@ int qm_resolver_open(struct qm *q)
 
 	q->resolver = rs;
 	sm_list_init(&rs->waiting);
+	sm_list_init(&rs->questions);
+	sm_list_init(&rs->holding);
+	sm_timer_set(&rs->tight, sm_loop_now_ms() + TIGHT_MS, on_tight, q);
 	sm_arena_init(&rs->arena, "resolver", 16 * 1024, 4 * SM_FRAME_MAX);
 	if ((err = sm_str_copy(q->proc->global.smar_socket, path, sizeof(path))) != 0)
 		return err;
@@ -213,7 +325,11 @@ void qm_resolver_close(struct qm *q)
 	if (q->resolver == NULL)
 		return;
 	sm_timer_cancel(&q->resolver->patience);
+	sm_timer_cancel(&q->resolver->tight);
 	sm_link_free(&q->resolver->smar);
+	while (!sm_list_empty(&q->resolver->holding))
+		release(q, SM_LIST_FIRST(&q->resolver->holding, struct qm_txn, hold));
+	sm_timer_cancel(&q->resolver->hold);
 	while (sm_list_shift(&q->resolver->waiting))
 		;
 	sm_arena_fini(&q->resolver->arena);

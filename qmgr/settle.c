@@ -19,6 +19,21 @@ static struct qm_retry_conf retry_conf(const struct qm *q)
 	};
 }
 
+struct qm_try qm_try_dead(const struct qm_host *host)
+{
+	struct qm_try t = {.outcome = SM_OUTCOME_TEMP,
+	                   .code = 451,
+	                   .text = SM_STR("4.4.1 no host could be reached a moment ago"),
+	                   .host = SM_STR(""),
+	                   .no_try = true};
+
+	if (host != NULL && host->text[0] != '\0') {
+		t.code = host->code;
+		t.text = sm_str(host->text);
+	}
+	return t;
+}
+
 static const char *outcome_word(enum qm_rcpt_state s)
 {
 	return s == QM_RCPT_FAILED ? "failed" : s == QM_RCPT_DEFERRED ? "deferred" : "sent";

@@ -146,7 +146,12 @@ static void copy(char *to, size_t size, struct sm_str s)
 void t_answer(struct t_smtpc *c, struct t_task *t)
 {
 	struct sm_msg_rcpt_result *r = sm_calloc(t->count, sizeof(*r));
-	struct sm_msg_task_result m = {.reach = SM_REACH_OK, .session_kept = 1, .results = r};
+	struct sm_msg_host_try tried = {.reach = SM_REACH_OK};
+	struct sm_msg_task_result m = {.reach = SM_REACH_OK,
+	                               .session_kept = 1,
+	                               .tried_count = 1,
+	                               .tried = &tried,
+	                               .results = r};
 
 	for (unsigned i = 0; i < t->count; i++) {
 		const char *name = i < 40 ? t->rcpt[i] : "";
@@ -174,7 +179,9 @@ void t_answer(struct t_smtpc *c, struct t_task *t)
 			x->stage = SM_STAGE_CONNECT;
 			x->code = 0;
 			x->text = SM_STR("4.4.1 connection refused");
-			m.reach = SM_REACH_REFUSED;
+			m.reach = tried.reach = SM_REACH_REFUSED;
+			tried.stage = SM_STAGE_CONNECT;
+			tried.text = x->text;
 			m.session_kept = 0;
 		}
 	}
@@ -245,6 +252,9 @@ static void smar_frame(const struct sm_frame *f)
 		return;
 	}
 	r.key = sm_str_from(m.rcpt, (size_t)sm_str_rchr(m.rcpt, '@') + 1);
+	host.sa.len = sizeof(host.sa.u.in4);
+	host.sa.u.in4.sin_family = AF_INET;
+	host.sa.u.in4.sin_addr.s_addr = (uint32_t)sm_hash_str(r.key);
 	if (sm_str_eq(r.key, SM_STR("nowhere.test"))) {
 		r.status = SM_ROUTE_PERM;
 		r.code = 550;

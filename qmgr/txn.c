@@ -68,6 +68,8 @@ struct qm_txn *qm_txn_new(struct qm_txn_table *t, struct sm_id id, size_t rcpts)
 	}
 	sm_hash_insert(&t->by_id, &txn->node, sm_id_hash(id));
 	sm_list_push(&t->active, &txn->link);
+	sm_list_init(&txn->held);
+	sm_list_init(&txn->hold);
 	t->rcpts += rcpts;
 	return txn;
 }

@@ -44,6 +44,7 @@ struct qm_rcpt {
 	uint8_t lost; /* how often a worker died with it */
 	uint8_t mark; /* enum qm_mark_verb: what an operator wants when it is back from a worker */
 	bool late;    /* its last try failed, and the sender wants to know by now */
+	uint8_t crowded_out; /* how often a living host had no session for it */
 };
 
 enum qm_txn_state {
@@ -56,6 +57,10 @@ enum qm_txn_state {
 struct qm_txn {
 	struct sm_hash_node node; /* by id */
 	struct sm_list link;      /* in qm.active, oldest first */
+	struct sm_list held;      /* groups that wait for routes of its other recipients: sched.h */
+	struct sm_list hold;      /* in the resolver's list while it has such */
+	int64_t hold_until_ms;    /* monotonic; 0: none was held yet */
+	unsigned routing;         /* recipients ROUTING */
 	struct sm_arena arena;
 	struct sm_id id, content;
 	struct sm_str sender, envid;

@@ -123,6 +123,16 @@ bool sc_cache_put(struct sc_cache *c, struct sc_session *s)
 	return true;
 }
 
+void sc_cache_give_way(struct sc_cache *c, const struct sm_sa *sa)
+{
+	SM_LIST_FOR (s, &c->all, struct sc_session, idle) {
+		if (sm_sa_eq(&s->sa, sa)) {
+			drop(c, s, true);
+			return;
+		}
+	}
+}
+
 struct sc_session *sc_cache_take(struct sc_cache *c, struct sm_str key, const struct sm_sa *sa)
 {
 	struct sm_sa local;

@@ -30,6 +30,9 @@ bool sc_cache_put(struct sc_cache *c, struct sc_session *s);
 /* A live one, which becomes the caller's and is `reused`; NULL: none. `sa` of length 0: the default
  * LMTP socket. */
 struct sc_session *sc_cache_take(struct sc_cache *c, struct sm_str key, const struct sm_sa *sa);
+/* A session to this address is about to be opened: one that idles there for another key ends, so
+ * that there are never more than qmgr counts. */
+void sc_cache_give_way(struct sc_cache *c, const struct sm_sa *sa);
 /* Say QUIT to all. */
 void sc_cache_quit_all(struct sc_cache *c);
 

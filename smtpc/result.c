@@ -203,6 +203,8 @@ void sc_result_send(struct sc_task *t)
 	    .host = t->host,
 	    .reach = (uint8_t)t->reach,
 	    .session_kept = t->session_kept,
+	    .tried_count = t->tried_count,
+	    .tried = t->tried,
 	    .results_count = t->in.rcpts_count,
 	};
 

@@ -72,8 +72,24 @@ static void release(struct sc_task *t, struct sc_session *s)
 		sc_session_quit(&s);
 }
 
-static void try_host(struct sc_task *t, const struct sm_msg_host *host, struct sc_session *s)
+/* What qmgr is told of a host. */
+static void note_host(struct sc_task *t, size_t at, enum sm_reach reach)
 {
+	struct sm_msg_host_try *x = &t->tried[t->tried_count++];
+
+	t->reach = reach;
+	*x = (struct sm_msg_host_try){
+	    .host = (uint8_t)at, .reach = (uint8_t)reach, .text = SM_STR("")};
+	if (reach == SM_REACH_OK)
+		return;
+	x->stage = (uint8_t)t->why.stage;
+	x->code = (uint16_t)t->why.code;
+	x->text = sm_arena_str(&t->arena, sm_str(t->why.text));
+}
+
+static void try_host(struct sc_task *t, size_t at, struct sc_session *s)
+{
+	const struct sm_msg_host *host = &t->in.hosts[at];
 	int rc;
 
 	t->session_kept = false;
@@ -81,10 +97,11 @@ static void try_host(struct sc_task *t, const struct sm_msg_host *host, struct s
 	for (;;) {
 		if (s == NULL) {
 			t->host = host->sa;
+			sc_cache_give_way(&t->sc->cache, &host->sa);
 			rc = sc_session_open(t->sc, host, t->in.key, t->in.agent == SM_AGENT_LMTP,
 			                     t->end_ms, &t->why, &s);
 			if (rc != 0) {
-				t->reach = t->why.reach;
+				note_host(t, at, sm_co_cancelled() ? SM_REACH_NONE : t->why.reach);
 				return;
 			}
 		}
@@ -96,7 +113,10 @@ static void try_host(struct sc_task *t, const struct sm_msg_host *host, struct s
 		/* It had been idle and nobody answered: this says nothing about the host. */
 		sc_session_free(&s);
 	}
-	t->reach = rc == 0 ? SM_REACH_OK : t->why.reach;
+	if (rc == 0)
+		note_host(t, at, SM_REACH_OK);
+	else
+		note_host(t, at, sm_co_cancelled() ? SM_REACH_NONE : t->why.reach);
 	release(t, s);
 }
 
@@ -121,12 +141,13 @@ static void walk(struct sc_task *t)
 	struct sc_session *s = NULL;
 
 	sm_assert(t->in.hosts_count <= HOSTS_MAX);
+	t->tried = sm_arena_must(&t->arena, (t->in.hosts_count + 1) * sizeof(*t->tried));
 	(void)sm_fail(SM_E_NOTFOUND, "no host to send to");
 	sc_why_error(&t->why, SM_STAGE_CONNECT, SM_E_NOTFOUND);
 	size_t at = first_host(t, &s);
 	for (size_t n = 0; n < t->in.hosts_count && any_open(t); n++) {
 		tried[at] = true;
-		try_host(t, &t->in.hosts[at], s);
+		try_host(t, at, s);
 		s = NULL;
 		for (at = 0; at < t->in.hosts_count && tried[at];)
 			at++;

@@ -27,6 +27,8 @@ struct sc_task {
 	struct sm_sa host; /* the last one tried */
 	enum sm_reach reach;
 	bool session_kept;
+	struct sm_msg_host_try *tried; /* in the order they were */
+	uint32_t tried_count;
 	struct sm_str host_name; /* of it, as the route has it */
 	struct sc_why why;       /* of the last failure */
 };
