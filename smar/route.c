@@ -9,13 +9,22 @@
  */
 #include "smar/route.h"
 
+#include <stdlib.h>
+
 #include "libsm/addr.h"
+#include "libsm/buf.h"
 #include "libsm/rand.h"
 #include "smar/dns_cache.h"
 #include "smar/mx.h"
 #include "smar/own.h"
 
-enum { SMTP_PORT = 25, LITERAL_TTL_S = 300, FAILED_TTL_S = 60, ROUTE_HOSTS_MAX = 100 };
+enum {
+	SMTP_PORT = 25,
+	LITERAL_TTL_S = 300,
+	FAILED_TTL_S = 60,
+	ROUTE_HOSTS_MAX = 100,
+	KEY_MAX = 600
+};
 
 /* Why an address or a target is not in the list; the greatest that was seen tells. */
 enum note {
@@ -299,6 +308,48 @@ static void add_entry(struct build *b, const struct ar_mt_entry *e)
 	}
 }
 
+/* ---- the key ---- */
+
+static int by_name(const void *a, const void *b)
+{
+	return sm_str_cmp(*(const struct sm_str *)a, *(const struct sm_str *)b);
+}
+
+/*
+ * Domains with the same exchangers in the same order share a transaction, so the key is made of
+ * these and not of the domain: the names of each preference sorted, a "|" before each worse
+ * preference. A list that is too long for that stays the domain's own.
+ */
+static void key_of_hosts(struct build *b)
+{
+	struct sm_str names[ROUTE_HOSTS_MAX];
+	struct sm_buf key;
+
+	sm_buf_init(&key, KEY_MAX);
+	sm_buf_printf(&key, "smtp:%u:", b->port);
+	for (size_t i = 0, n = 0; i < b->out->hosts_count; i++) {
+		bool last =
+		    i + 1 == b->out->hosts_count || b->hosts[i + 1].pref != b->hosts[i].pref;
+
+		names[n++] = b->hosts[i].name;
+		if (!last)
+			continue;
+		qsort(names, n, sizeof(names[0]), by_name);
+		for (size_t k = 0; k < n; k++) {
+			if (k > 0 && sm_str_eq(names[k], names[k - 1]))
+				continue;
+			sm_buf_printf(&key, "%s" SM_STR_FMT, k > 0 ? " " : "",
+			              SM_STR_ARG(names[k]));
+		}
+		if (i + 1 < b->out->hosts_count)
+			sm_buf_char(&key, '|');
+		n = 0;
+	}
+	if (key.err == 0)
+		b->out->key = sm_arena_str(b->a, sm_buf_view(&key));
+	sm_buf_fini(&key);
+}
+
 /* ---- the answer ---- */
 
 static void refuse(struct build *b, enum sm_route_status status, uint16_t code, const char *text)
@@ -393,7 +444,8 @@ int ar_route(const struct ar_router *r, struct sm_str rcpt, bool may_wait, struc
 		out->key = sm_arena_str(a, e->key);
 		add_entry(b, e);
 	} else {
-		out->key = sm_arena_printf(a, "smtp:%u:" SM_STR_FMT, SMTP_PORT, SM_STR_ARG(domain));
+		out->key =
+		    sm_arena_printf(a, "smtp:%u:@" SM_STR_FMT, SMTP_PORT, SM_STR_ARG(domain));
 		if (domain.n > 0 && domain.p[0] == '[')
 			add_literal(b, domain);
 		else
@@ -402,6 +454,8 @@ int ar_route(const struct ar_router *r, struct sm_str rcpt, bool may_wait, struc
 	ar_mt_unref(&mt);
 	if (b->missing)
 		return SM_E_AGAIN;
+	if (e == NULL && out->hosts_count > 0)
+		key_of_hosts(b);
 	conclude(b);
 	return 0;
 }

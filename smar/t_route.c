@@ -22,6 +22,10 @@ static const struct t_dns_row zone[] = {
     {"two.example", AR_DNS_MX, 600, "10 a.two.example"},
     {"a.two.example", AR_DNS_A, 300, "192.0.2.2"},
     {"b.two.example", AR_DNS_A, 300, "192.0.2.3"},
+    {"like-two.example", AR_DNS_MX, 600, "7 b.two.example"},
+    {"like-two.example", AR_DNS_MX, 600, "5 a.two.example"},
+    {"equal.example", AR_DNS_MX, 600, "10 b.two.example"},
+    {"equal.example", AR_DNS_MX, 600, "10 a.two.example"},
     {"nomx.example", AR_DNS_A, 600, "192.0.2.4"},
     {"null.example", AR_DNS_MX, 600, "0 "},
     {"half-null.example", AR_DNS_MX, 600, "0 "},
@@ -96,18 +100,20 @@ static const struct {
 	const char *key;
 } cases[] = {
     {"u@one.example", AR_FAMILY_PREFER_IPV4, SM_ROUTE_OK, 0,
-     "a.one.example=192.0.2.1:25/10 a.one.example=[2001:db8::1]:25/10", "smtp:25:one.example"},
+     "a.one.example=192.0.2.1:25/10 a.one.example=[2001:db8::1]:25/10", "smtp:25:a.one.example"},
     {"u@one.example", AR_FAMILY_PREFER_IPV6, SM_ROUTE_OK, 0,
-     "a.one.example=[2001:db8::1]:25/10 a.one.example=192.0.2.1:25/10", "smtp:25:one.example"},
+     "a.one.example=[2001:db8::1]:25/10 a.one.example=192.0.2.1:25/10", "smtp:25:a.one.example"},
     {"u@ONE.Example", AR_FAMILY_IPV4, SM_ROUTE_OK, 0, "a.one.example=192.0.2.1:25/10",
-     "smtp:25:one.example"},
+     "smtp:25:a.one.example"},
     {"u@one.example", AR_FAMILY_IPV6, SM_ROUTE_OK, 0, "a.one.example=[2001:db8::1]:25/10", NULL},
     {"u@two.example", AR_FAMILY_ANY, SM_ROUTE_OK, 0,
-     "a.two.example=192.0.2.2:25/10 b.two.example=192.0.2.3:25/20", NULL},
+     "a.two.example=192.0.2.2:25/10 b.two.example=192.0.2.3:25/20",
+     "smtp:25:a.two.example|b.two.example"},
     {"u@two.example", AR_FAMILY_IPV6, SM_ROUTE_PERM, 550, "5.4.4 ", NULL},
     {"u@nomx.example", AR_FAMILY_ANY, SM_ROUTE_OK, 0, "nomx.example=192.0.2.4:25/0", NULL},
     {"u@cname.example", AR_FAMILY_ANY, SM_ROUTE_OK, 0,
-     "a.two.example=192.0.2.2:25/10 b.two.example=192.0.2.3:25/20", "smtp:25:cname.example"},
+     "a.two.example=192.0.2.2:25/10 b.two.example=192.0.2.3:25/20",
+     "smtp:25:a.two.example|b.two.example"},
     {"u@null.example", AR_FAMILY_ANY, SM_ROUTE_PERM, 556, "5.1.10 ", NULL},
     {"u@half-null.example", AR_FAMILY_IPV4, SM_ROUTE_OK, 0, "a.one.example=192.0.2.1:25/10", NULL},
     {"u@none.example", AR_FAMILY_ANY, SM_ROUTE_PERM, 550, "5.1.2 ", NULL},
@@ -253,6 +259,34 @@ static void routes(void **state SM_UNUSED)
 	run(body_routes);
 }
 
+static struct sm_str key_of(const char *rcpt)
+{
+	struct sm_msg_route m;
+
+	assert_int_equal(ar_route(&router, sm_str(rcpt), true, &arena, &m), 0);
+	assert_int_equal(m.status, SM_ROUTE_OK);
+	return m.key;
+}
+
+/* Recipients of domains that have the same exchangers in the same order may go together. */
+static void body_keys(void)
+{
+	struct sm_str two = key_of("u@two.example"),
+		      equal = SM_STR("smtp:25:a.two.example b.two.example");
+
+	conf.address_family = AR_FAMILY_IPV4;
+	assert_true(sm_str_eq(key_of("u@like-two.example"), two));
+	for (int i = 0; i < 20; i++) /* in whatever order they come */
+		assert_true(sm_str_eq(key_of("u@equal.example"), equal));
+	assert_false(sm_str_eq(two, equal));
+	assert_true(sm_str_eq(key_of("u@nomx.example"), SM_STR("smtp:25:nomx.example")));
+}
+
+static void keys(void **state SM_UNUSED)
+{
+	run(body_keys);
+}
+
 static void body_fast(void)
 {
 	struct sm_msg_route m;
@@ -341,8 +375,8 @@ static void checks(void **state SM_UNUSED)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(routes), cmocka_unit_test(fast),
-	                                   cmocka_unit_test(checks)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(routes), cmocka_unit_test(keys),
+	                                   cmocka_unit_test(fast), cmocka_unit_test(checks)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
