@@ -105,7 +105,7 @@ def judge(ledger, arrivals, reports=None, duplicates_allowed=None, left=0, repor
         if not ids:
             v.bad("L5", "-", "-", "a report on nothing that was sent: " + text[:60].replace("\r\n", " "))
         for mid in ids:
-            named = [r for r in sent[mid].rcpts if re.search(r"(?<![\w.+-])" + re.escape(r) + r"(?![\w-])", text)]
+            named = [r for r in sent[mid].rcpts if r in text and re.search(r"(?<![\w.+-])" + re.escape(r) + r"(?![\w-])", text)]
             for r in named:
                 told[mid, r] += 1
             if not named:

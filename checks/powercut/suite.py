@@ -1,8 +1,8 @@
 """smx under test: its queue directory is the recorded disk. Records a busy life, and after a cut starts it on what is left.
 
-The recorded life has all that writes to the disk: new mail small and large, mail that a next hop takes at once, defers, or refuses (so
-that there are DSNs), a sudden death and a start in the middle of the load, an ordinary stop and start, and a while in which only deferred
-mail moves. Segments are as small as they may be, so that they are made, recycled and compacted all the time.
+The recorded life has all that writes to the disk: new mail small and large, mail that a next hop takes at once or late, defers, or refuses
+(so that there are DSNs), a sudden death and a start in the middle of the load, an ordinary stop and start, and a while in which only
+deferred mail moves. Segments are as small as they may be: more than a dozen are made, freed and recycled.
 """
 import contextlib
 import json
@@ -22,9 +22,12 @@ from lib.site import COMPONENTS, Site  # noqa: E402
 from lib.wait import SLOW, until  # noqa: E402
 
 # Next hops by what they do while recording (options of the sink), and how many of the DOMAINS each has.
-HOPS = {"good": (["-w", 5], 14), "busy": (["-4", 60], 14), "refusing": (["-5", 100], 2)}
-DOMAINS = 30
-LOADS = {"small": ("-s", 12, "-l", 3000, "-r", 2, "-w", 30), "large": ("-s", 2, "-l", 150000, "-w", 400)}
+HOPS = {"good": (["-w", 5], 28), "busy": (["-4", 60], 27), "refusing": (["-5", 100], 4), "slow": (["-w", 2000], 1)}
+DOMAINS = 60
+# Long addresses fill the logs.
+ADDRESS = "u%n.%r.one-of-the-many-readers-of-a-mailing-list@d%d.test"
+LOADS = {"small": ("-s", 12, "-l", 3000, "-r", 2, "-w", 30), "large": ("-s", 2, "-l", 150000, "-w", 400),
+         "many": ("-s", 3, "-l", 1000, "-r", 80, "-w", 100, "-p")}
 SETTINGS = {"qmgr.retry_min_delay": "1s", "qmgr.retry_max_delay": "2s", "qmgr.orphan_delay": "1s", "qmgr.IBDB.size": "2MB",
             "qmgr.DEFEDB.size": "2MB", "qmgr.min_disk_space": "4MB", "qmgr.ok_disk_space": "8MB",
             **{f"{c}.restart_{x}_delay": d for c in COMPONENTS for x, d in (("min", "10ms"), ("max", "100ms"))}}
@@ -49,7 +52,7 @@ class Suite:
             sinks = [running.enter_context(SinkProgram(self._sub(hop), *HOPS[hop][0], port=port)) for hop, port in self.ports.items()]
             self.site.start()
             loads = [running.enter_context(Load(self._sub(kind), target, *args, "-k", "-m", 100000000, "-T", 100000, "-R", 30, "-D", DOMAINS,
-                                                "-t", "u%n.%r@d%d.test")) for kind, args in LOADS.items()]
+                                                "-t", ADDRESS)) for kind, args in LOADS.items()]
             begin = time.monotonic()
             time.sleep(self.seconds / 4)
             self.site.kill_all()
