@@ -71,6 +71,7 @@ struct sm_co {
 	char *low; /* of the stack */
 	size_t stack_bytes;
 	const char *waits; /* what the park said; NULL: not parked */
+	const struct sm_last_words *words;
 	int64_t since_ms;
 	char name[SM_CO_NAME_MAX];
 	char doing[SM_CO_DOING_MAX];
@@ -360,6 +361,7 @@ struct sm_co *sm_co_spawn(const char *name, void (*fn)(void *arg), void *arg)
 	co->number = ++last_number;
 	co->timer = (struct sm_timer){0};
 	co->waits = NULL;
+	co->words = NULL;
 	co->since_ms = sm_loop_now_ms();
 	co->doing[0] = co->diag[0] = '\0';
 	(void)snprintf(co->name, sizeof(co->name), "%s", name);
@@ -473,6 +475,16 @@ int sm_co_sleep(int64_t deadline_ms)
 		rc = sm_co_park("sleep", deadline_ms);
 	while (rc == 0); /* woken for some other reason */
 	return rc == SM_E_TIMEOUT ? 0 : rc;
+}
+
+void sm_co_set_words(struct sm_co *co, const struct sm_last_words *w)
+{
+	co->words = w;
+}
+
+const struct sm_last_words *sm_co_words(const struct sm_co *co)
+{
+	return co->words;
 }
 
 /* ---- for people ---- */

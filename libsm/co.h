@@ -43,6 +43,12 @@ bool sm_co_cancelled(void); /* of the running one */
 void sm_co_yield(void) SM_YIELDS;
 int sm_co_sleep(int64_t deadline_ms) SM_YIELDS SM_MUST_CHECK; /* 0 at the deadline, SM_E_CANCEL */
 
+/* For last_words.c only: what is to be said if the process dies while this one runs. The getter may
+ * be called in a signal handler. */
+struct sm_last_words;
+void sm_co_set_words(struct sm_co *co, const struct sm_last_words *w);
+const struct sm_last_words *sm_co_words(const struct sm_co *co);
+
 /* What this coroutine is about ("RCPT <a@b>"): printed by the dump until the next call; copied and
  * cut. */
 void sm_co_doing(const char *fmt, ...) SM_PRINTF(1, 2);

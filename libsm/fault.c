@@ -23,7 +23,7 @@
 #include "libsm/str.h"
 
 #define MAX_ARMED    32
-#define POINT_MAX    32
+#define POINT_MAX    64
 #define TEXT_MAX     4096
 #define MAX_DELAY_MS 600000
 
@@ -234,6 +234,17 @@ int sm_fault(const char *point)
 	if (delay_ms > 0)
 		sleep_ms(delay_ms);
 	return rc;
+}
+
+int sm_fault_of(const char *prefix, struct sm_str value)
+{
+	char point[POINT_MAX];
+	int n;
+
+	if (SM_LIKELY(!atomic_load_explicit(&any, memory_order_relaxed)))
+		return 0;
+	n = snprintf(point, sizeof(point), "%s" SM_STR_FMT, prefix, SM_STR_ARG(value));
+	return n < 0 || (size_t)n >= sizeof(point) ? 0 : sm_fault(point);
 }
 
 uint64_t sm_fault_passes(const char *point)

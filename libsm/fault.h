@@ -14,7 +14,7 @@
 #ifndef SM_FAULT_H
 #define SM_FAULT_H
 
-#include "libsm/base.h"
+#include "libsm/str.h"
 
 #ifdef SM_TESTING
 /* Count a pass; sleeps or kills if armed so. Gives 0, or the errno the caller is to fail with (-1
@@ -31,8 +31,12 @@ int sm_fault_reload(void);
 /* How often the point was passed since it was armed. */
 uint64_t sm_fault_passes(const char *point);
 #define SM_FAULT(point) sm_fault(point)
+/* A point of its own for each value: its name is the prefix and the value. */
+int sm_fault_of(const char *prefix, struct sm_str value);
+#define SM_FAULT_OF(prefix, value) sm_fault_of(prefix, value)
 #else
-#define SM_FAULT(point) 0
+#define SM_FAULT(point)            0
+#define SM_FAULT_OF(prefix, value) 0
 static inline void sm_fault_init(void)
 {
 }

@@ -73,10 +73,14 @@ libsm_t_net_SOURCES = libsm/t_net.c libsm/t_co.h
 libsm_t_net_LDADD = $(UNIT_LDADD)
 
 # Calls between processes.
-libsm_a_SOURCES += libsm/rpc.h libsm/rpc_int.h libsm/rpc_frame.c libsm/rpc_peer.c libsm/rpc_call.c libsm/rpc_server.c libsm/rpc_link.c
+libsm_a_SOURCES += libsm/rpc.h libsm/rpc_int.h libsm/rpc_frame.c libsm/rpc_peer.c libsm/rpc_call.c libsm/rpc_server.c libsm/rpc_link.c \
+	libsm/last_words.h libsm/last_words.c
 LIBSM_TESTS += libsm/t_rpc
 libsm_t_rpc_SOURCES = libsm/t_rpc.c
 libsm_t_rpc_LDADD = $(UNIT_LDADD) -lpthread
+LIBSM_TESTS += libsm/t_last_words
+libsm_t_last_words_SOURCES = libsm/t_last_words.c
+libsm_t_last_words_LDADD = $(UNIT_LDADD)
 
 # The table of messages and the coder of its fields.
 EXTRA_DIST += libsm/msg.def libsm/err.def libsm/t_def.def

@@ -89,7 +89,10 @@ void sm_calls_answer(struct sm_peer *p, const struct sm_frame *f)
 	c = SM_CONTAINER_OF(n, struct sm_call, node);
 	if ((f->flags & SM_FRAME_MORE) == 0)
 		take_out(c);
-	c->cb(0, f, c->arg);
+	if (f->type == SM_MSG_died)
+		c->cb(SM_E_DIED, NULL, c->arg);
+	else
+		c->cb(0, f, c->arg);
 }
 
 bool sm_calls_run_failed(void)

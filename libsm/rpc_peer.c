@@ -139,6 +139,7 @@ static void flush(struct sm_peer *p)
 
 		if (n >= 0) {
 			sm_buf_consume(&p->out, (size_t)n);
+			p->cut = p->out.len > 0;
 		} else if (errno == EAGAIN) {
 			sm_fd_drained(&p->f, SM_WR);
 			watch_writing(p, true);

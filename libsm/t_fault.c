@@ -45,7 +45,8 @@ static void t_grammar(void **state)
 	    {"a=eio@1-", SM_E_SYNTAX},
 	    {"a=eio@101%", SM_E_SYNTAX},
 	    {"a=eio;b=eio", SM_E_SYNTAX},
-	    {"this.name.is.longer.than.any.point.there.is=eio", SM_E_SYNTAX},
+	    {"this.name.is.longer.than.any.point.there.is:and.than.the.longest.address@example=eio",
+	     SM_E_SYNTAX},
 	    {"a=eio,b=what", SM_E_SYNTAX},
 	};
 

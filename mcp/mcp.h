@@ -53,6 +53,7 @@ struct mc_child {
 	struct sm_fd talk; /* its mcp socket; fd -1: none */
 	bool spoke, ready; /* a tick or ready came; ready came */
 	bool killed;       /* by the watchdog or the stop timeout */
+	bool aborted;      /* by the watchdog: the next time it is killed */
 	bool asked;        /* was told to end */
 	int64_t started_ms, heard_ms;
 	struct sm_timer watchdog;

@@ -24,6 +24,7 @@
 
 #define ACCEPTS_PER_TURN 16
 #define ACCEPT_PAUSE_MS  1000
+#define ABORT_MS         2000 /* for the last words of one that hangs */
 
 static bool per_connection(const struct mc_service *s)
 {
@@ -378,8 +379,12 @@ static void silent(void *arg)
 	}
 	sm_log(SM_ERROR, "mc.watchdog", "service=%s pid=%d silent_ms=%lld status=%s",
 	       c->service->name, (int)c->pid, (long long)for_ms, c->status);
+	/* ABRT first: it may tell what it was working on. Whoever still lives a moment later is
+	 * killed. */
+	kill_group(c, c->aborted ? SIGKILL : SIGABRT);
 	c->killed = true;
-	kill_group(c, SIGKILL);
+	c->aborted = true;
+	sm_timer_set(&c->watchdog, sm_loop_now_ms() + ABORT_MS, silent, c);
 }
 
 void mc_child_heard(struct mc_child *c, bool ready)

@@ -143,7 +143,7 @@ static bool crowded_out(struct qm *q, struct qm_route *route, struct qm_rcpt *r,
 	return true;
 }
 
-static void settle(struct qm *q, struct task *t, const struct sm_msg_task_result *m)
+static void settle(struct qm *q, struct task *t, const struct sm_msg_task_result *m, bool died)
 {
 	struct sm_list *e;
 
@@ -166,8 +166,14 @@ static void settle(struct qm *q, struct task *t, const struct sm_msg_task_result
 
 		qm_settle_rcpt(q, r, &last);
 	}
-	while ((e = sm_list_shift(&t->rcpts)) != NULL)
-		undecided(q, SM_LIST_ENTRY(e, struct qm_rcpt, link));
+	while ((e = sm_list_shift(&t->rcpts)) != NULL) {
+		struct qm_rcpt *r = SM_LIST_ENTRY(e, struct qm_rcpt, link);
+
+		if (died)
+			qm_suspect(q, r, SM_STR("4.3.0 delivery agent crashed with it"));
+		else
+			undecided(q, r);
+	}
 }
 
 static void finished(int err, const struct sm_frame *f, void *arg)
@@ -191,7 +197,7 @@ static void finished(int err, const struct sm_frame *f, void *arg)
 	qm_sched_done(&q->sched, route, t->host, t->agent, m.session_kept ? &m.host : NULL,
 	              sm_loop_now_ms());
 	learn(q, t, &m);
-	settle(q, t, &m);
+	settle(q, t, &m, err == SM_E_DIED);
 	qm_sched_release(&q->sched, txn);
 	task_free(q, t);
 	if (route->waiting > 0 && qm_route_dead(&q->sched, route, sm_loop_now_ms()) != NULL)

@@ -99,6 +99,11 @@ void qm_progress(struct qm *q, struct qm_txn *txn);
 /* A durable new transaction begins its life. */
 void qm_activate(struct qm *q, struct qm_txn *txn);
 
+/* ---- poison.c: mail that crashes workers ---- */
+/* A worker died while it worked on this recipient; `who` is the note it gets. The recipient is NEW
+ * afterwards, or held: then qm_progress. */
+void qm_suspect(struct qm *q, struct qm_rcpt *r, struct sm_str who);
+
 /* ---- dsn.c: delivery status notifications ---- */
 /* Report in child transactions what is to be reported by now. False: no id at hand; try again soon.
  */

@@ -18,7 +18,7 @@ enum qm_rec_state {
 enum { QM_TXN_RETURNED = 1 }; /* its content went back once: later DSNs have only the header */
 
 /* Flags of a recipient that last. */
-enum { QM_RCPT_HELD = 1, QM_RCPT_DELAY_TOLD = 2 };
+enum { QM_RCPT_HELD = 1, QM_RCPT_DELAY_TOLD = 2, QM_RCPT_SUSPECT = 4 };
 
 /* What an operator wants to happen. */
 enum qm_mark_verb {

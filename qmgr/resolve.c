@@ -146,7 +146,9 @@ static void unanswered(struct qm *q, struct qm_rcpt *r, int err)
 
 	if (r->lost < UINT8_MAX)
 		r->lost++;
-	if (q->stopping || (err == SM_E_PEER && r->lost < LOST_MAX))
+	if (err == SM_E_DIED)
+		qm_suspect(q, r, SM_STR("4.3.0 address resolver crashed with it"));
+	else if (q->stopping || (err == SM_E_PEER && r->lost < LOST_MAX))
 		qm_rcpt_set(r, QM_RCPT_NEW);
 	else
 		qm_settle_rcpt(q, r, &t);

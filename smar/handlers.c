@@ -8,6 +8,8 @@
  */
 #include "smar/handlers.h"
 
+#include "libsm/fault.h"
+#include "libsm/last_words.h"
 #include "libsm/log.h"
 #include "smar/check.h"
 
@@ -44,6 +46,7 @@ struct request {
 	struct sm_co *co;
 	struct sm_peer *peer;
 	uint64_t tag;
+	struct sm_last_words words;
 	struct sm_arena arena;
 	struct sm_str body;
 };
@@ -123,6 +126,7 @@ static int route_get(const struct ar_router *r, struct sm_str body, bool may_wai
 	if (rc != 0)
 		return rc;
 	out->type = SM_MSG_route;
+	(void)SM_FAULT_OF("smar.rcpt:", m.rcpt);
 	rc = ar_route(r, m.rcpt, may_wait, a, &out->m.route);
 	if (rc == 0 && out->m.route.status != SM_ROUTE_OK)
 		sm_log(SM_INFO, "ar.route", "rcpt=<%S> code=%u text=%S", m.rcpt, out->m.route.code,
@@ -167,8 +171,12 @@ static void run_request(void *arg)
 {
 	struct request *q = arg;
 	struct answer out;
-	int rc = q->handler->decide(q->h->router, q->body, true, &q->arena, &out);
+	int rc;
 
+	sm_last_words_make(&q->words, q->peer, q->tag);
+	sm_last_words_set(&q->words);
+	rc = q->handler->decide(q->h->router, q->body, true, &q->arena, &out);
+	sm_last_words_set(NULL);
 	/* It was decoded once already; and with patience there is always a decision. */
 	sm_assert(rc == 0);
 	sm_peer_reply(q->peer, q->tag, 0, out.type, &out.m);
@@ -204,6 +212,7 @@ int ar_handlers_frame(struct sm_peer *p, const struct sm_frame *f, void *arg)
 {
 	struct ar_handlers *h = arg;
 	const struct handler *handler = NULL;
+	struct sm_last_words words;
 	struct answer out;
 	int rc;
 
@@ -213,7 +222,10 @@ int ar_handlers_frame(struct sm_peer *p, const struct sm_frame *f, void *arg)
 	if (handler == NULL || f->tag == 0)
 		return sm_fail(SM_E_PROTO, "not a request for smar");
 	sm_arena_reset(&h->fast);
+	sm_last_words_make(&words, p, f->tag);
+	sm_last_words_set(&words);
 	rc = handler->decide(h->router, f->body, false, &h->fast, &out);
+	sm_last_words_set(NULL);
 	if (rc == SM_E_AGAIN) {
 		if (wait_for_dns(h, handler, p, f))
 			return 0;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "libsm/last_words.h"
 #include "libsm/log.h"
 #include "libsm/offload.h"
 #include "libsm/priv.h"
@@ -183,7 +184,7 @@ static int start(const struct ar_conf *conf)
 	handlers = ar_handlers_new(&router, (size_t)conf->max_requests);
 	/* The listener comes first: afterwards it can make none. */
 	if ((rc = ar_dns_init(&dns)) != 0 || (rc = serve(&uids)) != 0 ||
-	    (rc = drop_rights(conf)) != 0)
+	    (rc = sm_last_words_install()) != 0 || (rc = drop_rights(conf)) != 0)
 		return rc;
 	return sm_offload_init(HELPERS);
 }

@@ -36,7 +36,6 @@ static int on_frame(struct sm_peer *p, const struct sm_frame *f, void *arg)
 {
 	struct sc_task *t;
 
-	(void)p;
 	(void)arg;
 	if (f->type != SM_MSG_task || (f->flags & SM_FRAME_REPLY))
 		return sm_fail(SM_E_PROTO, "unexpected message 0x%04x", (unsigned)f->type);
@@ -44,6 +43,7 @@ static int on_frame(struct sm_peer *p, const struct sm_frame *f, void *arg)
 	if (t == NULL)
 		return SM_E_PROTO;
 	t->tag = f->tag;
+	sm_last_words_make(&t->words, p, f->tag);
 	sc_task_start(t);
 	return 0;
 }
@@ -225,7 +225,7 @@ static int open_all(void)
 	if ((rc = load_texts()) != 0)
 		return rc;
 	sm_proc_users(&proc, "qmgr", &qmgr);
-	if ((rc = drop_rights(cdb.base)) != 0)
+	if ((rc = sm_last_words_install()) != 0 || (rc = drop_rights(cdb.base)) != 0)
 		return rc;
 	if ((rc = sm_offload_init((unsigned)conf->helper_threads)) != 0)
 		return rc;

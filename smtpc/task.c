@@ -9,6 +9,7 @@
 #include "smtpc/task.h"
 
 #include "libsm/co.h"
+#include "libsm/fault.h"
 #include "libsm/log.h"
 #include "smtpc/dialog.h"
 #include "smtpc/dsn.h"
@@ -161,6 +162,9 @@ void sc_task_run(struct sc_task *t)
 	struct sc_why late;
 
 	sm_co_doing("%u recipients of " SM_STR_FMT, t->in.rcpts_count, SM_STR_ARG(t->in.key));
+	sm_last_words_set(&t->words);
+	for (uint32_t i = 0; i < t->in.rcpts_count; i++)
+		(void)SM_FAULT_OF("smtpc.rcpt:", t->in.rcpts[i].addr);
 	if (t->in.dsn_kind == SM_DSN_NONE || sc_dsn_compose(t) == 0)
 		walk(t);
 	if (sm_co_cancelled()) {
@@ -169,6 +173,7 @@ void sc_task_run(struct sc_task *t)
 	}
 	sc_result_set_all(t, SC_RCPT_OPEN, false, NULL, SM_OUTCOME_TEMP, &t->why);
 	sc_result_send(t);
+	sm_last_words_set(NULL);
 	task_free(t);
 }
 

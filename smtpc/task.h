@@ -5,6 +5,7 @@
 #ifndef SC_TASK_H
 #define SC_TASK_H
 
+#include "libsm/last_words.h"
 #include "libsm/rpc.h"
 #include "smtpc/data.h"
 #include "smtpc/result.h"
@@ -19,6 +20,7 @@ struct sc_task {
 	struct sm_msg_task in;
 	struct sc_rcpt *rcpts;    /* in.rcpts_count */
 	uint64_t tag, connection; /* whom to answer */
+	struct sm_last_words words;
 	/* For tests: takes the result instead of qmgr; m is valid during the call. */
 	void (*answer)(struct sc_task *t, const struct sm_msg_task_result *m);
 	void *answer_arg;

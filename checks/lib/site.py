@@ -223,6 +223,10 @@ class Site:
                 out[os.path.basename(p)] = f.read().decode("latin-1")
         return out
 
+    def log_lines(self, component, event):
+        """Lines of this event in the log of a component so far."""
+        return [x for name, text in self.logs_since().items() if name.startswith(component) for x in text.splitlines() if f" {event} " in x]
+
     def log_tail(self, lines=6):
         try:
             return "\n".join(f"--- {n}\n" + "\n".join(t.splitlines()[-lines:]) for n, t in self.logs_since().items())
