@@ -211,13 +211,14 @@ static uint8_t acted(uint8_t flags, enum qm_mark_verb verb)
 {
 	enum qm_mark_verb waits = (enum qm_mark_verb)(flags >> VERB_SHIFT);
 
-	if (waits == QM_MARK_REMOVE || waits == QM_MARK_BOUNCE)
+	if (waits == QM_MARK_REMOVE || waits == QM_MARK_BOUNCE || (flags & (FAILED | DELIVERED)))
 		return flags;
 	if (verb == QM_MARK_HOLD)
 		return flags | HELD;
 	if (verb == QM_MARK_RELEASE)
 		return (uint8_t)(flags & ~HELD);
-	return (uint8_t)((flags & ((1u << VERB_SHIFT) - 1)) | verb << VERB_SHIFT);
+	/* Whatever else happens to it, it is not held any more. */
+	return (uint8_t)((flags & ((1u << VERB_SHIFT) - 1) & ~(unsigned)HELD) | verb << VERB_SHIFT);
 }
 
 static bool differs(uint8_t flags)

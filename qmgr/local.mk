@@ -10,7 +10,7 @@ libqm_a_SOURCES += qmgr/rec.h qmgr/rec.c qmgr/txn.h qmgr/txn.c qmgr/sched.h qmgr
 	qmgr/pool.h qmgr/pool.c qmgr/atoms.h qmgr/atoms.c qmgr/reason.h qmgr/reason.c \
 	qmgr/edbc.h qmgr/edbc_int.h qmgr/edbc.c qmgr/edbc_heap.c qmgr/edbc_tail.c qmgr/view.h qmgr/view.c \
 	qmgr/filter.h qmgr/filter_int.h qmgr/filter.c qmgr/filter_parse.c \
-	qmgr/marks.h qmgr/suspend.h
+	qmgr/marks.h qmgr/marks.c qmgr/suspend.h qmgr/suspend.c
 EXTRA_DIST += qmgr/rec.def
 
 # The record log.

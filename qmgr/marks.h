@@ -48,6 +48,7 @@ struct qm_chunk {
 
 struct qm_marks {
 	struct sm_list chunks;   /* of acts that are facts, by number of the act */
+	struct sm_list *sweep;   /* the chunk of them to look at next */
 	size_t count;            /* of their marks */
 	uint64_t bytes;          /* of their records */
 	uint64_t applied;        /* the newest act that all of memory has: what a snapshot says */
@@ -77,15 +78,22 @@ void qm_marks_stand(struct qm_store *st, struct qm_chunk *c);
 const struct qm_act *qm_marks_find(const struct qm_marks *m, struct sm_id ta, uint16_t index,
                                    enum qm_mark_verb verb);
 /*
- * Forget those marks of a chunk that are not `needed` any more: what they did is durable elsewhere.
- * An empty chunk lets go of its record and is freed. Gives the chunk behind it, NULL at the end.
+ * Forget those marks of the next chunk that are not `needed` any more: what they did is durable
+ * elsewhere. An empty chunk lets go of its record. False: that was the last chunk, the next call
+ * begins anew. Not while an act is under way.
  */
 typedef bool qm_marks_needed_cb(void *arg, struct sm_id ta);
-struct qm_chunk *qm_marks_prune(struct qm_store *st, struct qm_chunk *c, qm_marks_needed_cb *needed,
-                                void *arg);
+bool qm_marks_sweep(struct qm_store *st, qm_marks_needed_cb *needed, void *arg);
 /* Write one chunk again whose record is in segment `seq` of IBDB, pruned: false when there is none.
- * Not while an act is being written or applied: its marks would come before older ones. */
+ * Not while an act is under way:
+ * its marks would come before older ones. */
 bool qm_marks_copy(struct qm_store *st, uint32_t seq, qm_marks_needed_cb *needed, void *arg);
+
+/*
+ * What the act does to a recipient that is in no list and not with a worker: changes it, not yet
+ * recorded. False: nothing, it has come to its end.
+ */
+bool qm_mark_rcpt(struct qm_rcpt *r, const struct qm_act *act);
 
 /* ---- at start ---- */
 

@@ -60,6 +60,7 @@ static void copy(struct qm_replay *rp, struct qm_txn *txn)
 	struct qm_store *st = rp->st;
 
 	txn->loc = (struct qm_loc){0};
+	qm_marks_fold(&st->marks, txn);
 	if (txn->open > 0) {
 		qm_store_txn(st, txn, st->defedb);
 		qm_edbc_put_txn(rp->edbc, txn, txn->loc);
@@ -207,6 +208,25 @@ static void count_contents(struct qm_replay *rp)
 	}
 }
 
+/* Copied ones have them in their snapshots. */
+static bool marks_needed(void *arg, struct sm_id ta)
+{
+	const struct qm_replay *rp = arg;
+	const struct qm_edbc_entry *e = qm_edbc_find(rp->edbc, ta);
+
+	return e && qm_edbc_is_marked(rp->edbc, e);
+}
+
+/* What operators want, into the journal of this run. */
+static void copy_wishes(struct qm_replay *rp)
+{
+	struct qm_store *st = rp->st;
+	uint64_t marks = qm_marks_rewrite(st, marks_needed, rp),
+	         suspends = qm_suspends_rewrite(st, sm_wall_s());
+
+	st->wishes_lsn = SM_MAX(marks, suspends);
+}
+
 /* See qm_store.pin. */
 static void pin(struct qm_store *st)
 {
@@ -249,6 +269,7 @@ static int recover(struct qm_replay *rp, struct qm_recovered *found)
 		return sm_fail_in(err, "copying what is open");
 	found->from_ibdb = copy_journal(rp);
 	count_contents(rp);
+	copy_wishes(rp);
 	find_birth(rp, found);
 	/* The counters, before the segments that tell of them are let go. */
 	st->grant_lsn = qm_store_id_block(st, rp->next_counter, 0, SM_ID_PROC_QMGR, getpid());
@@ -270,6 +291,8 @@ int qm_store_open(const struct qm_conf *conf, struct qm_txn_table *txns, struct 
 	st->lsn.next = 1;
 	sm_buf_init(&st->scratch, 2 * QM_LOG_RECORD_MAX);
 	sm_arena_init(&st->arena, "record", 4096, 16 * QM_LOG_RECORD_MAX);
+	qm_marks_init(&st->marks);
+	qm_suspends_init(&st->suspends);
 	qm_replay_init(&rp, st, txns, edbc);
 	if ((err = open_log(st, "ibdb", &conf->ibdb, &st->ibdb)) == 0 &&
 	    (err = open_log(st, "defedb", &conf->defedb, &st->defedb)) == 0)
@@ -305,6 +328,8 @@ void qm_store_close(struct qm_store **stp)
 	sm_timer_cancel(&st->unpin);
 	drop_waits(st, &st->ibdb_waits);
 	drop_waits(st, &st->defedb_waits);
+	qm_marks_fini(&st->marks);
+	qm_suspends_fini(&st->suspends);
 	sm_buf_fini(&st->scratch);
 	sm_arena_fini(&st->arena);
 	SM_FREE(*stp);
@@ -331,7 +356,7 @@ static void copies_durable(void *arg)
 	struct qm_store *st = arg;
 
 	/* Now, and not before, the journal from before the start has nothing that counts. */
-	qm_log_old_done(st->ibdb, UINT32_MAX, st->grant_lsn);
+	qm_log_old_done(st->ibdb, UINT32_MAX, SM_MAX(st->grant_lsn, st->wishes_lsn));
 	unpin(st);
 	st->settled(st->settled_arg);
 }

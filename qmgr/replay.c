@@ -140,6 +140,27 @@ static int ibdb_record(void *arg, uint64_t lsn, struct qm_loc loc, uint16_t type
 		}
 		break;
 	}
+	case QM_REC_mark: {
+		struct qm_rec_mark m;
+
+		if ((err = qm_rec_mark_decode(body, &rp->arena, &m)) == 0)
+			qm_marks_replay(&rp->st->marks, &m);
+		break;
+	}
+	case QM_REC_suspend: {
+		struct qm_rec_suspend s;
+
+		if ((err = qm_rec_suspend_decode(body, &rp->arena, &s)) == 0)
+			qm_suspends_replay(&rp->st->suspends, &s);
+		break;
+	}
+	case QM_REC_accepting: {
+		struct qm_rec_accepting a;
+
+		if ((err = qm_rec_accepting_decode(body, &rp->arena, &a)) == 0)
+			qm_suspends_replay_accept(&rp->st->suspends, &a);
+		break;
+	}
 	default:
 		break; /* version, and what a later release may add */
 	}
@@ -214,6 +235,26 @@ void qm_replay_saw_dsn(struct qm_replay *rp, struct sm_id id, struct sm_id conte
 	rp->dsns[rp->dsn_count++] = (struct qm_replay_dsn){id, content};
 }
 
+struct marking {
+	struct qm_replay *rp;
+	struct sm_id ta;
+};
+
+static void mark_entry(void *arg, const struct qm_act *act, uint16_t index)
+{
+	struct marking *m = arg;
+
+	(void)qm_edbc_mark(m->rp->edbc, m->ta, index, act->verb, act->at_s);
+}
+
+/* What operators did to it since this snapshot. */
+static void mark(struct qm_replay *rp, struct sm_id ta, uint64_t act)
+{
+	struct marking m = {rp, ta};
+
+	qm_marks_each(&rp->st->marks, ta, act, mark_entry, &m);
+}
+
 static void index_txn(struct qm_replay *rp, const struct qm_rec_txn *rec, uint64_t lsn,
                       struct qm_loc loc)
 {
@@ -223,6 +264,7 @@ static void index_txn(struct qm_replay *rp, const struct qm_rec_txn *rec, uint64
 	if (rec->dsn_kind)
 		qm_replay_saw_dsn(rp, rec->ta, rec->content);
 	qm_edbc_put_rec(rp->edbc, rec, loc);
+	mark(rp, rec->ta, rec->act);
 }
 
 static int defedb_record(void *arg, uint64_t lsn, struct qm_loc loc, uint16_t type,
@@ -310,6 +352,7 @@ int qm_replay_logs(struct qm_replay *rp)
 
 	if ((err = qm_log_replay(rp->st->ibdb, ibdb_record, rp)) != 0)
 		return sm_fail_in(err, "ibdb");
+	qm_marks_seal(&rp->st->marks);
 	if ((err = qm_log_replay(rp->st->defedb, defedb_record, rp)) != 0)
 		return sm_fail_in(err, "defedb");
 	return 0;

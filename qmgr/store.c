@@ -98,6 +98,16 @@ void qm_store_after(struct qm_store *st, struct qm_log *log, uint64_t lsn, struc
 	*at = w;
 }
 
+struct qm_marks *qm_store_marks(struct qm_store *st)
+{
+	return &st->marks;
+}
+
+struct qm_suspends *qm_store_suspends(struct qm_store *st)
+{
+	return &st->suspends;
+}
+
 struct qm_log *qm_store_ibdb(struct qm_store *st)
 {
 	return st->ibdb;
@@ -154,6 +164,7 @@ uint64_t qm_store_txn(struct qm_store *st, struct qm_txn *txn, struct qm_log *lo
 	struct qm_log *old_log = txn->log;
 	struct qm_loc old = txn->loc;
 
+	txn->act = SM_MAX(txn->act, st->marks.applied);
 	encode_txn(st, txn, &rec);
 	count_snapshot(st);
 	txn->last_lsn = append(st, log, QM_REC_txn, &txn->loc);
@@ -317,8 +328,10 @@ bool qm_store_wasteful(struct qm_store *st, struct qm_log *log, size_t live, uin
 	qm_log_stat(log, &stat);
 
 	uint64_t used = (stat.current_seq - *oldest_seq + 1) * segment;
+	uint64_t needed = live * SM_MAX(each, (uint64_t)LEAST_BYTES) +
+	                  (log == st->ibdb ? st->marks.bytes : 0);
 
-	return used > WASTE_SEGMENTS * segment + 2 * live * SM_MAX(each, (uint64_t)LEAST_BYTES);
+	return used > WASTE_SEGMENTS * segment + 2 * needed;
 }
 
 size_t qm_store_pending(const struct qm_store *st)

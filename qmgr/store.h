@@ -66,6 +66,10 @@ uint64_t qm_store_copied_lsn(const struct qm_store *st);
 int qm_store_decode_at(const struct qm_log *log, struct qm_loc loc, struct sm_buf *body,
                        struct sm_arena *a, struct qm_rec_txn *rec) SM_MUST_CHECK;
 
+/* What operators did. */
+struct qm_marks *qm_store_marks(struct qm_store *st);
+struct qm_suspends *qm_store_suspends(struct qm_store *st);
+
 struct qm_log *qm_store_ibdb(struct qm_store *st);
 struct qm_log *qm_store_defedb(struct qm_store *st);
 

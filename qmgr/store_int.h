@@ -4,7 +4,9 @@
 
 #include "libsm/buf.h"
 #include "libsm/loop.h"
+#include "qmgr/marks.h"
 #include "qmgr/store.h"
+#include "qmgr/suspend.h"
 
 struct qm_waits {
 	struct qm_wait *head, *tail;
@@ -31,10 +33,15 @@ struct qm_store {
 	uint64_t birth;            /* see qm_store_birth */
 	unsigned ibdb_found, defedb_found; /* segments that replay had something to read in */
 
+	/* What operators did, and what stands of it in IBDB. */
+	struct qm_marks marks;
+	struct qm_suspends suspends;
+
 	/* After a replay. Segments of DEFEDB stay until those of the journal from before the start
 	 * are gone: they may hold the `end` of what the old journal still shows as open. */
 	uint64_t copied_lsn; /* in DEFEDB: what replay copied is durable with it */
 	uint64_t grant_lsn;  /* in IBDB: the counters are known with it */
+	uint64_t wishes_lsn; /* in IBDB: marks and suspensions of before are there; 0: none were */
 	uint32_t first_ibdb; /* first segment of this run */
 	struct qm_loc pin;   /* in DEFEDB, held until then; seq 0: none */
 	struct sm_timer unpin;

@@ -318,6 +318,8 @@ void qm_rcpt_set(struct qm_rcpt *r, enum qm_rcpt_state state)
 	if (r->state != QM_RCPT_SETTLED && state == QM_RCPT_SETTLED)
 		txn->open--;
 	sm_assert(r->state != QM_RCPT_SETTLED || state == QM_RCPT_SETTLED);
+	if (is_owed(state))
+		r->flags &= (uint8_t)~QM_RCPT_HELD; /* mail is held, a DSN that is owed is not */
 	r->state = state;
 }
 
@@ -339,12 +341,18 @@ void qm_txn_reported(struct qm_txn *txn, uint8_t kind, const struct qm_rec_index
 		txn->flags |= QM_TXN_RETURNED;
 }
 
+bool qm_rcpt_owed(const struct qm_rcpt *r)
+{
+	return is_owed(r->state);
+}
+
 int64_t qm_txn_due_s(const struct qm_txn *txn)
 {
 	int64_t due = INT64_MAX;
 
 	for (unsigned i = 0; i < txn->rcpt_count; i++)
-		if (txn->rcpts[i].state != QM_RCPT_SETTLED)
+		if (txn->rcpts[i].state != QM_RCPT_SETTLED &&
+		    !(txn->rcpts[i].flags & QM_RCPT_HELD))
 			due = SM_MIN(due, txn->rcpts[i].next_try_s);
 	return due;
 }

@@ -122,7 +122,9 @@ void qm_txn_apply(struct qm_txn *txn, const struct qm_rec_rcpt_change *c);
  * One that is not there any more is ignored. */
 void qm_txn_reported(struct qm_txn *txn, uint8_t kind, const struct qm_rec_index_item *items,
                      uint32_t count);
-/* When there is something to do for it: wall, the least next_try_s of what is open. */
+/* Is a DSN to tell of it? */
+bool qm_rcpt_owed(const struct qm_rcpt *r);
+/* When there is something to do for it: wall, the least next_try_s of what is open and not held. */
 int64_t qm_txn_due_s(const struct qm_txn *txn);
 /* NULL when no such recipient is held. */
 struct qm_rcpt *qm_txn_rcpt(struct qm_txn *txn, uint16_t index);
