@@ -183,6 +183,7 @@ static void finished(int err, const struct sm_frame *f, void *arg)
 	struct qm_txn *txn = t->txn;
 	struct qm_route *route = t->route;
 	struct sm_msg_task_result m = {0};
+	bool more;
 
 	sm_arena_reset(&q->delivery->arena);
 	if (err == 0)
@@ -202,10 +203,10 @@ static void finished(int err, const struct sm_frame *f, void *arg)
 	task_free(q, t);
 	if (route->waiting > 0 && qm_route_dead(&q->sched, route, sm_loop_now_ms()) != NULL)
 		route_dead(q, route);
-	if (txn->busy > 0)
+	more = txn->busy > 0;
+	qm_progress(q, txn); /* without more it may be gone */
+	if (more)
 		qm_resolve(q, txn);
-	else
-		qm_progress(q, txn);
 	if (q->stopping && q->delivery->count == 0)
 		sm_loop_stop(SM_EXIT_OK);
 }

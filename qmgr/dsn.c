@@ -284,7 +284,7 @@ bool qm_dsn_report(struct qm *q, struct qm_txn *txn)
 
 	/* Those in work may have to be told as well, and each one that ends comes by here: the rest
 	 * is looked at every few seconds. */
-	if (txn->busy > 0 && txn->owed > 0 && !sm_timer_is_set(&q->dsn_look))
+	if (txn->busy > 0 && txn->owed > 0 && !q->stopping && !sm_timer_is_set(&q->dsn_look))
 		sm_timer_set(&q->dsn_look, sm_loop_now_ms() + LOOK_MS, look, q);
 	if (txn->busy == 0 &&
 	    (!report_all(q, txn, SM_DSN_DELIVERED) || !report_all(q, txn, SM_DSN_RELAYED) ||

@@ -63,6 +63,9 @@ qmgr_t_store_LDADD = $(QM_LDADD)
 QM_TESTS += qmgr/t_qmgr
 qmgr_t_qmgr_SOURCES = qmgr/t_qmgr.c qmgr/t_qm.h qmgr/t_qm_common.c $(qm_parts)
 qmgr_t_qmgr_LDADD = libqm.a libcdb.a $(UNIT_LDADD) $(BDB_LIBS)
+QM_TESTS += qmgr/t_dsn
+qmgr_t_dsn_SOURCES = qmgr/t_dsn.c qmgr/t_qm.h qmgr/t_qm_common.c $(qm_parts)
+qmgr_t_dsn_LDADD = libqm.a libcdb.a $(UNIT_LDADD) $(BDB_LIBS)
 
 if HAVE_CMOCKA
 check_PROGRAMS += $(QM_TESTS)

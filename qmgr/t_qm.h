@@ -39,11 +39,14 @@ struct t_task {
 	unsigned count, dsn_count;
 	uint16_t index[1000];
 	char rcpt[40][64]; /* the first ones */
-	uint8_t dsn_kind, notify;
-	int64_t dsn_received_s;
+	uint8_t dsn_kind, notify, ret;
+	char host[64]; /* the first one */
+	int64_t dsn_received_s, dsn_until_s;
+	uint64_t dsn_max_bytes;
 	struct {
 		char addr[64], orcpt[64], text[64], host[64];
 		uint16_t code;
+		uint8_t action;
 		int64_t last_try_s;
 	} dsn[4];
 };
@@ -55,6 +58,7 @@ struct t_smtpc {
 	bool hold;     /* answer nothing for now */
 	bool fine;     /* whatever the names say */
 	bool nonsense; /* outcomes that do not exist */
+	bool dsn;      /* next hops offer DSN */
 	bool connected;
 };
 

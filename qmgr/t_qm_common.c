@@ -161,7 +161,8 @@ void t_answer(struct t_smtpc *c, struct t_task *t)
 		                                 .stage = SM_STAGE_RCPT,
 		                                 .code = 250,
 		                                 .text = SM_STR("2.0.0 ok"),
-		                                 .host = SM_STR("mx.test")};
+		                                 .host = SM_STR("mx.test"),
+		                                 .dsn_passed = c->dsn};
 		if (c->nonsense) {
 			x->outcome = 77;
 		} else if (c->fine) {
@@ -210,7 +211,12 @@ static void smtpc_frame(struct t_smtpc *c, const struct sm_frame *f)
 	                     .count = m.rcpts_count,
 	                     .dsn_kind = m.dsn_kind,
 	                     .dsn_count = m.dsn_rcpts_count,
-	                     .dsn_received_s = m.dsn_received_s};
+	                     .dsn_received_s = m.dsn_received_s,
+	                     .dsn_until_s = m.dsn_until_s,
+	                     .dsn_max_bytes = m.dsn_max_bytes,
+	                     .ret = m.ret};
+	assert_true(m.hosts_count > 0);
+	COPY(t->host, m.hosts[0].name);
 	COPY(t->sender, m.sender);
 	COPY(t->envid, m.envid);
 	for (uint32_t i = 0; i < m.rcpts_count; i++) {
@@ -225,14 +231,15 @@ static void smtpc_frame(struct t_smtpc *c, const struct sm_frame *f)
 		COPY(t->dsn[i].text, m.dsn_rcpts[i].text);
 		COPY(t->dsn[i].host, m.dsn_rcpts[i].host);
 		t->dsn[i].code = m.dsn_rcpts[i].code;
+		t->dsn[i].action = m.dsn_rcpts[i].action;
 		t->dsn[i].last_try_s = m.dsn_rcpts[i].last_try_s;
 	}
 	if (!c->hold)
 		t_answer(c, t);
 }
 
-/* By the domain: nowhere.test is refused, later.test is not known yet; any other is a route of its
- * own. */
+/* By the domain: nowhere.test is refused, later.test is not known yet, local.test is for LMTP; any
+ * other is a route of its own. */
 static void smar_frame(const struct sm_frame *f)
 {
 	struct sm_msg_host host = {.name = SM_STR("mx.test")};
@@ -263,6 +270,8 @@ static void smar_frame(const struct sm_frame *f)
 		r.status = SM_ROUTE_TEMP;
 		r.code = 451;
 		r.text = SM_STR("4.4.3 name server");
+	} else if (sm_str_eq(r.key, SM_STR("local.test"))) {
+		r.agent = SM_AGENT_LMTP;
 	}
 	put(&w.smar, SM_MSG_route, SM_FRAME_REPLY, f->tag, &r);
 }
@@ -460,6 +469,7 @@ int t_qm_setup(void **state)
 	w.conf.ibdb.size_bytes = w.conf.defedb.size_bytes = 256 * 1024;
 	w.conf.min_disk_bytes = w.conf.ok_disk_bytes = 0;
 	w.conf.retry_min_ms = 1000;
+	w.proc.global.hostname = SM_STR("mail.test");
 	w.conf.wait_for_client_ms = 300;
 	w.conf.wait_for_server_ms = 300;
 	return 0;
