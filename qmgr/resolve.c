@@ -266,6 +266,7 @@ void qm_resolve(struct qm *q, struct qm_txn *txn)
 		for (unsigned i = 0; i < txn->rcpt_count; i++)
 			if (txn->rcpts[i].state == QM_RCPT_NEW)
 				routed(q, &txn->rcpts[i], &m);
+		release(q, txn);
 		qm_progress(q, txn);
 		return;
 	}
