@@ -39,7 +39,8 @@ void sm_log_detach_loop(void);
  * One event. `pairs` is a printf-like list: each %-directive is escaped as a value; what is literal
  * stands as it is: sm_log(SM_INFO, "ss.mail", "ss_ta=%I mail=<%S> size=%llu", id, sender, size)
  * Directives: %S struct sm_str, %s char *, %d int, %u unsigned, %x unsigned, each also with l, ll
- * or z before it; %m int64_t milliseconds, shown as seconds; %I struct sm_id, %A const struct sm_sa
+ * or z before it; %m int64_t milliseconds, shown as seconds; %I struct sm_id, %C struct sm_cid, %A
+ * const struct sm_sa
  * *, %E int error code (its text and the diag), %%. Another one is a bug (asserted). With `?`
  * behind the percent sign the pair is left out when its value is empty, 0 or no id. A value is cut
  * at 640 bytes, a line at 8 KiB (in JSON: whole pairs, then "cut":true). Pairs are separated by a

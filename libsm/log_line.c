@@ -91,10 +91,13 @@ static void take_error(struct arg *a, int err)
 	a->s = sm_str(a->mem);
 }
 
+_Static_assert(SM_SA_TEXT <= VALUE_BYTES, "an address fits");
+
 /* `p` is behind the percent sign; gives what follows the directive. */
 static const char *take(struct arg *a, const char *p, va_list *ap)
 {
 	struct sm_id id;
+	struct sm_cid cid;
 	int longs = 0;
 
 	a->empty = false;
@@ -125,8 +128,12 @@ static const char *take(struct arg *a, const char *p, va_list *ap)
 		a->s = sm_str_n(sm_id_text(id, a->mem), SM_ID_LEN);
 		a->empty = sm_id_none(id);
 		break;
+	case 'C':
+		cid = va_arg(*ap, struct sm_cid);
+		a->s = sm_str_n(sm_cid_text(cid, a->mem), SM_ID_LEN);
+		a->empty = cid.proc == 0 && cid.counter == 0;
+		break;
 	case 'A':
-		_Static_assert(SM_SA_TEXT <= VALUE_BYTES, "an address fits");
 		a->s = sm_str(sm_sa_text(va_arg(*ap, const struct sm_sa *), a->mem));
 		break;
 	case 'E':
@@ -214,7 +221,8 @@ static void put_value(struct sm_buf *b, const struct arg *a)
 {
 	bool quote;
 
-	if (is_number(a->directive) || a->directive == 'I' || a->directive == '%') {
+	if (is_number(a->directive) || a->directive == 'I' || a->directive == 'C' ||
+	    a->directive == '%') {
 		sm_buf_str(b, a->s);
 		return;
 	}

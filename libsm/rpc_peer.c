@@ -76,8 +76,9 @@ void sm_peer_end(struct sm_peer *p)
 	sm_fd_close(&p->f);
 	sm_timer_cancel(&p->timer);
 	sm_buf_fini(&p->out);
-	sm_log(SM_INFO, p->was_up ? "rpc.down" : "rpc.failed", "role=%d proc=%d pid=%d why=%s",
-	       (int)p->role, (int)p->proc, (int)p->pid, p->why);
+	sm_log(SM_INFO, p->was_up ? "rpc.down" : "rpc.failed",
+	       "role=%d peer_proc=%d peer_pid=%d why=%s", (int)p->role, (int)p->proc, (int)p->pid,
+	       p->why);
 	sm_calls_fail(p, SM_E_PEER);
 	p->ops->down(p, p->owner);
 	sm_list_remove(&p->siblings);
@@ -104,7 +105,7 @@ int sm_peer_put(struct sm_peer *p, uint16_t type, uint16_t flags, uint64_t tag, 
 	rc = sm_frame_put(&p->out, type, flags, tag, m);
 	sm_peer_todo(p);
 	if (sm_log_on(SM_DEBUG))
-		sm_log(SM_DEBUG, "rpc.send", "pid=%d msg=%s flags=%x tag=%llu", (int)p->pid,
+		sm_log(SM_DEBUG, "rpc.send", "peer_pid=%d msg=%s flags=%x tag=%llu", (int)p->pid,
 		       sm_msg_info(type)->name, (unsigned)flags, (unsigned long long)tag);
 	return rc;
 }
@@ -194,7 +195,7 @@ static int take_frame(struct sm_peer *p, const struct sm_frame *f)
 	int rc;
 
 	if (sm_log_on(SM_DEBUG))
-		sm_log(SM_DEBUG, "rpc.got", "pid=%d msg=%s flags=%x tag=%llu", (int)p->pid,
+		sm_log(SM_DEBUG, "rpc.got", "peer_pid=%d msg=%s flags=%x tag=%llu", (int)p->pid,
 		       sm_msg_info(f->type)->name, (unsigned)f->flags, (unsigned long long)f->tag);
 	if (p->state == RPC_HELLO) {
 		rc = take_hello(p, f);
@@ -230,8 +231,9 @@ static void take_frames(struct sm_peer *p)
 			rc = take_frame(p, &f);
 		if (rc != 0) {
 			if (p->state < RPC_CLOSING)
-				sm_log(SM_WARN, "rpc.refused", "role=%d pid=%d uid=%d error=%E",
-				       (int)p->role, (int)p->pid, (int)p->uid, rc);
+				sm_log(SM_WARN, "rpc.refused",
+				       "role=%d peer_pid=%d uid=%d error=%E", (int)p->role,
+				       (int)p->pid, (int)p->uid, rc);
 			sm_peer_close(p, sm_diag());
 			return;
 		}

@@ -109,13 +109,13 @@ static void admit(struct sm_rpc_server *s, int fd)
 	}
 	trusted = sm_rpc_uid_ok(uid, s->uids, s->conf.uid_count);
 	if (!trusted && !in_group(fd, gid, s->conf.read_gid)) {
-		sm_log(SM_WARN, "rpc.refused", "path=%s uid=%u pid=%d why=user", s->path,
+		sm_log(SM_WARN, "rpc.refused", "path=%s uid=%u peer_pid=%d why=user", s->path,
 		       (unsigned)uid, (int)pid);
 		close(fd);
 		return;
 	}
 	if (s->count >= s->conf.max_peers) {
-		sm_log(SM_WARN, "rpc.refused", "path=%s uid=%u pid=%d why=max_peers", s->path,
+		sm_log(SM_WARN, "rpc.refused", "path=%s uid=%u peer_pid=%d why=max_peers", s->path,
 		       (unsigned)uid, (int)pid);
 		close(fd);
 		return;

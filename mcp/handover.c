@@ -79,13 +79,13 @@ static void try_it(void *arg)
 		return;
 	rc = hand_over(c, path);
 	if (rc == 0) {
-		sm_log(SM_INFO, "mc.pass", "service=%s pid=%d listeners=%zu path=%s",
+		sm_log(SM_INFO, "mc.pass", "service=%s child_pid=%d listeners=%zu path=%s",
 		       c->service->name, (int)c->pid, c->service->listener_count, path);
 		return;
 	}
 	/* Not there yet is normal; another process at that path is not. */
 	if ((rc == SM_E_DENIED || age > FAST_FOR_MS) && c->handover_tries++ % COMPLAIN_EACH == 0)
-		sm_log(SM_WARN, "mc.pass", "service=%s pid=%d stat=%s", c->service->name,
+		sm_log(SM_WARN, "mc.pass", "service=%s child_pid=%d stat=%s", c->service->name,
 		       (int)c->pid, sm_diag());
 	sm_timer_set(&c->handover,
 	             sm_loop_now_ms() + (age > FAST_FOR_MS ? SLOW_TRY_MS : FIRST_TRY_MS), try_it,

@@ -276,10 +276,10 @@ static int run(void)
 	mc_notify_watchdog();
 	if ((rc = mc_supervise_start(on_up)) != 0)
 		return complain(SM_EXIT_OSERR);
-	sm_log(SM_NOTICE, "mc.begin", "version=%s pid=%d conf=%s root=%d", PACKAGE_VERSION,
+	sm_log(SM_NOTICE, "mc.begin", "version=%s mcp_pid=%d conf=%s root=%d", PACKAGE_VERSION,
 	       (int)getpid(), mc.conf_path, mc.root);
 	rc = sm_loop_run();
-	sm_log(SM_NOTICE, "mc.end", "pid=%d", (int)getpid());
+	sm_log(SM_NOTICE, "mc.end", "mcp_pid=%d", (int)getpid());
 	if (mc.pid_path != NULL)
 		(void)unlink(mc.pid_path);
 	return rc;

@@ -132,7 +132,8 @@ static int start_process(struct mc_slot *slot, int connection)
 		goto fail;
 	slot->child = c;
 	s->alive++;
-	sm_log(SM_INFO, "mc.start", "service=%s pid=%d id=%u", s->name, (int)c->pid, slot->id);
+	sm_log(SM_INFO, "mc.start", "service=%s child_pid=%d id=%u", s->name, (int)c->pid,
+	       slot->id);
 	if (sp.talk_fd >= 0)
 		(void)close(sp.talk_fd);
 	if (!per_connection(s)) {
@@ -266,7 +267,7 @@ static void start_over(void *arg)
 	for (size_t i = 0; i < s->slot_count; i++) {
 		const struct mc_child *c = s->slots[i].child;
 		if (c != NULL && c->spoke && !c->ready && start_deadline(c) <= sm_loop_now_ms())
-			sm_log(SM_WARN, "mc.slow", "service=%s pid=%d ms=%lld", s->name,
+			sm_log(SM_WARN, "mc.slow", "service=%s child_pid=%d ms=%lld", s->name,
 			       (int)c->pid, (long long)(sm_loop_now_ms() - c->started_ms));
 	}
 	mc_kick();
@@ -332,7 +333,7 @@ static void kill_all(void *arg)
 		if (c == NULL)
 			continue;
 		c->killed = true;
-		sm_log(SM_WARN, "mc.kill", "service=%s pid=%d reason=stop_timeout", s->name,
+		sm_log(SM_WARN, "mc.kill", "service=%s child_pid=%d reason=stop_timeout", s->name,
 		       (int)c->pid);
 		kill_group(c, SIGKILL);
 	}
@@ -377,7 +378,7 @@ static void silent(void *arg)
 		sm_timer_set(&c->watchdog, c->heard_ms + patience, silent, c);
 		return;
 	}
-	sm_log(SM_ERROR, "mc.watchdog", "service=%s pid=%d silent_ms=%lld status=%s",
+	sm_log(SM_ERROR, "mc.watchdog", "service=%s child_pid=%d silent_ms=%lld status=%s",
 	       c->service->name, (int)c->pid, (long long)for_ms, c->status);
 	/* ABRT first: it may tell what it was working on. Whoever still lives a moment later is
 	 * killed. */
@@ -397,7 +398,7 @@ void mc_child_heard(struct mc_child *c, bool ready)
 		sm_timer_set(&c->watchdog, c->heard_ms + c->service->conf.watchdog_ms, silent, c);
 	if (ready && !c->ready) {
 		c->ready = true;
-		sm_log(SM_INFO, "mc.ready", "service=%s pid=%d ms=%lld", c->service->name,
+		sm_log(SM_INFO, "mc.ready", "service=%s child_pid=%d ms=%lld", c->service->name,
 		       (int)c->pid, (long long)(c->heard_ms - c->started_ms));
 	} else if (!first) {
 		return;
@@ -447,8 +448,9 @@ static void log_end(const struct mc_child *c, int64_t ran_ms, int status)
 {
 	bool bad = !c->asked && !(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 
-	sm_log(bad ? SM_WARN : SM_INFO, "mc.exit", "service=%s pid=%d %s=%d ran_ms=%lld asked=%d",
-	       c->service->name, (int)c->pid, WIFSIGNALED(status) ? "signal" : "status",
+	sm_log(bad ? SM_WARN : SM_INFO, "mc.exit",
+	       "service=%s child_pid=%d %s=%d ran_ms=%lld asked=%d", c->service->name, (int)c->pid,
+	       WIFSIGNALED(status) ? "signal" : "status",
 	       WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status), (long long)ran_ms,
 	       c->asked);
 }
@@ -558,9 +560,9 @@ void mc_service_log_state(const struct mc_service *s)
 		const struct mc_child *c = slot->child;
 		if (c != NULL)
 			sm_log(SM_NOTICE, "mc.process",
-			       "service=%s id=%u pid=%d age_ms=%lld ready=%d status=%s", s->name,
-			       slot->id, (int)c->pid, (long long)(sm_loop_now_ms() - c->started_ms),
-			       c->ready, c->status);
+			       "service=%s id=%u child_pid=%d age_ms=%lld ready=%d status=%s",
+			       s->name, slot->id, (int)c->pid,
+			       (long long)(sm_loop_now_ms() - c->started_ms), c->ready, c->status);
 		else if (!per_connection(s))
 			sm_log(SM_NOTICE, "mc.process", "service=%s id=%u deaths=%u given_up=%d",
 			       s->name, slot->id, slot->brake.deaths, slot->given_up);

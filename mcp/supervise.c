@@ -148,7 +148,7 @@ static void arrived(void)
 	if (announced)
 		return;
 	announced = true;
-	sm_log(SM_NOTICE, "mc.up", "pid=%d", (int)getpid());
+	sm_log(SM_NOTICE, "mc.up", "mcp_pid=%d", (int)getpid());
 	sm_log_flush(); /* whoever waited for us may look at once */
 	tell_up();
 }

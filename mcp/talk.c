@@ -21,8 +21,8 @@
 static void status_line(struct mc_child *c, const char *text, size_t n)
 {
 	(void)snprintf(c->status, sizeof(c->status), "%.*s", (int)n, text);
-	sm_log(SM_INFO, "mc.status", "service=%s pid=%d text=%s", c->service->name, (int)c->pid,
-	       c->status);
+	sm_log(SM_INFO, "mc.status", "service=%s child_pid=%d text=%s", c->service->name,
+	       (int)c->pid, c->status);
 }
 
 static void packet(struct mc_child *c, const char *p, size_t n)
@@ -108,8 +108,8 @@ bool mc_talk_send(struct mc_child *c, char kind, const char *name, int fd)
 	if (c->talk.fd < 0)
 		return false;
 	if (n >= (int)sizeof(text) || sm_net_send_fd(c->talk.fd, fd, text, (size_t)n) != 0) {
-		sm_log(SM_WARN, "mc.talk", "service=%s pid=%d packet=%c stat=%s", c->service->name,
-		       (int)c->pid, kind, sm_diag());
+		sm_log(SM_WARN, "mc.talk", "service=%s child_pid=%d packet=%u stat=%s",
+		       c->service->name, (int)c->pid, (unsigned)(unsigned char)kind, sm_diag());
 		return false;
 	}
 	return true;

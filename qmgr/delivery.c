@@ -27,6 +27,7 @@ struct task {
 	struct qm_txn *txn;
 	struct sm_list rcpts; /* DELIVERING */
 	uint64_t number;
+	int64_t begun_ms;
 	uint32_t address_count;
 	struct sm_sa address[]; /* of its hosts, as smtpc numbers them */
 };
@@ -162,7 +163,8 @@ static void settle(struct qm *q, struct task *t, const struct sm_msg_task_result
 		                            .text = res->text,
 		                            .host = res->host,
 		                            .dsn_passed = res->dsn_passed,
-		                            .final = t->route->agent == SM_AGENT_LMTP};
+		                            .final = t->route->agent == SM_AGENT_LMTP,
+		                            .took_ms = sm_loop_now_ms() - t->begun_ms};
 
 		qm_settle_rcpt(q, r, &last);
 	}
@@ -254,6 +256,7 @@ static void send_task(struct qm *q, const struct qm_pick *pick, struct sm_list *
 	t->agent = pick->agent;
 	t->txn = pick->txn;
 	t->number = m.task;
+	t->begun_ms = sm_loop_now_ms();
 	sm_list_init(&t->rcpts);
 	sm_list_splice(&t->rcpts, rcpts);
 	sm_list_push(&q->delivery->tasks, &t->link);
@@ -396,7 +399,7 @@ static int do_start(struct qm *q, struct sm_peer *peer, const struct sm_frame *f
 		a->peer = peer;
 		sm_peer_set_data(peer, a);
 		sm_timer_cancel(&q->delivery->patience);
-		sm_log(SM_INFO, "qm.smtpc", "proc=%u pid=%d stat=connected max_tasks=%u",
+		sm_log(SM_INFO, "qm.smtpc", "peer_proc=%u peer_pid=%d stat=connected max_tasks=%u",
 		       sm_peer_proc(peer), (int)sm_peer_pid(peer), m.max_tasks);
 	}
 	sm_peer_reply(peer, f->tag, 0, SM_MSG_verdict, &v);
@@ -439,7 +442,7 @@ static void on_close(struct sm_peer *peer, void *arg)
 	if (a == NULL)
 		return;
 	sm_peer_set_data(peer, NULL);
-	sm_log(SM_NOTICE, "qm.smtpc", "proc=%u pid=%d stat=gone", sm_peer_proc(peer),
+	sm_log(SM_NOTICE, "qm.smtpc", "peer_proc=%u peer_pid=%d stat=gone", sm_peer_proc(peer),
 	       (int)sm_peer_pid(peer));
 	qm_agent_remove(&q->sched, &a);
 	if (!any_agent(q) && !q->stopping)

@@ -179,6 +179,19 @@ static const char *kind_word(uint8_t kind)
 	return kind < SM_ARRAY_SIZE(words) ? words[kind] : "?";
 }
 
+/* On both ids, and on each recipient: who looks for one finds the other. */
+static void log_report(const struct qm_txn *parent, const struct qm_txn *child,
+                       struct qm_rcpt *const *rcpts, unsigned count)
+{
+	const char *kind = kind_word(child->dsn_kind);
+
+	for (unsigned i = 0; i < count; i++)
+		sm_log(SM_INFO, "qm.report", "ss_ta=%I dsn_ta=%I kind=%s rcpt=<%S> rcpt_idx=%u",
+		       parent->id, child->id, kind, rcpts[i]->addr, rcpts[i]->index);
+	sm_log(SM_NOTICE, "qm.dsn", "ss_ta=%I dsn_of=%I kind=%s content=%I rcpt=<%S> rcpts=%u",
+	       child->id, parent->id, kind, child->content, child->dsn_sender, count);
+}
+
 static bool report(struct qm *q, struct qm_txn *parent, uint8_t kind, struct qm_rcpt **rcpts,
                    unsigned count)
 {
@@ -197,8 +210,7 @@ static bool report(struct qm *q, struct qm_txn *parent, uint8_t kind, struct qm_
 	qm_txn_reported(parent, kind, items, count);
 	q->stats.dsns++;
 	q->stats.double_bounces += kind == SM_DSN_BOUNCED;
-	sm_log(SM_NOTICE, "qm.dsn", "ss_ta=%I dsn_ta=%I kind=%s mail=<%S> rcpts=%u", parent->id, id,
-	       kind_word(kind), b->child->dsn_sender, count);
+	log_report(parent, b->child, rcpts, count);
 	qm_store_after(q->store, parent->log,
 	               qm_store_child(q->store, parent, rcpts, count, b->child), &b->wait,
 	               child_durable, b);

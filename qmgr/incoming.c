@@ -224,7 +224,7 @@ static void on_open(struct sm_peer *peer, void *arg)
 	sm_hash_init(&s->sessions);
 	sm_list_push(&q->in->servers, &s->link);
 	sm_peer_set_data(peer, s);
-	sm_log(SM_INFO, "qm.smtps", "proc=%u pid=%d stat=connected", s->proc,
+	sm_log(SM_INFO, "qm.smtps", "peer_proc=%u peer_pid=%d stat=connected", s->proc,
 	       (int)sm_peer_pid(peer));
 	send_credit(q, s);
 }
@@ -255,7 +255,7 @@ static void on_close(struct sm_peer *peer, void *arg)
 
 	if (s == NULL)
 		return;
-	sm_log(SM_NOTICE, "qm.smtps", "proc=%u pid=%d stat=gone sessions=%zu", s->proc,
+	sm_log(SM_NOTICE, "qm.smtps", "peer_proc=%u peer_pid=%d stat=gone sessions=%zu", s->proc,
 	       (int)sm_peer_pid(peer), s->sessions.count);
 	for (struct sm_hash_node *n = sm_hash_next(&s->sessions, NULL), *next; n; n = next) {
 		next = sm_hash_next(&s->sessions, n);

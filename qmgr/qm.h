@@ -85,6 +85,7 @@ struct qm_try {
 	uint16_t code;
 	struct sm_str text, host;
 	int64_t retry_in_s; /* for TEMP: fixed delay; 0: by the age of the mail */
+	int64_t took_ms;    /* the try, when there was one */
 	bool no_try;        /* others were tried for it: does not count as a try */
 	bool local;         /* our own trouble: no try either, and no reason to give up */
 	bool dsn_passed;    /* DONE: the next hop tells of the success if somebody wants to know */

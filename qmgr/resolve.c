@@ -192,7 +192,7 @@ static void answered(int err, const struct sm_frame *f, void *arg)
 
 static void ask(struct qm *q, struct sm_peer *peer, struct qm_rcpt *r)
 {
-	struct sm_msg_route_get m = {.rcpt = r->addr};
+	struct sm_msg_route_get m = {.ta = r->txn->id, .rcpt = r->addr};
 	struct question *qu = sm_calloc(1, sizeof(*qu));
 
 	qu->q = q;

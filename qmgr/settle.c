@@ -39,15 +39,15 @@ static const char *outcome_word(enum qm_rcpt_state s)
 	return s == QM_RCPT_FAILED ? "failed" : s == QM_RCPT_DEFERRED ? "deferred" : "sent";
 }
 
-static void log_try(const struct qm_rcpt *r, int64_t now_s)
+static void log_try(const struct qm_rcpt *r, const struct qm_try *t, int64_t now_s)
 {
 	const struct qm_txn *txn = r->txn;
 
 	sm_log(r->state == QM_RCPT_FAILED ? SM_NOTICE : SM_INFO, "qm.rcpt",
-	       "ss_ta=%I rcpt=<%S> rcpt_idx=%u stat=%s tries=%u delay=%lld next_try=%lld host=%S "
-	       "reply=%u text=%S",
-	       txn->id, r->addr, r->index, outcome_word(r->state), r->tries,
-	       (long long)(now_s - txn->received_s),
+	       "ss_ta=%I dsn_of=%?I rcpt=<%S> rcpt_idx=%u stat=%s tries=%u delay=%lld xdelay=%?m "
+	       "next_try=%?lld host=%?S reply=%u text=%S",
+	       txn->id, txn->dsn_of, r->addr, r->index, outcome_word(r->state), r->tries,
+	       (long long)(now_s - txn->received_s), t->took_ms,
 	       (long long)(r->state == QM_RCPT_DEFERRED ? r->next_try_s - now_s : 0), r->host,
 	       r->code, r->text);
 }
@@ -106,7 +106,7 @@ void qm_settle_rcpt(struct qm *q, struct qm_rcpt *r, const struct qm_try *t)
 		q->stats.deferred++;
 		break;
 	}
-	log_try(r, now);
+	log_try(r, t, now);
 	/* The last one that was open needs no record of its own: `end` follows, or the snapshot in
 	 * DEFEDB. A failure is kept at once: its DSN may have to wait. */
 	if (r->txn->busy > 0 || (r->txn->open > 0 && r->state != QM_RCPT_DEFERRED))
@@ -134,7 +134,7 @@ static void end_durable(void *arg)
 		qm_content_remove(q, txn->content);
 	qm_incoming_taken(q, txn->id);
 	q->stats.ended++;
-	sm_log(SM_INFO, "qm.end", "ss_ta=%I delay=%lld", txn->id,
+	sm_log(SM_INFO, "qm.end", "ss_ta=%I dsn_of=%?I delay=%lld", txn->id, txn->dsn_of,
 	       (long long)(sm_wall_s() - txn->received_s));
 	qm_txn_free(&q->txns, &txn);
 	qm_defer_run(q);

@@ -95,7 +95,12 @@ static int mail_check(const struct ar_router *r, struct sm_str body, bool may_wa
 	if (rc != 0)
 		return rc;
 	out->type = SM_MSG_verdict;
-	return ar_check_mail(r, &m, a, &out->m.verdict);
+	rc = ar_check_mail(r, &m, a, &out->m.verdict);
+	if (rc == 0)
+		sm_log(out->m.verdict.code ? SM_INFO : SM_DEBUG, "ar.mail",
+		       "ss_sess=%I client=%A mail=<%S> code=%u text=%?S", m.sess, &m.client,
+		       m.sender, out->m.verdict.code, out->m.verdict.text);
+	return rc;
 }
 
 static int rcpt_check(const struct ar_router *r, struct sm_str body, bool may_wait SM_UNUSED,
@@ -107,7 +112,12 @@ static int rcpt_check(const struct ar_router *r, struct sm_str body, bool may_wa
 	if (rc != 0)
 		return rc;
 	out->type = SM_MSG_verdict;
-	return ar_check_rcpt(r, &m, a, &out->m.verdict);
+	rc = ar_check_rcpt(r, &m, a, &out->m.verdict);
+	if (rc == 0)
+		sm_log(out->m.verdict.code ? SM_INFO : SM_DEBUG, "ar.rcpt",
+		       "ss_sess=%I ss_ta=%?I client=%A rcpt=<%S> code=%u text=%?S", m.sess, m.ta,
+		       &m.client, m.rcpt, out->m.verdict.code, out->m.verdict.text);
+	return rc;
 }
 
 static void verdict_busy(struct answer *out)
@@ -129,11 +139,11 @@ static int route_get(const struct ar_router *r, struct sm_str body, bool may_wai
 	(void)SM_FAULT_OF("smar.rcpt:", m.rcpt);
 	rc = ar_route(r, m.rcpt, may_wait, a, &out->m.route);
 	if (rc == 0 && out->m.route.status != SM_ROUTE_OK)
-		sm_log(SM_INFO, "ar.route", "rcpt=<%S> code=%u text=%S", m.rcpt, out->m.route.code,
-		       out->m.route.text);
+		sm_log(SM_INFO, "ar.route", "ss_ta=%?I rcpt=<%S> code=%u text=%S", m.ta, m.rcpt,
+		       out->m.route.code, out->m.route.text);
 	else if (rc == 0)
-		sm_log(SM_DEBUG, "ar.route", "rcpt=<%S> key=%S hosts=%u ttl=%u", m.rcpt,
-		       out->m.route.key, out->m.route.hosts_count, out->m.route.ttl_s);
+		sm_log(SM_DEBUG, "ar.route", "ss_ta=%?I rcpt=<%S> key=%S hosts=%u ttl=%u", m.ta,
+		       m.rcpt, out->m.route.key, out->m.route.hosts_count, out->m.route.ttl_s);
 	return rc;
 }
 

@@ -279,9 +279,11 @@ static void unknown_fate(struct round *r, int err)
 		sc_why_error(&why, SM_STAGE_EOD, err);
 	r->t->why = why;
 	if (err < 0)
-		sm_log(SM_WARN, "sc.maybe_duplicate",
-		       "ss_ta=%I server=%s address=%A where=final stat=0 reply=%s", r->t->in.ta,
-		       r->s->host, &r->s->sa, why.text);
+		sm_log(
+		    SM_WARN, "sc.maybe_duplicate",
+		    "da_sess=%C da_ta=%C ss_ta=%I server=%s address=%A where=final stat=0 reply=%s",
+		    sc_session_id(r->s->id), r->s->id, r->t->in.ta, r->s->host, &r->s->sa,
+		    why.text);
 	sc_result_set_all(r->t, SC_RCPT_ACCEPTED, true, r->s, SM_OUTCOME_TEMP, &why);
 }
 
@@ -315,8 +317,9 @@ static size_t read_results(struct round *r)
 		sc_result_set(t, rcpt, r->s, sc_outcome(code), &why);
 	}
 	if (sc_session_in_step(r->s) != 0)
-		sm_log(SM_NOTICE, "sc.out_of_step", "ss_ta=%I server=%s address=%A", t->in.ta,
-		       r->s->host, &r->s->sa);
+		sm_log(SM_NOTICE, "sc.out_of_step",
+		       "da_sess=%C da_ta=%C ss_ta=%I server=%s address=%A", sc_session_id(r->s->id),
+		       r->s->id, t->in.ta, r->s->host, &r->s->sa);
 	return done;
 }
 
@@ -363,8 +366,8 @@ static int send_content(struct round *r, size_t *done)
 	if (local) {
 		struct sc_why why;
 		sc_why_error(&why, SM_STAGE_LOCAL, rc);
-		sm_log(SM_ERROR, "sc.content", "ss_ta=%I content=%I error=%E", r->t->in.ta,
-		       r->t->in.content, rc);
+		sm_log(SM_ERROR, "sc.content", "da_sess=%C da_ta=%C ss_ta=%I content=%I error=%E",
+		       sc_session_id(r->s->id), r->s->id, r->t->in.ta, r->t->in.content, rc);
 		sc_result_set_all(r->t, SC_RCPT_ACCEPTED, true, r->s, SM_OUTCOME_TEMP, &why);
 		return 0;
 	}
@@ -391,8 +394,8 @@ static int no_content(struct round *r, int err)
 {
 	struct sc_why why;
 
-	sm_log(SM_ERROR, "sc.content", "ss_ta=%I content=%I error=%E", r->t->in.ta,
-	       r->t->in.content, err);
+	sm_log(SM_ERROR, "sc.content", "da_sess=%C da_ta=%C ss_ta=%I content=%I error=%E",
+	       sc_session_id(r->s->id), r->s->id, r->t->in.ta, r->t->in.content, err);
 	sc_why_error(&why, SM_STAGE_LOCAL, err);
 	r->s->broken = true;
 	r->t->why = why;

@@ -79,7 +79,7 @@ static void on_up(struct sm_peer *p, void *arg)
 
 	(void)arg;
 	sc.connection++;
-	sm_log(SM_INFO, "sc.qmgr_up", "pid=%d max_tasks=%u", (int)sm_peer_pid(p),
+	sm_log(SM_INFO, "sc.qmgr_up", "peer_pid=%d max_tasks=%u", (int)sm_peer_pid(p),
 	       (unsigned)m.max_tasks);
 	sm_call(&start_call, p, SM_MSG_sc_start, &m, sm_loop_now_ms() + START_MS, on_started, NULL);
 }

@@ -135,16 +135,15 @@ static void log_result(const struct sc_task *t, const struct sc_rcpt *r, const s
 	    [SM_OUTCOME_TEMP] = "sc.deferred",
 	    [SM_OUTCOME_PERM] = "sc.failed",
 	};
-	char sess[SM_ID_SIZE], ta[SM_ID_SIZE];
-	struct sm_cid transaction = s != NULL ? s->id : why->session, session = transaction;
+	struct sm_cid transaction = s != NULL ? s->id : why->session;
 
-	session.task = 0;
 	sm_log(SM_INFO, events[r->r.outcome],
-	       "da_sess=%s da_ta=%s ss_ta=%I rcpt_idx=%u server=%S address=%A port=%u where=%s "
-	       "rcpt=<%S> stat=%d reply=%S",
-	       sm_cid_text(session, sess), sm_cid_text(transaction, ta), t->in.ta,
+	       "da_sess=%?C da_ta=%?C ss_ta=%I dsn_of=%?I rcpt_idx=%u server=%S address=%A "
+	       "port=%u where=%s rcpt=<%S> xdelay=%m stat=%d reply=%S",
+	       sc_session_id(transaction), transaction, t->in.ta, t->in.dsn_of,
 	       (unsigned)r->in->index, t->host_name, &t->host, (unsigned)sm_sa_port(&t->host),
-	       sc_stage_name((enum sm_stage)r->r.stage), r->in->addr, (int)r->r.code, r->r.text);
+	       sc_stage_name((enum sm_stage)r->r.stage), r->in->addr,
+	       t->begun_ms ? sm_loop_now_ms() - t->begun_ms : 0, (int)r->r.code, r->r.text);
 }
 
 /* `text` and `host` live in the task's arena. */
@@ -225,7 +224,8 @@ void sc_result_send(struct sc_task *t)
 	/* qmgr went away while we delivered: it asks again for what it has no durable result of. */
 	for (size_t i = 0; i < m.results_count; i++)
 		if (m.results[i].outcome == SM_OUTCOME_DONE)
-			sm_log(SM_WARN, "sc.result_lost", "ss_ta=%I rcpt=<%S> stat=%d reply=%S",
-			       t->in.ta, t->rcpts[i].in->addr, (int)m.results[i].code,
-			       m.results[i].text);
+			sm_log(SM_WARN, "sc.result_lost",
+			       "ss_ta=%I rcpt_idx=%u rcpt=<%S> stat=%d reply=%S", t->in.ta,
+			       (unsigned)m.results[i].index, t->rcpts[i].in->addr,
+			       (int)m.results[i].code, m.results[i].text);
 }

@@ -218,10 +218,9 @@ static int address_of(struct sc *sc, const struct sm_msg_host *host, struct sm_s
 }
 
 int sc_session_open(struct sc *sc, const struct sm_msg_host *host, struct sm_str key, bool lmtp,
-                    int64_t end_ms, struct sc_why *why, struct sc_session **out)
+                    struct sm_id ta, int64_t end_ms, struct sc_why *why, struct sc_session **out)
 {
 	struct sc_session *s = session_new(sc, lmtp, end_ms);
-	char id[SM_ID_SIZE];
 	int rc = address_of(sc, host, &s->sa);
 
 	*out = NULL;
@@ -239,7 +238,7 @@ int sc_session_open(struct sc *sc, const struct sm_msg_host *host, struct sm_str
 	else
 		rc = greet(s, why);
 	sm_log(rc == 0 ? SM_INFO : SM_NOTICE, rc == 0 ? "sc.session" : "sc.session_failed",
-	       "da_sess=%s server=%s address=%A where=%s stat=%d reply=%s", sm_cid_text(s->id, id),
+	       "da_sess=%C ss_ta=%?I server=%s address=%A where=%s stat=%d reply=%?s", s->id, ta,
 	       s->host, &s->sa, rc == 0 ? "hello" : sc_stage_name(why->stage),
 	       rc == 0 ? s->reply.code : why->code, rc == 0 ? "" : why->text);
 	if (rc != 0) {

@@ -50,14 +50,21 @@ struct sc_session {
 };
 
 /*
- * Connect to `host` and greet. 0 and *out, or an error and *why. `key` is copied.
+ * Connect to `host` and greet. 0 and *out, or an error and *why. `key` is copied, `ta` is for the
+ * log.
  * sc_session_adopt does the same from the greeting on, over a connected descriptor (tests).
  */
 int sc_session_open(struct sc *sc, const struct sm_msg_host *host, struct sm_str key, bool lmtp,
-                    int64_t end_ms, struct sc_why *why,
+                    struct sm_id ta, int64_t end_ms, struct sc_why *why,
                     struct sc_session **out) SM_YIELDS SM_MUST_CHECK;
 int sc_session_adopt(struct sc *sc, int fd, bool lmtp, int64_t end_ms, struct sc_why *why,
                      struct sc_session **out) SM_YIELDS SM_MUST_CHECK;
+/* Its id without that of a transaction. */
+static inline struct sm_cid sc_session_id(struct sm_cid transaction)
+{
+	transaction.task = 0;
+	return transaction;
+}
 /* Close at once. */
 void sc_session_free(struct sc_session **s);
 /* Say QUIT in the background, then close; the session is not the caller's any more. */

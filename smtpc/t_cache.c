@@ -8,7 +8,7 @@ static void open_one(size_t i, const char *key)
 {
 	struct sc_why why;
 
-	assert_int_equal(sc_session_open(&W.sc, &W.hosts[0], sm_str(key), false,
+	assert_int_equal(sc_session_open(&W.sc, &W.hosts[0], sm_str(key), false, (struct sm_id){0},
 	                                 sm_loop_now_ms() + 5000, &why, &sessions[i]),
 	                 0);
 }

@@ -100,7 +100,7 @@ static void try_host(struct sc_task *t, size_t at, struct sc_session *s)
 			t->host = host->sa;
 			sc_cache_give_way(&t->sc->cache, &host->sa);
 			rc = sc_session_open(t->sc, host, t->in.key, t->in.agent == SM_AGENT_LMTP,
-			                     t->end_ms, &t->why, &s);
+			                     t->in.ta, t->end_ms, &t->why, &s);
 			if (rc != 0) {
 				note_host(t, at, sm_co_cancelled() ? SM_REACH_NONE : t->why.reach);
 				return;
@@ -161,6 +161,7 @@ void sc_task_run(struct sc_task *t)
 {
 	struct sc_why late;
 
+	t->begun_ms = sm_loop_now_ms();
 	sm_co_doing("%u recipients of " SM_STR_FMT, t->in.rcpts_count, SM_STR_ARG(t->in.key));
 	sm_last_words_set(&t->words);
 	for (uint32_t i = 0; i < t->in.rcpts_count; i++)

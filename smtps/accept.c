@@ -66,14 +66,15 @@ static void serve(struct ss_listener *l, int fd, const struct sm_sa *client)
 	size_t max = SM_MIN((size_t)ss->conf->max_threads, (size_t)ss->credit.max_sessions);
 
 	if (ss->session_count >= max) {
-		sm_log(SM_NOTICE, "ss.full", "client=%A listener=%s sessions=%zu", client, l->name,
+		sm_log(SM_NOTICE, "ss.full",
+		       "client=%A listener=%s where=connect stat=421 sessions=%zu", client, l->name,
 		       ss->session_count);
 		turn_away(fd, SS_R_TOO_MANY_SESS);
 		return;
 	}
 	int err = ss_session_start(ss, fd, client, l->name);
 	if (err != 0)
-		sm_log(SM_ERROR, "ss.accept", "client=%A stat=%E", client, err);
+		sm_log(SM_ERROR, "ss.accept", "client=%A error=%E", client, err);
 }
 
 static void accept_some(void *arg);
@@ -105,7 +106,7 @@ static void accept_some(void *arg)
 		case ENOBUFS:
 		case ENOMEM:
 			if (!l->complained)
-				sm_log(SM_ERROR, "ss.accept", "listener=%s sessions=%zu stat=%E",
+				sm_log(SM_ERROR, "ss.accept", "listener=%s sessions=%zu error=%E",
 				       l->name, l->ss->session_count, sm_fail_sys(errno, "accept"));
 			l->complained = true;
 			turn_one_away(l);

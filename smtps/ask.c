@@ -105,6 +105,7 @@ static void ask(struct ss_ask *a, struct sm_peer *peer)
 	}
 	case SS_ASK_RCPT: {
 		struct sm_msg_rcpt_check m = {.sess = s->id,
+		                              .ta = s->txn.id,
 		                              .client = s->client,
 		                              .sender = sm_str(a->sender),
 		                              .rcpt = sm_str(a->rcpt),

@@ -99,12 +99,14 @@ static void read_content(struct ss_session *s, struct data *d)
 	sm_free(piece);
 }
 
-static void log_final(struct ss_session *s, const struct data *d, struct sm_id id, uint64_t size)
+static void log_final(struct ss_session *s, const struct data *d, struct sm_id id, uint32_t offset,
+                      uint64_t size)
 {
+	s->txn.told = true;
 	sm_log(SM_INFO, "ss.final",
-	       "ss_sess=%I ss_ta=%I where=final nrcpts=%u size=%llu msgid=%S hops=%lld stat=%d "
-	       "text=%s",
-	       s->id, id, s->txn.rcpt_count, (unsigned long long)size,
+	       "ss_sess=%I ss_ta=%I where=final nrcpts=%u offset=%?u size=%llu msgid=%S hops=%lld "
+	       "stat=%d text=%s",
+	       s->id, id, s->txn.rcpt_count, offset, (unsigned long long)size,
 	       sm_str_n(d->scan.msgid, d->scan.msgid_n), (long long)d->scan.hops, s->reply_code,
 	       s->reply_text);
 }
@@ -118,8 +120,9 @@ static enum ss_reply_name store_reply(int err)
  * more. */
 static void cut(struct ss_session *s, struct data *d)
 {
-	sm_log(SM_NOTICE, "ss.data", "ss_sess=%I ss_ta=%I where=data bytes=%llu stat=%E", s->id,
-	       s->txn.id, (unsigned long long)d->bytes, d->io_err);
+	s->txn.told = true;
+	sm_log(SM_NOTICE, "ss.data", "ss_sess=%I ss_ta=%I client=%A where=data bytes=%llu error=%E",
+	       s->id, s->txn.id, &s->client, (unsigned long long)d->bytes, d->io_err);
 	if (d->io_err == SM_E_TOOBIG) {
 		ss_say_and_close(s, SS_R_JUNK, "too much junk");
 	} else if (d->io_err == SM_E_TIMEOUT) {
@@ -146,9 +149,9 @@ static void accept_message(struct ss_session *s, struct data *d)
 	err = cdb_commit(&s->txn.content, &offset, &size);
 	s->txn.content = NULL;
 	if (err != 0) {
-		sm_log(SM_ERROR, "ss.store", "ss_sess=%I ss_ta=%I stat=%E", s->id, id, err);
+		sm_log(SM_ERROR, "ss.store", "ss_sess=%I ss_ta=%I error=%E", s->id, id, err);
 		ss_say(s, store_reply(err));
-		log_final(s, d, id, d->bytes);
+		log_final(s, d, id, 0, d->bytes);
 		ss_txn_reset(s, false);
 		return;
 	}
@@ -157,7 +160,7 @@ static void accept_message(struct ss_session *s, struct data *d)
 		snprintf(text, sizeof(text), "2.0.0 %s Message accepted for delivery",
 		         sm_id_text(id, id_text));
 		ss_say_text(s, ss_reply_code(SS_R_ACCEPTED), sm_str(text));
-		log_final(s, d, id, size);
+		log_final(s, d, id, offset, size);
 		ss_txn_reset(s, true);
 		break;
 	case SS_REFUSED:
@@ -166,7 +169,7 @@ static void accept_message(struct ss_session *s, struct data *d)
 			s->closing = s->linger = true;
 			s->why = "421 at the end of data";
 		}
-		log_final(s, d, id, size);
+		log_final(s, d, id, offset, size);
 		ss_txn_reset(s, false);
 		break;
 	case SS_UNKNOWN:
@@ -201,9 +204,9 @@ void ss_cmd_data(struct ss_session *s, struct sm_str arg)
 		return;
 	}
 	if (d.store_err != 0)
-		sm_log(SM_ERROR, "ss.store", "ss_sess=%I ss_ta=%I stat=%E", s->id, s->txn.id,
+		sm_log(SM_ERROR, "ss.store", "ss_sess=%I ss_ta=%I error=%E", s->id, s->txn.id,
 		       d.store_err);
 	ss_say(s, d.store_err != 0 ? store_reply(d.store_err) : d.fault);
-	log_final(s, &d, s->txn.id, d.bytes);
+	log_final(s, &d, s->txn.id, 0, d.bytes);
 	ss_txn_reset(s, false);
 }

@@ -33,8 +33,8 @@ static void refuse(struct ss_session *s, const struct mail *m, int code, struct 
 	else
 		ss_say_text(s, code, text);
 	s->refused = true;
-	sm_log(SM_INFO, "ss.mail", "ss_sess=%I where=mail mail=<%S> stat=%d text=%s", s->id,
-	       m->sender.mailbox, s->reply_code, s->reply_text);
+	sm_log(SM_INFO, "ss.mail", "ss_sess=%I client=%A where=mail mail=<%S> stat=%d text=%s",
+	       s->id, &s->client, m->sender.mailbox, s->reply_code, s->reply_text);
 	if (s->reply_code == 421 && !s->closing) {
 		s->closing = s->linger = true;
 		s->why = "421 at MAIL";
@@ -161,8 +161,11 @@ void ss_cmd_mail(struct ss_session *s, struct sm_str arg)
 	if (later_code != 0)
 		memcpy(s->txn.mail_text, later_text, sizeof(later_text));
 	ss_say(s, SS_R_SENDER_OK);
-	sm_log(SM_INFO, "ss.mail", "ss_sess=%I ss_ta=%I where=mail mail=<%S> size=%llu stat=%d",
-	       s->id, id, m.sender.mailbox, (unsigned long long)m.params.size, s->reply_code);
+	sm_log(SM_INFO, "ss.mail",
+	       "ss_sess=%I ss_ta=%I where=mail mail=<%S> size=%?llu body=%?u ret=%?u envid=%?S "
+	       "stat=%d",
+	       s->id, id, m.sender.mailbox, (unsigned long long)m.params.size,
+	       (unsigned)s->txn.body, (unsigned)s->txn.ret, s->txn.envid, s->reply_code);
 out:
 	if (!s->txn.open)
 		ss_prefetch_drop(s);

@@ -14,15 +14,22 @@
 
 enum { SCRATCH_CAP = 8192 };
 
-static void log_rcpt(struct ss_session *s, struct sm_str rcpt)
+/* With ss.mail and ss.final this is the envelope: rcvrenv makes it from the log again. */
+static void log_accepted(const struct ss_session *s)
 {
-	if (s->reply_code < 300)
-		sm_log(SM_INFO, "ss.rcpt", "ss_sess=%I ss_ta=%I where=rcpt rcpt=<%S> stat=%d",
-		       s->id, s->txn.id, rcpt, s->reply_code);
-	else
-		sm_log(SM_INFO, "ss.rcpt",
-		       "ss_sess=%I ss_ta=%I where=rcpt rcpt=<%S> stat=%d text=%s", s->id, s->txn.id,
-		       rcpt, s->reply_code, s->reply_text);
+	const struct sm_msg_rcpt_new *r = &s->txn.rcpts[s->txn.rcpt_count - 1];
+
+	sm_log(SM_INFO, "ss.rcpt",
+	       "ss_sess=%I ss_ta=%I where=rcpt rcpt=<%S> rcpt_idx=%u orcpt=%?S notify=%?u stat=%d",
+	       s->id, s->txn.id, r->addr, s->txn.rcpt_count - 1, r->orcpt, (unsigned)r->notify,
+	       s->reply_code);
+}
+
+static void log_refused(const struct ss_session *s, struct sm_str rcpt)
+{
+	sm_log(SM_INFO, "ss.rcpt",
+	       "ss_sess=%I ss_ta=%I client=%A where=rcpt rcpt=<%S> stat=%d text=%s", s->id,
+	       s->txn.id, &s->client, rcpt, s->reply_code, s->reply_text);
 }
 
 /* Refuse this recipient, and count it, so that nobody tries addresses for ever. */
@@ -36,7 +43,7 @@ static void refuse(struct ss_session *s, struct sm_str rcpt, int code, struct sm
 		ss_say_and_close(s, many, "too many refused recipients");
 	else
 		ss_say_text(s, code, text);
-	log_rcpt(s, rcpt);
+	log_refused(s, rcpt);
 	if (s->reply_code == 421 && !s->closing) {
 		s->closing = s->linger = true;
 		s->why = "421 at RCPT";
@@ -154,7 +161,7 @@ void ss_cmd_rcpt(struct ss_session *s, struct sm_str arg)
 			refuse_by(s, addr.mailbox, SS_R_NO_RCPT_ROOM);
 		} else {
 			ss_say(s, SS_R_RCPT_OK);
-			log_rcpt(s, addr.mailbox);
+			log_accepted(s);
 		}
 	}
 	sm_arena_fini(&a);

@@ -31,7 +31,7 @@ static void remove_content(struct ss_session *s)
 	int err = sm_offload("remove content", unlink_content, &j);
 
 	if (err != 0)
-		sm_log(SM_WARN, "ss.unlink", "ss_ta=%I stat=%E", j.id, err);
+		sm_log(SM_WARN, "ss.unlink", "ss_sess=%I ss_ta=%I error=%E", s->id, j.id, err);
 }
 
 /* qmgr is back after the connection broke: did it take the transaction? 1, 0, or an error. */
@@ -106,7 +106,8 @@ enum ss_outcome ss_commit(struct ss_session *s, uint32_t offset, uint64_t size, 
 		return SS_REFUSED;
 	}
 	if (theirs) {
-		sm_log(SM_ERROR, "ss.commit", "ss_sess=%I ss_ta=%I outcome=unknown stat=%E", s->id,
+		t->told = true;
+		sm_log(SM_ERROR, "ss.commit", "ss_sess=%I ss_ta=%I outcome=unknown error=%E", s->id,
 		       t->id, err);
 		return SS_UNKNOWN;
 	}

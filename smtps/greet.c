@@ -60,17 +60,17 @@ static bool ask_smar(struct ss_session *s, struct ss_ask *a)
 
 static void log_connect(struct ss_session *s)
 {
-	char host[SM_SA_TEXT];
 	int family = s->client.u.sa.sa_family;
-	const char *key = family == AF_INET    ? "ss_sess=%I client_ipv4=%s client_name=%S "
-	                                         "listener=%s where=connect stat=%d"
-	                  : family == AF_INET6 ? "ss_sess=%I client_ipv6=%s client_name=%S "
-	                                         "listener=%s where=connect stat=%d"
-	                                       : "ss_sess=%I client=%s client_name=%S "
-	                                         "listener=%s where=connect stat=%d";
+	const char *key = family == AF_INET    ? "client_ipv4"
+	                  : family == AF_INET6 ? "client_ipv6"
+	                                       : "client";
+	char host[SM_SA_TEXT];
 
-	sm_log(SM_INFO, "ss.connect", key, s->id, sm_sa_host_text(&s->client, host), s->client_name,
-	       s->listener, s->reply_code);
+	sm_log(SM_INFO, "ss.connect",
+	       "ss_sess=%?I %s=%s client_name=%S listener=%s where=connect stat=%d text=%?s "
+	       "why=%?s",
+	       s->id, key, sm_sa_host_text(&s->client, host), s->client_name, s->listener,
+	       s->reply_code, s->reply_code >= 400 ? s->reply_text : "", s->why);
 }
 
 /* At the very start, or after qmgr was away for long, the first block of ids may still be on its

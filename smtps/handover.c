@@ -60,7 +60,7 @@ static void on_message(struct sm_fd *f SM_UNUSED, unsigned events SM_UNUSED, voi
 		name[n] = '\0';
 		int err = ss_accept_add(door.ss, fd, name);
 		if (err != 0)
-			sm_log(SM_ERROR, "ss.handover", "name=%s stat=%E", name, err);
+			sm_log(SM_ERROR, "ss.handover", "name=%s error=%E", name, err);
 		else if (!door.had_one && door.on_first != NULL)
 			door.on_first(door.arg);
 		door.had_one = door.had_one || err == 0;
@@ -79,7 +79,7 @@ static void on_connect(struct sm_fd *f, unsigned events SM_UNUSED, void *arg SM_
 
 		if (sm_net_peercred(fd, &pid, &uid, &gid) != 0 ||
 		    (uid != 0 && uid != getuid() && pid != getppid())) {
-			sm_log(SM_WARN, "ss.handover", "pid=%d uid=%u stat=refused", (int)pid,
+			sm_log(SM_WARN, "ss.handover", "peer_pid=%d uid=%u stat=refused", (int)pid,
 			       (unsigned)uid);
 			(void)close(fd);
 			continue;

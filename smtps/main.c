@@ -154,7 +154,7 @@ static void on_file(struct sm_proc *p, const char *name, int fd)
 	int err = ss_accept_add(&server_of(p)->ss, fd, name);
 
 	if (err != 0)
-		sm_log(SM_WARN, "ss.file", "name=%s stat=%E", name, err);
+		sm_log(SM_WARN, "ss.file", "name=%s error=%E", name, err);
 }
 
 static void on_first_listener(void *arg)
@@ -270,7 +270,7 @@ int main(int argc, char **argv)
 	sm_list_init(&ss->listeners);
 	int err = start(&sv);
 	if (err != 0) {
-		sm_log(SM_FATAL, "ss.start", "stat=%E", err);
+		sm_log(SM_FATAL, "ss.start", "error=%E", err);
 		status = err == SM_E_DENIED ? SM_EXIT_USAGE : SM_EXIT_TEMP;
 	} else {
 		ss->spare_fd = dup(STDERR_FILENO);

@@ -26,7 +26,7 @@ static void on_block(int err, const struct sm_frame *f, void *arg)
 	if (err != 0) {
 		/* Asked again with the next id, or at the next ss_start. */
 		ss_idblock_lost(&ss->ids);
-		sm_log(SM_NOTICE, "ss.ids", "stat=%E", err);
+		sm_log(SM_NOTICE, "ss.ids", "error=%E", err);
 		return;
 	}
 	ss_idblock_add(&ss->ids, m.first, m.count);

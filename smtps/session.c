@@ -43,23 +43,29 @@ static bool one_bad_too_many(struct ss_session *s)
 {
 	enum ss_reply_name many = ss_limits_bad(&s->limits, s->conf);
 
-	sm_log(SM_DEBUG, "ss.bad", "ss_sess=%I session=%u transaction=%u", s->id,
-	       s->limits.bad_session, s->limits.bad_transaction);
 	if (many != SS_R_NONE)
 		ss_say_and_close(s, many, "too many bad commands");
 	return many != SS_R_NONE;
+}
+
+static void log_bad(const struct ss_session *s)
+{
+	sm_log(SM_INFO, "ss.bad", "ss_sess=%I ss_ta=%?I client=%A bad=%u stat=%d text=%s", s->id,
+	       s->txn.id, &s->client, s->limits.bad_session, s->reply_code, s->reply_text);
 }
 
 void ss_bad(struct ss_session *s, enum ss_reply_name r)
 {
 	if (!one_bad_too_many(s))
 		ss_say(s, r);
+	log_bad(s);
 }
 
 void ss_bad_detail(struct ss_session *s, enum ss_reply_name r, const char *detail)
 {
 	if (!one_bad_too_many(s))
 		ss_say_detail(s, r, detail);
+	log_bad(s);
 }
 
 int64_t ss_deadline(const struct ss_session *s)
@@ -288,8 +294,9 @@ static void session_main(void *arg)
 	ss_txn_reset(s, false);
 	if (s->linger && !s->mute)
 		linger(s);
-	sm_log(SM_INFO, "ss.close", "ss_sess=%I transactions=%u in=%llu out=%llu why=%s stat=%d",
-	       s->id, s->limits.transactions, (unsigned long long)s->net.in_bytes,
+	sm_log(SM_INFO, "ss.close",
+	       "ss_sess=%?I client=%A transactions=%u in=%llu out=%llu why=%s stat=%d", s->id,
+	       &s->client, s->limits.transactions, (unsigned long long)s->net.in_bytes,
 	       (unsigned long long)s->net.out_bytes, s->why, s->reply_code);
 	if (s->told_qmgr)
 		ss_peers_session_gone(ss, s->id);

@@ -6,6 +6,7 @@
 #include "smtps/txn.h"
 
 #include "libsm/err.h"
+#include "libsm/log.h"
 #include "smtps/prefetch.h"
 #include "smtps/session.h"
 
@@ -62,6 +63,11 @@ void ss_txn_reset(struct ss_session *s, bool accepted)
 	ss_prefetch_drop(s);
 	s->refused = false;
 	if (t->open) {
+		if (!t->told && !accepted)
+			sm_log(SM_INFO, "ss.abort",
+			       "ss_sess=%I ss_ta=%I client=%A mail=<%S> nrcpts=%u why=%s", s->id,
+			       t->id, &s->client, t->sender, t->rcpt_count,
+			       s->why[0] ? s->why : "reset");
 		sm_list_remove(&t->link);
 		s->ss->txn_count--;
 		s->ss->rcpt_count -= t->rcpt_count;

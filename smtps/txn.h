@@ -15,6 +15,7 @@ struct ss_session;
 
 struct ss_txn {
 	bool open;
+	bool told;           /* its end is in the log */
 	struct sm_list link; /* ss.transactions */
 	struct sm_id id;     /* also that of the content */
 	struct sm_arena arena;

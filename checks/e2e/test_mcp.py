@@ -279,7 +279,7 @@ def test_accept_gives_the_listener_as_descriptor_0(mcp):
     until(lambda: not alive(first))
     second = int(ask(port).split()[1])
     assert second != first
-    m.logged(f"mc.exit service=srv, pid={first}, signal=9")
+    m.logged(f"mc.exit service=srv, child_pid={first}, signal=9")
 
 
 @pytest.mark.parametrize("kind", ["inet", "inet6", "unix"])
@@ -346,7 +346,7 @@ def test_pass_checks_who_listens(mcp):
     conn.settimeout(10 * SLOW)
     data, anc, *_ = conn.recvmsg(100, socket.CMSG_SPACE(4))
     assert data == b"" and not anc
-    m.logged(r"mc.pass service=srv, pid=\d+, stat=.*belongs")
+    m.logged(r"mc.pass service=srv, child_pid=\d+, stat=.*belongs")
 
 
 def test_pass_without_path_uses_the_mcp_socket(mcp):
@@ -494,7 +494,7 @@ def test_watchdog_kills_who_stopped_ticking(mcp):
     m.logged("mc.watchdog service=hung", count=2)
     assert "mc.watchdog service=foreign" not in m.log() and "mc.watchdog service=well" not in m.log()
     first = m.events("hung", "start")[0][3]
-    assert re.search(f"mc.exit service=hung, pid={first}, signal=9", m.log())
+    assert re.search(f"mc.exit service=hung, child_pid={first}, signal=9", m.log())
 
 
 def test_watchdog_kills_who_is_stopped(mcp):
@@ -611,7 +611,7 @@ def test_restart_runs_the_program_that_was_started_until_told(mcp):
     m.start()
 
     def pids(n):
-        return [int(p) for p in re.findall(rf"mc.start service={n}, pid=(\d+)", m.log())]
+        return [int(p) for p in re.findall(rf"mc.start service={n}, child_pid=(\d+)", m.log())]
     shutil.copy("/bin/sleep", m.path("new"))
     os.rename(m.path("new"), m.path("one"))
     os.kill(pids("one")[0], signal.SIGKILL)
@@ -664,7 +664,7 @@ def test_stop_kills_after_the_timeout(mcp):
     begin = time.monotonic()
     assert m.stop() == 0
     assert 1 <= time.monotonic() - begin
-    assert re.search("mc.kill service=stubborn", m.log()) and re.search("mc.exit service=stubborn, pid=\\d+, signal=9", m.log())
+    assert re.search("mc.kill service=stubborn", m.log()) and re.search("mc.exit service=stubborn, child_pid=\\d+, signal=9", m.log())
     assert "mc.kill service=nice" not in m.log()
 
 
