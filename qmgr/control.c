@@ -270,6 +270,7 @@ static void do_flush(struct qm *q, struct sm_peer *peer, const struct sm_msg_ctl
 		n = qm_defer_flush(q, id);
 	/* Next hops that were dead a moment ago get their try now. */
 	qm_sched_revive(&q->sched);
+	qm_blocked_clear(&q->blocked);
 	sm_log(SM_NOTICE, "qm.flush", "uid=%u transactions=%zu", (unsigned)sm_peer_uid(peer), n);
 	sm_buf_reset(b);
 	if (m->json)

@@ -10,6 +10,7 @@
  * durable in IBDB; then the index has it. So at each moment at least one log has it, and replay
  * finds the newer one. Back: the snapshot is read by a helper, never by the loop.
  */
+#include "qmgr/atoms.h"
 #include "qmgr/qm.h"
 
 #include "libsm/offload.h"
@@ -19,7 +20,8 @@
 #define DUE_SLACK_S     5  /* recipients of a transaction that are due so soon go together */
 #define DAMAGED_RETRY_S 3600
 #define FLUSHED_S       1 /* a time in the index that no recipient has: an operator wants it tried */
-#define FORWARD_MAX     16 /* copies forward under way */
+#define BLOCKED_MAX     2000 /* put off in one turn */
+#define FORWARD_MAX     16   /* copies forward under way */
 
 struct qm_defer {
 	struct sm_timer timer;
@@ -61,6 +63,7 @@ struct copy {
 };
 
 static void arm(struct qm *q);
+static void due(void *arg);
 
 /* ---- to DEFEDB
  * ------------------------------------------------------------------------------------------------------
@@ -282,8 +285,38 @@ bool qm_defer_loading(const struct qm *q, struct sm_id id)
 	return sm_hash_find(&q->defer->loading, sm_id_hash(id), loading_eq, &id) != NULL;
 }
 
+/*
+ * Everything in it goes where nobody answers now: it stays where it is until that may have changed.
+ * Not what an operator asked for, and not what is so old that the try it would have had by proxy
+ * may tell its sender something.
+ */
+static bool put_off_blocked(struct qm *q, const struct qm_edbc_entry *e, int64_t now_s)
+{
+	int64_t old_s = SM_MIN(q->conf->return_timeout_ms, q->conf->delay_timeout_ms) / 1000;
+	int64_t now_ms = sm_loop_now_ms(), first_ms = INT64_MAX;
+	struct qm_edbc_reader reader;
+	struct qm_edbc_rcpt rcpt;
+
+	if (q->blocked.by_domain.count == 0 || qm_edbc_next_try(e) <= FLUSHED_S ||
+	    qm_edbc_is_marked(q->edbc, e))
+		return false;
+	reader = qm_edbc_read(q->edbc, e);
+	if (now_s - reader.received_s >= old_s)
+		return false;
+	while (qm_edbc_read_rcpt(&reader, &rcpt)) {
+		struct sm_str domain = qm_atoms_text(qm_edbc_names(q->edbc), rcpt.domain);
+		int64_t until_ms = qm_blocked_until(&q->blocked, domain, now_ms, NULL);
+
+		if (until_ms == 0)
+			return false;
+		first_ms = SM_MIN(first_ms, until_ms);
+	}
+	return qm_edbc_set(q->edbc, qm_edbc_id(e), now_s + (first_ms - now_ms) / 1000 + 1);
+}
+
 void qm_defer_run(struct qm *q)
 {
+	int blocked = 0;
 	struct qm_defer *d = q->defer;
 	int64_t now_s = sm_wall_s(), far_s = too_far_s(q, now_s);
 
@@ -299,9 +332,16 @@ void qm_defer_run(struct qm *q)
 		/* In a moment: whatever ends runs this again. */
 		if (qm_defer_loading(q, qm_edbc_id(e)))
 			break;
+		if (blocked < BLOCKED_MAX && put_off_blocked(q, e, now_s)) {
+			if (++blocked == BLOCKED_MAX)
+				break;
+			continue;
+		}
 		load(q, e, false);
 	}
 	arm(q);
+	if (blocked == BLOCKED_MAX) /* there may be more: in the next turn */
+		sm_timer_set(&d->timer, sm_loop_now_ms() + 1, due, q);
 }
 
 bool qm_defer_forward(struct qm *q, struct sm_id id)

@@ -82,12 +82,39 @@ static void put_off(struct qm *q, struct qm_route *route, const struct qm_try *t
 	}
 }
 
+static struct sm_str domain_of(struct sm_str addr)
+{
+	return sm_str_from(addr, (size_t)(sm_str_rchr(addr, '@') + 1));
+}
+
+/* Nothing for these domains need be read back from DEFEDB before the host may be tried again. */
+static void block(struct qm *q, struct qm_route *route, const struct qm_host *host)
+{
+	struct sm_str last = SM_STR_NONE;
+
+	SM_LIST_FOR (lane, &route->lanes, struct qm_lane, link) {
+		SM_LIST_FOR (g, &lane->groups, struct qm_group, link) {
+			SM_LIST_FOR (r, &g->rcpts, struct qm_rcpt, link) {
+				struct sm_str domain = domain_of(r->addr);
+
+				if (sm_str_eq(domain, last))
+					continue;
+				last = domain;
+				qm_blocked_put(&q->blocked, domain, host->dead_until_ms,
+				               sm_str(host->text), sm_loop_now_ms());
+			}
+		}
+	}
+}
+
 /* Nobody of the route can be reached: what waits behind it need not find out one by one. */
 static void route_dead(struct qm *q, struct qm_route *route)
 {
 	const struct qm_host *host = qm_route_dead(&q->sched, route, sm_loop_now_ms());
 	const struct qm_try t = qm_try_dead(host);
 
+	if (host != NULL)
+		block(q, route, host);
 	put_off(q, route, &t);
 }
 

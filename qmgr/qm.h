@@ -12,6 +12,7 @@
 #include "libsm/log.h"
 #include "libsm/proc.h"
 #include "libsm/rpc.h"
+#include "qmgr/blocked.h"
 #include "qmgr/clients.h"
 #include "qmgr/conf.h"
 #include "qmgr/retry.h"
@@ -31,6 +32,8 @@ struct qm {
 	struct qm_edbc *edbc;
 	struct qm_sched sched;
 	struct qm_limits *limits; /* qmgr_conf */
+	struct qm_blocked blocked;
+	struct qm_clock clock;
 	struct cdb *cdb;
 	struct qm_stats stats;
 	int64_t started_s; /* wall */
@@ -93,6 +96,8 @@ struct qm_try {
 };
 /* What stands behind a next hop that is dead (NULL: there is none) was tried by proxy. */
 struct qm_try qm_try_dead(const struct qm_host *host);
+/* Was the clock set? To be asked now and then: what it makes look old is not given up at once. */
+void qm_look_at_clock(struct qm *q);
 /* Change and record one recipient. Afterwards qm_progress once for the transaction. */
 void qm_settle_rcpt(struct qm *q, struct qm_rcpt *r, const struct qm_try *t);
 /* Nothing in work any more? Then report failures, and end or defer the transaction. May free it. */

@@ -89,6 +89,8 @@ int qm_queue_open(struct qm *q)
 	int err;
 
 	qm_txn_table_init(&q->txns);
+	qm_blocked_init(&q->blocked, (size_t)q->conf->occ_max_entries);
+	qm_look_at_clock(q);
 	load_limits(q);
 	sched = sched_conf(q);
 	qm_sched_init(&q->sched, &sched);
@@ -126,6 +128,7 @@ void qm_queue_close(struct qm *q)
 	qm_edbc_free(&q->edbc);
 	qm_sched_fini(&q->sched);
 	qm_limits_free(&q->limits);
+	qm_blocked_fini(&q->blocked);
 	qm_txn_table_fini(&q->txns);
 	cdb_close(&q->cdb);
 }

@@ -3,6 +3,8 @@
  */
 #include "qmgr/retry.h"
 
+#define STEP_S 3600 /* less makes no mail old */
+
 int64_t qm_retry_next(const struct qm_retry_conf *c, int64_t received_s, int64_t now_s,
                       uint64_t chance)
 {
@@ -20,7 +22,21 @@ int64_t qm_retry_next(const struct qm_retry_conf *c, int64_t received_s, int64_t
 }
 
 bool qm_retry_expired(const struct qm_retry_conf *c, int64_t received_s, int64_t now_s,
-                      unsigned tries)
+                      unsigned tries, int64_t seen_s, int64_t stepped_s)
 {
-	return tries > 0 && now_s - received_s >= c->return_s;
+	return tries > 0 && now_s - received_s >= c->return_s &&
+	       (stepped_s == 0 || seen_s >= stepped_s);
+}
+
+bool qm_clock_look(struct qm_clock *c, int64_t wall_s, int64_t mono_ms)
+{
+	int64_t ahead_s = wall_s - mono_ms / 1000;
+	bool stepped = c->seen && ahead_s - c->ahead_s > STEP_S;
+
+	/* Set back behind the last step: what was seen since then is seen. */
+	if (stepped || c->stepped_s > wall_s)
+		c->stepped_s = wall_s;
+	c->ahead_s = ahead_s;
+	c->seen = true;
+	return stepped;
 }

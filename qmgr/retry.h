@@ -15,9 +15,23 @@ struct qm_retry_conf {
  */
 int64_t qm_retry_next(const struct qm_retry_conf *c, int64_t received_s, int64_t now_s,
                       uint64_t chance);
-/* Is it time to give up? Never before at least one try (tries > 0), and never because the clock
- * jumped: a try after the time-out is needed. */
+/*
+ * Is it time to give up, now that a try has failed? `seen_s` is when the mail was tried before, or
+ * else when it came. After the clock was set forward a mail only seems old: `stepped_s` (0: never)
+ * must lie behind the try before, so each has one more retry time.
+ */
 bool qm_retry_expired(const struct qm_retry_conf *c, int64_t received_s, int64_t now_s,
-                      unsigned tries);
+                      unsigned tries, int64_t seen_s, int64_t stepped_s);
+
+/* Watches the wall clock against the monotonic one. Zeroed memory is a watch that has seen nothing.
+ */
+struct qm_clock {
+	int64_t ahead_s;   /* wall minus monotonic, the last time */
+	int64_t stepped_s; /* wall time right after the last step forward; 0: none */
+	bool seen;
+};
+/* To be told both times now and then. True: the clock was set forward by more than an hour since.
+ */
+bool qm_clock_look(struct qm_clock *c, int64_t wall_s, int64_t mono_ms);
 
 #endif

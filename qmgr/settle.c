@@ -72,11 +72,22 @@ static void mind_delay(const struct qm *q, struct qm_rcpt *r, int64_t now_s)
 		r->next_try_s = SM_MIN(r->next_try_s, delay_s);
 }
 
+void qm_look_at_clock(struct qm *q)
+{
+	int64_t before_s = q->clock.ahead_s;
+
+	if (qm_clock_look(&q->clock, sm_wall_s(), sm_loop_now_ms()))
+		sm_log(SM_WARN, "qm.clock", "stat=set_forward by=%lld",
+		       (long long)(q->clock.ahead_s - before_s));
+}
+
 void qm_settle_rcpt(struct qm *q, struct qm_rcpt *r, const struct qm_try *t)
 {
 	struct qm_retry_conf rc = retry_conf(q);
 	int64_t now = sm_wall_s();
+	int64_t seen = SM_MAX(r->txn->queued_s, r->last_try_s);
 
+	qm_look_at_clock(q);
 	qm_rcpt_note(r, t->code, t->text, t->host, now);
 	if (!t->no_try && !t->local && r->tries < UINT16_MAX)
 		r->tries++;
@@ -93,7 +104,8 @@ void qm_settle_rcpt(struct qm *q, struct qm_rcpt *r, const struct qm_try *t)
 		/* Our own trouble is no reason to give up. What stands behind a dead host was tried
 		 * by proxy. */
 		if (!t->local &&
-		    qm_retry_expired(&rc, r->txn->queued_s, now, r->tries + (unsigned)t->no_try)) {
+		    qm_retry_expired(&rc, r->txn->queued_s, now, r->tries + (unsigned)t->no_try,
+		                     seen, q->clock.stepped_s)) {
 			fail(q, r, now);
 			break;
 		}

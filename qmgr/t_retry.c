@@ -37,15 +37,49 @@ static void last_try_comes_at_the_end(void **state)
 	assert_true(qm_retry_next(&conf, 0, 432001, 5) > 432001);
 }
 
-static void a_step_of_the_clock_bounces_nothing_untried(void **state)
+static void gives_up_after_a_try(void **state)
 {
 	(void)state;
-	assert_false(qm_retry_expired(&conf, 0, 10 * 432000, 0));
-	assert_true(qm_retry_expired(&conf, 0, 432000, 1));
-	assert_false(qm_retry_expired(&conf, 0, 431999, 99));
+	assert_false(qm_retry_expired(&conf, 0, 10 * 432000, 0, 0, 0));
+	assert_true(qm_retry_expired(&conf, 0, 432000, 1, 0, 0));
+	assert_false(qm_retry_expired(&conf, 0, 431999, 99, 431000, 0));
 	/* Backwards: the mail seems to come from the future. */
-	assert_false(qm_retry_expired(&conf, 5000, 1000, 3));
+	assert_false(qm_retry_expired(&conf, 5000, 1000, 3, 5000, 0));
 	assert_in_range(qm_retry_next(&conf, 5000, 1000, 0), 1900, 1990);
+}
+
+/* Ten days in one second: what failed right after it goes on, what failed twice does not. */
+static void a_step_of_the_clock_bounces_nothing_at_once(void **state)
+{
+	struct qm_clock c = {0};
+	int64_t wall = 1000000, mono = 5000000;
+
+	(void)state;
+	assert_false(qm_clock_look(&c, wall, mono));
+	assert_false(qm_clock_look(&c, wall + 3600, mono + 60000)); /* 59 minutes */
+	wall += 864000;
+	mono += 61000;
+	assert_true(qm_clock_look(&c, wall, mono));
+	assert_int_equal(c.stepped_s, wall);
+	assert_false(qm_clock_look(&c, wall + 1, mono + 1000));
+	assert_false(qm_retry_expired(&conf, 1000000, wall + 2, 1, 1000010, c.stepped_s));
+	assert_false(qm_retry_expired(&conf, 1000000, wall + 2, 1, 1000000, c.stepped_s));
+	assert_true(qm_retry_expired(&conf, 1000000, wall + 900, 2, wall + 2, c.stepped_s));
+	/* Mail that came since is not concerned. */
+	assert_true(qm_retry_expired(&conf, wall + 5, wall + 5 + 432000, 1, wall + 5, c.stepped_s));
+}
+
+/* The wrong clock is put right: the time of the step must not lie ahead for days. */
+static void a_step_back_forgives(void **state)
+{
+	struct qm_clock c = {0};
+
+	(void)state;
+	(void)qm_clock_look(&c, 1000000, 0);
+	assert_true(qm_clock_look(&c, 9000000, 1000));
+	assert_false(qm_clock_look(&c, 1000002, 2000));
+	assert_int_equal(c.stepped_s, 1000002);
+	assert_true(qm_retry_expired(&conf, 500000, 1000900, 5, 1000010, c.stepped_s));
 }
 
 int main(void)
@@ -53,7 +87,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(grows_with_age),
 	    cmocka_unit_test(last_try_comes_at_the_end),
-	    cmocka_unit_test(a_step_of_the_clock_bounces_nothing_untried),
+	    cmocka_unit_test(gives_up_after_a_try),
+	    cmocka_unit_test(a_step_of_the_clock_bounces_nothing_at_once),
+	    cmocka_unit_test(a_step_back_forgives),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
