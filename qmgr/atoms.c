@@ -10,6 +10,7 @@
 #include "qmgr/pool.h"
 
 #define FIRST_BUCKETS 64
+#define LITTLE        4096 /* worth keeping when nothing is left */
 
 struct atom {
 	uint32_t text; /* in the pool; 0: free */
@@ -36,16 +37,29 @@ static uint32_t *place(void *arg, uint32_t owner)
 	return &a->v[owner].text;
 }
 
-struct qm_atoms *qm_atoms_new(void)
+static void init(struct qm_atoms *a)
 {
-	struct qm_atoms *a = sm_calloc(1, sizeof(*a));
-
 	a->used = 1;
+	a->free_list = 0;
 	a->cap = FIRST_BUCKETS;
 	a->v = sm_calloc(a->cap, sizeof(*a->v));
 	a->mask = FIRST_BUCKETS - 1;
 	a->bucket = sm_calloc(a->mask + (size_t)1, sizeof(*a->bucket));
 	qm_pool_init(&a->texts, place, a);
+}
+
+static void fini(struct qm_atoms *a)
+{
+	qm_pool_fini(&a->texts);
+	sm_free(a->v);
+	sm_free(a->bucket);
+}
+
+struct qm_atoms *qm_atoms_new(void)
+{
+	struct qm_atoms *a = sm_calloc(1, sizeof(*a));
+
+	init(a);
 	return a;
 }
 
@@ -53,9 +67,7 @@ void qm_atoms_free(struct qm_atoms **ap)
 {
 	if (*ap == NULL)
 		return;
-	qm_pool_fini(&(*ap)->texts);
-	sm_free((*ap)->v);
-	sm_free((*ap)->bucket);
+	fini(*ap);
 	SM_FREE(*ap);
 }
 
@@ -167,6 +179,10 @@ void qm_atoms_drop(struct qm_atoms *a, uint32_t atom)
 	a->free_list = atom;
 	a->count--;
 	qm_pool_drop(&a->texts, text);
+	if (a->count == 0 && a->cap > LITTLE) {
+		fini(a); /* the stamp goes on: numbers begin anew */
+		init(a);
+	}
 }
 
 size_t qm_atoms_count(const struct qm_atoms *a)

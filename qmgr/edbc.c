@@ -7,8 +7,8 @@
  */
 #include "qmgr/edbc_int.h"
 
-#define NONE       QM_EDBC_NONE
-#define TAIL_BYTES (QM_POOL_MOST)
+#define NONE   QM_EDBC_NONE
+#define LITTLE 4096 /* entries: worth keeping when nothing is left */
 
 static uint32_t *place(void *arg, uint32_t owner)
 {
@@ -17,18 +17,36 @@ static uint32_t *place(void *arg, uint32_t owner)
 	return &e->v[owner].tail;
 }
 
-struct qm_edbc *qm_edbc_new(void)
+/* Everything but atoms. */
+static void init(struct qm_edbc *e)
 {
-	struct qm_edbc *e = sm_calloc(1, sizeof(*e));
-
+	e->v = NULL;
+	e->heap = NULL;
+	e->used = e->cap = 0;
 	e->free_list = NONE;
 	e->mask = 255;
 	e->bucket = sm_calloc(e->mask + 1, sizeof(*e->bucket));
 	memset(e->bucket, 0xff, (e->mask + 1) * sizeof(*e->bucket));
+	qm_pool_init(&e->tails, place, e);
+	sm_buf_init(&e->scratch, QM_POOL_MOST);
+}
+
+static void fini(struct qm_edbc *e)
+{
+	qm_pool_fini(&e->tails);
+	sm_buf_fini(&e->scratch);
+	sm_free(e->v);
+	sm_free(e->bucket);
+	sm_free(e->heap);
+}
+
+struct qm_edbc *qm_edbc_new(void)
+{
+	struct qm_edbc *e = sm_calloc(1, sizeof(*e));
+
 	e->names = qm_atoms_new();
 	e->reasons = qm_atoms_new();
-	qm_pool_init(&e->tails, place, e);
-	sm_buf_init(&e->scratch, TAIL_BYTES);
+	init(e);
 	return e;
 }
 
@@ -38,13 +56,9 @@ void qm_edbc_free(struct qm_edbc **ep)
 
 	if (e == NULL)
 		return;
-	qm_pool_fini(&e->tails);
+	fini(e);
 	qm_atoms_free(&e->names);
 	qm_atoms_free(&e->reasons);
-	sm_buf_fini(&e->scratch);
-	sm_free(e->v);
-	sm_free(e->bucket);
-	sm_free(e->heap);
 	SM_FREE(*ep);
 }
 
@@ -181,6 +195,10 @@ void qm_edbc_remove(struct qm_edbc *e, struct sm_id id)
 	e->v[i].heap_at = NONE;
 	e->v[i].chain = e->free_list;
 	e->free_list = i;
+	if (e->count == 0 && e->cap > LITTLE) {
+		fini(e);
+		init(e);
+	}
 }
 
 struct qm_edbc_entry *qm_edbc_entry_of(const struct qm_edbc *e, struct sm_id id)
