@@ -2,7 +2,8 @@
 
 The recorded life has all that writes to the disk: new mail small and large, mail that a next hop takes at once or late, defers, or refuses
 (so that there are DSNs), a sudden death and a start in the middle of the load, an ordinary stop and start, and a while in which only
-deferred mail moves. Segments are as small as they may be: more than a dozen are made, freed and recycled.
+deferred mail moves. Segments are as small as they may be, so that they are made, freed and recycled. In a build with fault points one of
+the two logs is written late for a while, then the other.
 """
 import contextlib
 import json
@@ -31,6 +32,7 @@ LOADS = {"small": ("-s", 12, "-l", 3000, "-r", 2, "-w", 30), "large": ("-s", 2, 
 SETTINGS = {"qmgr.retry_min_delay": "1s", "qmgr.retry_max_delay": "2s", "qmgr.orphan_delay": "1s", "qmgr.IBDB.size": "2MB",
             "qmgr.DEFEDB.size": "2MB", "qmgr.min_disk_space": "4MB", "qmgr.ok_disk_space": "8MB",
             **{f"{c}.restart_{x}_delay": d for c in COMPONENTS for x, d in (("min", "10ms"), ("max", "100ms"))}}
+LATE_MS = 40
 ALARM = re.compile(r"(?m)^\S+ (?:CRIT|FATAL) .*$")
 
 
@@ -54,21 +56,27 @@ class Suite:
             loads = [running.enter_context(Load(self._sub(kind), target, *args, "-k", "-m", 100000000, "-T", 100000, "-R", 30, "-D", DOMAINS,
                                                 "-t", ADDRESS)) for kind, args in LOADS.items()]
             begin = time.monotonic()
-            time.sleep(self.seconds / 4)
+            self._lives("defedb")
             self.site.kill_all()
             self.site.start()
-            time.sleep(self.seconds / 4)
+            self._lives("ibdb")
             self.site.stop()
             self.site.start()
-            time.sleep(self.seconds / 4)
+            self._lives()
             for load in loads:
                 load.process.terminate()
                 load.done()
-            time.sleep(self.seconds / 4)
+            self._lives("defedb")
             end = time.monotonic()
             self.site.kill_all()
         self._read(loads, sinks)
         return begin, end
+
+    def _lives(self, late=None):
+        """A quarter of the recording, in which that log is written late: nothing but qmgr orders what is in one log and what is in the other."""
+        if late and self.site.has_faults():
+            self.site.faults("qmgr", "").arm(f"{late}.write=delay:{LATE_MS}")
+        time.sleep(self.seconds / 4)
 
     def _make_site(self, disk):
         user = pwd.getpwnam(os.environ.get("SMX_TEST_USER", "nobody"))
@@ -105,7 +113,7 @@ class Suite:
                 self.site.start(wait=False)
                 until(self._accepts, lambda: f"accepts again; log:\n{self.site.log_tail()}", 30, 0.01)
                 figures["slowest_start_ms"] = max(figures["slowest_start_ms"], int((time.monotonic() - began) * 1000))
-                until(self._drained, lambda: f"the queue drains: {self._status()}\n{self.site.log_tail()}", 60)
+                until(self._drained, lambda: f"the queue drains: {self._status()}\n{self.site.log_tail()}", 120)
                 self.site.wait_empty(30)
                 self.site.stop()
                 figures["later_rcpts"] += sink.stop()["rcpts"] - 1  # the probe
