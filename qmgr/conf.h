@@ -20,7 +20,7 @@ struct qm_conf {
 		uint32_t flags;
 		struct sm_str submit, double_bounce_to;
 	} dsn;
-	int64_t min_disk_bytes, ok_disk_bytes;
+	int64_t min_disk_bytes, ok_disk_bytes, max_memory_bytes;
 	int64_t return_timeout_ms, delay_timeout_ms, retry_min_ms, retry_max_ms;
 	struct {
 		int64_t initial_connections, max_connections, lmtp_max_rcpts, smtp_max_rcpts;

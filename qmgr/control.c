@@ -72,7 +72,8 @@ static void do_status(struct qm *q, struct sm_peer *peer, uint64_t tag, bool jso
 
 	const struct figure f[] = {
 	    {"uptime_s", (uint64_t)(sm_wall_s() - q->started_s)},
-	    {"accepting", q->running && !q->stopping && qm_space_ok(q) && !qm_store_low(q->store)},
+	    {"accepting", q->running && !q->stopping && !q->resources.v[QM_RES_DISK].full &&
+	                      !qm_store_low(q->store)},
 	    {"smtps_processes", qm_incoming_servers(q)},
 	    {"smtps_sessions", qm_incoming_sessions(q)},
 	    {"active_transactions", q->txns.by_id.count},

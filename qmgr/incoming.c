@@ -49,6 +49,7 @@ struct qm_incoming {
 	struct sm_rpc_server *rpc;
 	struct sm_hook hook;
 	enum refusal told; /* to every smtps */
+	size_t committing; /* recipients that wait for the disk */
 	struct sm_list servers;
 	struct qm_clients clients;
 	struct qm_holders holders;
@@ -157,9 +158,9 @@ static enum refusal refusal(const struct qm *q)
 {
 	if (!q->running || q->stopping)
 		return NOT_READY;
-	if (!qm_space_ok(q) || qm_store_low(q->store))
+	if (q->resources.v[QM_RES_DISK].full || qm_store_low(q->store))
 		return NO_SPACE;
-	return qm_edbc_count(q->edbc) >= (size_t)q->conf->edbc_max_entries ? FULL : NONE;
+	return q->resources.credit == 0 ? FULL : NONE;
 }
 
 static const struct {
@@ -172,12 +173,20 @@ static const struct {
     [FULL] = {452, "4.3.1 queue is full"},
 };
 
+/* So much of `max` as resources allow, and never nothing: that is said by the code. */
+static uint32_t share(const struct qm *q, int64_t max)
+{
+	return (uint32_t)SM_MAX(1, max * q->resources.credit / 100);
+}
+
 static void send_credit(struct qm *q, struct server *s)
 {
+	int64_t servers = (int64_t)SM_MAX((size_t)1, qm_incoming_servers(q));
 	struct sm_msg_credit c = {
-	    .max_sessions = (uint32_t)q->conf->smtps.max_sessions,
-	    .max_transactions = (uint32_t)q->conf->smtps.max_transactions,
-	    .max_rcpts = (uint32_t)SM_MIN(q->conf->smtps.max_rcpts, q->conf->iqdb_max_entries),
+	    .max_sessions = share(q, q->conf->smtps.max_sessions),
+	    .max_transactions = share(q, q->conf->smtps.max_transactions),
+	    .max_rcpts =
+		share(q, SM_MIN(q->conf->smtps.max_rcpts, q->conf->iqdb_max_entries / servers)),
 	    .code = refusals[q->in->told].code,
 	    .text = sm_str(refusals[q->in->told].text),
 	};
@@ -192,14 +201,32 @@ static void send_credits(struct qm *q)
 		send_credit(q, s);
 }
 
+/* What is used of that which changes from turn to turn. Has the credit changed? */
+static bool measure(struct qm *q)
+{
+	struct qm_resources *r = &q->resources;
+
+	qm_resource_set(r, QM_RES_IQDB, q->in->committing, (uint64_t)q->conf->iqdb_max_entries);
+	qm_resource_set(r, QM_RES_AQ, q->txns.rcpts, (uint64_t)q->conf->aq_max_entries);
+	qm_resource_set(r, QM_RES_EDBC, qm_edbc_count(q->edbc),
+	                (uint64_t)q->conf->edbc_max_entries);
+	if (!qm_resources_settle(r))
+		return false;
+	sm_log(r->credit < 100 ? SM_WARN : SM_NOTICE, "qm.credit", "percent=%u scarcest=%s used=%u",
+	       r->credit, r->credit < 100 ? qm_resource_name(r->scarcest) : "none",
+	       r->credit < 100 ? r->v[r->scarcest].percent : 0);
+	return true;
+}
+
 /* Whatever changed in this turn, disk, logs, index or state: an smtps never sits on an old refusal.
  */
 static bool before_sleep(void *arg)
 {
 	struct qm *q = arg;
+	bool moved = measure(q);
 	enum refusal now = refusal(q);
 
-	if (now == q->in->told)
+	if (now == q->in->told && !moved)
 		return false;
 	q->in->told = now;
 	send_credits(q);
@@ -226,7 +253,7 @@ static void on_open(struct sm_peer *peer, void *arg)
 	sm_peer_set_data(peer, s);
 	sm_log(SM_INFO, "qm.smtps", "peer_proc=%u peer_pid=%d stat=connected", s->proc,
 	       (int)sm_peer_pid(peer));
-	send_credit(q, s);
+	send_credits(q); /* they share what there is */
 }
 
 /* While others are open a commit may wait for them, if max_commit_delay says so. */
@@ -263,6 +290,7 @@ static void on_close(struct sm_peer *peer, void *arg)
 	}
 	s->peer = NULL;
 	server_release(s);
+	send_credits(q);
 }
 
 static void block_durable(void *arg)
@@ -385,6 +413,7 @@ static void commit_durable(void *arg)
 	reply_verdict(s, p->tag, 0, SM_STR("")); /* to nobody: its smtps will come back and ask */
 	s->uses--;
 	server_release(s);
+	p->q->in->committing -= txn->rcpt_count;
 	qm_activate(p->q, txn);
 	sm_free(p);
 }
@@ -422,6 +451,7 @@ static int do_commit(struct qm *q, struct server *s, const struct sm_frame *f)
 	qm_holder_taken(&q->in->holders, m.ta);
 	txn = qm_txn_from_commit(&q->txns, &m);
 	txn->state = QM_TXN_COMMITTING;
+	q->in->committing += m.rcpts_count;
 	lsn = qm_store_txn(q->store, txn, qm_store_ibdb(q->store));
 	p = sm_calloc(1, sizeof(*p));
 	p->q = q;

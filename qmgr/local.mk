@@ -5,7 +5,7 @@ QM_TESTS =
 QM_LDADD = libqm.a $(UNIT_LDADD)
 
 # Records, transactions and policy: what unit tests and tools want.
-libqm_a_SOURCES += qmgr/rec.h qmgr/rec.c qmgr/txn.h qmgr/txn.c qmgr/sched.h qmgr/sched.c qmgr/hosts.h qmgr/hosts.c qmgr/limits.h qmgr/limits.c qmgr/blocked.h qmgr/blocked.c qmgr/retry.h qmgr/retry.c \
+libqm_a_SOURCES += qmgr/rec.h qmgr/rec.c qmgr/txn.h qmgr/txn.c qmgr/sched.h qmgr/sched.c qmgr/hosts.h qmgr/hosts.c qmgr/limits.h qmgr/limits.c qmgr/blocked.h qmgr/blocked.c qmgr/retry.h qmgr/retry.c qmgr/resource.h qmgr/resource.c \
 	qmgr/clients.h qmgr/clients.c qmgr/holders.h qmgr/holders.c qmgr/conf.h qmgr/conf.c qmgr/store.h qmgr/store_int.h qmgr/store.c qmgr/replay.h qmgr/replay.c qmgr/recover.c \
 	qmgr/pool.h qmgr/pool.c qmgr/atoms.h qmgr/atoms.c qmgr/reason.h qmgr/reason.c \
 	qmgr/edbc.h qmgr/edbc_int.h qmgr/edbc.c qmgr/edbc_heap.c qmgr/edbc_tail.c qmgr/view.h qmgr/view.c \
@@ -25,7 +25,7 @@ qmgr_t_log_batch_LDADD = $(QM_LDADD)
 qmgr_t_log_damage_SOURCES = qmgr/t_log_damage.c $(t_log_common)
 qmgr_t_log_damage_LDADD = $(QM_LDADD)
 
-QM_TESTS += qmgr/t_edbc qmgr/t_retry qmgr/t_clients qmgr/t_holders qmgr/t_sched qmgr/t_txn
+QM_TESTS += qmgr/t_edbc qmgr/t_resource qmgr/t_retry qmgr/t_clients qmgr/t_holders qmgr/t_sched qmgr/t_txn
 qmgr_t_edbc_SOURCES = qmgr/t_edbc.c
 qmgr_t_edbc_LDADD = $(QM_LDADD)
 QM_TESTS += qmgr/t_atoms qmgr/t_view qmgr/t_filter
@@ -35,6 +35,8 @@ qmgr_t_view_SOURCES = qmgr/t_view.c
 qmgr_t_view_LDADD = $(QM_LDADD)
 qmgr_t_filter_SOURCES = qmgr/t_filter.c
 qmgr_t_filter_LDADD = $(QM_LDADD)
+qmgr_t_resource_SOURCES = qmgr/t_resource.c
+qmgr_t_resource_LDADD = $(QM_LDADD)
 qmgr_t_retry_SOURCES = qmgr/t_retry.c
 qmgr_t_retry_LDADD = $(QM_LDADD)
 qmgr_t_holders_SOURCES = qmgr/t_holders.c

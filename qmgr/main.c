@@ -1,6 +1,7 @@
 /*
  * qmgr: owns every envelope. Start-up, the order of its parts, and its end.
  */
+#include <fcntl.h>
 #include <grp.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -82,6 +83,7 @@ static int drop_rights(struct qm *q)
 	path_of(q->proc->global.smar_socket, smar, sizeof(smar), false);
 	path_of(q->conf->control_socket, ctl, sizeof(ctl), false);
 	path_of(sm_str(q->proc->conf_path ? q->proc->conf_path : "."), etc, sizeof(etc), false);
+	q->statm_fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
 	if ((err = sm_priv_drop(&profile, report, sizeof(report))) != 0)
 		return err;
 	sm_log(SM_NOTICE, "qm.rights", "sandbox=%s", report);

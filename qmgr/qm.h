@@ -15,6 +15,7 @@
 #include "qmgr/blocked.h"
 #include "qmgr/clients.h"
 #include "qmgr/conf.h"
+#include "qmgr/resource.h"
 #include "qmgr/retry.h"
 #include "qmgr/sched.h"
 #include "qmgr/store.h"
@@ -36,6 +37,8 @@ struct qm {
 	struct qm_clock clock;
 	struct cdb *cdb;
 	struct qm_stats stats;
+	struct qm_resources resources;
+	int statm_fd; /* /proc/self/statm, opened before the rights are dropped; -1: none */
 	int64_t started_s; /* wall */
 	gid_t gid_control; /* may look through the control socket */
 	struct sm_uids smtps_users, smtpc_users, smar_users; /* of the workers we talk to */
@@ -155,11 +158,11 @@ void qm_content_search_soon(
 size_t qm_content_kept(const struct qm *q);
 void qm_content_release(struct qm *q);
 
-/* ---- space.c: disk space ---- */
+/* ---- space.c: disk space and memory, measured once a second into q->resources ---- */
 int qm_space_open(struct qm *q) SM_MUST_CHECK;
 void qm_space_close(struct qm *q);
-bool qm_space_ok(const struct qm *q);
 uint64_t qm_space_free_bytes(const struct qm *q);
+uint64_t qm_space_memory_bytes(const struct qm *q); /* resident */
 
 /* ---- control.c: what operators ask ---- */
 int qm_control_open(struct qm *q) SM_MUST_CHECK;

@@ -91,6 +91,7 @@ int qm_queue_open(struct qm *q)
 	qm_txn_table_init(&q->txns);
 	qm_blocked_init(&q->blocked, (size_t)q->conf->occ_max_entries);
 	qm_look_at_clock(q);
+	qm_resources_init(&q->resources);
 	load_limits(q);
 	sched = sched_conf(q);
 	qm_sched_init(&q->sched, &sched);

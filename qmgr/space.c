@@ -1,11 +1,13 @@
 /*
- * Watches the free space of the content store and the logs: below min_disk_space new mail is
- * refused, above ok_disk_space it is taken again. Deliveries go on in between: they free space.
+ * Watches the free space of the content store and the logs, and the memory of the process: below
+ * min_disk_space new mail is refused, above ok_disk_space it is taken again. Deliveries go on in
+ * between: they free space.
  */
 #include "qmgr/qm.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 #include "libsm/offload.h"
@@ -20,8 +22,8 @@ struct qm_space {
 	struct qm *q;
 	int dirs[3];
 	uint64_t seen_bytes; /* helper's */
-	uint64_t free_bytes;
-	bool low, looking;
+	uint64_t free_bytes, memory_bytes;
+	bool looking;
 };
 
 static int look_job(void *arg)
@@ -44,26 +46,44 @@ static int look_job(void *arg)
 
 static void look(void *arg);
 
+/* Resident memory: the second number there, in pages. */
+static uint64_t memory_used(const struct qm *q)
+{
+	char text[64];
+	ssize_t n = q->statm_fd < 0 ? -1 : pread(q->statm_fd, text, sizeof(text) - 1, 0);
+	unsigned long long size, resident;
+
+	if (n <= 0)
+		return 0;
+	text[n] = '\0';
+	return sscanf(text, "%llu %llu", &size, &resident) == 2
+	           ? resident * (uint64_t)sysconf(_SC_PAGESIZE)
+	           : 0;
+}
+
 static void looked(int rc, void *arg)
 {
 	struct qm_space *s = arg;
 	struct qm *q = s->q;
-	bool was = s->low;
+	bool was = q->resources.v[QM_RES_DISK].full, low;
 
 	s->looking = false;
 	if (rc != 0) {
 		sm_log(SM_ERROR, "qm.space", "error=%s diag=%s", sm_strerr(rc), s->job.diag);
 	} else {
 		s->free_bytes = s->seen_bytes;
-		if (s->free_bytes < (uint64_t)q->conf->min_disk_bytes)
-			s->low = true;
-		else if (s->free_bytes >= (uint64_t)q->conf->ok_disk_bytes)
-			s->low = false;
+		qm_resource_set_free(&q->resources, QM_RES_DISK, s->free_bytes,
+		                     (uint64_t)q->conf->min_disk_bytes,
+		                     (uint64_t)q->conf->ok_disk_bytes);
 	}
-	if (was != s->low) {
-		sm_log(s->low ? SM_ERROR : SM_NOTICE, "qm.space", "low=%d free=%llu", s->low,
+	low = q->resources.v[QM_RES_DISK].full;
+	if (was != low) {
+		sm_log(low ? SM_ERROR : SM_NOTICE, "qm.space", "low=%d free=%llu", low,
 		       (unsigned long long)s->free_bytes);
 	}
+	s->memory_bytes = memory_used(q);
+	qm_resource_set(&q->resources, QM_RES_MEMORY, s->memory_bytes,
+	                (uint64_t)q->conf->max_memory_bytes);
 	sm_timer_set(&s->timer, sm_loop_now_ms() + LOOK_MS, look, s);
 }
 
@@ -75,14 +95,14 @@ static void look(void *arg)
 	sm_offload_async(&s->job, look_job, looked, s);
 }
 
-bool qm_space_ok(const struct qm *q)
-{
-	return !q->space->low;
-}
-
 uint64_t qm_space_free_bytes(const struct qm *q)
 {
 	return q->space->free_bytes;
+}
+
+uint64_t qm_space_memory_bytes(const struct qm *q)
+{
+	return q->space->memory_bytes;
 }
 
 static int open_dir(struct sm_str path)

@@ -482,8 +482,11 @@ static bool is_running(void)
 
 void t_qm_start(void)
 {
-	w.q = (struct qm){
-	    .proc = &w.proc, .conf = &w.conf, .gid_control = (gid_t)-1, .started_s = sm_wall_s()};
+	w.q = (struct qm){.statm_fd = -1,
+	                  .proc = &w.proc,
+	                  .conf = &w.conf,
+	                  .gid_control = (gid_t)-1,
+	                  .started_s = sm_wall_s()};
 	assert_int_equal(sm_offload_init(2), 0);
 	if (qm_queue_open(&w.q) != 0)
 		fail_msg("open: %s", sm_diag());
