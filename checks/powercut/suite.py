@@ -23,7 +23,7 @@ from lib.site import COMPONENTS, Site  # noqa: E402
 from lib.wait import SLOW, until  # noqa: E402
 
 # Next hops by what they do while recording (options of the sink), and how many of the DOMAINS each has.
-HOPS = {"good": (["-w", 5], 28), "busy": (["-4", 60], 27), "refusing": (["-5", 100], 4), "slow": (["-w", 2000], 1)}
+HOPS = {"good": (["-w", 5], 28), "busy": (["-4", 60, "-5", 5], 27), "refusing": (["-5", 100], 4), "slow": (["-w", 2000], 1)}
 DOMAINS = 60
 # Long addresses fill the logs.
 ADDRESS = "u%n.%r.one-of-the-many-readers-of-a-mailing-list@d%d.test"
