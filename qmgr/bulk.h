@@ -44,9 +44,10 @@ void qm_bulk_forget(struct qm *q, const void *arg);
 
 /* ---- for the other parts of qmgr ---- */
 
-/* Is an act being written or applied? Then nothing is read back from DEFEDB: a transaction is
- * either in the active queue or in the index. */
+/* Is an act under way? */
 bool qm_bulk_busy(const struct qm *q);
+/* Is one choosing what it will hit? Then nothing is read back from DEFEDB. */
+bool qm_bulk_choosing(const struct qm *q);
 /* A transaction entered the index of DEFEDB. */
 void qm_bulk_entered(struct qm *q, struct sm_id id);
 /*
@@ -57,6 +58,8 @@ bool qm_bulk_caught(struct qm *q, struct qm_rcpt *r);
 /* An operator's act on a recipient that is in no list and not at smar or smtpc: changes and records
  * it, logs it. qm_progress is the caller's. */
 void qm_bulk_apply(struct qm *q, struct qm_rcpt *r, const struct qm_act *act);
+/* The same for what waited with this verb until it was read back. */
+void qm_bulk_apply_late(struct qm *q, struct qm_rcpt *r, enum qm_mark_verb verb);
 /* May the mark on this transaction be forgotten? For qm_marks_prune; arg is the struct qm. */
 bool qm_bulk_needed(void *q, struct sm_id ta);
 

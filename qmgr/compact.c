@@ -46,12 +46,14 @@ static bool ibdb_turn(struct qm *q)
 {
 	struct qm_log *log = qm_store_ibdb(q->store);
 	uint32_t seq;
-	bool grant;
+	bool wishes;
 
 	if (!qm_store_wasteful(q->store, log, q->txns.by_id.count, &seq))
 		return false;
-	grant = qm_store_copy_id_block(q->store, seq);
-	return copy_active(q, log, seq) > 0 || grant;
+	wishes = qm_store_copy_id_block(q->store, seq);
+	wishes |= qm_suspends_copy(q->store, seq);
+	wishes |= !qm_bulk_busy(q) && qm_marks_copy(q->store, seq, qm_bulk_needed, q);
+	return copy_active(q, log, seq) > 0 || wishes;
 }
 
 /* Is there more to do? */

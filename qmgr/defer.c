@@ -19,7 +19,7 @@
 #define LOADS_MAX       32 /* reads under way */
 #define DUE_SLACK_S     5  /* recipients of a transaction that are due so soon go together */
 #define DAMAGED_RETRY_S 3600
-#define FLUSHED_S       1 /* a time in the index that no recipient has: an operator wants it tried */
+#define FLUSHED_S       1    /* before all that is due: an operator wants it tried */
 #define BLOCKED_MAX     2000 /* put off in one turn */
 #define FORWARD_MAX     16   /* copies forward under way */
 
@@ -46,8 +46,8 @@ struct load {
 	const struct qm_log *log;
 	struct sm_id id;
 	struct qm_loc loc;
-	bool forward; /* only to be copied */
-	bool flushed; /* try all its recipients, whatever their times say */
+	bool forward;  /* only to be copied */
+	int64_t due_s; /* as the index had it */
 	unsigned rcpts;
 	struct sm_buf body;
 	struct sm_arena arena;
@@ -77,6 +77,7 @@ static void settled(struct move *m)
 	/* The index has no bound of its own: commits are refused above EDBC_max_entries, so it is
 	 * passed by what was under way at the most. */
 	qm_edbc_put_txn(q->edbc, txn, txn->loc);
+	qm_bulk_entered(q, txn->id);
 	qm_txn_free(&q->txns, &txn);
 	sm_free(m);
 	arm(q);
@@ -154,35 +155,59 @@ static int64_t too_far_s(const struct qm *q, int64_t now_s)
 	return now_s + SM_MAX(max_s + max_s / 10, (int64_t)DAMAGED_RETRY_S) + 60;
 }
 
-static void wake_due(const struct qm *q, struct qm_txn *txn)
+/* What is not due yet waits on, and what is held. */
+static void wake_due(const struct qm *q, struct qm_txn *txn, bool all)
 {
 	int64_t now_s = sm_wall_s(), far_s = too_far_s(q, now_s);
 
 	for (unsigned i = 0; i < txn->rcpt_count; i++) {
 		struct qm_rcpt *r = &txn->rcpts[i];
+		bool waits = !all && r->next_try_s > now_s + DUE_SLACK_S && r->next_try_s <= far_s;
 
-		if (r->state == QM_RCPT_NEW && r->next_try_s > now_s + DUE_SLACK_S &&
-		    r->next_try_s <= far_s)
+		if (r->state == QM_RCPT_NEW && (waits || (r->flags & QM_RCPT_HELD)))
 			qm_rcpt_set(r, QM_RCPT_DEFERRED);
+	}
+}
+
+/* What operators did to it while it was in the index. */
+static void take_marks(struct qm *q, struct qm_txn *txn, const struct qm_edbc_entry *e)
+{
+	struct qm_edbc_reader in = qm_edbc_read(q->edbc, e);
+	struct qm_edbc_rcpt x;
+
+	while (qm_edbc_read_rcpt(&in, &x)) {
+		struct qm_rcpt *r = qm_txn_rcpt(txn, x.index);
+
+		if (r == NULL || r->state != QM_RCPT_NEW)
+			continue;
+		if (!x.held && (r->flags & QM_RCPT_HELD))
+			r->next_try_s = 0;
+		r->flags = (uint8_t)((r->flags & ~QM_RCPT_HELD) | (x.held ? QM_RCPT_HELD : 0));
+		if (x.mark != QM_MARK_NONE)
+			qm_bulk_apply_late(q, r, x.mark);
+		if (x.held && r->state == QM_RCPT_NEW)
+			r->flags |= QM_RCPT_HELD; /* after it was requeued */
 	}
 }
 
 static void activate(struct load *l)
 {
 	struct qm *q = l->q;
+	const struct qm_edbc_entry *e = qm_edbc_find(q->edbc, l->id);
 	struct qm_txn *txn = qm_txn_from_rec(&q->txns, &l->rec);
+	/* Due before any of its recipients is, or again since: somebody wants it tried. */
+	bool wanted = l->due_s < qm_txn_due_s(txn) || qm_edbc_next_try(e) != QM_EDBC_NEVER;
 
-	/* Somebody may have wanted it tried at once in the meantime. */
-	l->flushed |= qm_edbc_next_try(qm_edbc_find(q->edbc, l->id)) == FLUSHED_S;
-	qm_edbc_remove(q->edbc, l->id);
 	txn->log = qm_store_defedb(q->store);
 	txn->loc = l->loc;
 	txn->state = QM_TXN_ACTIVE;
-	if (!l->flushed)
-		wake_due(q, txn);
+	if (qm_edbc_is_marked(q->edbc, e))
+		take_marks(q, txn, e);
+	qm_edbc_remove(q->edbc, l->id);
+	wake_due(q, txn, wanted);
 	if (txn->busy > 0)
 		qm_resolve(q, txn);
-	else
+	if (txn->owed > 0 || txn->busy == 0)
 		qm_progress(q, txn);
 }
 
@@ -251,7 +276,7 @@ static void load(struct qm *q, const struct qm_edbc_entry *e, bool forward)
 	l->id = qm_edbc_id(e);
 	l->loc = qm_edbc_loc(e);
 	l->rcpts = qm_edbc_rcpts(e);
-	l->flushed = qm_edbc_next_try(e) == FLUSHED_S;
+	l->due_s = qm_edbc_next_try(e);
 	l->forward = forward;
 	if (!forward)
 		qm_edbc_set(q->edbc, l->id, QM_EDBC_NEVER);
@@ -314,6 +339,16 @@ static bool put_off_blocked(struct qm *q, const struct qm_edbc_entry *e, int64_t
 	return qm_edbc_set(q->edbc, qm_edbc_id(e), now_s + (first_ms - now_ms) / 1000 + 1);
 }
 
+size_t qm_defer_loading_ids(const struct qm *q, struct sm_id *ids)
+{
+	size_t n = 0;
+
+	_Static_assert(LOADS_MAX + FORWARD_MAX <= QM_DEFER_LOADS_MAX, "room for all loads");
+	SM_LIST_FOR (l, &q->defer->loads, struct load, link)
+		ids[n++] = l->id;
+	return n;
+}
+
 void qm_defer_run(struct qm *q)
 {
 	int blocked = 0;
@@ -322,6 +357,10 @@ void qm_defer_run(struct qm *q)
 
 	if (!q->running || q->stopping)
 		return;
+	if (qm_bulk_choosing(q)) {
+		arm(q);
+		return; /* for less than a second; its end runs this again */
+	}
 	/* New mail may use all of the active queue, old mail leaves a quarter of it to new mail. */
 	while (d->load_count < LOADS_MAX &&
 	       q->txns.rcpts + d->load_rcpts < (size_t)q->conf->aq_max_entries * 3 / 4) {

@@ -164,6 +164,7 @@ static bool crowded_out(struct qm *q, struct qm_route *route, struct qm_rcpt *r,
 {
 	if (res->outcome != SM_OUTCOME_TEMP || res->stage < SM_STAGE_CONNECT ||
 	    res->stage > SM_STAGE_HELO || r->crowded_out >= CROWDED_MAX || q->stopping ||
+	    r->mark != QM_MARK_NONE || (r->flags & QM_RCPT_HELD) ||
 	    qm_route_dead(&q->sched, route, sm_loop_now_ms()) != NULL)
 		return false;
 	r->crowded_out++;

@@ -160,6 +160,14 @@ void qm_marks_stand(struct qm_store *st, struct qm_chunk *c)
 	st->marks.bytes += c->bytes;
 }
 
+void qm_marks_discard(struct qm_store *st, struct sm_list *chunks)
+{
+	SM_LIST_FOR_SAFE (c, chunks, struct qm_chunk, link) {
+		qm_log_drop(st->ibdb, c->loc, qm_log_durable(st->ibdb));
+		chunk_free(c);
+	}
+}
+
 static bool has(const struct qm_chunk *c, const struct qm_mark *key)
 {
 	uint32_t low = 0, high = c->count;

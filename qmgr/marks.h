@@ -74,6 +74,8 @@ uint32_t qm_marks_chunk_max(const struct qm_store *st);
 struct qm_chunk *qm_marks_write(struct qm_store *st, const struct qm_act *act, uint32_t part,
                                 bool last, struct qm_mark *marks, uint32_t count, uint64_t *lsn);
 void qm_marks_stand(struct qm_store *st, struct qm_chunk *c);
+/* Of an act that will never be complete. */
+void qm_marks_discard(struct qm_store *st, struct sm_list *chunks);
 /* The newest standing act with this verb on this recipient; NULL: none. */
 const struct qm_act *qm_marks_find(const struct qm_marks *m, struct sm_id ta, uint16_t index,
                                    enum qm_mark_verb verb);

@@ -13,8 +13,10 @@
 #include "libsm/proc.h"
 #include "libsm/rpc.h"
 #include "qmgr/blocked.h"
+#include "qmgr/bulk.h"
 #include "qmgr/clients.h"
 #include "qmgr/conf.h"
+#include "qmgr/halt.h"
 #include "qmgr/resource.h"
 #include "qmgr/retry.h"
 #include "qmgr/sched.h"
@@ -38,7 +40,7 @@ struct qm {
 	struct cdb *cdb;
 	struct qm_stats stats;
 	struct qm_resources resources;
-	int statm_fd; /* /proc/self/statm, opened before the rights are dropped; -1: none */
+	int statm_fd;      /* /proc/self/statm, opened before the rights are dropped; -1: none */
 	int64_t started_s; /* wall */
 	gid_t gid_control; /* may look through the control socket */
 	struct sm_uids smtps_users, smtpc_users, smar_users; /* of the workers we talk to */
@@ -53,6 +55,8 @@ struct qm {
 	struct qm_space *space;
 	struct qm_control *control;
 	struct qm_compact *compact;
+	struct qm_bulk *bulk;
+	struct qm_halt *halt;
 	struct sm_timer stop_timer;
 	struct sm_timer dsn_look;         /* while failures wait for what is still in work */
 	void (*on_running)(struct qm *q); /* may be NULL */
@@ -136,6 +140,9 @@ void qm_defer(struct qm *q, struct qm_txn *txn); /* nothing in it is busy, somet
 void qm_defer_run(struct qm *q);
 /* Being read back or copied forward: still in the index. */
 bool qm_defer_loading(const struct qm *q, struct sm_id id);
+/* The ids of those; gives their number, at most QM_DEFER_LOADS_MAX. */
+#define QM_DEFER_LOADS_MAX 48
+size_t qm_defer_loading_ids(const struct qm *q, struct sm_id *ids);
 /* Make it due now. All when id is none. Gives the number of transactions. */
 size_t qm_defer_flush(struct qm *q, struct sm_id id);
 /* Copy a transaction of the index forward in DEFEDB. False: as many as can be are under way. */

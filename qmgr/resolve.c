@@ -109,6 +109,8 @@ static void routed(struct qm *q, struct qm_rcpt *r, const struct sm_msg_route *m
 	const struct qm_host *dead;
 	struct qm_route *route;
 
+	if (qm_bulk_caught(q, r))
+		return;
 	if (m->status != SM_ROUTE_OK) {
 		t.outcome = m->status == SM_ROUTE_PERM ? SM_OUTCOME_PERM : SM_OUTCOME_TEMP;
 		t.code = m->code;
@@ -261,7 +263,15 @@ void qm_resolve(struct qm *q, struct qm_txn *txn)
 	struct sm_peer *peer = q->stopping ? NULL : sm_link_peer(rs->smar);
 	struct sm_msg_host host;
 	struct sm_msg_route m;
+	bool caught = false;
 
+	for (unsigned i = 0; i < txn->rcpt_count; i++)
+		if (txn->rcpts[i].state == QM_RCPT_NEW && !sm_list_linked(&txn->rcpts[i].link))
+			caught |= qm_bulk_caught(q, &txn->rcpts[i]);
+	if (caught && txn->busy == 0) {
+		qm_progress(q, txn);
+		return;
+	}
 	if (qm_dsn_route(q, txn, &host, &m)) {
 		for (unsigned i = 0; i < txn->rcpt_count; i++)
 			if (txn->rcpts[i].state == QM_RCPT_NEW)

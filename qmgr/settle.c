@@ -101,9 +101,13 @@ void qm_settle_rcpt(struct qm *q, struct qm_rcpt *r, const struct qm_try *t)
 		fail(q, r, now);
 		break;
 	case SM_OUTCOME_TEMP:
-		/* Our own trouble is no reason to give up. What stands behind a dead host was tried
-		 * by proxy. */
-		if (!t->local &&
+		if (r->mark != QM_MARK_NONE) {
+			(void)qm_bulk_caught(q, r); /* that is logged */
+			return;
+		}
+		/* Our own trouble is no reason to give up, nor is time that mail is held. What
+		 * stands behind a dead host was tried by proxy. */
+		if (!t->local && !(r->flags & QM_RCPT_HELD) &&
 		    qm_retry_expired(&rc, r->txn->queued_s, now, r->tries + (unsigned)t->no_try,
 		                     seen, q->clock.stepped_s)) {
 			fail(q, r, now);

@@ -170,7 +170,6 @@ static void a_restart_keeps_all(void **state)
 	assert_int_equal(w.sc.tasks, 1); /* the other waits for its time */
 	assert_int_equal(qm_edbc_count(w.q.edbc), 1);
 	assert_true(t_content_there(c));
-	qm_edbc_set(w.q.edbc, a, sm_wall_s() - 1);
 	qm_defer_run(&w.q);
 	t_turns(100);
 	/* Its recipient says not yet. An operator says now. */
