@@ -28,6 +28,33 @@ static void tell_ended(const struct qm_replay *rp, struct qm_recovered *found)
 	found->ended_count = count;
 }
 
+static bool is_snapshot(uint16_t type)
+{
+	return type == QM_REC_txn || type == QM_REC_child;
+}
+
+static int no_snapshot(uint64_t lsn)
+{
+	return sm_fail(SM_E_CORRUPT, "record %llu is no transaction", (unsigned long long)lsn);
+}
+
+/* The transaction in a record that is_snapshot. */
+static int decode(uint64_t lsn, uint16_t type, struct sm_str body, struct sm_arena *a,
+                  struct qm_rec_txn *rec)
+{
+	struct qm_rec_child c;
+	int err;
+
+	if (type == QM_REC_txn)
+		return qm_rec_txn_decode(body, a, rec);
+	if ((err = qm_rec_child_decode(body, a, &c)) != 0)
+		return err;
+	if (c.txn_count != 1)
+		return no_snapshot(lsn);
+	*rec = c.txn[0];
+	return 0;
+}
+
 int qm_store_decode_at(const struct qm_log *log, struct qm_loc loc, struct sm_buf *body,
                        struct sm_arena *a, struct qm_rec_txn *rec)
 {
@@ -38,19 +65,9 @@ int qm_store_decode_at(const struct qm_log *log, struct qm_loc loc, struct sm_bu
 	sm_buf_reset(body);
 	if ((err = qm_log_read(log, loc, &lsn, &type, body)) != 0)
 		return err;
-	if (type == QM_REC_txn)
-		return qm_rec_txn_decode(sm_buf_view(body), a, rec);
-	if (type == QM_REC_child) {
-		struct qm_rec_child c;
-
-		if ((err = qm_rec_child_decode(sm_buf_view(body), a, &c)) != 0)
-			return err;
-		if (c.txn_count == 1) {
-			*rec = c.txn[0];
-			return 0;
-		}
-	}
-	return sm_fail(SM_E_CORRUPT, "record %llu is no transaction", (unsigned long long)lsn);
+	if (!is_snapshot(type))
+		return no_snapshot(lsn);
+	return decode(lsn, type, sm_buf_view(body), a, rec);
 }
 
 /* Write a snapshot to DEFEDB and index it, or end it when nothing is owed any more. The transaction
@@ -81,40 +98,32 @@ static void copy(struct qm_replay *rp, struct qm_txn *txn)
 		(void)!qm_log_flush(st->defedb);
 }
 
-/* Read a deferred transaction back, apply what happened since, copy it. */
-static int rewrite(struct qm_replay *rp, struct qm_loc loc, struct sm_buf *body)
+/* Apply what happened to a deferred transaction since its snapshot, copy it. */
+static void rewrite(struct qm_replay *rp, const struct qm_rec_txn *rec)
 {
-	struct qm_rec_txn rec;
-	struct qm_txn *txn;
-	int err;
+	struct qm_txn *txn = qm_txn_from_rec(rp->txns, rec);
 
-	sm_arena_reset(&rp->arena);
-	if ((err = qm_store_decode_at(rp->st->defedb, loc, body, &rp->arena, &rec)) != 0)
-		return err;
-	txn = qm_txn_from_rec(rp->txns, &rec);
 	qm_replay_apply(rp, txn);
 	txn->log = rp->st->defedb;
 	copy(rp, txn);
-	return 0;
 }
 
 /* Which deferred transactions are to be copied: the others stay where they are. */
-static size_t pick_rewrites(struct qm_replay *rp, struct sm_id **ids)
+static size_t pick_rewrites(struct qm_replay *rp, uint32_t fresh, struct sm_id **ids, bool *in_last)
 {
 	const struct qm_edbc_entry *e;
-	struct qm_log_stat stat;
 	size_t count = 0, cap = 0;
 	uint64_t cursor = 0;
 
-	qm_log_stat(rp->st->defedb, &stat);
 	while ((e = qm_edbc_walk(rp->edbc, &cursor)) != NULL) {
-		/* The fresh segment is current; the one before it may end in what never reached the
-		 * disk. */
-		if (qm_edbc_loc(e).seq + 1 < stat.current_seq &&
-		    !qm_replay_touched(rp, qm_edbc_id(e))) {
+		/* The segment before the fresh one may end in what never reached the disk. */
+		bool last = qm_edbc_loc(e).seq + 1 >= fresh;
+
+		if (!last && !qm_replay_touched(rp, qm_edbc_id(e))) {
 			qm_log_hold(rp->st->defedb, qm_edbc_loc(e));
 			continue;
 		}
+		*in_last |= last;
 		if (count == cap) {
 			cap = cap ? cap * 2 : 256;
 			*ids = sm_realloc(*ids, cap, sizeof(**ids));
@@ -124,17 +133,64 @@ static size_t pick_rewrites(struct qm_replay *rp, struct sm_id **ids)
 	return count;
 }
 
-static int copy_deferred(struct qm_replay *rp)
+/* A record of the last segment: most of it is to be copied, so it is read in one go. */
+static int rewrite_found(void *arg, uint64_t lsn, struct qm_loc loc, uint16_t type,
+                         struct sm_str body)
 {
-	struct sm_id *ids = NULL;
-	size_t count = pick_rewrites(rp, &ids);
+	struct qm_replay *rp = arg;
+	const struct qm_edbc_entry *e;
+	struct qm_rec_txn rec;
+	struct qm_loc newest;
+
+	if (!is_snapshot(type))
+		return 0;
+	sm_arena_reset(&rp->arena);
+	/* What is needed and cannot be had is complained of in rewrite_rest. */
+	if (decode(lsn, type, body, &rp->arena, &rec) != 0 ||
+	    (e = qm_edbc_find(rp->edbc, rec.ta)) == NULL)
+		return 0;
+	newest = qm_edbc_loc(e);
+	if (newest.seq == loc.seq && newest.block == loc.block && newest.at == loc.at)
+		rewrite(rp, &rec);
+	return 0;
+}
+
+/* Those that were not in the last segment: a few that were touched. */
+static int rewrite_rest(struct qm_replay *rp, const struct sm_id *ids, size_t count, uint32_t fresh)
+{
 	struct sm_buf body;
 	int err = 0;
 
 	sm_buf_init(&body, QM_LOG_RECORD_MAX);
-	for (size_t i = 0; i < count && err == 0; i++)
-		err = rewrite(rp, qm_edbc_loc(qm_edbc_find(rp->edbc, ids[i])), &body);
+	for (size_t i = 0; i < count && err == 0; i++) {
+		const struct qm_edbc_entry *e = qm_edbc_find(rp->edbc, ids[i]);
+		struct qm_rec_txn rec;
+
+		if (e == NULL || qm_edbc_loc(e).seq >= fresh)
+			continue; /* copied */
+		sm_arena_reset(&rp->arena);
+		err = qm_store_decode_at(rp->st->defedb, qm_edbc_loc(e), &body, &rp->arena, &rec);
+		if (err == 0)
+			rewrite(rp, &rec);
+	}
 	sm_buf_fini(&body);
+	return err;
+}
+
+static int copy_deferred(struct qm_replay *rp)
+{
+	struct sm_id *ids = NULL;
+	bool in_last = false;
+	struct qm_log_stat stat;
+	size_t count;
+	int err = 0;
+
+	qm_log_stat(rp->st->defedb, &stat);
+	count = pick_rewrites(rp, stat.current_seq, &ids, &in_last);
+	if (in_last)
+		err = qm_log_scan(rp->st->defedb, stat.current_seq - 1, rewrite_found, rp);
+	if (err == 0)
+		err = rewrite_rest(rp, ids, count, stat.current_seq);
 	sm_free(ids);
 	return err;
 }
@@ -222,7 +278,7 @@ static void copy_wishes(struct qm_replay *rp)
 {
 	struct qm_store *st = rp->st;
 	uint64_t marks = qm_marks_rewrite(st, marks_needed, rp),
-	         suspends = qm_suspends_rewrite(st, sm_wall_s());
+		 suspends = qm_suspends_rewrite(st, sm_wall_s());
 
 	st->wishes_lsn = SM_MAX(marks, suspends);
 }
