@@ -56,6 +56,18 @@ misc/smx.conf: $(srcdir)/misc/smx.conf.in Makefile
 CLEANFILES += misc/smx.conf
 EXTRA_DIST += misc/smx.conf.in misc/t_smconf.sh
 
+# After a loss of the queue's own records: envelopes from the logs.
+sbin_PROGRAMS += rcvrenv
+rcvrenv_SOURCES = misc/rcvrenv.h misc/rcvrenv.c misc/rcvrenv_read.c misc/rcvrenv_smtp.c
+rcvrenv_LDADD = libcdb.a libsm.a $(LIBS)
+misc/rcvrenvfromlog.sh: $(srcdir)/misc/rcvrenvfromlog.sh.in Makefile
+	$(AM_V_GEN)$(MKDIR_P) misc && $(misc_subst) $(srcdir)/misc/rcvrenvfromlog.sh.in >$@.tmp && chmod 755 $@.tmp && mv $@.tmp $@
+sbin_SCRIPTS += misc/rcvrenvfromlog.sh
+CLEANFILES += misc/rcvrenvfromlog.sh
+EXTRA_DIST += misc/rcvrenvfromlog.sh.in misc/t_rcvrenv.sh
+TESTS += misc/t_rcvrenv.sh
+dist_man_MANS += doc/man/rcvrenv.8 doc/man/rcvrenvfromlog.sh.8
+
 dist_bin_SCRIPTS = misc/log2time
 dist_man_MANS += doc/man/log2time.1
 # Starting and stopping, and small tools for scripts.

@@ -27,7 +27,8 @@ static const char usage[] =
     "  status               figures of the queue manager\n"
     "  list                 transactions, active and deferred\n"
     "  flush [ID ...]       try deferred transactions now: all, or these\n"
-    "  orphans [release]    contents older than the logs: how many are kept; remove them\n"
+    "  orphans [list|release]\n"
+    "                       contents older than the logs: how many are kept, which; remove them\n"
     "  -s SOCKET            control socket (default " SMX_QUEUEDIR "/ctl/qmgr)\n"
     "  -j                   JSON, a line each\n";
 

@@ -18,6 +18,8 @@
 #define PIECE    4096  /* contents looked up in a turn */
 #define AGAIN_MS 10000 /* before what could not be removed is tried again */
 
+#define KEPT_MAX 50000 /* ids of contents that are kept, for who asks */
+
 struct batch {
 	struct sm_list link;
 	struct sm_offload_job job;
@@ -36,6 +38,7 @@ struct search {
 	struct sm_id *v;
 	size_t count, cap, strange;
 	size_t at, orphans, kept; /* looked up so far; what they were */
+	struct sm_id *kept_ids;
 };
 
 struct qm_content {
@@ -45,6 +48,7 @@ struct qm_content {
 	unsigned running;
 	struct sm_timer timer;    /* next search */
 	size_t kept;              /* contents that the last search would not call orphans */
+	struct sm_id *kept_ids;   /* the first KEPT_MAX of them; NULL: no search has ended */
 	struct search *searching; /* NULL: none */
 };
 
@@ -174,6 +178,7 @@ static void search_later(struct qm *q);
 
 static void search_end(struct qm *q)
 {
+	sm_free(q->content->searching->kept_ids);
 	sm_free(q->content->searching->v);
 	SM_FREE(q->content->searching);
 }
@@ -190,6 +195,8 @@ static void judge(void *arg)
 		if (in_use(q, id) || !qm_incoming_abandoned(q, id))
 			continue;
 		if (id.counter < qm_store_birth(q->store)) {
+			if (s->kept < KEPT_MAX)
+				s->kept_ids[s->kept] = id;
 			s->kept++;
 			continue;
 		}
@@ -203,6 +210,9 @@ static void judge(void *arg)
 	}
 	q->stats.orphans += s->orphans;
 	tell_kept(q, s->kept);
+	sm_free(q->content->kept_ids);
+	q->content->kept_ids = s->kept_ids;
+	s->kept_ids = NULL;
 	search_end(q);
 	search_later(q);
 }
@@ -214,9 +224,11 @@ static void searched(int rc, void *arg)
 
 	if (rc != 0) {
 		sm_log(SM_ERROR, "qm.orphans", "error=%s diag=%s", sm_strerr(rc), s->job.diag);
-		s->count = 0;
-		s->kept = q->content->kept;
+		search_end(q);
+		search_later(q);
+		return;
 	}
+	s->kept_ids = sm_calloc(SM_MIN(s->count, (size_t)KEPT_MAX) + 1, sizeof(*s->kept_ids));
 	if (s->strange)
 		sm_log(SM_WARN, "qm.orphans", "strange_names=%zu", s->strange);
 	judge(q);
@@ -250,6 +262,22 @@ static void search_later(struct qm *q)
 size_t qm_content_kept(const struct qm *q)
 {
 	return q->content->kept;
+}
+
+int qm_content_kept_list(const struct qm *q, struct sm_buf *b)
+{
+	const struct qm_content *c = q->content;
+	char id[SM_ID_SIZE];
+
+	if (c->kept_ids == NULL)
+		return SM_E_AGAIN;
+	for (size_t i = 0; i < SM_MIN(c->kept, (size_t)KEPT_MAX); i++) {
+		if (in_use(q, c->kept_ids[i]))
+			continue;
+		sm_buf_append(b, sm_id_text(c->kept_ids[i], id), SM_ID_LEN);
+		sm_buf_char(b, '\n');
+	}
+	return 0;
 }
 
 void qm_content_release(struct qm *q)
@@ -317,5 +345,6 @@ void qm_content_close(struct qm *q)
 	}
 	if (c->searching)
 		search_end(q);
+	sm_free(c->kept_ids);
 	SM_FREE(q->content);
 }

@@ -290,18 +290,28 @@ static void do_flush(struct qm *q, struct sm_peer *peer, const struct sm_msg_ctl
 static void do_orphans(struct qm *q, struct sm_peer *peer, const struct sm_msg_ctl_request *m,
                        uint64_t tag)
 {
+	struct sm_str what = m->args_count ? m->args[0].text : SM_STR_NONE;
 	struct sm_buf *b = &q->control->text;
-	bool release = m->args_count == 1 && sm_str_eq(m->args[0].text, SM_STR("release"));
+	bool release = sm_str_eq(what, SM_STR("release"));
 
-	if (m->args_count > 0 && !release) {
-		send_end(peer, tag, 64, "orphans takes nothing or \"release\"");
+	sm_buf_reset(b);
+	if (sm_str_eq(what, SM_STR("list"))) {
+		if (qm_content_kept_list(q, b) != 0) {
+			send_end(peer, tag, 75, "not known yet: smtps has to come first");
+			return;
+		}
+		send_text(peer, tag, b);
+		send_end(peer, tag, 0, "");
+		return;
+	}
+	if (m->args_count > 1 || (m->args_count == 1 && !release)) {
+		send_end(peer, tag, 64, "orphans takes nothing, \"list\" or \"release\"");
 		return;
 	}
 	if (release && !sm_peer_trusted(peer)) {
 		send_end(peer, tag, 77, "you may look, but not act");
 		return;
 	}
-	sm_buf_reset(b);
 	if (m->json)
 		sm_buf_printf(b, "{\"kept\":%zu,\"released\":%s}\n", qm_content_kept(q),
 		              release ? "true" : "false");

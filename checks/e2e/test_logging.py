@@ -1,0 +1,220 @@
+"""The log: one id through all processes, in both formats, over rotations; and envelopes made from it after a loss of the queue."""
+import collections
+import glob
+import json
+import os
+import re
+import subprocess
+import threading
+
+import pytest
+from lib.client import message
+from lib.health import LOG_LINE
+from lib.paths import BUILD
+from lib.sink import Serve, Sink
+from lib.site import COMPONENTS, Site
+from lib.wait import until
+
+pytestmark = pytest.mark.inside
+RESERVED = {"time", "sev", "proc", "pid", "event"}
+
+
+def settings(fmt):
+    return {**{f"{c}.log.format": fmt for c in COMPONENTS}, "smar.log_level": "13"}
+
+
+def ta_of(reply):
+    return re.search(r"S[0-9A-F]{18}", reply.text).group(0)
+
+
+def unescape(value):
+    return re.sub(r"\\x([0-9a-f]{2})", lambda m: chr(int(m.group(1), 16)), value)
+
+
+def read_line(line):
+    """A log line in either format, as (event, pairs); strict."""
+    if line.startswith("{"):
+        pairs = json.loads(line, object_pairs_hook=list)
+        assert len(dict(pairs)) == len(pairs), f"a key twice: {line}"
+        d = dict(pairs)
+        assert RESERVED <= d.keys() and re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", d["time"]), line
+        return d["event"], {k: str(v) for k, v in d.items()}
+    assert LOG_LINE.match(line), line
+    _, _, event, *rest = line.split(" ", 3)
+    pairs = [p.split("=", 1) for p in rest[0].split(", ")] if rest and rest[0] else []
+    assert all(len(p) == 2 and p[0] not in RESERVED for p in pairs) and len(dict(pairs)) == len(pairs), line
+    return event, {k: unescape(v[1:-1] if v.startswith('"') else v) for k, v in pairs}
+
+
+def events(site, component):
+    """All of a component, rotated files as well."""
+    out = []
+    for path in sorted(glob.glob(os.path.join(site.log_dir, component + ".log*"))):
+        with open(path) as f:
+            text = f.read()
+        assert text == "" or text.endswith("\n"), f"{path}: torn"
+        out += [read_line(line) for line in text.splitlines()]
+    return out
+
+
+def of(lines, event, ta):
+    return [d for e, d in lines if e == event and d.get("ss_ta") == ta]
+
+
+@pytest.mark.parametrize("fmt", ["kv", "json"])
+def test_one_id_through_all_processes(sink, dns, fmt, tag):
+    sender = '"a, stat=250\\" b"@src.test'
+    with Site(routes=[f"local.test {sink.port}^esmtp:[127.0.0.1]"], relay=["local.test"], dns=dns.address,
+              settings=settings(fmt)) as site:
+        with site.client() as c:
+            assert c.mail(sender, " BODY=8BITMIME").code == 250
+            assert c.cmd("RCPT TO:<nobody@elsewhere.example>").code == 550
+            assert c.rcpt("b@local.test").code == 250
+            assert c.cmd("DATA").code == 354
+            r = c.finish(message(tag))
+            assert r.code == 250
+            ta = ta_of(r)
+            assert c.mail("gone@src.test").code == 250
+            assert c.cmd("RSET").code == 250
+            assert c.cmd("NONSENSE \x01\x7f,=").code == 500
+        sink.wait(tag)
+        until(lambda: of(events(site, "qmgr"), "qm.end", ta), "the end is logged", 10)
+        smtps, qmgr, smtpc, smar = (events(site, c) for c in ("smtps", "qmgr", "smtpc", "smar"))
+    (mail,), (rcpt, ok), (final,) = (of(smtps, e, ta) for e in ("ss.mail", "ss.rcpt", "ss.final"))
+    assert mail["mail"] == f"<{sender}>" and mail["body"] == "2"
+    assert rcpt["stat"] == "550" and rcpt["client"].startswith("127.0.0.1") and rcpt["text"]
+    assert ok["rcpt"] == "<b@local.test>" and ok["rcpt_idx"] == "0"
+    assert final["nrcpts"] == "1" and int(final["size"]) > 0
+    assert all(d["ss_sess"] == mail["ss_sess"] for d in (rcpt, ok, final))
+    assert [d for e, d in smtps if e == "ss.abort" and d["mail"] == "<gone@src.test>" and d["why"] == "reset"]
+    assert [d for e, d in smtps if e == "ss.bad" and d["stat"] == "500"]
+    assert of(smar, "ar.route", ta) and of(smar, "ar.rcpt", ta), smar
+    (sent,) = of(smtpc, "sc.delivered", ta)
+    assert sent["da_ta"] > sent["da_sess"] and float(sent["xdelay"]) >= 0 and "2.0.0" in sent["reply"]
+    (done,) = of(qmgr, "qm.rcpt", ta)
+    assert done["stat"] == "sent" and done["host"] and "2.0.0" in done["text"] and int(done["delay"]) >= 0
+
+
+@pytest.mark.parametrize("fmt", ["kv", "json"])
+def test_rotation_loses_nothing(sink, dns, fmt, tag):
+    """Rename and USR1, again and again under load: each line is in one of the files, whole."""
+    with Site(routes=[f"local.test {sink.port}^esmtp:[127.0.0.1]"], relay=["local.test"], dns=dns.address, settings=settings(fmt)) as site:
+        ids, end = [], threading.Event()
+
+        def load():
+            with site.client() as c:
+                while not end.is_set():
+                    r = c.send_mail("a@src.test", "b@local.test", message(tag))
+                    assert r.code == 250
+                    ids.append(ta_of(r))
+        threads = [threading.Thread(target=load) for _ in range(3)]
+        for t in threads:
+            t.start()
+        pids = site.all_pids()
+        for n in range(6):
+            seen = len(ids)
+            until(lambda: len(ids) > seen + 20 or not any(t.is_alive() for t in threads), "mail flows", 20)
+            for c in COMPONENTS:
+                os.rename(f"{site.log_dir}/{c}.log", f"{site.log_dir}/{c}.log.{n}")
+            site.mcp_sh("logs")
+            until(lambda: all(os.path.exists(f"{site.log_dir}/{c}.log") for c in COMPONENTS), "new files", 10)
+        end.set()
+        for t in threads:
+            t.join()
+        site.wait_empty()
+        until(lambda: len(of_all(site, "qmgr", "qm.end")) >= len(ids), "all ends are logged", 20)
+        assert site.all_pids() == pids
+        for component, event in (("smtps", "ss.final"), ("smar", "ar.route"), ("smtpc", "sc.delivered"), ("qmgr", "qm.rcpt"),
+                                 ("qmgr", "qm.end")):
+            assert collections.Counter(of_all(site, component, event)) == collections.Counter(ids), event
+        for c in COMPONENTS:
+            sizes = [os.path.getsize(f"{site.log_dir}/{c}.log.{n}") for n in range(6)]
+            assert all(sizes) or c == "smar", (c, sizes)
+
+
+def of_all(site, component, event):
+    return [d["ss_ta"] for e, d in events(site, component) if e == event]
+
+
+# ---- after a loss of the queue
+
+def recover(site, *args):
+    env = dict(os.environ, RCVRENV=f"{BUILD}/rcvrenv", QMGRCTL=f"{BUILD}/misc/qmgrctl", MCP_DIR=site.spool, MCP_LOGDIR=site.log_dir)
+    return subprocess.run(["sh", f"{BUILD}/misc/rcvrenvfromlog.sh", *args], env=env, text=True, capture_output=True, timeout=120)
+
+
+@pytest.mark.parametrize("fmt", ["kv", "json"])
+def test_recovery_from_the_logs(dns, fmt, tag):
+    """Both logs of qmgr are lost: nothing is removed, the open mails are queued again from the log, each arrives once."""
+    wait = {"RCPT": b"451 4.2.0 not now\r\n"}
+    with Sink() as good, Sink(scripts=[[Serve(wait)]]) as later, Sink(scripts=[[Serve({"RCPT": b"550 5.1.1 never\r\n"})]]) as never, \
+            Site(routes=[f"{d}.test {s.port}^esmtp:[127.0.0.1]" for d, s in
+                         (("good", good), ("later", later), ("never", never), ("src", good))],
+                 relay=["good.test", "later.test", "never.test"], dns=dns.address, settings=settings(fmt)) as site:
+        ids = {}
+        with site.client() as c:
+            for name, sender, rcpts in (
+                    ("done", "a@src.test", ["x@good.test"]),
+                    ("mixed", "a@src.test", ["x@good.test", "y@later.test", "z@good.test"]),
+                    ("open", "", ["y1@later.test", "y2@later.test"]),
+                    ("report", "r@later.test", ["x@good.test", "n@never.test"])):
+                r = c.send_mail(sender, rcpts, message(f"{tag}-{name}", b".\r\n..two\r\nend\r\n"))
+                assert r.code == 250
+                ids[name] = ta_of(r)
+            assert c.mail("a@src.test").code == 250  # an open one is not acknowledged
+        deferred = {"mixed": 1, "open": 2, "report": 0}
+        until(lambda: all(len({d["rcpt"] for d in of(events(site, "qmgr"), "qm.rcpt", ids[n]) if d["stat"] == "deferred"}) == k
+                          for n, k in deferred.items()), lambda: f"deferred\n{site.log_tail(30)}", 20)
+        until(lambda: [d for e, d in events(site, "qmgr") if e == "qm.rcpt" and d.get("dsn_of") == ids["report"] and d["stat"] == "deferred"],
+              lambda: f"the DSN waits\n{site.log_tail(30)}", 20)
+        (dsn,) = [d for e, d in events(site, "qmgr") if e == "qm.dsn"]
+        (report,) = of(events(site, "qmgr"), "qm.report", ids["report"])
+        assert dsn["ss_ta"] == report["dsn_ta"] and dsn["dsn_of"] == ids["report"]
+        until(lambda: len(site.content_files()) == 3, "only three are open", 10)
+        early = recover(site, "--requeue", f"127.0.0.1:{site.port}")
+        assert early.returncode == 0 and "0 queued, 0 not" in early.stderr, early  # qmgr knows them all
+        site.stop()
+        for c in ("smtps", "qmgr"):  # a rotated and compressed log is a log
+            os.rename(f"{site.log_dir}/{c}.log", f"{site.log_dir}/{c}.log.1")
+        subprocess.run(["gzip", f"{site.log_dir}/smtps.log.1"], check=True)
+        for path in glob.glob(f"{site.spool}/ibdb/**", recursive=True) + glob.glob(f"{site.spool}/defedb/**", recursive=True):
+            if os.path.isfile(path):
+                os.unlink(path)
+        later.scripts = [[Serve()]]
+
+        site.start()
+        until(lambda: '"orphans_kept":3' in site.qmgrctl("-j", "status"), "the contents are noticed", 20)
+        assert [d for e, d in events_of(site, "qmgr.log") if e == "qm.orphans_kept" and d["contents"] == "3"]
+        before = site.content_files()
+        dry = recover(site, "-j")
+        found = {d["content"]: d for d in map(json.loads, dry.stdout.splitlines())}
+        assert dry.returncode == 0 and {d["state"] for d in found.values()} == {"open"}, dry
+        assert {n: sorted(r["addr"] for r in found[ids[n]]["rcpts"]) for n in deferred} == \
+            {"mixed": ["y@later.test"], "open": ["y1@later.test", "y2@later.test"], "report": ["n@never.test"]}
+        assert site.content_files() == before
+        broken = recover(site, "--requeue", f"127.0.0.1:{site.port}", "/nonexistent/log")
+        assert broken.returncode == 66 and site.content_files() == before, broken
+        away = recover(site, "--requeue", "127.0.0.1:1")
+        assert away.returncode == 75 and site.content_files() == before, away
+
+        run = recover(site, "--requeue", f"127.0.0.1:{site.port}")
+        assert run.returncode == 0 and "3 queued, 0 not" in run.stderr, run
+        site.wait_empty()
+        got = collections.Counter((m.content.split(b"\r\n\r\n", 1)[0].rpartition(b"Subject: ")[2].split(b"\r\n")[0].decode(), r)
+                                  for s in (good, later) for m in s.messages for r in m.rcpts)
+        want = {(f"{tag}-done", "x@good.test"), (f"{tag}-mixed", "x@good.test"), (f"{tag}-mixed", "z@good.test"),
+                (f"{tag}-mixed", "y@later.test"), (f"{tag}-open", "y1@later.test"), (f"{tag}-open", "y2@later.test"),
+                (f"{tag}-report", "x@good.test")}
+        dsns = [m for m in later.messages if m.rcpts == ["r@later.test"]]
+        assert {k: got[k] for k in want} == {k: 1 for k in want}, got
+        assert len(dsns) == 1 and b"n@never.test" in dsns[0].content and sum(got.values()) == len(want) + 1, got
+        (mail,) = [m for m in later.messages if m.rcpts == ["y@later.test"]]
+        assert mail.content.endswith(b"\r\n\r\n.\r\n..two\r\nend\r\n") and mail.content.count(b"Received: ") == 2
+        again = recover(site, "--requeue", f"127.0.0.1:{site.port}")
+        assert again.returncode == 0 and "0 contents" in again.stderr, again
+        site.qmgrctl("orphans", "release")
+
+
+def events_of(site, name):
+    with open(os.path.join(site.log_dir, name)) as f:
+        return [read_line(line) for line in f.read().splitlines()]

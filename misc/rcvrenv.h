@@ -1,0 +1,77 @@
+/*
+ * Envelopes from logs: what the parts of rcvrenv share.
+ *
+ * The content store says which mails there are, the logs whom they are from and for, and who has
+ * got them. Lines may come in any order and more than once: each only adds to what is known.
+ */
+#ifndef RCVRENV_H
+#define RCVRENV_H
+
+#include <stdio.h>
+
+#include "libcdb/cdb.h"
+#include "libsm/hash.h"
+#include "libsm/msg.h"
+
+struct rcv_rcpt {
+	char *addr, *orcpt;   /* NULL: no line told it */
+	uint8_t notify;       /* SM_NOTIFY_*, 0: not given */
+	bool settled, failed; /* delivered or dropped; refused for good, to be reported */
+	struct sm_id dsn;     /* that reports it */
+};
+
+enum rcv_state {
+	RCV_OPEN,        /* acknowledged to the client, and somebody has not got it */
+	RCV_SETTLED,     /* nothing is owed */
+	RCV_REFUSED,     /* never acknowledged: its client knows that */
+	RCV_UNCONFIRMED, /* neither acknowledged nor refused: its client tries again */
+	RCV_INCOMPLETE,  /* acknowledged, but not all of its envelope is in these logs */
+	RCV_UNKNOWN,     /* no line about it */
+	RCV_STATES
+};
+
+struct rcv_mail {
+	struct sm_hash_node node;
+	struct sm_id id; /* of transaction and content */
+	char *sender, *envid;
+	uint8_t body, ret; /* SM_BODY_*, SM_RET_* */
+	uint32_t offset;
+	uint64_t size, nrcpts; /* as ss.final says */
+	bool has_final, accepted, refused, ended;
+	bool ours; /* qmgr said that it does not know it */
+	struct rcv_rcpt *rcpts;
+	size_t count;
+	struct sm_id *ended_dsns;
+	size_t ended_count;
+};
+
+struct rcv {
+	struct sm_hash mails; /* one for each content */
+	size_t lines, strange;
+	bool marked; /* RCV_MARK came: nothing was cut off */
+};
+#define RCV_MARK "# end of logs"
+
+void rcv_init(struct rcv *r);
+void rcv_fini(struct rcv *r);
+struct rcv_mail *rcv_find(const struct rcv *r, struct sm_id id); /* NULL: no such content */
+void rcv_add(struct rcv *r, struct sm_id id);
+/* Read a log to its end. */
+int rcv_read(struct rcv *r, FILE *f) SM_MUST_CHECK;
+
+enum rcv_state rcv_state(const struct rcv_mail *m);
+bool rcv_rcpt_open(const struct rcv_mail *m, const struct rcv_rcpt *p);
+
+/* ---- handing over, by SMTP ---- */
+struct rcv_smtp;
+/* "HOST:PORT", "[IPV6]:PORT", or the path of a socket. Greeting and EHLO. */
+int rcv_smtp_open(const char *to, struct rcv_smtp **out) SM_MUST_CHECK;
+void rcv_smtp_close(struct rcv_smtp **s);
+/*
+ * The mail with its open recipients, content from `fd`. 0: the server has it for all of them.
+ * SM_E_DENIED: it refused, the session is in order; others: the session is broken. The diag says
+ * what.
+ */
+int rcv_smtp_send(struct rcv_smtp *s, const struct rcv_mail *m, int fd) SM_MUST_CHECK;
+
+#endif

@@ -1,0 +1,92 @@
+#!/bin/sh
+# Tests of rcvrenv by itself, run in the build directory by `make check`: logs and contents that are made up.
+set -u
+dir=$(mktemp -d) || exit 99
+trap 'rm -rf "$dir"' EXIT
+failed=0
+
+check() { # what expected got
+	[ "$2" = "$3" ] || {
+		printf '%s: expected\n%s\ngot\n%s\n' "$1" "$2" "$3"
+		failed=1
+	}
+}
+# id of mail number N: its content is in directory N
+id() {
+	echo "S00000000000000${1}${1}00"
+}
+for d in 0 1 2 3 4 5 6 7 8 9 A B C D E F; do
+	mkdir "$dir/$d"
+done
+for n in 1 2 3 4 5 6 7 8; do
+	printf 'gapSubject: %s\r\n\r\ntext\r\n' "$n" >"$dir/$n/$(id $n)"
+done
+run() {
+	./rcvrenv -b "$dir/" "$@" 2>"$dir/err"
+	echo "exit $?"
+}
+t='1795217632.123 INFO'
+
+# 1 open, with a quoted sender; 2 settled by smtpc alone; 3 refused; 4 not answered; 5 no recipient line; 6 nothing; 7 failed, its report
+# under way; 8 failed and reported
+cat >"$dir/smtps.log" <<END
+$t ss.mail ss_sess=$(id 9), ss_ta=$(id 1), where=mail, mail=<"a\\x2c\\x20b"@c>, size=20, body=2, ret=1, envid=e+2B1, stat=250
+$t ss.rcpt ss_sess=$(id 9), ss_ta=$(id 1), where=rcpt, rcpt=<x@y>, rcpt_idx=0, orcpt=rfc822\\x3bx@y, notify=6, stat=250
+$t ss.rcpt ss_sess=$(id 9), ss_ta=$(id 1), client=192.0.2.1:5, where=rcpt, rcpt=<no@y>, stat=550, text="5.7.1 no ss.rcpt"
+$t ss.rcpt ss_sess=$(id 9), ss_ta=$(id 1), where=rcpt, rcpt=<z@y>, rcpt_idx=1, stat=250
+$t ss.final ss_sess=$(id 9), ss_ta=$(id 1), where=final, nrcpts=2, offset=3, size=20, stat=250, text="2.0.0 ok"
+$t ss.mail ss_ta=$(id 2), mail=<>, stat=250
+$t ss.rcpt ss_ta=$(id 2), rcpt=<x@y>, rcpt_idx=0, stat=250
+$t ss.final ss_ta=$(id 2), nrcpts=1, size=20, stat=250
+$t ss.mail ss_ta=$(id 3), mail=<s@t>, stat=250
+$t ss.rcpt ss_ta=$(id 3), rcpt=<x@y>, rcpt_idx=0, stat=250
+$t ss.final ss_ta=$(id 3), nrcpts=1, size=20, stat=552, text="5.3.4 too big"
+$t ss.mail ss_ta=$(id 4), mail=<s@t>, stat=250
+$t ss.mail ss_ta=$(id 5), mail=<s@t>, stat=250
+$t ss.final ss_ta=$(id 5), nrcpts=1, size=20, stat=250
+END
+for n in 7 8; do
+	cat <<END
+$t ss.mail ss_ta=$(id $n), mail=<s@t>, stat=250
+$t ss.rcpt ss_ta=$(id $n), rcpt=<x@y>, rcpt_idx=0, stat=250
+$t ss.final ss_ta=$(id $n), nrcpts=1, size=20, stat=250
+END
+done >>"$dir/smtps.log"
+cat >"$dir/other.log" <<END
+no line of ours
+Nov 20 23:33:52 mx qmgr[7]: INFO qm.rcpt ss_ta=$(id 1), rcpt=<z@y>, rcpt_idx=1, stat=sent, tries=1
+{"sev":"INFO","event":"qm.rcpt","ss_ta":"$(id 1)","rcpt":"<x@y>","rcpt_idx":0,"stat":"deferred"}
+{"sev":"INFO","event":"sc.delivered","ss_ta":"$(id 2)","rcpt":"<x@y>","rcpt_idx":0,"stat":250}
+$t qm.end ss_ta=S0000000000000000FF, dsn_of=$(id 8), delay=1
+$t qm.rcpt ss_ta=$(id 7), rcpt=<x@y>, rcpt_idx=0, stat=failed
+$t qm.report ss_ta=$(id 7), dsn_ta=S0000000000000001FF, kind=failed, rcpt=<x@y>, rcpt_idx=0
+$t qm.end ss_ta=$(id 7), delay=1
+$t qm.rcpt ss_ta=$(id 8), rcpt=<x@y>, rcpt_idx=0, stat=failed
+$t qm.report ss_ta=$(id 8), dsn_ta=S0000000000000000FF, kind=failed, rcpt=<x@y>, rcpt_idx=0
+$t qm.end ss_ta=$(id 8), delay=1
+END
+want="$(id 1) open        size=20 from=<\\x22a\\x2c\\x20b\\x22@c>
+    open     <x@y>
+$(id 4) unconfirmed size=0 from=<s@t>
+$(id 5) incomplete  size=20 from=<s@t>
+$(id 6) unknown     size=0 from=<?>
+$(id 7) open        size=20 from=<s@t>
+    open     <x@y>
+exit 2"
+check "states" "$want" "$(run "$dir/smtps.log" "$dir/other.log")"
+check "any order" "$want" "$(run "$dir/other.log" "$dir/smtps.log" "$dir/other.log")"
+check "summary" "rcvrenv: 8 contents: 2 open, 2 settled, 1 refused, 1 unconfirmed, 1 incomplete, 1 unknown" "$(cat "$dir/err")"
+check "standard input" "$want" "$(cat "$dir"/*.log | run -)"
+check "JSON" '{"content":"'"$(id 1)"'","state":"open","sender":"\"a, b\"@c","offset":3,"size":20,"body":2,"ret":1,"envid":"e+2B1","rcpts":[{"addr":"x@y","state":"open","notify":6,"orcpt":"rfc822;x@y"}]}' \
+	"$(run -j "$dir/smtps.log" "$dir/other.log" | head -n 1)"
+check "all" 8 "$(run -a "$dir/smtps.log" "$dir/other.log" | grep -c '^S')"
+check "cut off" "exit 66" "$(run -m "$dir/smtps.log")"
+check "missing log" "exit 66" "$(run "$dir/none.log")"
+check "no store" "exit 66" "$(run -b "$dir/none/" "$dir/smtps.log")"
+check "requeue without leave" "exit 64" "$(run -r 127.0.0.1:1 "$dir/smtps.log")"
+id 1 >"$dir/known"
+check "nobody listens" "exit 75" "$(run -k "$dir/known" -r 127.0.0.1:1 "$dir/smtps.log" "$dir/other.log" | tail -n 1)"
+printf x >>"$dir/1/$(id 1)"
+check "another content" "exit 1" "$(run -k "$dir/known" -r 127.0.0.1:1 "$dir/smtps.log" "$dir/other.log" | tail -n 1)"
+check "still there" 8 "$(find "$dir" -name 'S0*' | wc -l | tr -d ' ')"
+exit $failed
