@@ -169,14 +169,17 @@ static void wake_due(const struct qm *q, struct qm_txn *txn, bool all)
 	}
 }
 
-/* What operators did to it while it was in the index. */
-static void take_marks(struct qm *q, struct qm_txn *txn, const struct qm_edbc_entry *e)
+/* What operators did to it while it was in the index; true when it had to be read back for that. */
+static bool take_marks(struct qm *q, struct qm_txn *txn, const struct qm_edbc_entry *e)
 {
 	struct qm_edbc_reader in = qm_edbc_read(q->edbc, e);
 	struct qm_edbc_rcpt x;
+	bool waited = false;
 
 	while (qm_edbc_read_rcpt(&in, &x)) {
 		struct qm_rcpt *r = qm_txn_rcpt(txn, x.index);
+
+		waited |= x.mark != QM_MARK_NONE;
 
 		if (r == NULL || r->state != QM_RCPT_NEW)
 			continue;
@@ -188,6 +191,7 @@ static void take_marks(struct qm *q, struct qm_txn *txn, const struct qm_edbc_en
 		if (x.held && r->state == QM_RCPT_NEW)
 			r->flags |= QM_RCPT_HELD; /* after it was requeued */
 	}
+	return waited;
 }
 
 static void activate(struct load *l)
@@ -196,13 +200,14 @@ static void activate(struct load *l)
 	const struct qm_edbc_entry *e = qm_edbc_find(q->edbc, l->id);
 	struct qm_txn *txn = qm_txn_from_rec(&q->txns, &l->rec);
 	/* Due before any of its recipients is, or again since: somebody wants it tried. */
-	bool wanted = l->due_s < qm_txn_due_s(txn) || qm_edbc_next_try(e) != QM_EDBC_NEVER;
+	int64_t due_s = SM_MIN(l->due_s, qm_edbc_next_try(e));
+	bool wanted = l->due_s < qm_txn_due_s(txn) || due_s != l->due_s;
 
 	txn->log = qm_store_defedb(q->store);
 	txn->loc = l->loc;
 	txn->state = QM_TXN_ACTIVE;
-	if (qm_edbc_is_marked(q->edbc, e))
-		take_marks(q, txn, e);
+	if (qm_edbc_is_marked(q->edbc, e) && take_marks(q, txn, e))
+		wanted = due_s <= FLUSHED_S;
 	qm_edbc_remove(q->edbc, l->id);
 	wake_due(q, txn, wanted);
 	if (txn->busy > 0)
@@ -371,7 +376,8 @@ void qm_defer_run(struct qm *q)
 		/* In a moment: whatever ends runs this again. */
 		if (qm_defer_loading(q, qm_edbc_id(e)))
 			break;
-		if (blocked < BLOCKED_MAX && put_off_blocked(q, e, now_s)) {
+		if (blocked < BLOCKED_MAX &&
+		    (qm_halt_entry(q, e) || put_off_blocked(q, e, now_s))) {
 			if (++blocked == BLOCKED_MAX)
 				break;
 			continue;

@@ -315,7 +315,7 @@ static bool dispatch(void *arg)
 	enum qm_step step;
 	bool any = false;
 
-	if (q->stopping)
+	if (q->stopping || qm_halt_all(q))
 		return false;
 	sm_list_init(&rcpts);
 	(void)qm_sched_wake(&q->sched, now_ms);

@@ -33,7 +33,7 @@ struct server {
 };
 
 /* Why nothing new is taken at the moment. */
-enum refusal { NONE, NOT_READY, NO_SPACE, FULL };
+enum refusal { NONE, NOT_READY, STOPPED, NO_SPACE, FULL };
 
 /* A commit or a block of ids that waits for the disk. */
 struct pending {
@@ -158,6 +158,8 @@ static enum refusal refusal(const struct qm *q)
 {
 	if (!q->running || q->stopping)
 		return NOT_READY;
+	if (!qm_halt_accepting(q))
+		return STOPPED;
 	if (q->resources.v[QM_RES_DISK].full || qm_store_low(q->store))
 		return NO_SPACE;
 	return q->resources.credit == 0 ? FULL : NONE;
@@ -169,6 +171,7 @@ static const struct {
 } refusals[] = {
     [NONE] = {0, ""},
     [NOT_READY] = {451, "4.3.2 queue is not ready, try again later"},
+    [STOPPED] = {451, "4.3.2 not accepting mail now"},
     [NO_SPACE] = {452, "4.3.1 insufficient system storage"},
     [FULL] = {452, "4.3.1 queue is full"},
 };

@@ -49,7 +49,7 @@ qmgr_t_txn_SOURCES = qmgr/t_txn.c
 qmgr_t_txn_LDADD = $(QM_LDADD)
 
 libexec_PROGRAMS += qmgr/qmgr
-qm_parts = qmgr/qm.h qmgr/bulk.h qmgr/bulk.c qmgr/halt.h qmgr/queue.c qmgr/incoming.c qmgr/resolve.c qmgr/delivery.c qmgr/settle.c qmgr/poison.c qmgr/dsn.c qmgr/defer.c \
+qm_parts = qmgr/qm.h qmgr/bulk.h qmgr/bulk.c qmgr/halt.h qmgr/halt.c qmgr/queue.c qmgr/incoming.c qmgr/resolve.c qmgr/delivery.c qmgr/settle.c qmgr/poison.c qmgr/dsn.c qmgr/defer.c \
 	qmgr/compact.c qmgr/content.c qmgr/space.c qmgr/control.c qmgr/limits_load.c
 qmgr_qmgr_SOURCES = qmgr/main.c $(qm_parts)
 qmgr_qmgr_LDADD = libqm.a libcdb.a libsm.a $(SECCOMP_LIBS) $(BDB_LIBS)
@@ -65,6 +65,9 @@ qmgr_t_store_LDADD = $(QM_LDADD)
 QM_TESTS += qmgr/t_qmgr
 qmgr_t_qmgr_SOURCES = qmgr/t_qmgr.c qmgr/t_qm.h qmgr/t_qm_common.c $(qm_parts)
 qmgr_t_qmgr_LDADD = libqm.a libcdb.a $(UNIT_LDADD) $(BDB_LIBS)
+QM_TESTS += qmgr/t_bulk
+qmgr_t_bulk_SOURCES = qmgr/t_bulk.c qmgr/t_qm.h qmgr/t_qm_common.c $(qm_parts)
+qmgr_t_bulk_LDADD = libqm.a libcdb.a $(UNIT_LDADD) $(BDB_LIBS)
 QM_TESTS += qmgr/t_dsn
 qmgr_t_dsn_SOURCES = qmgr/t_dsn.c qmgr/t_qm.h qmgr/t_qm_common.c $(qm_parts)
 qmgr_t_dsn_LDADD = libqm.a libcdb.a $(UNIT_LDADD) $(BDB_LIBS)

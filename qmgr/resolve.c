@@ -103,7 +103,7 @@ static void hold_or_release(struct qm *q, struct qm_txn *txn)
 
 /* ---- answers ---- */
 
-static void routed(struct qm *q, struct qm_rcpt *r, const struct sm_msg_route *m)
+static void routed(struct qm *q, struct qm_rcpt *r, struct sm_msg_route *m)
 {
 	struct qm_try t = {.host = SM_STR("")};
 	const struct qm_host *dead;
@@ -118,6 +118,8 @@ static void routed(struct qm *q, struct qm_rcpt *r, const struct sm_msg_route *m
 		qm_settle_rcpt(q, r, &t);
 		return;
 	}
+	if (qm_halt_catch(q, r, m))
+		return;
 	route = qm_route_get(&q->sched, m, sm_loop_now_ms());
 	dead = qm_route_dead(&q->sched, route, sm_loop_now_ms());
 	if (dead != NULL) {
