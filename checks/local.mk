@@ -48,6 +48,10 @@ EXTRA_DIST += checks/tree.sh
 TESTS += checks/t_hardening.sh
 EXTRA_DIST += checks/t_hardening.sh
 
+# Events and keys of the log are what doc/formats.md says.
+TESTS += checks/t_log_schema.sh
+EXTRA_DIST += checks/t_log_schema.sh checks/log_schema.awk
+
 # Fuzz targets: a program checks/fuzz/fuzz_NAME for each parser of outside bytes, with a corpus in checks/fuzz/corpus/NAME. To add one:
 #     FUZZ_TARGETS += checks/fuzz/fuzz_NAME
 #     checks_fuzz_fuzz_NAME_SOURCES = checks/fuzz/fuzz_NAME.c $(fuzz_main)

@@ -11,7 +11,7 @@
  * reported later. Values are escaped in one place: as key=value, bytes outside of printable ASCII,
  * and ',' '"' '\', become \xHH, and a value with spaces stands in quotes; as JSON, strings are
  * ASCII with \uXXXX, numbers are numbers, and what is no UTF-8 becomes U+FFFD. Keys and event names
- * are literals; which there are, doc/logging.md says, and checks/t_log_schema.sh that it says all.
+ * are literals; which there are, doc/formats.md says, and checks/t_log_schema.sh that it says all.
  */
 #ifndef SM_LOG_H
 #define SM_LOG_H
@@ -23,6 +23,10 @@
 /* Levels 0 (only errors) .. 15; 9 is normal, 12 to 14 for testing. Severity decides with the level:
  * ERROR and worse always, WARN >= 3, NOTICE >= 6, INFO >= 9, DEBUG >= 13. */
 enum sm_sev { SM_DEBUG, SM_INFO, SM_NOTICE, SM_WARN, SM_ERROR, SM_CRIT, SM_FATAL };
+
+/* Of events and keys, in each process' line proc.ready: rises when a name changes its meaning or goes,
+ * not when one is added. */
+#define SM_LOG_SCHEMA 1
 
 void sm_log_init(const char *ident, int level);
 void sm_log_syslog(const struct sm_conf_log *conf); /* when a facility was configured */

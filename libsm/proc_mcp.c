@@ -158,8 +158,8 @@ void sm_proc_mcp_close(struct sm_proc *p)
 
 void sm_proc_ready(struct sm_proc *p)
 {
-	sm_log(SM_NOTICE, "proc.ready", "version=%s, hostname=%S, index=%d", PACKAGE_VERSION,
-	       p->global.hostname, p->index);
+	sm_log(SM_NOTICE, "proc.ready", "version=%s hostname=%S index=%d schema=%d",
+	       PACKAGE_VERSION, p->global.hostname, p->index, SM_LOG_SCHEMA);
 	if (p->mcp_fd != -1 && !tell('R', NULL, 0))
 		sm_log(SM_ERROR, "proc.ready", "error=%s", strerror(errno));
 #ifdef SM_TESTING

@@ -187,7 +187,7 @@ static const struct {
 } events[] = {
     {"ss.mail", on_mail},      {"ss.rcpt", on_rcpt},           {"ss.final", on_final},
     {"ss.abort", on_abort},    {"ss.data", on_abort},          {"qm.rcpt", on_try},
-    {"qm.drop", on_delivered}, {"sc.delivered", on_delivered}, {"qm.report", on_report},
+    {"qm.drop", on_delivered}, {"qm.remove", on_delivered}, {"sc.delivered", on_delivered}, {"qm.report", on_report},
     {"qm.end", on_end},
 };
 
