@@ -22,28 +22,34 @@ MKFS = {"ext4": ["mkfs.ext4", "-q", "-F", "-b", "4096", "-E", "nodiscard"], "xfs
 LEAST_MB = {"xfs": 300, "btrfs": 128}
 
 
-def why_not(fs="ext4"):
-    """What this machine lacks, None: nothing."""
-    if os.getuid() != 0:
-        return "not root: no mounts"
-    for device in ("/dev/fuse", "/dev/loop-control"):
-        if not os.path.exists(device):
-            return f"no {device}"
-    if not shutil.which(MKFS[fs][0], path="/usr/sbin:/sbin:/usr/bin:/bin"):
-        return f"no {MKFS[fs][0]}"
-    try:
-        program(RECORDER)
-    except FileNotFoundError:
-        return f"{RECORDER} is not built (libfuse3-dev was missing when smx was configured)"
-    return None
-
-
 def private_mounts():
     """From here on what this process mounts is seen by it and its children only."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(CLONE_NEWNS) or libc.mount(None, b"/", None, MS_REC | MS_PRIVATE, None):
         e = ctypes.get_errno()
         raise OSError(e, f"a mount namespace of our own: {os.strerror(e)}")
+
+
+def why_not(fs="ext4"):
+    """What this machine lacks, None: nothing, and then mounts are private from here on."""
+    if os.getuid() != 0:
+        return "not root: no mounts"
+    for device in ("/dev/fuse", "/dev/loop-control"):
+        try:
+            os.close(os.open(device, os.O_RDWR))
+        except OSError as e:
+            return f"{device}: {e.strerror}"
+    if not shutil.which(MKFS[fs][0], path="/usr/sbin:/sbin:/usr/bin:/bin"):
+        return f"no {MKFS[fs][0]}"
+    try:
+        program(RECORDER)
+    except FileNotFoundError:
+        return f"{RECORDER} is not built (libfuse3-dev was missing when smx was configured)"
+    try:
+        private_mounts()
+    except OSError as e:
+        return e.strerror
+    return None
 
 
 def make(path, fs, size_mb):
