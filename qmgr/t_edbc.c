@@ -276,14 +276,15 @@ static void acts_that_wait(void **state)
 	assert_true(qm_edbc_mark(e, id, QM_MARK_ALL, QM_MARK_HOLD, 100));
 	assert_true(qm_edbc_mark(e, id, 1, QM_MARK_REQUEUE, 120));
 	assert_int_equal(waits(e, id, 1), QM_MARK_REQUEUE);
-	assert_true(held(e, id, 1));
-	assert_int_equal(due(e, id), 120); /* although it is held */
+	assert_true(!held(e, id, 1) && held(e, id, 0));
+	assert_int_equal(qm_edbc_held_count(e), 2);
+	assert_int_equal(due(e, id), 120);
 	assert_true(qm_edbc_mark(e, id, 1, QM_MARK_BOUNCE, 130));
 	assert_int_equal(waits(e, id, 1), QM_MARK_BOUNCE);
 	assert_true(qm_edbc_mark(e, id, 1, QM_MARK_REMOVE, 140)); /* too late: it is final */
 	assert_int_equal(waits(e, id, 1), QM_MARK_BOUNCE);
-	assert_true(qm_edbc_mark(e, id, 1, QM_MARK_RELEASE, 140));
-	assert_true(held(e, id, 1));
+	assert_true(qm_edbc_mark(e, id, 1, QM_MARK_HOLD, 140));
+	assert_false(held(e, id, 1));
 	assert_int_equal(waits(e, id, 0), QM_MARK_NONE);
 	assert_true(qm_edbc_moved(e, id, (struct qm_loc){2, 2, 2}));
 	assert_int_equal(waits(e, id, 1), QM_MARK_BOUNCE);

@@ -3,13 +3,14 @@
  * code as qmgr's own, so that tests and measurements have a million of them in seconds.
  *
  *     fillqueue [-n transactions] [-r recipients of each] [-d domains] [-s senders] [-R reasons]
- *               [-t due in seconds] [-S spread of that in seconds] [-a age in seconds] [-c CDB]
- * SPOOL
+ *               [-t due in seconds] [-S spread of that in seconds] [-a age in seconds]
+ *               [-c CDB] SPOOL
  *
  * SPOOL has the directories ibdb and defedb. Transaction i is from user<i mod senders>, recipient k
  * of it goes to domain (i + k) mod domains and waits for reason (i + k) mod reasons. With -c each
- * has a content, a small one, in the store CDB; without, nothing but the queue is there. Needs no
- * users and no configuration; give the files to their user afterwards.
+ * has a content, a small one, in the store CDB; without, nothing but the queue is there. What is
+ * due later than retry_max_delay is tried at once: qmgr takes it for a clock that was set back.
+ * Needs no users and no configuration; give the files to their user afterwards.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -32,8 +33,8 @@ static struct {
          .domains = 200,
          .senders = 300,
          .reasons = 50,
-         .due_s = 86400,
-         .spread_s = 3600,
+         .due_s = 1800,
+         .spread_s = 1800,
          .age_s = 7200};
 
 static const char content[] =
