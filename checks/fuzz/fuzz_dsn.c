@@ -41,12 +41,12 @@ static void check_report(struct sm_str s, bool eightbit)
 /* The opening one three or four times in all, counting the closing one. */
 static void check_boundary(struct sm_str s, bool has_original)
 {
-	const char *mark = memmem(s.p, s.n, "boundary=\"", 10);
+	const char *mark = memmem(s.p, s.n, "\r\n\tboundary=\"", 13);
 	char delimiter[80];
 	unsigned n = 0;
 
 	sm_assert(mark != NULL);
-	mark += 10;
+	mark += 13;
 	(void)snprintf(delimiter, sizeof(delimiter), "\r\n--%.*s", (int)strcspn(mark, "\""), mark);
 	for (const char *p = s.p;
 	     (p = memmem(p, s.n - (size_t)(p - s.p), delimiter, strlen(delimiter))) != NULL; p++)
