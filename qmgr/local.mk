@@ -60,6 +60,9 @@ qmgr_t_recover_SOURCES = qmgr/t_recover.c $(t_store_common)
 qmgr_t_recover_LDADD = $(QM_LDADD)
 qmgr_t_store_SOURCES = qmgr/t_store.c $(t_store_common)
 qmgr_t_store_LDADD = $(QM_LDADD)
+QM_TESTS += qmgr/t_marks
+qmgr_t_marks_SOURCES = qmgr/t_marks.c $(t_store_common)
+qmgr_t_marks_LDADD = $(QM_LDADD)
 
 # The whole queue manager but its main(), with puppets for its peers.
 QM_TESTS += qmgr/t_qmgr
