@@ -298,12 +298,13 @@ bool qm_dsn_report(struct qm *q, struct qm_txn *txn)
 	 * is looked at every few seconds. */
 	if (txn->busy > 0 && txn->owed > 0 && !q->stopping && !sm_timer_is_set(&q->dsn_look))
 		sm_timer_set(&q->dsn_look, sm_loop_now_ms() + LOOK_MS, look, q);
-	if (txn->busy == 0 &&
-	    (!report_all(q, txn, SM_DSN_DELIVERED) || !report_all(q, txn, SM_DSN_RELAYED) ||
-	     !report_all(q, txn, SM_DSN_DELAYED)))
+	if (txn->busy == 0 && !report_all(q, txn, SM_DSN_DELAYED))
 		return false;
 	if (txn->owed == 0)
 		return true;
+	if (txn->busy == 0 &&
+	    (!report_all(q, txn, SM_DSN_DELIVERED) || !report_all(q, txn, SM_DSN_RELAYED)))
+		return false;
 	failed = count_failed(q, txn);
 	return failed == 0 || !is_time(q, txn, failed, sm_wall_s()) ||
 	       report_all(q, txn, txn->dsn_kind ? SM_DSN_BOUNCED : SM_DSN_FAILED);

@@ -351,8 +351,7 @@ int64_t qm_txn_due_s(const struct qm_txn *txn)
 	int64_t due = INT64_MAX;
 
 	for (unsigned i = 0; i < txn->rcpt_count; i++)
-		if (txn->rcpts[i].state != QM_RCPT_SETTLED &&
-		    !(txn->rcpts[i].flags & QM_RCPT_HELD))
+		if (txn->rcpts[i].state != QM_RCPT_SETTLED && !(txn->rcpts[i].flags & QM_RCPT_HELD))
 			due = SM_MIN(due, txn->rcpts[i].next_try_s);
 	return due;
 }
