@@ -73,4 +73,12 @@ fi
 if systemd-analyze security --offline=true --threshold=100 misc/smx.service >/dev/null 2>&1; then
 	check "exposure of the unit" 0 "$(status systemd-analyze security --offline=true --threshold=27 --no-pager misc/smx.service)"
 fi
+# log2time
+line='1795217632.123 INFO ss.mail mail=<1795217632.123@b>'
+check "log2time" '2026-11-20 23:33:52.123 INFO ss.mail mail=<1795217632.123@b>' "$(echo "$line" | sh "${srcdir:-.}/misc/log2time" -u)"
+for same in '{"time":"2026-11-20T23:33:52.123Z","sev":"INFO"}' 'Nov 20 23:33:52 mx smtps[7]: INFO a.b' '1795217632 no' ''; do
+	check "log2time leaves" "$same" "$(echo "$same" | sh "${srcdir:-.}/misc/log2time" -u)"
+done
+check "log2time usage" 64 "$(status sh "${srcdir:-.}/misc/log2time" -x)"
+
 exit $failed

@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <setjmp.h>
 #include <stdint.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -741,6 +742,33 @@ static void contents_survive_the_logs(void **state)
 	}
 }
 
+/* A batch of the journal that cannot be read any more may have been a mail. */
+static void contents_survive_damage(void **state)
+{
+	static const char zeros[512];
+	struct qm_log_stat log;
+	char path[200];
+	int fd;
+
+	(void)state;
+	t_qm_all();
+	taken("s@a.test", "temp1@b.test");
+	taken("s@a.test", "temp2@b.test");
+	wait_n(deferred, 2);
+	t_content();
+	qm_log_stat(qm_store_ibdb(w.q.store), &log);
+	t_qm_stop();
+	snprintf(path, sizeof(path), "%s/ibdb.%08x", w.ibdb, log.current_seq);
+	fd = open(path, O_WRONLY);
+	assert_true(fd != -1);
+	assert_int_equal(pwrite(fd, zeros, sizeof(zeros), sizeof(zeros)), sizeof(zeros));
+	close(fd);
+	t_qm_start();
+	nothing_is_open();
+	assert_int_equal(t_contents(), 3);
+	assert_true(qm_content_kept(&w.q) >= 1);
+}
+
 /* What comes after a loss is an orphan as ever. */
 static void a_loss_keeps_only_what_was_before(void **state)
 {
@@ -964,6 +992,7 @@ int main(void)
 	    T(a_dead_next_hop),
 	    T(orphans_go_and_open_ones_stay),
 	    T(contents_survive_the_logs),
+	    T(contents_survive_damage),
 	    T(a_loss_keeps_only_what_was_before),
 	    T(one_old_mail_holds_nothing),
 	    T(operators_look),
