@@ -22,7 +22,8 @@
 #include "libsm/time.h"
 #include "qmgr/store.h"
 
-#define FLUSH_BYTES (8u * 1024 * 1024)
+/* Batches as large as a busy qmgr writes them: a record is read back with its whole batch. */
+#define FLUSH_BYTES (128u * 1024)
 
 static struct {
 	unsigned long count, rcpts, domains, senders, reasons;
