@@ -120,7 +120,7 @@ static bool any_pattern(const struct qm_cond *c, struct sm_str s)
 		const struct qm_pattern *p = &c->patterns[i];
 
 		if (p->glob    ? glob(p->text, s)
-		    : p->below ? s.n > p->text.n && sm_str_has_casesuffix(s, p->text)
+		    : p->below ? sm_str_has_casesuffix(s, p->text)
 		               : sm_str_caseeq(p->text, s))
 			return true;
 	}

@@ -297,6 +297,47 @@ static void acts_that_wait(void **state)
 	qm_edbc_free(&e);
 }
 
+static void hold_after_requeue(void **state)
+{
+	struct qm_edbc *e = qm_edbc_new();
+	struct sm_id id = {9, 1};
+
+	(void)state;
+	put(e, id, 500, (struct qm_loc){1, 1, 1}, 1);
+	assert_true(qm_edbc_mark(e, id, 0, QM_MARK_REQUEUE, 100));
+	assert_true(qm_edbc_mark(e, id, 0, QM_MARK_HOLD, 110));
+	/* It has to be read back for the first, and waits then. */
+	assert_int_equal(waits(e, id, 0), QM_MARK_REQUEUE);
+	assert_true(held(e, id, 0));
+	assert_int_equal(due(e, id), 100);
+	qm_edbc_free(&e);
+}
+
+/* What is parked is tried with all others, what is held is not. */
+static void all_at_once(void **state)
+{
+	struct qm_edbc *e = qm_edbc_new();
+	unsigned n = 0;
+
+	(void)state;
+	for (uint64_t i = 0; i < 300; i++) {
+		struct sm_id id = {i, 1};
+
+		put(e, id, (int64_t)i, (struct qm_loc){1, 1, 1}, 1);
+		/* In this order those that are held come to stand above the parked ones. */
+		if (i < 100)
+			assert_true(qm_edbc_set(e, id, QM_EDBC_NEVER));
+		else if (i < 200)
+			assert_true(qm_edbc_mark(e, id, 0, QM_MARK_HOLD, 1));
+	}
+	assert_int_equal(qm_edbc_set_all(e, 7), 200);
+	for (; qm_edbc_next_try(qm_edbc_top(e)) == 7; n++)
+		qm_edbc_remove(e, qm_edbc_id(qm_edbc_top(e)));
+	assert_int_equal(n, 200);
+	assert_int_equal(qm_edbc_next_try(qm_edbc_top(e)), QM_EDBC_NEVER);
+	qm_edbc_free(&e);
+}
+
 static void held_in_the_snapshot(void **state)
 {
 	struct qm_edbc *e = qm_edbc_new();
@@ -507,6 +548,8 @@ int main(void)
 	    cmocka_unit_test(reasons_are_bounded),
 	    cmocka_unit_test(hold_and_release),
 	    cmocka_unit_test(acts_that_wait),
+	    cmocka_unit_test(hold_after_requeue),
+	    cmocka_unit_test(all_at_once),
 	    cmocka_unit_test(held_in_the_snapshot),
 	    cmocka_unit_test(the_largest),
 	    cmocka_unit_test(a_million),
