@@ -340,6 +340,55 @@ static void too_many_wait(void **state)
 	assert_int_equal(n, 16);
 }
 
+/*
+ * So many that the walk takes many turns. They are in the index only. Meanwhile one mail goes from
+ * smtpc to DEFEDB, and another comes and goes there: the first is hit once, the other not at all.
+ */
+#define MANY 200000u
+
+static void what_moves_during_the_walk(void **state)
+{
+	struct qm_rec_rcpt r = {.addr = SM_STR("x@fake.test"),
+	                        .orcpt = SM_STR(""),
+	                        .text = SM_STR(""),
+	                        .host = SM_STR(""),
+	                        .next_try_s = sm_wall_s() + 86400};
+	struct qm_rec_txn rec = {.sender = SM_STR(""), .envid = SM_STR(""), .rcpts_count = 1};
+	struct sm_id old, new;
+
+	(void)state;
+	slow_retries();
+	w.conf.retry_max_ms = 7 * 86400 * 1000LL;
+	w.conf.edbc_max_entries = 2 * MANY;
+	t_qm_all();
+	rec.rcpts = &r;
+	for (uint64_t i = 1; i <= MANY; i++) {
+		rec.ta = (struct sm_id){i, 7};
+		qm_edbc_put_rec(w.q.edbc, &rec, (struct qm_loc){0});
+	}
+	w.sc.hold = true;
+	old = taken("s@a.test", "temp@b.test");
+	wait_n(tasks, 1);
+	want = answer.count + 1;
+	ask(QM_MARK_HOLD, "", false);
+	t_turns(2);
+	assert_int_equal(answer.count, want - 1);
+	w.sc.hold = false;
+	t_answer(&w.sc, &w.sc.task[0]);
+	new = t_commit("s@a.test", "temp@b.test");
+	assert_true(t_wait(answered));
+	assert_int_equal(answer.err, 0);
+	assert_int_equal(answer.rcpts, MANY + 1);
+	wait_n(deferred, MANY + 2);
+	for (uint64_t i = 1; i <= MANY; i++)
+		qm_edbc_remove(w.q.edbc, (struct sm_id){i, 7});
+	assert_int_equal(qm_edbc_held_count(w.q.edbc), 1);
+	assert_int_equal(qm_edbc_next_try(qm_edbc_find(w.q.edbc, old)), QM_EDBC_NEVER);
+	assert_true(qm_edbc_next_try(qm_edbc_find(w.q.edbc, new)) != QM_EDBC_NEVER);
+	act(QM_MARK_REMOVE, "", 2);
+	wait_over();
+}
+
 /* ---- in the active queue ---- */
 
 static void before_smar_is_there(void **state)
@@ -610,6 +659,7 @@ int main(void)
 	    T(acts_take_turns),
 	    T(who_asked_may_go),
 	    T(too_many_wait),
+	    T(what_moves_during_the_walk),
 	    T(before_smar_is_there),
 	    T(while_smar_thinks),
 	    T(while_it_waits_for_smtpc),

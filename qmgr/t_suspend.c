@@ -278,10 +278,15 @@ static void acts_reach_what_is_suspended(void **state)
 	struct qm_bulk_ask a = {.verb = QM_MARK_REMOVE, .text = SM_STR(""), .reason = SM_STR("")};
 
 	(void)state;
+	w.conf.retry_min_ms = 1000;
 	t_qm_all();
-	suspend("b.test", 0);
+	taken("s@a.test", "temp@b.test");
+	wait_n(deferred, 1);
 	suspend("", 0);
+	t_turns(1500);
+	assert_int_equal(next_try(), QM_EDBC_NEVER);
 	taken("s@a.test", "x@b.test");
+	w.sc.tasks = 0;
 	assert_int_equal(qm_filter_new(&none, 0, 0, &a.filter), 0);
 	assert_int_equal(qm_bulk_begin(&w.q, &a), 0);
 	wait_over();
