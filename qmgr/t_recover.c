@@ -62,13 +62,19 @@ static void a_delivered(struct t_store *t)
 	change(t, 0, QM_RCPT_SETTLED);
 }
 
+static void a_relayed(struct t_store *t)
+{
+	change(t, 0, QM_RCPT_RELAYED);
+}
+
 static void b_failed(struct t_store *t)
 {
 	change(t, 1, QM_RCPT_FAILED);
 }
 
-static void report(struct t_store *t, struct sm_id id, unsigned index)
+static void report_as(struct t_store *t, uint8_t kind, struct sm_id id, unsigned index)
 {
+	const struct qm_rec_index_item item = {(uint16_t)index};
 	struct qm_txn *parent = find(t, mail), *child = qm_txn_new(&t->txns, id, 1);
 	struct qm_rcpt *r = qm_txn_rcpt(parent, (uint16_t)index);
 
@@ -76,18 +82,38 @@ static void report(struct t_store *t, struct sm_id id, unsigned index)
 	child->content = parent->content;
 	child->rcpts[0].addr = SM_STR("s@z.test");
 	child->rcpts[0].orcpt = child->rcpts[0].text = child->rcpts[0].host = SM_STR("");
-	child->dsn_kind = SM_DSN_FAILED;
+	child->dsn_kind = kind;
 	child->dsn_of = parent->id;
 	child->dsn_sender = SM_STR("s@z.test");
 	child->dsn_count = 0;
 	qm_content_child(&t->txns, parent->content, true);
-	qm_rcpt_set(r, QM_RCPT_SETTLED);
+	qm_txn_reported(parent, kind, &item, 1);
 	qm_store_child(t->st, parent, &r, 1, child);
+}
+
+static void report(struct t_store *t, struct sm_id id, unsigned index)
+{
+	report_as(t, SM_DSN_FAILED, id, index);
 }
 
 static void b_reported(struct t_store *t)
 {
 	report(t, dsn1, 1);
+}
+
+static void a_told(struct t_store *t)
+{
+	report_as(t, SM_DSN_RELAYED, dsn2, 0);
+}
+
+static void b_delivered(struct t_store *t)
+{
+	change(t, 1, QM_RCPT_DELIVERED);
+}
+
+static void c_warned(struct t_store *t)
+{
+	report_as(t, SM_DSN_DELAYED, dsn1, 2);
 }
 
 static void c_deferred(struct t_store *t)
@@ -190,6 +216,22 @@ static const struct step lost[] = {
     {dsn2_ends, ""},
 };
 
+/* Delays and successes, which are told as well: R and D are owed a report, w was told of the delay.
+ */
+static const struct step told[] = {
+    {grant, ""},
+    {accept_mail, "1000[0,1,2]"},
+    {a_relayed, "1000[0R,1,2]"},
+    {b_delivered, "1000[0R,1D,2]"},
+    {c_warned, "1000[0R,1D,2w]+ 1001[0]"},
+    {c_deferred_first, "1000[0R,1D,2w]+ 1001[0]"},
+    {moved, "1000[0R,1D,2w]+ 1001[0]"},
+    {a_told, "1000[1D,2w]+ 1001[0] 1002[0]"},
+    {dsn1_ends, "1000[1D,2w]+ 1002[0]"},
+    {dsn2_ends, "1000[1D,2w]"},
+    {c_deferred, "1000[1D,2w]"},
+};
+
 struct run {
 	struct t_store *t;
 	const struct step *steps;
@@ -261,6 +303,13 @@ static void cut_anywhere_without_moved(void **state)
 	(void)state;
 	for (unsigned i = 0; i <= SM_ARRAY_SIZE(lost); i++)
 		check_cut(lost, i, CRASH);
+}
+
+static void cut_anywhere_of_what_is_told(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i <= SM_ARRAY_SIZE(told); i++)
+		check_cut(told, i, i % 2 ? CRASH : CLOSE);
 }
 
 static void orderly_ends_know_the_same(void **state)
@@ -522,6 +571,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(cut_anywhere),
 	    cmocka_unit_test(cut_anywhere_without_moved),
+	    cmocka_unit_test(cut_anywhere_of_what_is_told),
 	    cmocka_unit_test(orderly_ends_know_the_same),
 	    cmocka_unit_test(at_random),
 	    cmocka_unit_test(ended_are_told),

@@ -28,8 +28,8 @@ void t_flush(struct t_store *t); /* everything appended is durable, and those wh
 #define T_OUT_MAX 65536
 void t_crash(void (*fn)(void *arg, char *out), void *arg, char *out);
 
-/* "id[index,indexF,...]" of all that is open, by id: F: wants to be reported; and "content
- * id:users" for those with DSNs. */
+/* "id[index,indexF,...]+" of all that is open, by id: F, D, R: its failure, delivery, relay is to
+ * be reported; w: the delay was told; +: DSNs need its content. */
 void t_known(struct t_store *t, char *out);
 
 #endif

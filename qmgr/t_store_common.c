@@ -193,6 +193,14 @@ static int line_cmp(const void *a, const void *b)
 	return x->id.counter < y->id.counter ? -1 : x->id.counter > y->id.counter;
 }
 
+static const char *owed(uint8_t rec_state)
+{
+	return rec_state == QM_REC_FAILED      ? "F"
+	       : rec_state == QM_REC_DELIVERED ? "D"
+	       : rec_state == QM_REC_RELAYED   ? "R"
+	                                       : "";
+}
+
 void t_known(struct t_store *t, char *out)
 {
 	struct line *v = sm_calloc(qm_edbc_count(t->edbc) + 1, sizeof(*v));
@@ -221,9 +229,10 @@ void t_known(struct t_store *t, char *out)
 		p = (size_t)snprintf(l->text, sizeof(l->text), "%llu[",
 		                     (unsigned long long)rec.ta.counter);
 		for (uint32_t i = 0; i < rec.rcpts_count; i++)
-			p += (size_t)snprintf(l->text + p, sizeof(l->text) - p, "%s%u%s",
+			p += (size_t)snprintf(l->text + p, sizeof(l->text) - p, "%s%u%s%s",
 			                      i ? "," : "", rec.rcpts[i].index,
-			                      rec.rcpts[i].state == QM_REC_FAILED ? "F" : "");
+			                      owed(rec.rcpts[i].state),
+			                      rec.rcpts[i].flags & QM_RCPT_DELAY_TOLD ? "w" : "");
 		snprintf(l->text + p, sizeof(l->text) - p, "]%s",
 		         qm_content_has_children(&t->txns, rec.ta) ? "+" : "");
 	}
