@@ -494,7 +494,7 @@ def test_watchdog_kills_who_stopped_ticking(mcp):
     m.logged("mc.watchdog service=hung", count=2)
     assert "mc.watchdog service=foreign" not in m.log() and "mc.watchdog service=well" not in m.log()
     first = m.events("hung", "start")[0][3]
-    assert re.search(f"mc.exit service=hung, child_pid={first}, signal=9", m.log())
+    assert re.search(f"mc.exit service=hung, child_pid={first}, signal=6", m.log())
 
 
 def test_watchdog_kills_who_is_stopped(mcp):
