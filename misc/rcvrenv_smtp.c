@@ -120,6 +120,13 @@ static int expect(struct rcv_smtp *s, int want, const char *what)
 	return code / 100 == want / 100 ? 0 : sm_fail(SM_E_DENIED, "%s: %.200s", what, s->line);
 }
 
+static void release(struct rcv_smtp *s)
+{
+	(void)fclose(s->in);
+	(void)fclose(s->out);
+	sm_free(s);
+}
+
 int rcv_smtp_open(const char *to, struct rcv_smtp **out)
 {
 	const struct timeval wait = {.tv_sec = WAIT_S};
@@ -140,10 +147,12 @@ int rcv_smtp_open(const char *to, struct rcv_smtp **out)
 		fputs("EHLO localhost\r\n", s->out);
 		rc = expect(s, 250, "EHLO");
 	}
-	if (rc != 0)
-		rcv_smtp_close(&s);
+	if (rc != 0) {
+		release(s); /* no QUIT: its answer would be the diag */
+		return rc;
+	}
 	*out = s;
-	return rc;
+	return 0;
 }
 
 void rcv_smtp_close(struct rcv_smtp **sp)
@@ -155,9 +164,7 @@ void rcv_smtp_close(struct rcv_smtp **sp)
 		return;
 	fputs("QUIT\r\n", s->out);
 	(void)!reply(s);
-	(void)fclose(s->in);
-	(void)fclose(s->out);
-	sm_free(s);
+	release(s);
 }
 
 static void put_notify(FILE *f, uint8_t notify)

@@ -11,7 +11,7 @@ import pytest
 from lib.client import message
 from lib.health import LOG_LINE
 from lib.paths import BUILD
-from lib.sink import Serve, Sink
+from lib.sink import Close, Content, Expect, Send, Serve, Sink
 from lib.site import COMPONENTS, Site
 from lib.wait import until
 
@@ -218,3 +218,59 @@ def test_recovery_from_the_logs(dns, fmt, tag):
 def events_of(site, name):
     with open(os.path.join(site.log_dir, name)) as f:
         return [read_line(line) for line in f.read().splitlines()]
+
+
+class Lost:
+    """Mails of a queue that is lost: contents in a store, lines about them in a log."""
+
+    def __init__(self, directory, mails):
+        self.base = str(directory) + "/"
+        for d in "0123456789ABCDEF":
+            os.mkdir(self.base + d)
+        self.log, self.known = self.base + "log", self.base + "known"
+        lines, self.files = [], []
+        for n, (sender, rcpts, content) in enumerate(mails, 1):
+            ta = f"S{n:016X}00"
+            self.files.append(f"{self.base}{ta[16]}/{ta}")
+            with open(self.files[-1], "wb") as f:
+                f.write(content)
+            lines += [f"1.000 INFO ss.mail ss_ta={ta}, mail=<{sender}>, body=2, stat=250"]
+            lines += [f"1.000 INFO ss.rcpt ss_ta={ta}, rcpt=<{r}>, rcpt_idx={i}, notify=4, stat=250" for i, r in enumerate(rcpts)]
+            lines += [f"1.000 INFO ss.final ss_ta={ta}, nrcpts={len(rcpts)}, size={len(content)}, stat=250"]
+        with open(self.log, "w") as f:
+            f.write("\n".join(lines) + "\n")
+        with open(self.known, "w") as f:
+            f.write("".join(os.path.basename(x) + "\n" for x in self.files))
+
+    def requeue(self, to):
+        r = subprocess.run([f"{BUILD}/rcvrenv", "-b", self.base, "-k", self.known, "-r", to, self.log], text=True, capture_output=True,
+                           timeout=60)
+        return r.returncode, [os.path.exists(f) for f in self.files], r.stderr
+
+
+def test_requeue_is_careful(tmp_path):
+    """A content goes when the server has said 250 for all recipients, and not before; the rest goes on."""
+    ehlo = b"250-sink.test\r\n250-8BITMIME\r\n250 DSN\r\n"
+    mails = [("a@src.test", ["x@local.test", "no@local.test"], b"Subject: 1\r\n\r\n.one\r\n"),
+             ("", ["y@local.test"], b"Subject: 2\r\n\r\n" + b"\xfc" * 5000 + b"\r\n.\r\n" + b".x\r\n" * 20000),
+             ("c@src.test", ["z@local.test"], b"Subject: 3\r\n\r\nthree\r\n")]
+    lost = Lost(tmp_path, mails)
+    script = [Serve({"EHLO": ehlo, "RCPT": [b"250 2.1.5 ok\r\n", b"550 5.1.1 unknown\r\n", b"250 2.1.5 ok\r\n"]})]
+    with Sink(unix=f"{tmp_path}/s1", scripts=[script]) as s:  # the second recipient is refused: none of that mail is taken
+        code, left, said = lost.requeue(f"{tmp_path}/s1")
+        assert (code, left) == (1, [True, False, False]), said
+        assert "5.1.1 unknown" in said and s.connections == 1
+        assert [(m.sender, m.rcpts, m.content) for m in s.messages] == [(*m[:2], m[2]) for m in mails[1:]]
+        assert b"MAIL FROM:<> BODY=8BITMIME\r\n" in s.raw[0] and b"RCPT TO:<y@local.test> NOTIFY=FAILURE\r\n" in s.raw[0]
+    silent = [Send(b"220 hi\r\n"), Expect(rb"EHLO"), Send(ehlo), Expect(rb"MAIL"), Send(b"250 ok\r\n"), Expect(rb"RCPT"), Send(b"250 ok\r\n"),
+              Expect(rb"RCPT"), Send(b"250 ok\r\n"), Expect(rb"DATA"), Send(b"354 go\r\n"), Content(), Close()]
+    with Sink(scripts=[silent, [Send(b"554 no\r\n"), Close()], [Serve({".": b"451 4.3.0 later\r\n"})], [Serve()]]) as s:
+        to = f"127.0.0.1:{s.port}"
+        code, left, said = lost.requeue(to)  # no answer to the end of data
+        assert (code, left[0]) == (1, True) and "connection lost" in said
+        code, left, said = lost.requeue(to)  # a greeting that refuses
+        assert (code, left[0]) == (75, True) and "554 no" in said
+        code, left, said = lost.requeue(to)  # refused at the end
+        assert (code, left[0]) == (1, True) and "4.3.0" in said
+        code, left, said = lost.requeue(to)
+        assert (code, left) == (0, [False] * 3) and s.messages[-1].rcpts == ["x@local.test", "no@local.test"], said
