@@ -51,6 +51,12 @@ EXTRA_DIST += checks/t_hardening.sh
 # Events and keys of the log are what doc/formats.md says.
 TESTS += checks/t_log_schema.sh
 EXTRA_DIST += checks/t_log_schema.sh checks/log_schema.awk
+# Scenarios of the schedule with a clock of their own.
+check_PROGRAMS += checks/replay/replay
+checks_replay_replay_SOURCES = checks/replay/replay.c
+checks_replay_replay_LDADD = libqm.a libsm.a
+TESTS += checks/replay/run.sh
+EXTRA_DIST += checks/replay
 
 # Fuzz targets: a program checks/fuzz/fuzz_NAME for each parser of outside bytes, with a corpus in checks/fuzz/corpus/NAME. To add one:
 #     FUZZ_TARGETS += checks/fuzz/fuzz_NAME

@@ -10,6 +10,7 @@
 struct entry {
 	struct sm_hash_node node;
 	struct sm_list link;
+	enum qm_block kind;
 	int64_t until_ms;
 	char why[WHY_MAX];
 	size_t n;
@@ -57,8 +58,8 @@ void qm_blocked_fini(struct qm_blocked *b)
 	sm_hash_fini(&b->by_domain);
 }
 
-void qm_blocked_put(struct qm_blocked *b, struct sm_str domain, int64_t until_ms, struct sm_str why,
-                    int64_t now_ms)
+void qm_blocked_put(struct qm_blocked *b, struct sm_str domain, enum qm_block kind,
+                    int64_t until_ms, struct sm_str why, int64_t now_ms)
 {
 	struct entry *e = find(b, domain);
 
@@ -77,17 +78,18 @@ void qm_blocked_put(struct qm_blocked *b, struct sm_str domain, int64_t until_ms
 		e->n = domain.n;
 		sm_hash_insert(&b->by_domain, &e->node, sm_hash_case(domain));
 	}
+	e->kind = kind;
 	e->until_ms = until_ms;
 	sm_str_cut(why, e->why, sizeof(e->why));
 	sm_list_push(&b->all, &e->link);
 }
 
-int64_t qm_blocked_until(const struct qm_blocked *b, struct sm_str domain, int64_t now_ms,
+int64_t qm_blocked_until(const struct qm_blocked *b, struct sm_str domain, bool old, int64_t now_ms,
                          struct sm_str *why)
 {
 	const struct entry *e = b->by_domain.count > 0 ? find(b, domain) : NULL;
 
-	if (e == NULL || e->until_ms <= now_ms)
+	if (e == NULL || e->until_ms <= now_ms || (old && e->kind == QM_BLOCK_DEAD))
 		return 0;
 	if (why)
 		*why = sm_str(e->why);

@@ -316,9 +316,9 @@ bool qm_defer_loading(const struct qm *q, struct sm_id id)
 }
 
 /*
- * Everything in it goes where nobody answers now: it stays where it is until that may have changed.
- * Not what an operator asked for, and not what is so old that the try it would have had by proxy
- * may tell its sender something.
+ * Everything in it goes where nothing can go now: it stays where it is until that may have changed.
+ * Not what an operator asked for, and not what is so old that a failure by proxy may tell its
+ * sender something.
  */
 static bool put_off_blocked(struct qm *q, const struct qm_edbc_entry *e, int64_t now_s)
 {
@@ -326,16 +326,16 @@ static bool put_off_blocked(struct qm *q, const struct qm_edbc_entry *e, int64_t
 	int64_t now_ms = sm_loop_now_ms(), first_ms = INT64_MAX;
 	struct qm_edbc_reader reader;
 	struct qm_edbc_rcpt rcpt;
+	bool old;
 
 	if (q->blocked.by_domain.count == 0 || qm_edbc_next_try(e) <= FLUSHED_S ||
 	    qm_edbc_is_marked(q->edbc, e))
 		return false;
 	reader = qm_edbc_read(q->edbc, e);
-	if (now_s - reader.received_s >= old_s)
-		return false;
+	old = now_s - reader.received_s >= old_s;
 	while (qm_edbc_read_rcpt(&reader, &rcpt)) {
 		struct sm_str domain = qm_atoms_text(qm_edbc_names(q->edbc), rcpt.domain);
-		int64_t until_ms = qm_blocked_until(&q->blocked, domain, now_ms, NULL);
+		int64_t until_ms = qm_blocked_until(&q->blocked, domain, old, now_ms, NULL);
 
 		if (until_ms == 0)
 			return false;

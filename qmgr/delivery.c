@@ -12,7 +12,7 @@
 
 #define LOST_MAX 2 /* a recipient whose smtpc died so often waits for its retry time */
 #define CROWDED_MAX \
-	3 /* a recipient for which a living host had no session so often waits as well */
+	10 /* a recipient for which a living host had no session so often waits as well */
 #define RELIEF_S                                                                        \
 	10 /* so often the active queue is looked at for destinations that only fill it \
 	    */
@@ -66,45 +66,39 @@ static struct qm_rcpt *take(struct task *t, uint16_t index)
 	return NULL;
 }
 
-/* All that waits behind a route gets this outcome. */
-static void put_off(struct qm *q, struct qm_route *route, const struct qm_try *t)
-{
-	struct sm_list waiting, *e;
-
-	sm_list_init(&waiting);
-	qm_sched_drain(&q->sched, route, &waiting, sm_loop_now_ms());
-	while ((e = sm_list_shift(&waiting)) != NULL) {
-		struct qm_rcpt *r = SM_LIST_ENTRY(e, struct qm_rcpt, link);
-		struct qm_txn *txn = r->txn;
-
-		qm_settle_rcpt(q, r, t);
-		qm_progress(q, txn);
-	}
-}
-
 static struct sm_str domain_of(struct sm_str addr)
 {
 	return sm_str_from(addr, (size_t)(sm_str_rchr(addr, '@') + 1));
 }
 
-/* Nothing for these domains need be read back from DEFEDB before the host may be tried again. */
-static void block(struct qm *q, struct qm_route *route, const struct qm_host *host)
+/* These get this outcome, and nothing for their domains need be read back from DEFEDB before then.
+ */
+static void put_off_list(struct qm *q, struct sm_list *rcpts, const struct qm_try *t,
+                         enum qm_block kind, int64_t until_ms)
 {
-	struct sm_str last = SM_STR_NONE;
+	struct sm_list *e;
 
-	SM_LIST_FOR (lane, &route->lanes, struct qm_lane, link) {
-		SM_LIST_FOR (g, &lane->groups, struct qm_group, link) {
-			SM_LIST_FOR (r, &g->rcpts, struct qm_rcpt, link) {
-				struct sm_str domain = domain_of(r->addr);
+	while ((e = sm_list_shift(rcpts)) != NULL) {
+		struct qm_rcpt *r = SM_LIST_ENTRY(e, struct qm_rcpt, link);
+		struct qm_txn *txn = r->txn;
 
-				if (sm_str_eq(domain, last))
-					continue;
-				last = domain;
-				qm_blocked_put(&q->blocked, domain, host->dead_until_ms,
-				               sm_str(host->text), sm_loop_now_ms());
-			}
-		}
+		if (until_ms > 0)
+			qm_blocked_put(&q->blocked, domain_of(r->addr), kind, until_ms, t->text,
+			               sm_loop_now_ms());
+		qm_settle_rcpt(q, r, t);
+		qm_progress(q, txn);
 	}
+}
+
+/* All that waits behind a route. */
+static void put_off(struct qm *q, struct qm_route *route, const struct qm_try *t,
+                    enum qm_block kind, int64_t until_ms)
+{
+	struct sm_list waiting;
+
+	sm_list_init(&waiting);
+	qm_sched_drain(&q->sched, route, &waiting, sm_loop_now_ms());
+	put_off_list(q, &waiting, t, kind, until_ms);
 }
 
 /* Nobody of the route can be reached: what waits behind it need not find out one by one. */
@@ -113,9 +107,7 @@ static void route_dead(struct qm *q, struct qm_route *route)
 	const struct qm_host *host = qm_route_dead(&q->sched, route, sm_loop_now_ms());
 	const struct qm_try t = qm_try_dead(host);
 
-	if (host != NULL)
-		block(q, route, host);
-	put_off(q, route, &t);
+	put_off(q, route, &t, QM_BLOCK_DEAD, host ? host->dead_until_ms : 0);
 }
 
 /* The smtpc died or answered nonsense: at once again, but not for ever. */
@@ -299,6 +291,29 @@ static void send_task(struct qm *q, const struct qm_pick *pick, struct sm_list *
 	sm_call(&t->call, pick->agent->peer, SM_MSG_task, &m, SM_NEVER, finished, t);
 }
 
+static struct qm_try slow_try(void)
+{
+	return (struct qm_try){.outcome = SM_OUTCOME_TEMP,
+	                       .code = 451,
+	                       .text = SM_STR("4.4.5 AQ time-out: destination is slow and has much "
+	                                      "mail waiting"),
+	                       .host = SM_STR(""),
+	                       .local = true,
+	                       .retry_in_s = 60 + (int64_t)(sm_rand_u64() % 60)};
+}
+
+/* A destination that has little waiting found the active queue nearly full. */
+static void make_room(struct qm *q)
+{
+	const struct qm_try t = slow_try();
+	struct sm_list out;
+
+	sm_list_init(&out);
+	if (qm_sched_make_room(&q->sched, q->txns.rcpts, (size_t)q->conf->aq_max_entries, &out,
+	                       sm_loop_now_ms()) != NULL)
+		put_off_list(q, &out, &t, QM_BLOCK_CROWDED, sm_loop_now_ms() + t.retry_in_s * 1000);
+}
+
 /* That it wakes the loop is all: dispatch comes at the end of each turn. */
 static void on_wake(void *arg)
 {
@@ -317,6 +332,10 @@ static bool dispatch(void *arg)
 
 	if (q->stopping || qm_halt_all(q))
 		return false;
+	if (q->crowded) {
+		q->crowded = false;
+		make_room(q);
+	}
 	sm_list_init(&rcpts);
 	(void)qm_sched_wake(&q->sched, now_ms);
 	while ((step = qm_sched_next(&q->sched, now_ms, &pick, &rcpts)) != QM_STEP_NONE) {
@@ -363,7 +382,7 @@ static void lost_patience(void *arg)
 		struct qm_route *r = SM_CONTAINER_OF(n, struct qm_route, node);
 
 		if (r->waiting > 0)
-			put_off(q, r, &t);
+			put_off(q, r, &t, QM_BLOCK_CROWDED, 0);
 	}
 	if (!any_agent(q))
 		wait_for_agent(q);
@@ -385,14 +404,7 @@ static void relieve(void *arg)
 {
 	struct qm *q = arg;
 	size_t max = (size_t)q->conf->aq_max_entries;
-	const struct qm_try t = {.outcome = SM_OUTCOME_TEMP,
-	                         .code = 451,
-	                         .text =
-	                             SM_STR("4.4.5 AQ time-out: destination is slow and has much "
-	                                    "mail waiting"),
-	                         .host = SM_STR(""),
-	                         .local = true,
-	                         .retry_in_s = 60 + (int64_t)(sm_rand_u64() % 60)};
+	const struct qm_try t = slow_try();
 
 	for (struct sm_hash_node *n = sm_hash_next(&q->sched.routes, NULL); n;
 	     n = sm_hash_next(&q->sched.routes, n)) {
@@ -400,7 +412,7 @@ static void relieve(void *arg)
 
 		if (q->txns.rcpts >= max / 2 && r->waiting >= max / 16 &&
 		    r->left * (60 / RELIEF_S) < r->waiting)
-			put_off(q, r, &t);
+			put_off(q, r, &t, QM_BLOCK_CROWDED, sm_loop_now_ms() + t.retry_in_s * 1000);
 		r->left = 0;
 	}
 	sm_timer_set(&q->delivery->relief, sm_loop_now_ms() + RELIEF_S * 1000, relieve, q);

@@ -7,7 +7,7 @@
 #include "qmgr/hosts.h"
 
 #define MINUTE_MS      60000
-#define WELL_MS        60000 /* a success so fresh says: it is alive, only crowded */
+#define WELL_MS        60000 /* so long the others are waited for */
 #define FORGET_AT_ONCE 4     /* that are too old, each time one is asked for */
 
 static bool host_eq(const struct sm_hash_node *n, const void *key)
@@ -113,9 +113,9 @@ struct qm_host *qm_host_get(struct qm_hosts *h, const struct sm_sa *sa, int64_t 
 void qm_host_settle(struct qm_hosts *h, struct qm_host *x, int64_t now_ms)
 {
 	sm_list_remove(&x->lru);
+	x->used_ms = now_ms;
 	if (x->running > 0 || !sm_list_empty(&x->waiters) || x->wake.at != 0)
 		return;
-	x->used_ms = now_ms;
 	sm_list_push(&h->unused, &x->lru);
 }
 
@@ -147,7 +147,8 @@ void qm_host_begin(struct qm_hosts *h, struct qm_host *x, int64_t now_ms)
 {
 	unsigned rate = limit(h, QM_LIMIT_OMR, &x->sa, h->conf.omr);
 
-	x->running++;
+	if (x->running++ == 0)
+		x->busy_ms = now_ms;
 	if (rate > 0)
 		x->next_ms = now_ms + (MINUTE_MS + rate - 1) / rate;
 	qm_host_settle(h, x, now_ms);
@@ -191,7 +192,7 @@ bool qm_host_reached(struct qm_hosts *h, struct qm_host *x, enum sm_reach reach,
 		return false;
 	remember(x, code, text, now_ms);
 	x->window = SM_MAX(1U, x->window / 2);
-	if (x->running > 0 && x->ok_ms > 0 && now_ms - x->ok_ms < WELL_MS)
+	if (x->running > 0 && now_ms - SM_MAX(x->ok_ms, x->busy_ms) < WELL_MS)
 		return false;
 	x->failures++;
 	x->dead_until_ms = now_ms + penalty_ms(h, x->failures);

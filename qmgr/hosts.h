@@ -4,9 +4,10 @@
  * fast it may get messages. Pure: no clock, no input or output; times are monotonic milliseconds.
  *
  * Slow start: a host begins with oci connections; each success allows one more, up to ocm. A
- * failure to connect, or a 421, halves that. When nothing else is under way there that went well a
- * moment ago, the host is dead: for a penalty time that doubles from failure to failure in a row.
- * After it one task at a time probes; the first success makes it a host like others.
+ * failure to connect, or a 421, halves that. What else is under way there may still go well, and
+ * only this was one connection too many; but when nothing is left, or nothing went well for a
+ * minute, the host is dead: for a penalty time that doubles from failure to failure in a row. After
+ * it one task at a time probes; the first success makes it a host like others.
  */
 #ifndef QM_HOSTS_H
 #define QM_HOSTS_H
@@ -30,6 +31,7 @@ struct qm_host {
 	unsigned failures;        /* in a row */
 	int64_t dead_until_ms;    /* 0: it was well the last time */
 	int64_t failed_ms, ok_ms; /* the last time; 0: never */
+	int64_t busy_ms;          /* since when something runs there without a break */
 	int64_t used_ms;
 	int64_t next_ms; /* by the message rate: no message before */
 	uint16_t code;   /* of the last failure; 0: no reply */

@@ -44,6 +44,7 @@ struct qm {
 	int64_t started_s; /* wall */
 	gid_t gid_control; /* may look through the control socket */
 	struct sm_uids smtps_users, smtpc_users, smar_users; /* of the workers we talk to */
+	bool crowded; /* the active queue is to have room again: delivery.c */
 	bool running; /* recovered copies are durable: accept and deliver */
 	bool stopping;
 

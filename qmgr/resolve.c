@@ -34,16 +34,6 @@ struct qm_resolver {
 	struct sm_arena arena;
 };
 
-/* Waiting here is cheaper than to go and come back, but the others need room as well: a destination
- * may take up twice of what is free. So however many of them are slow, some is always free. */
-static bool crowded(const struct qm *q, const struct qm_route *r)
-{
-	size_t max = (size_t)q->conf->aq_max_entries;
-	size_t free_rcpts = max - SM_MIN(q->txns.rcpts, max);
-
-	return r->waiting > 2 * free_rcpts;
-}
-
 /* ---- recipients that wait for others ---- */
 
 static void on_hold(void *arg);
@@ -106,6 +96,7 @@ static void hold_or_release(struct qm *q, struct qm_txn *txn)
 static void routed(struct qm *q, struct qm_rcpt *r, struct sm_msg_route *m)
 {
 	struct qm_try t = {.host = SM_STR("")};
+	size_t max = (size_t)q->conf->aq_max_entries;
 	const struct qm_host *dead;
 	struct qm_route *route;
 
@@ -124,13 +115,17 @@ static void routed(struct qm *q, struct qm_rcpt *r, struct sm_msg_route *m)
 	dead = qm_route_dead(&q->sched, route, sm_loop_now_ms());
 	if (dead != NULL) {
 		t = qm_try_dead(dead);
-	} else if (crowded(q, route)) {
+	} else if (qm_route_crowded(route, q->txns.rcpts, max)) {
 		t.outcome = SM_OUTCOME_TEMP;
 		t.code = 451;
 		t.text = SM_STR("4.4.5 destination has too much mail waiting");
 		t.retry_in_s = 60;
 		t.local = true;
+		qm_blocked_put(
+		    &q->blocked, sm_str_from(r->addr, (size_t)(sm_str_rchr(r->addr, '@') + 1)),
+		    QM_BLOCK_CROWDED, sm_loop_now_ms() + 60000, t.text, sm_loop_now_ms());
 	} else {
+		q->crowded = q->crowded || q->txns.rcpts > max - max / 8;
 		qm_sched_add(&q->sched, route, r);
 		return;
 	}

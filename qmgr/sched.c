@@ -12,6 +12,10 @@
 #include <stdlib.h>
 
 #define SAME_SET_MAX 16 /* hosts that are compared each with each */
+#define FEW_PART     64 /* of the active queue: what each route may have waiting */
+#define FEW_LEAST    16
+#define MUCH_PART    16 /* what is worth taking away */
+#define TIGHT_PART   8  /* room is short when less is free */
 
 static bool route_eq(const struct sm_hash_node *n, const void *key)
 {
@@ -457,6 +461,52 @@ void qm_sched_drain(struct qm_sched *s, struct qm_route *r, struct sm_list *out,
 	r->waiting = 0;
 	route_settle(s, r);
 	offer_hops(s, r, now_ms); /* it may have been woken for room there */
+}
+
+/* ---- room in the active queue ---- */
+
+bool qm_route_crowded(const struct qm_route *r, size_t used, size_t max)
+{
+	size_t few = SM_MAX(max / FEW_PART, (size_t)FEW_LEAST);
+
+	return r->waiting > SM_MAX(few, 2 * (max - SM_MIN(used, max)));
+}
+
+/* The newest of the sender whose turn is last. */
+static struct qm_group *last_group(struct qm_route *r)
+{
+	struct qm_lane *lane = SM_LIST_ENTRY(r->lanes.prev, struct qm_lane, link);
+
+	return SM_LIST_ENTRY(lane->groups.prev, struct qm_group, link);
+}
+
+struct qm_route *qm_sched_make_room(struct qm_sched *s, size_t used, size_t max,
+                                    struct sm_list *out, int64_t now_ms)
+{
+	struct qm_route *most = NULL;
+	unsigned keep;
+
+	if (used <= max - max / TIGHT_PART)
+		return NULL;
+	for (struct sm_hash_node *n = sm_hash_next(&s->routes, NULL); n;
+	     n = sm_hash_next(&s->routes, n)) {
+		struct qm_route *r = SM_CONTAINER_OF(n, struct qm_route, node);
+
+		if (most == NULL || r->waiting > most->waiting)
+			most = r;
+	}
+	if (most == NULL || most->waiting < max / MUCH_PART)
+		return NULL;
+	for (keep = most->waiting / 2; most->waiting > keep;) {
+		struct qm_group *g = last_group(most);
+
+		most->waiting -= g->count;
+		sm_list_splice(out, &g->rcpts);
+		group_free(s, g);
+	}
+	route_settle(s, most);
+	offer_hops(s, most, now_ms);
+	return most;
 }
 
 /* ---- the next task ---- */

@@ -115,6 +115,19 @@ const struct qm_host *qm_route_dead(const struct qm_sched *s, const struct qm_ro
  */
 void qm_sched_add(struct qm_sched *s, struct qm_route *r, struct qm_rcpt *rcpt);
 void qm_sched_release(struct qm_sched *s, struct qm_txn *txn);
+/*
+ * With `used` of `max` places of the active queue taken: has this route so much waiting that more
+ * should not come in? Waiting there is cheaper than to go and come back, but the others need room
+ * as well: a route may take up twice of what is free, and a few in any case.
+ */
+bool qm_route_crowded(const struct qm_route *r, size_t used, size_t max);
+/*
+ * Room for those few, when it has become short: takes the newer half of what waits behind the route
+ * that has most, as qm_sched_drain does. Gives that route; NULL: room is not short, or nobody has
+ * much.
+ */
+struct qm_route *qm_sched_make_room(struct qm_sched *s, size_t used, size_t max,
+                                    struct sm_list *out, int64_t now_ms);
 /* Take one out of the group that it waits in; state unchanged. */
 void qm_sched_remove(struct qm_sched *s, struct qm_rcpt *rcpt);
 /* Take everything that waits behind a route: the recipients are on `out`, state unchanged. */

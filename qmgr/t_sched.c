@@ -307,7 +307,10 @@ static void better_preference_first(void **state)
 	assert_int_equal(hosts[2].pref, 20);
 	for (int i = 0; i < 2; i++) {
 		sa = address(best[i]);
-		(void)qm_sched_reached(&sched, &sa, SM_REACH_REFUSED, 0, SM_STR("4.4.1 no"), now);
+		qm_host_find(&sched.hosts, &sa)->busy_ms =
+		    now - 3600000; /* nothing went well since */
+		assert_true(
+		    qm_sched_reached(&sched, &sa, SM_REACH_REFUSED, 0, SM_STR("4.4.1 no"), now));
 	}
 	assert_null(qm_route_dead(&sched, r, now));
 	assert_int_equal(pick_all(&p), 2);
