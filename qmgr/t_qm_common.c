@@ -17,7 +17,9 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
+#include "libsm/fault.h"
 #include "libsm/offload.h"
+#include "libsm/t_patience.h"
 #include "libsm/time.h"
 
 struct t_qm w;
@@ -343,8 +345,6 @@ static void pump_all(void)
 
 /* ---- the loop ---- */
 
-#define PATIENCE_MS 120000 /* for what has to come, on a slow and busy machine */
-
 static bool (*stop_when)(void);
 static bool stopped, late;
 
@@ -390,7 +390,7 @@ static bool run(bool (*until)(void), int ms, bool own_end)
 
 bool t_wait(bool (*until)(void))
 {
-	return run(until, PATIENCE_MS, false);
+	return run(until, T_PATIENCE_MS, false);
 }
 
 void t_turns(int ms)
@@ -400,7 +400,7 @@ void t_turns(int ms)
 
 bool t_ends(int ms)
 {
-	return run(NULL, ms ? ms : PATIENCE_MS, true);
+	return run(NULL, ms ? ms : T_PATIENCE_MS, true);
 }
 
 /* ---- life of the queue ---- */
@@ -436,6 +436,7 @@ int t_qm_setup(void **state)
 	w.ss.p.listen_fd = w.ss2.p.listen_fd = w.sc.p.listen_fd = w.sc2.p.listen_fd =
 	    w.smar.listen_fd = w.ctl.listen_fd = -1;
 	sm_log_init("t_qmgr", getenv("T_LOG") ? 15 : 0);
+	sm_fault_init(); /* SM_FAULTS=cdb.unlink=delay:100 is a slow disk */
 	assert_int_equal(sm_loop_init(), 0);
 	sm_rpc_self(SM_ROLE_QMGR, 0);
 	sm_arena_init(&w.arena, "conf", 4096, 1 << 20);
@@ -463,7 +464,7 @@ int t_qm_setup(void **state)
 	w.conf.ibdb.size_bytes = w.conf.defedb.size_bytes = 256 * 1024;
 	w.conf.min_disk_bytes = w.conf.ok_disk_bytes = 0;
 	w.conf.retry_min_ms = 1000;
-	w.conf.wait_for_client_ms = w.conf.wait_for_server_ms = PATIENCE_MS;
+	w.conf.wait_for_client_ms = w.conf.wait_for_server_ms = T_PATIENCE_MS;
 	return 0;
 }
 
