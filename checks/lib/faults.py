@@ -31,7 +31,10 @@ class FaultControl:
                 os.kill(pid, signal.SIGRTMIN)
             except ProcessLookupError:
                 pass
-        time.sleep(0.1 * SLOW)
+        end = time.monotonic() + 10 * SLOW  # one that is stopped reads it later, and finds nothing
+        while not all(map(_has_heard, self.site.pids(self.component))) and time.monotonic() < end:
+            time.sleep(0.01)
+        time.sleep(0.1 * SLOW)  # from the signal to the file is no way, but nothing tells when it is read
         self._write("")
 
     def __enter__(self):
@@ -67,6 +70,16 @@ class Inject:
             self.process.send_signal(signal.SIGINT)
         self.log = self.process.communicate(timeout=30)[0]
         return self.log
+
+
+def _has_heard(pid):
+    """The signal is not pending any more."""
+    try:
+        with open(f"/proc/{pid}/status") as f:
+            pending = [int(line.split()[1], 16) for line in f if line.startswith(("SigPnd:", "ShdPnd:"))]
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return not any(mask >> (signal.SIGRTMIN - 1) & 1 for mask in pending)
 
 
 def _traced(pid):
