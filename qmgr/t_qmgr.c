@@ -132,6 +132,55 @@ static void a_thousand_recipients(void **state)
 	assert_int_equal(seen, 1000);
 }
 
+/* ---- company ---- */
+
+static void session(uint64_t number, bool open)
+{
+	struct sm_msg_sess_open m = {.sess = {number, w.ss.p.proc}};
+	struct sm_msg_sess_close end = {.sess = m.sess};
+	unsigned before = w.ss.verdicts;
+
+	if (!open) {
+		t_send(&w.ss.p, SM_MSG_sess_close, &end, false);
+		return;
+	}
+	assert_int_equal(sm_sa_ip(&m.client, SM_STR("192.0.2.1"), 4000), 0);
+	t_send(&w.ss.p, SM_MSG_sess_open, &m, true);
+	wait_n(verdicts, before + 1);
+	assert_int_equal(w.ss.code, 0);
+}
+
+/* max_commit_delay: a commit waits for other clients as long as there are any, and not for its own.
+ */
+static void company_is_waited_for(void **state)
+{
+	unsigned before;
+
+	(void)state;
+	w.conf.ibdb.max_commit_delay_us = 3600 * INT64_C(1000000);
+	t_qm_all();
+	taken("s@a.test", "x@b.test");
+	session(1, true);
+	taken("s@a.test", "x@b.test");
+	session(2, true);
+	before = w.ss.verdicts;
+	t_commit("s@a.test", "x@b.test");
+	t_turns(200); /* for nothing */
+	assert_int_equal(w.ss.verdicts, before);
+	session(2, false);
+	wait_n(verdicts, before + 1);
+	assert_int_equal(w.ss.code, 0);
+	wait_n(tasks, 3);
+	/* Clients whose smtps is gone are no company. */
+	session(2, true);
+	t_commit("s@a.test", "x@b.test");
+	t_turns(200); /* for nothing */
+	assert_int_equal(w.sc.tasks, 3);
+	t_down(&w.ss.p);
+	wait_n(tasks, 4);
+	wait_over();
+}
+
 /* ---- not yet ---- */
 
 static void tried_again(void **state)
@@ -902,6 +951,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    T(delivered),
 	    T(a_thousand_recipients),
+	    T(company_is_waited_for),
 	    T(tried_again),
 	    T(a_restart_keeps_all),
 	    T(the_clock_was_set_back),
