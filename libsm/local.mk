@@ -9,9 +9,13 @@ LIBSM_TESTS =
 libsm_a_SOURCES += libsm/conf.h libsm/conf_mcp.h libsm/conf_mcp.c libsm/conf_lex.h libsm/conf_lex.c libsm/conf_parse.c
 libsm_a_SOURCES += libsm/conf_value.h libsm/conf_value.c libsm/conf_bind.c libsm/conf_keep.c libsm/conf_near.c libsm/conf_dump.c libsm/conf_json.c
 libsm_a_SOURCES += libsm/conf_man.c libsm/conf_global.c
-LIBSM_TESTS += libsm/t_conf
-libsm_t_conf_SOURCES = libsm/t_conf.c
+LIBSM_TESTS += libsm/t_conf libsm/t_conf_bind libsm/t_conf_mcp
+libsm_t_conf_SOURCES = libsm/t_conf.c libsm/t_conf.h
 libsm_t_conf_LDADD = $(UNIT_LDADD)
+libsm_t_conf_bind_SOURCES = libsm/t_conf_bind.c libsm/t_conf.h
+libsm_t_conf_bind_LDADD = $(UNIT_LDADD)
+libsm_t_conf_mcp_SOURCES = libsm/t_conf_mcp.c libsm/t_conf.h
+libsm_t_conf_mcp_LDADD = $(UNIT_LDADD)
 libsm_a_SOURCES += libsm/log.h libsm/log.c
 LIBSM_TESTS += libsm/t_log
 libsm_t_log_SOURCES = libsm/t_log.c
@@ -74,9 +78,11 @@ libsm_t_net_LDADD = $(UNIT_LDADD)
 
 # Calls between processes.
 libsm_a_SOURCES += libsm/rpc.h libsm/rpc_int.h libsm/rpc_frame.c libsm/rpc_peer.c libsm/rpc_call.c libsm/rpc_server.c libsm/rpc_link.c
-LIBSM_TESTS += libsm/t_rpc
-libsm_t_rpc_SOURCES = libsm/t_rpc.c
+LIBSM_TESTS += libsm/t_rpc libsm/t_rpc_peers
+libsm_t_rpc_SOURCES = libsm/t_rpc.c libsm/t_rpc_common.c libsm/t_rpc.h
 libsm_t_rpc_LDADD = $(UNIT_LDADD) -lpthread
+libsm_t_rpc_peers_SOURCES = libsm/t_rpc_peers.c libsm/t_rpc_common.c libsm/t_rpc.h
+libsm_t_rpc_peers_LDADD = $(UNIT_LDADD) -lpthread
 
 # The table of messages and the coder of its fields.
 EXTRA_DIST += libsm/msg.def libsm/err.def libsm/t_def.def
