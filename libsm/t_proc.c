@@ -339,7 +339,7 @@ static void lives_under_a_supervisor(void **state)
 	text[n] = '\0';
 	close(fd);
 	assert_non_null(strstr(text, "WARN proc.mcp_gone"));
-	assert_non_null(strstr(text, "term: count=2")); /* standard output goes there too */
+	assert_non_null(strstr(text, "abandoned: count=2")); /* standard output goes there too */
 	unlink(log_file);
 }
 
