@@ -69,12 +69,22 @@ static int64_t due(const struct qm_txn *txn)
 	return next;
 }
 
+/* For who asks what a crash left open: level 13. */
+static void tell_open(const struct qm_txn *txn, const char *where)
+{
+	for (unsigned i = 0; i < txn->rcpt_count && sm_log_on(SM_DEBUG); i++)
+		if (txn->rcpts[i].state != QM_RCPT_SETTLED)
+			sm_log(SM_DEBUG, "qm.found", "ss_ta=%I rcpt=<%S> rcpt_idx=%u log=%s",
+			       txn->id, txn->rcpts[i].addr, txn->rcpts[i].index, where);
+}
+
 /* Write a snapshot to DEFEDB and index it, or end it when nothing is owed any more. The transaction
  * is freed; its content, if it was the last user, is found as an orphan. */
 static void copy(struct qm_replay *rp, struct qm_txn *txn)
 {
 	struct qm_store *st = rp->st;
 
+	tell_open(txn, txn->log == st->ibdb ? "ibdb" : "defedb");
 	txn->loc = (struct qm_loc){0};
 	if (txn->open > 0) {
 		qm_store_txn(st, txn, st->defedb);
@@ -113,8 +123,23 @@ static int rewrite(struct qm_replay *rp, struct qm_loc loc, struct sm_buf *body)
 	return 0;
 }
 
+/* One that stays is read only to be told of. */
+static int tell_staying(struct qm_replay *rp, struct qm_loc loc, struct sm_buf *body)
+{
+	struct qm_rec_txn rec;
+	int err;
+
+	sm_arena_reset(&rp->arena);
+	if ((err = qm_store_decode_at(rp->st->defedb, loc, body, &rp->arena, &rec)) != 0)
+		return err;
+	for (uint32_t i = 0; i < rec.rcpts_count; i++)
+		sm_log(SM_DEBUG, "qm.found", "ss_ta=%I rcpt=<%S> rcpt_idx=%u log=defedb", rec.ta,
+		       rec.rcpts[i].addr, rec.rcpts[i].index);
+	return 0;
+}
+
 /* Which deferred transactions are to be copied: the others stay where they are. */
-static size_t pick_rewrites(struct qm_replay *rp, struct sm_id **ids)
+static size_t pick_rewrites(struct qm_replay *rp, struct sm_id **ids, struct sm_buf *body)
 {
 	const struct qm_edbc_entry *e;
 	struct qm_log_stat stat;
@@ -128,6 +153,8 @@ static size_t pick_rewrites(struct qm_replay *rp, struct sm_id **ids)
 		if (qm_edbc_loc(e).seq + 1 < stat.current_seq &&
 		    !qm_replay_touched(rp, qm_edbc_id(e))) {
 			qm_log_hold(rp->st->defedb, qm_edbc_loc(e));
+			if (sm_log_on(SM_DEBUG))
+				(void)!tell_staying(rp, qm_edbc_loc(e), body);
 			continue;
 		}
 		if (count == cap) {
@@ -142,11 +169,12 @@ static size_t pick_rewrites(struct qm_replay *rp, struct sm_id **ids)
 static int copy_deferred(struct qm_replay *rp)
 {
 	struct sm_id *ids = NULL;
-	size_t count = pick_rewrites(rp, &ids);
 	struct sm_buf body;
+	size_t count;
 	int err = 0;
 
 	sm_buf_init(&body, QM_LOG_RECORD_MAX);
+	count = pick_rewrites(rp, &ids, &body);
 	for (size_t i = 0; i < count && err == 0; i++)
 		err = rewrite(rp, qm_edbc_loc(qm_edbc_find(rp->edbc, ids[i])), &body);
 	sm_buf_fini(&body);
