@@ -9,7 +9,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROUNDS = os.environ.get("SMX_CRASH_ROUNDS", "24")
 
 
-@pytest.mark.parametrize("kinds", ["kill", "all", "fault", "stop,kill"])
+@pytest.mark.parametrize("kinds", ["kill", "all", "fault", "upgrade", "stop+kill"])
 def test_kill_under_load(kinds):
     r = subprocess.run([sys.executable, os.path.join(HERE, "crash.py"), "--rounds", ROUNDS, "--series", "12", "--kinds", kinds, "--keep"],
                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

@@ -7,6 +7,7 @@ import time
 
 import pytest
 from crash import settings
+from events import is_zombie
 from lib.client import Client, Closed, message
 from lib.faults import Inject, can_trace
 from lib.sink import Serve
@@ -221,6 +222,27 @@ class TestAway:
 
 
 class TestSupervisor:
+    def test_killed_under_load(self, site, sink, tag):
+        """Its programs end soon, whatever clients wait for, and the next one needs no help: nobody waits for a qmgr that is gone."""
+        clients = []
+        try:
+            for _ in range(20):
+                c = site.client()
+                c.begin("a@src.test", "b@local.test")
+                clients.append(c)
+            old = [p for pids in site.all_pids().values() for p in pids]
+            site.kill("mcp")
+            for c in clients:
+                c.send(message(tag) + b".\r\n")
+            start = time.monotonic()
+            until(lambda: all(is_zombie(p) for p in old), "all programs end", 8)
+            assert time.monotonic() - start < 8 * SLOW
+        finally:
+            for c in clients:
+                c.close()
+        site.start()
+        site.canary(sink)
+
     def test_second_suite_on_the_same_queue(self, site, sink):
         """It must not start, and the first must not notice."""
         before = site.snapshot()
