@@ -199,7 +199,7 @@ class Events:
         and then a reload changes to the new one."""
         number = next(self._builds)
         if self._started is None:
-            self._started = {c: inode(self.site.pids(c)[0]) for c in COMPONENTS}
+            self._started = {c: until(lambda: self._build(c), f"{c} runs") for c in COMPONENTS}
         broken = number % 4 == 2
         if broken:
             install_broken(self.site.build)
@@ -213,10 +213,9 @@ class Events:
             old = self.site.pids(c)
             self.note(c)
             self.site.kill(c)
-            new = self.site.restarted(c, old, 30)
-            # a child of mcp is mcp until it executes
-            until(lambda: not self.site.pids(c) or inode(self.site.pids(c)[0]) == self._started[c], f"{c} is the build that was started", 10)
-            assert new
+            self.site.restarted(c, old, 30)
+            build = until(lambda: self._build(c, old), f"{c} runs")
+            assert build == self._started[c], f"{c} came back as another build"
         if number % 8 == 0:
             self._change_build()
 
@@ -224,7 +223,15 @@ class Events:
         old = {c: self.site.pids(c) for c in COMPONENTS}
         self.site.reload()
         for c in COMPONENTS:
-            until(lambda: self.site.pids(c) and not set(self.site.pids(c)) & set(old[c]), f"{c} is replaced", 60)
-            assert inode(self.site.pids(c)[0]) != self._started[c], f"{c} is still the old build after a reload"
-        self._started = {c: inode(self.site.pids(c)[0]) for c in COMPONENTS}
+            build = until(lambda: self._build(c, old[c]), f"{c} is replaced")
+            assert build != self._started[c], f"{c} is still the old build after a reload"
+            self._started[c] = build
         self.figures["reloads"] += 1
+
+    def _build(self, component, old=()):
+        """The program that runs, in place of the old ones; None: not yet. In the middle of an execve /proc tells nothing."""
+        try:
+            pids = self.site.pids(component)
+            return inode(pids[0]) if pids and not set(pids) & set(old) else None
+        except OSError:
+            return None
