@@ -21,6 +21,7 @@
 #include "libsm/err.h"
 #include "libsm/rand.h"
 #include "libsm/str.h"
+#include "libsm/time.h"
 
 #define MAX_ARMED    32
 #define POINT_MAX    64
@@ -38,6 +39,7 @@ struct armed {
 	enum when when;
 	uint64_t n; /* of NTH, FROM; percent of CHANCE */
 	uint64_t passes;
+	bool struck;
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -197,6 +199,31 @@ static void sleep_ms(uint64_t ms)
 		continue;
 }
 
+/*
+ * Tell the log, once for each that is armed: a test must know that what it asked for has happened.
+ * Any thread, and the process may be gone with the next instruction: a line of its own, at once.
+ */
+static void tell(struct armed *a)
+{
+	static const char *const names[] = {[FAIL] = "fail",
+	                                    [ERRNO] = "errno",
+	                                    [DELAY] = "delay",
+	                                    [KILL] = "kill",
+	                                    [ABORT] = "abort"};
+	int64_t now = sm_wall_ms();
+	char line[160];
+	int n;
+
+	if (a->struck)
+		return;
+	a->struck = true;
+	n = snprintf(line, sizeof(line),
+	             "%lld.%03d NOTICE fault.struck point=%s, action=%s, errno=%d, pass=%llu\n",
+	             (long long)(now / 1000), (int)(now % 1000), a->point, names[a->action], a->err,
+	             (unsigned long long)a->passes);
+	(void)!write(STDERR_FILENO, line, (size_t)n);
+}
+
 int sm_fault(const char *point)
 {
 	uint64_t delay_ms = 0;
@@ -213,6 +240,7 @@ int sm_fault(const char *point)
 		a->passes++;
 		if (!due(a))
 			continue;
+		tell(a);
 		switch (a->action) {
 		case FAIL:
 			rc = -1;

@@ -17,8 +17,9 @@
 #include "libsm/str.h"
 
 #ifdef SM_TESTING
-/* Count a pass; sleeps or kills if armed so. Gives 0, or the errno the caller is to fail with (-1
- * for `short` and `fail`). */
+/* Count a pass; sleeps or kills if armed so. Standard error gets one line (`fault.struck`, a log
+ * record) the first time that an armed fault strikes. Gives 0, or the errno the caller is to fail
+ * with (-1 for `short` and `fail`). */
 int sm_fault(const char *point);
 /* Read SM_FAULTS; called once by sm_proc_start. Text may be given directly by unit tests; NULL text
  * disarms all. Bad text: SM_E_SYNTAX. */

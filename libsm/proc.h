@@ -70,6 +70,7 @@ struct sm_proc {
 	struct sm_arena arena;        /* strings of the configuration */
 	int mcp_fd;                   /* -1: none */
 	bool hostname_set;            /* in the configuration */
+	bool abandoned;               /* at on_term: mcp is gone, nobody starts again what ends */
 	/* For proc*.c alone: */
 	int argc;
 	char **argv;

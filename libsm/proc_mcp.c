@@ -23,6 +23,7 @@ static struct sm_fd sock = {.fd = -1};
 static struct sm_timer ticker;
 static int64_t tick_ms;
 static bool terminating, orphaned;
+static pid_t parent; /* mcp */
 
 static bool tell(char kind, const char *text, size_t n)
 {
@@ -53,6 +54,7 @@ void sm_proc_term(struct sm_proc *p)
 		return;
 	}
 	terminating = true;
+	p->abandoned = orphaned || (p->mcp_fd != -1 && getppid() != parent);
 	sm_log(SM_NOTICE, "proc.term", again ? "again=1" : NULL);
 	if (again || p->on_term == NULL)
 		sm_loop_stop(SM_EXIT_OK);
@@ -145,6 +147,7 @@ int sm_proc_mcp_open(struct sm_proc *p)
 	if ((rc = sm_fd_open(&sock, (int)fd, on_packet, p)) != 0)
 		return rc;
 	p->mcp_fd = (int)fd;
+	parent = getppid();
 	tick(NULL);
 	return 0;
 }

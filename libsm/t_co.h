@@ -11,6 +11,7 @@
 
 #include "libsm/co.h"
 #include "libsm/loop.h"
+#include "libsm/t_patience.h"
 
 static inline int t_setup(void **state)
 {

@@ -111,6 +111,34 @@ static void t_when(void **state)
 	sm_fault_arm(NULL);
 }
 
+/* Once for each that is armed, before it acts, as a record of the log. */
+static void t_tells(void **state)
+{
+	char text[400];
+	int fds[2], err = dup(STDERR_FILENO);
+	ssize_t n;
+
+	(void)state;
+	assert_int_equal(pipe(fds), 0);
+	assert_int_equal(dup2(fds[1], STDERR_FILENO), STDERR_FILENO);
+	assert_int_equal(sm_fault_arm("a=eio@2+,b=short"), 0);
+	for (int i = 0; i < 5; i++) {
+		sm_fault("a");
+		sm_fault("never");
+	}
+	assert_int_equal(dup2(err, STDERR_FILENO), STDERR_FILENO);
+	close(err);
+	close(fds[1]);
+	n = read(fds[0], text, sizeof(text) - 1);
+	close(fds[0]);
+	assert_true(n > 0);
+	text[n] = '\0';
+	assert_ptr_equal(strchr(text, '\n'), text + n - 1);
+	assert_non_null(
+	    strstr(text, " NOTICE fault.struck point=a, action=errno, errno=5, pass=2\n"));
+	sm_fault_arm(NULL);
+}
+
 static void dies_of(const char *text, int sig)
 {
 	int status;
@@ -203,6 +231,7 @@ int main(void)
 	    cmocka_unit_test(t_grammar), cmocka_unit_test(t_actions),
 	    cmocka_unit_test(t_when),    cmocka_unit_test(t_deaths),
 	    cmocka_unit_test(t_threads), cmocka_unit_test(t_environment),
+	    cmocka_unit_test(t_tells),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

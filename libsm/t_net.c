@@ -16,7 +16,7 @@ static char dir[] = "/tmp/t_net.XXXXXX";
 
 static int64_t soon(void)
 {
-	return sm_loop_now_ms() + 5000;
+	return sm_loop_now_ms() + T_PATIENCE_MS;
 }
 
 /* ---- addresses ---- */
@@ -265,7 +265,7 @@ static void connector(void *arg)
 
 static void test_refused(void **state)
 {
-	struct attempt a = {.patience_ms = 5000}, b = {.patience_ms = 5000};
+	struct attempt a = {.patience_ms = T_PATIENCE_MS}, b = {.patience_ms = T_PATIENCE_MS};
 
 	(void)state;
 	/* A port that was free a moment ago. */
@@ -286,7 +286,7 @@ static void test_refused(void **state)
 
 static void test_source(void **state)
 {
-	struct attempt a = {.patience_ms = 5000};
+	struct attempt a = {.patience_ms = T_PATIENCE_MS};
 
 	(void)state;
 	struct sm_sa at = ip("127.0.0.1");
@@ -317,7 +317,7 @@ static void connect_timeout(const struct sm_sa *at)
 	int64_t start = sm_now_ms();
 	t_run_all();
 	assert_int_equal(a.rc, SM_E_TIMEOUT);
-	assert_true(sm_now_ms() - start < 4000);
+	assert_true(sm_now_ms() - start < T_PATIENCE_MS);
 	for (size_t i = 0; i < SM_ARRAY_SIZE(fill); i++)
 		assert_int_equal(close(fill[i]), 0);
 	assert_int_equal(close(fd), 0);

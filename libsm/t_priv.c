@@ -34,6 +34,7 @@
 #include <unistd.h>
 
 #include "libsm/priv_int.h"
+#include "libsm/t_patience.h"
 
 /* How a child says what it saw. */
 enum {
@@ -148,7 +149,8 @@ static int daily_work(void)
 	    MAP_FAILED)
 		return SAW_OTHER;
 	if (epoll_ctl(ep, EPOLL_CTL_ADD, e, &ev) != 0 || write(e, &one, 8) != 8 ||
-	    epoll_wait(ep, &ev, 1, 1000) != 1 || timerfd_settime(timer, 0, &soon, NULL) != 0)
+	    epoll_wait(ep, &ev, 1, T_PATIENCE_MS) != 1 ||
+	    timerfd_settime(timer, 0, &soon, NULL) != 0)
 		return SAW_OTHER;
 	if (sigprocmask(SIG_BLOCK, &set, NULL) != 0 || signalfd(-1, &set, SFD_NONBLOCK) < 0)
 		return SAW_OTHER;

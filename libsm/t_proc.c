@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "libsm/net.h"
+#include "libsm/t_patience.h"
 
 static char prog[4096];
 static char dir[] = "/tmp/t_proc.XXXXXX";
@@ -89,7 +90,7 @@ static const char *until(struct run *r, int fd, const char *want)
 		r->text[r->n] = '\0';
 		if (want != NULL && strstr(r->text, want) != NULL)
 			return r->text;
-		assert_int_equal(poll(&pfd, 1, 20000), 1);
+		assert_int_equal(poll(&pfd, 1, T_PATIENCE_MS), 1);
 		ssize_t n = read(fd, r->text + r->n, sizeof(r->text) - 1 - r->n);
 		if (n <= 0)
 			return r->text;
@@ -261,7 +262,7 @@ static void usr1_opens_the_log_again(void **state)
 	snprintf(old, sizeof(old), "%s.1", log_file);
 	assert_int_equal(rename(log_file, old), 0);
 	kill(r.pid, SIGUSR1);
-	for (int i = 0; i < 2000 && access(log_file, F_OK) == -1; i++)
+	for (int i = 0; i < T_PATIENCE_MS / 10 && access(log_file, F_OK) == -1; i++)
 		usleep(10000);
 	kill(r.pid, SIGTERM);
 	(void)until(&r, r.out, NULL);
@@ -283,7 +284,7 @@ static void packet(struct run *r, char kind, const char *text)
 
 	for (;;) {
 		struct pollfd pfd = {.fd = r->mcp, .events = POLLIN};
-		assert_int_equal(poll(&pfd, 1, 20000), 1);
+		assert_int_equal(poll(&pfd, 1, T_PATIENCE_MS), 1);
 		ssize_t n = recv(r->mcp, got, SM_MCP_PACKET, 0);
 		assert_true(n > 0);
 		got[n] = '\0';
@@ -338,7 +339,7 @@ static void lives_under_a_supervisor(void **state)
 	text[n] = '\0';
 	close(fd);
 	assert_non_null(strstr(text, "WARN proc.mcp_gone"));
-	assert_non_null(strstr(text, "term: count=2")); /* standard output goes there too */
+	assert_non_null(strstr(text, "abandoned: count=2")); /* standard output goes there too */
 	unlink(log_file);
 }
 

@@ -71,7 +71,7 @@ static void on_reload(struct sm_proc *p, const void *conf)
 
 static void on_term(struct sm_proc *p)
 {
-	say(p, "term", p->conf);
+	say(p, p->abandoned ? "abandoned" : "term", p->conf);
 	sm_loop_stop(SM_EXIT_OK);
 }
 

@@ -13,8 +13,9 @@
 #include "libsm/co.h"
 #include "libsm/loop.h"
 #include "libsm/stream.h"
+#include "libsm/t_patience.h"
 
-#define SOON (sm_now_ms() + 5000)
+#define SOON (sm_now_ms() + T_PATIENCE_MS)
 
 /* One test: what `fn` does with the stream while the feeder writes `in` in pieces of `piece` bytes
  * (0: random). */

@@ -25,7 +25,7 @@ static void cond_waiter(void *arg)
 	int rc = 0;
 
 	while (!flag && rc == 0)
-		rc = sm_cond_wait(&cond, "the flag", sm_loop_now_ms() + 5000);
+		rc = sm_cond_wait(&cond, "the flag", sm_loop_now_ms() + T_PATIENCE_MS);
 	note(rc == SM_E_CANCEL ? 'X' : c);
 }
 
@@ -97,7 +97,7 @@ static int most;
 
 static void holder(void *arg)
 {
-	int rc = sm_limit_take(&limit, "a place", sm_loop_now_ms() + 5000);
+	int rc = sm_limit_take(&limit, "a place", sm_loop_now_ms() + T_PATIENCE_MS);
 
 	if (rc != 0) {
 		note(rc == SM_E_CANCEL ? 'X' : 'T');
@@ -176,7 +176,7 @@ static void part(void *arg)
 
 static void whole(void *arg)
 {
-	*(int *)arg = sm_wg_wait(&wg, "the parts", sm_loop_now_ms() + 5000);
+	*(int *)arg = sm_wg_wait(&wg, "the parts", sm_loop_now_ms() + T_PATIENCE_MS);
 	note('w');
 }
 

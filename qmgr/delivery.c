@@ -3,7 +3,9 @@
  *
  * A task is one transaction with the recipients that share a route. While it is out its recipients
  * are DELIVERING. An smtpc that goes away leaves them undecided: they are tried again, and that is
- * the only way a recipient gets a mail twice.
+ * the only way a recipient gets a mail twice. The log names each of them (`qm.undecided`), and on
+ * level 13 each that is handed out (`qm.give`), written before smtpc can have it: so what may come
+ * twice after a crash can be told from the log, and tests hold it against what did.
  */
 #include "qmgr/qm.h"
 
@@ -118,6 +120,8 @@ static void undecided(struct qm *q, struct qm_rcpt *r)
 	                   .text = SM_STR("4.3.0 delivery agent went away"),
 	                   .host = SM_STR("")};
 
+	sm_log(SM_WARN, "qm.undecided", "ss_ta=%I rcpt=<%S> rcpt_idx=%u", r->txn->id, r->addr,
+	       r->index);
 	if (r->lost < UINT8_MAX)
 		r->lost++;
 	/* At the end nothing is written about it: it is open in the log, and due at the next start.
@@ -287,6 +291,8 @@ static void send_task(struct qm *q, const struct qm_pick *pick, struct sm_list *
 		m.rcpts[m.rcpts_count++] =
 		    (struct sm_msg_rcpt_task){r->index, r->addr, r->orcpt, r->notify};
 		qm_rcpt_set(r, QM_RCPT_DELIVERING);
+		sm_log(SM_DEBUG, "qm.give", "ss_ta=%I task=%llu rcpt=<%S> rcpt_idx=%u", txn->id,
+		       (unsigned long long)t->number, r->addr, r->index);
 	}
 	sm_call(&t->call, pick->agent->peer, SM_MSG_task, &m, SM_NEVER, finished, t);
 }
@@ -348,6 +354,9 @@ static bool dispatch(void *arg)
 	wake_ms = qm_sched_wake(&q->sched, now_ms);
 	if (wake_ms < INT64_MAX)
 		sm_timer_set(&q->delivery->wake, wake_ms, on_wake, q);
+	/* The frames leave after this hook, the log would be written after the frames. */
+	if (any && sm_log_on(SM_DEBUG))
+		sm_log_flush();
 	return any;
 }
 

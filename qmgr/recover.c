@@ -70,12 +70,22 @@ int qm_store_decode_at(const struct qm_log *log, struct qm_loc loc, struct sm_bu
 	return decode(lsn, type, sm_buf_view(body), a, rec);
 }
 
+/* For who asks what a crash left open: level 13. */
+static void tell_open(const struct qm_txn *txn, const char *where)
+{
+	for (unsigned i = 0; i < txn->rcpt_count && sm_log_on(SM_DEBUG); i++)
+		if (txn->rcpts[i].state != QM_RCPT_SETTLED)
+			sm_log(SM_DEBUG, "qm.found", "ss_ta=%I rcpt=<%S> rcpt_idx=%u log=%s",
+			       txn->id, txn->rcpts[i].addr, txn->rcpts[i].index, where);
+}
+
 /* Write a snapshot to DEFEDB and index it, or end it when nothing is owed any more. The transaction
  * is freed; its content, if it was the last user, is found as an orphan. */
 static void copy(struct qm_replay *rp, struct qm_txn *txn)
 {
 	struct qm_store *st = rp->st;
 
+	tell_open(txn, txn->log == st->ibdb ? "ibdb" : "defedb");
 	txn->loc = (struct qm_loc){0};
 	qm_marks_fold(&st->marks, txn);
 	if (txn->open > 0) {
@@ -108,8 +118,24 @@ static void rewrite(struct qm_replay *rp, const struct qm_rec_txn *rec)
 	copy(rp, txn);
 }
 
+/* One that stays is read only to be told of. */
+static int tell_staying(struct qm_replay *rp, struct qm_loc loc, struct sm_buf *body)
+{
+	struct qm_rec_txn rec;
+	int err;
+
+	sm_arena_reset(&rp->arena);
+	if ((err = qm_store_decode_at(rp->st->defedb, loc, body, &rp->arena, &rec)) != 0)
+		return err;
+	for (uint32_t i = 0; i < rec.rcpts_count; i++)
+		sm_log(SM_DEBUG, "qm.found", "ss_ta=%I rcpt=<%S> rcpt_idx=%u log=defedb", rec.ta,
+		       rec.rcpts[i].addr, rec.rcpts[i].index);
+	return 0;
+}
+
 /* Which deferred transactions are to be copied: the others stay where they are. */
-static size_t pick_rewrites(struct qm_replay *rp, uint32_t fresh, struct sm_id **ids, bool *in_last)
+static size_t pick_rewrites(struct qm_replay *rp, uint32_t fresh, struct sm_id **ids, bool *in_last,
+                            struct sm_buf *body)
 {
 	const struct qm_edbc_entry *e;
 	size_t count = 0, cap = 0;
@@ -121,6 +147,8 @@ static size_t pick_rewrites(struct qm_replay *rp, uint32_t fresh, struct sm_id *
 
 		if (!last && !qm_replay_touched(rp, qm_edbc_id(e))) {
 			qm_log_hold(rp->st->defedb, qm_edbc_loc(e));
+			if (sm_log_on(SM_DEBUG))
+				(void)!tell_staying(rp, qm_edbc_loc(e), body);
 			continue;
 		}
 		*in_last |= last;
@@ -182,11 +210,14 @@ static int copy_deferred(struct qm_replay *rp)
 	struct sm_id *ids = NULL;
 	bool in_last = false;
 	struct qm_log_stat stat;
+	struct sm_buf body;
 	size_t count;
 	int err = 0;
 
 	qm_log_stat(rp->st->defedb, &stat);
-	count = pick_rewrites(rp, stat.current_seq, &ids, &in_last);
+	sm_buf_init(&body, QM_LOG_RECORD_MAX);
+	count = pick_rewrites(rp, stat.current_seq, &ids, &in_last, &body);
+	sm_buf_fini(&body);
 	if (in_last)
 		err = qm_log_scan(rp->st->defedb, stat.current_seq - 1, rewrite_found, rp);
 	if (err == 0)

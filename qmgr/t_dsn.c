@@ -201,6 +201,7 @@ static void delay_is_not_told(void **state)
 	int64_t came = sm_wall_s() - 5 * HOUR;
 
 	(void)state;
+	w.conf.wait_for_server_ms = 300;
 	t_qm_all();
 	t_commit_at("s@a.test", "temp@b.test", came, SM_NOTIFY_NEVER);
 	t_commit_at("s@a.test", "temp@b.test", came, SM_NOTIFY_FAILURE | SM_NOTIFY_SUCCESS);

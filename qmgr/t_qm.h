@@ -86,8 +86,12 @@ void t_qm_start(void);           /* the queue, until it is running */
 void t_qm_stop(void);            /* orderly: closes it; start again */
 void t_qm_all(void);             /* start, and smtps, smtpc, smar */
 
-bool t_wait(bool (*until)(void)); /* up to 15 s */
+/* Runs the loop until so; false after T_PATIENCE_MS, which is a failure. */
+bool t_wait(bool (*until)(void));
+/* Runs the loop for so long: only where something must not happen. */
 void t_turns(int ms);
+/* Runs the loop until qmgr itself ends it; false after `ms`, 0: T_PATIENCE_MS. */
+bool t_ends(int ms);
 
 void t_smtps_up(struct t_smtps *s, uint8_t proc);
 void t_smtpc_up(struct t_smtpc *c, unsigned max_tasks);

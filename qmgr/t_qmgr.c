@@ -39,6 +39,17 @@ static bool deferred(void)
 	return qm_edbc_count(w.q.edbc) >= want && w.q.txns.by_id.count == 0;
 }
 
+/* The same while others are active. */
+static bool indexed(void)
+{
+	return qm_edbc_count(w.q.edbc) >= want && qm_defer_loads(&w.q) == 0;
+}
+
+static bool smar_is_up(void)
+{
+	return w.smar.up;
+}
+
 static bool outcomes(void)
 {
 	return w.ss.outcomes >= want;
@@ -110,7 +121,7 @@ static void a_thousand_recipients(void **state)
 	w.sc.hold = true;
 	taken("s@a.test", rcpts);
 	wait_n(asked, 1000);
-	t_turns(20);
+	t_turns(20); /* tasks that come later are answered as they come */
 	w.sc.hold = false;
 	for (unsigned i = 0; i < w.sc.tasks; i++)
 		t_answer(&w.sc, &w.sc.task[i]);
@@ -120,6 +131,55 @@ static void a_thousand_recipients(void **state)
 		seen += w.sc.task[i].count;
 	}
 	assert_int_equal(seen, 1000);
+}
+
+/* ---- company ---- */
+
+static void session(uint64_t number, bool open)
+{
+	struct sm_msg_sess_open m = {.sess = {number, w.ss.p.proc}};
+	struct sm_msg_sess_close end = {.sess = m.sess};
+	unsigned before = w.ss.verdicts;
+
+	if (!open) {
+		t_send(&w.ss.p, SM_MSG_sess_close, &end, false);
+		return;
+	}
+	assert_int_equal(sm_sa_ip(&m.client, SM_STR("192.0.2.1"), 4000), 0);
+	t_send(&w.ss.p, SM_MSG_sess_open, &m, true);
+	wait_n(verdicts, before + 1);
+	assert_int_equal(w.ss.code, 0);
+}
+
+/* max_commit_delay: a commit waits for other clients as long as there are any, and not for its own.
+ */
+static void company_is_waited_for(void **state)
+{
+	unsigned before;
+
+	(void)state;
+	w.conf.ibdb.max_commit_delay_us = 3600 * INT64_C(1000000);
+	t_qm_all();
+	taken("s@a.test", "x@b.test");
+	session(1, true);
+	taken("s@a.test", "x@b.test");
+	session(2, true);
+	before = w.ss.verdicts;
+	t_commit("s@a.test", "x@b.test");
+	t_turns(200); /* for nothing */
+	assert_int_equal(w.ss.verdicts, before);
+	session(2, false);
+	wait_n(verdicts, before + 1);
+	assert_int_equal(w.ss.code, 0);
+	wait_n(tasks, 3);
+	/* Clients whose smtps is gone are no company. */
+	session(2, true);
+	t_commit("s@a.test", "x@b.test");
+	t_turns(200); /* for nothing */
+	assert_int_equal(w.sc.tasks, 3);
+	t_down(&w.ss.p);
+	wait_n(tasks, 4);
+	wait_over();
 }
 
 /* ---- not yet ---- */
@@ -156,23 +216,22 @@ static void a_restart_keeps_all(void **state)
 	wait_n(tasks, w.sc.tasks + 1);
 	c = t_content(); /* an smtps was about to commit it */
 	t_qm_stop();
-	t_turns(5);
 	w.sc.tasks = 0;
 	w.sc.hold = false;
 	w.questions = 0;
 	t_qm_start();
-	t_turns(300); /* smar is found again */
 	assert_int_equal(qm_edbc_count(w.q.edbc) + w.q.txns.by_id.count, 2);
+	assert_true(t_wait(smar_is_up));
 	t_smtpc_up(&w.sc, 100);
 	wait_n(tasks, 1);
 	assert_true(sm_id_eq(w.sc.task[0].ta, b));
 	assert_int_equal(w.sc.task[0].count, 2);
-	t_turns(50);
-	assert_int_equal(w.sc.tasks, 1); /* the other waits for its time */
+	t_turns(50); /* for nothing: the other waits for its time */
+	assert_int_equal(w.sc.tasks, 1);
 	assert_int_equal(qm_edbc_count(w.q.edbc), 1);
 	assert_true(t_content_there(c));
 	qm_defer_run(&w.q);
-	t_turns(100);
+	wait_n(indexed, 1);
 	/* Its recipient says not yet. An operator says now. */
 	assert_int_equal(w.sc.tasks, 1);
 	t_ask_ctl("flush", NULL);
@@ -201,7 +260,7 @@ static void the_clock_was_set_back(void **state)
 	wait_n(deferred, 1);
 	qm_edbc_set(w.q.edbc, id, sm_wall_s() + 86400);
 	qm_defer_run(&w.q);
-	t_turns(200);
+	wait_n(deferred, 1);
 	/* Read back, and its recipient is due within the hour: back it goes, at the right time. */
 	assert_int_equal(qm_edbc_count(w.q.edbc), 1);
 	assert_true(qm_edbc_next_try(qm_edbc_find(w.q.edbc, id)) < sm_wall_s() + 4000);
@@ -299,11 +358,10 @@ static void a_dsn_that_waits_keeps_the_content(void **state)
 	t_down(&w.sc.p);
 	t_qm_stop();
 	t_qm_start();
-	t_turns(300);
-	assert_true(
-	    t_content_there(id)); /* also over a restart, also from the search for orphans */
+	t_turns(300); /* for nothing: it stays over a restart */
+	assert_true(t_content_there(id));
 	t_smtps_up(&w.ss, 1);
-	t_turns(1300);
+	t_turns(1300); /* and a search for orphans, which takes place in that time, passes it by */
 	assert_true(t_content_there(id));
 	w.sc.hold = true;
 	w.sc.tasks = 0;
@@ -331,6 +389,7 @@ static void too_old(void **state)
 static void our_own_trouble_fails_nothing(void **state)
 {
 	(void)state;
+	w.conf.wait_for_client_ms = w.conf.wait_for_server_ms = 300;
 	t_qm_all();
 	t_commit_at("s@a.test", "x@b.test", sm_wall_s() - 6 * 86400, 0);
 	wait_over();
@@ -341,9 +400,8 @@ static void our_own_trouble_fails_nothing(void **state)
 	t_smar_up();
 	t_down(&w.sc.p);
 	t_turns(20);
-	t_ask_ctl("flush", NULL);
-	t_turns(100);
-	wait_n(deferred, 1); /* no smtpc */
+	t_ask_ctl("flush", NULL); /* out of the index before the answer comes */
+	wait_n(deferred, 1);      /* no smtpc */
 	assert_int_equal(w.q.stats.failed, 0);
 	t_smtpc_up(&w.sc, 10);
 	t_ask_ctl("flush", NULL);
@@ -400,6 +458,7 @@ static void nonsense_decides_nothing(void **state)
 static void smar_goes_with_its_questions(void **state)
 {
 	(void)state;
+	w.conf.wait_for_server_ms = 300;
 	t_qm_all();
 	w.smar_hold = true;
 	taken("s@a.test", "x@b.test y@b.test z@c.test");
@@ -491,9 +550,36 @@ static void rude_peers_lose_their_connection(void **state)
 #ifdef SM_TESTING
 /* ---- crashes ---- */
 
+static uint64_t defedb_lsn;
+
+static uint64_t defedb_durable(void)
+{
+	return qm_log_durable(qm_store_defedb(w.q.store));
+}
+
+/* How often is a failure told to its sender? */
+static unsigned dsns(unsigned *about)
+{
+	unsigned n = 0;
+
+	*about = 0;
+	for (unsigned i = 0; i < w.sc.tasks; i++) {
+		n += w.sc.task[i].dsn_kind == SM_DSN_FAILED;
+		*about += w.sc.task[i].dsn_count;
+	}
+	return n;
+}
+
+static bool a_dsn_came(void)
+{
+	unsigned about;
+
+	return dsns(&about) > 0;
+}
+
 /*
- * The journal syncs slowly, DEFEDB at once, and qmgr dies in between: what failed must be known to
- * one of them, as a recipient or as its DSN.
+ * The journal syncs slowly, DEFEDB could at once, and qmgr dies in between: what failed must be
+ * known to one of them, as a recipient or as its DSN.
  */
 static void die_between_the_logs(void)
 {
@@ -501,10 +587,11 @@ static void die_between_the_logs(void)
 	w.sc.hold = true;
 	taken("s@a.test", "temp@b.test perm@b.test");
 	wait_n(tasks, 1);
-	assert_int_equal(sm_fault_arm("ibdb.write=delay:2000"), 0);
+	assert_int_equal(sm_fault_arm("ibdb.write=delay:600000"), 0);
+	defedb_lsn = defedb_durable();
 	t_answer(&w.sc, &w.sc.task[0]);
-	t_turns(500);
-	_exit(0);
+	t_turns(500); /* for nothing: DEFEDB has to wait for the journal */
+	_exit(defedb_durable() > defedb_lsn);
 }
 
 static void a_crash_between_the_logs(void **state)
@@ -523,17 +610,11 @@ static void a_crash_between_the_logs(void **state)
 	assert_int_equal(status, 0);
 	unlink(w.socks[2]);
 	t_qm_all();
-	wait_n(tasks, 1);
-	t_turns(200);
+	unsigned about;
+	assert_true(t_wait(a_dsn_came));
 	t_ask_ctl("flush", NULL);
-	w.sc.fine = false;
-	t_turns(300);
-	unsigned dsns = 0, about = 0;
-	for (unsigned i = 0; i < w.sc.tasks; i++) {
-		dsns += w.sc.task[i].dsn_kind == SM_DSN_FAILED;
-		about += w.sc.task[i].dsn_count;
-	}
-	assert_int_equal(dsns, 1);
+	t_turns(300); /* for nothing: a second one */
+	assert_int_equal(dsns(&about), 1);
 	assert_int_equal(about, 1);
 	w.sc.fine = true;
 	t_ask_ctl("flush", NULL);
@@ -601,6 +682,11 @@ static void a_full_index(void **state)
 	wait_over();
 }
 
+static bool most_are_deferred(void)
+{
+	return w.q.txns.rcpts <= 12 && qm_edbc_count(w.q.edbc) > 20;
+}
+
 static void a_full_active_queue(void **state)
 {
 	(void)state;
@@ -612,9 +698,8 @@ static void a_full_active_queue(void **state)
 		t_commit("s@a.test", "x@b.test y@c.test");
 	wait_n(verdicts, 30);
 	assert_int_equal(w.ss.code, 0);
-	t_turns(200);
-	assert_true(w.q.txns.rcpts <= 12);
-	assert_true(qm_edbc_count(w.q.edbc) > 20);
+	if (!t_wait(most_are_deferred))
+		fail_msg("active %zu, deferred %zu", w.q.txns.rcpts, qm_edbc_count(w.q.edbc));
 	w.sc.hold = false;
 	for (unsigned i = 0; i < w.sc.tasks; i++)
 		t_answer(&w.sc, &w.sc.task[i]);
@@ -634,7 +719,7 @@ static void a_dead_next_hop(void **state)
 	taken("s@a.test", "dead2@b.test");
 	taken("s@a.test", "ok@c.test"); /* another one does not care */
 	wait_n(tasks, 2);
-	t_turns(20);
+	t_turns(20); /* for nothing: one connection, one task */
 	assert_int_equal(w.sc.tasks, 2);
 	t_answer(&w.sc, &w.sc.task[0]);
 	t_answer(&w.sc, &w.sc.task[1]);
@@ -677,11 +762,11 @@ static void orphans_go_and_open_ones_stay(void **state)
 	m.next_counter = w.ss.next_id;
 	t_send(&w.ss.p, SM_MSG_ss_start, &m, true);
 	young = t_content(); /* after that was said */
-	t_turns(1300);
+	t_turns(1300);       /* a search in that time must leave it */
 	assert_true(t_content_there(young));
 	assert_int_equal(cdb_unlink(w.q.cdb, young), 0);
 	assert_true(t_wait(only_open_left));
-	t_turns(1200);
+	t_turns(1200); /* and each later one */
 	assert_true(only_open_left());
 	t_commit_raw(&w.ss, the_mail, "s@a.test", "x@b.test", sm_wall_s(), 0);
 	wait_over();
@@ -806,8 +891,24 @@ static bool few_segments(void)
 
 static char many_rcpts[100 * 20];
 
+static bool all_tried(void)
+{
+	return qm_edbc_count(w.q.edbc) >= want;
+}
+
+static struct sm_id old_one;
+
+/* What comes into the index is sent on at once, but for the old one. */
 static bool only_the_old(void)
 {
+	const struct qm_edbc_entry *e;
+	uint64_t cursor = 0;
+
+	while ((e = qm_edbc_walk(w.q.edbc, &cursor)) != NULL)
+		if (!sm_id_eq(qm_edbc_id(e), old_one) && qm_edbc_next_try(e) > 1) {
+			qm_defer_flush(&w.q, qm_edbc_id(e));
+			cursor = 0;
+		}
 	return w.q.txns.by_id.count == 1 && qm_edbc_count(w.q.edbc) == 1 &&
 	       qm_defer_loads(&w.q) == 0;
 }
@@ -815,7 +916,6 @@ static bool only_the_old(void)
 static void one_old_mail_holds_nothing(void **state)
 {
 	struct qm_log_stat ib, de;
-	struct sm_id old_one;
 	size_t at = 0;
 
 	(void)state;
@@ -832,24 +932,12 @@ static void one_old_mail_holds_nothing(void **state)
 	wait_n(tasks, 2);
 	w.sc.hold = false;
 	for (int i = 0; i < 15; i++) {
-		const struct qm_edbc_entry *e;
-		uint64_t cursor = 0;
-
 		w.sc.fine = false;
 		for (int k = 0; k < 20; k++)
 			taken("s@a.test", many_rcpts);
-		t_turns(50);
+		wait_n(all_tried, 21);
 		w.sc.fine = true;
-		for (int k = 0; k < 700 && !only_the_old(); k++) {
-			cursor = 0;
-			while ((e = qm_edbc_walk(w.q.edbc, &cursor)) != NULL)
-				if (!sm_id_eq(qm_edbc_id(e), old_one) && qm_edbc_next_try(e) > 1) {
-					qm_defer_flush(&w.q, qm_edbc_id(e));
-					cursor = 0;
-				}
-			t_turns(20);
-		}
-		assert_true(only_the_old());
+		assert_true(t_wait(only_the_old));
 	}
 	qm_log_stat(qm_store_ibdb(w.q.store), &ib);
 	qm_log_stat(qm_store_defedb(w.q.store), &de);
@@ -864,7 +952,7 @@ static void one_old_mail_holds_nothing(void **state)
 	w.sc.tasks = 0;
 	t_qm_start();
 	assert_int_equal(qm_edbc_count(w.q.edbc) + w.q.txns.by_id.count, 2);
-	t_turns(300);
+	assert_true(t_wait(smar_is_up));
 	t_smtpc_up(&w.sc, 1000);
 	t_ask_ctl("flush", NULL);
 	wait_over();
@@ -901,11 +989,6 @@ static void operators_look(void **state)
 	wait_over();
 }
 
-static bool never(void)
-{
-	return false;
-}
-
 static void the_end_waits_for_results(void **state)
 {
 	(void)state;
@@ -914,14 +997,14 @@ static void the_end_waits_for_results(void **state)
 	taken("s@a.test", "x@b.test");
 	wait_n(tasks, 1);
 	qm_queue_stop(&w.q);
-	t_turns(50); /* the loop ends only when the result is there */
+	assert_false(t_ends(50)); /* only when the result is there */
 	assert_int_equal(qm_delivery_tasks(&w.q), 1);
 	(void)t_commit("s@a.test", "late@b.test");
 	wait_n(verdicts, 2);
 	assert_int_equal(w.ss.code, 451);
 	assert_int_equal(cdb_unlink(w.q.cdb, (struct sm_id){w.ss.next_id - 1, 1}), 0);
 	t_answer(&w.sc, &w.sc.task[0]);
-	assert_false(t_wait(never)); /* sm_loop_stop */
+	assert_true(t_ends(0));
 	assert_int_equal(qm_delivery_tasks(&w.q), 0);
 	t_down(&w.sc.p);
 	t_down(&w.ss.p);
@@ -931,8 +1014,7 @@ static void the_end_waits_for_results(void **state)
 	assert_int_equal(qm_edbc_count(w.q.edbc) + w.q.txns.by_id.count,
 	                 0); /* delivered, and known as such */
 	t_smtpc_up(&w.sc, 1);
-	t_turns(1300); /* its content may have been left to the search */
-	wait_over();
+	wait_over(); /* its content may have been left to the search */
 }
 
 static void limits_change_at_a_reload(void **state)
@@ -947,7 +1029,7 @@ static void limits_change_at_a_reload(void **state)
 	taken("s@a.test", "x@b.test");
 	taken("s@a.test", "x@b.test");
 	wait_n(tasks, 1);
-	t_turns(20);
+	t_turns(20); /* for nothing: one connection, one task */
 	assert_int_equal(w.sc.tasks, 1);
 	other = w.conf;
 	other.smtpc.max_connections = 10;
@@ -969,6 +1051,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    T(delivered),
 	    T(a_thousand_recipients),
+	    T(company_is_waited_for),
 	    T(tried_again),
 	    T(a_restart_keeps_all),
 	    T(the_clock_was_set_back),

@@ -20,7 +20,7 @@ void t_store_rm(struct t_store *t);
 void t_store_open(struct t_store *t);   /* replay, without running the loop */
 void t_store_settle(struct t_store *t); /* run the loop until the copies are durable */
 void t_store_close(struct t_store *t);
-/* Run the loop until `until` holds; aborts after 20 s. */
+/* Run the loop until `until` holds; aborts after T_PATIENCE_MS. */
 void t_until(bool (*until)(struct t_store *t), struct t_store *t);
 void t_flush(struct t_store *t); /* everything appended is durable, and those who wait were told */
 

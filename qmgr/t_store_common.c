@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "libsm/loop.h"
+#include "libsm/t_patience.h"
 #include "libsm/time.h"
 
 static void remove_all(const char *dir)
@@ -119,7 +120,7 @@ void t_until(bool (*until)(struct t_store *t), struct t_store *t)
 
 	stop_when = until;
 	sm_loop_before_sleep(&hook, look, t);
-	sm_timer_set(&end, sm_now_ms() + 20000, too_late, NULL);
+	sm_timer_set(&end, sm_now_ms() + T_PATIENCE_MS, too_late, NULL);
 	again(&tick); /* some conditions are changed by threads that ring no bell */
 	if (sm_loop_run() != 0) {
 		fprintf(stderr, "what was waited for did not come\n");

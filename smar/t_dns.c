@@ -7,12 +7,14 @@
 #include <stdio.h>
 #include <cmocka.h>
 
+#include "libsm/t_patience.h"
 #include "smar/conf.h"
 #include "smar/dns.h"
 #include "smar/dns_cache.h"
 #include "smar/t_dnsd.h"
 
-enum { TIMEOUT_MS = 600, LONG_MS = 20000 };
+/* A question that nobody answers takes TIMEOUT_MS. */
+enum { TIMEOUT_MS = 2000 };
 
 static void (*body)(void);
 
@@ -43,7 +45,7 @@ static void run(const struct t_dns_row *rows, size_t max_entries, size_t max_que
 
 static struct ar_answer *ask(const char *name, uint16_t type)
 {
-	return ar_cache_wait(sm_str(name), type, sm_now_ms() + LONG_MS);
+	return ar_cache_wait(sm_str(name), type, sm_now_ms() + T_PATIENCE_MS);
 }
 
 static void assert_status(const char *name, uint16_t type, enum ar_dns_status status)
@@ -118,24 +120,21 @@ static void body_bad(void)
 	                                  "drop.example",     "empty.example",   "short.example",
 	                                  "looping.example",  "many.example",    "mixed.example",
 	                                  "lame.example",     "notcp.example"};
-	int64_t start;
 	struct ar_answer *a;
 	unsigned asked;
 
 	/* All at once, and a good one behind them, which has to wait for none of them. */
 	for (size_t i = 0; i < SM_ARRAY_SIZE(bad); i++)
 		assert_null(ar_cache_get(sm_str(bad[i]), AR_DNS_A));
-	start = sm_now_ms();
 	assert_status("good.example", AR_DNS_A, AR_DNS_OK);
-	assert_true(sm_now_ms() - start < TIMEOUT_MS);
+	assert_null(ar_cache_get(SM_STR("drop.example"), AR_DNS_A));
 	for (size_t i = 0; i < SM_ARRAY_SIZE(bad); i++)
 		assert_status(bad[i], AR_DNS_A, AR_DNS_TEMP);
-	assert_true(sm_now_ms() - start < 5 * TIMEOUT_MS);
 	/* A failure is remembered for a while. */
 	asked = t_dnsd_asked();
 	assert_status("servfail.example", AR_DNS_A, AR_DNS_TEMP);
 	assert_int_equal(t_dnsd_asked(), asked);
-	/* Whoever has less patience than the question goes on without it. */
+	/* For nothing: whoever has less patience than the question goes on without it. */
 	a = ar_cache_wait(SM_STR("drop.example"), AR_DNS_MX, sm_now_ms() + 10);
 	assert_int_equal(a->status, AR_DNS_TEMP);
 	ar_answer_put(&a);

@@ -8,13 +8,14 @@
 #include <cmocka.h>
 #include <unistd.h>
 
+#include "libsm/t_patience.h"
 #include "smar/dns.h"
 #include "smar/dns_cache.h"
 #include "smar/handlers.h"
 #include "smar/own.h"
 #include "smar/t_dnsd.h"
 
-enum { LONG_MS = 20000, MAX_REQUESTS = 3 };
+enum { MAX_REQUESTS = 3 };
 
 static const struct t_dns_row zone[] = {
     {"a.example", AR_DNS_A, 600, "192.0.2.1"},
@@ -83,7 +84,7 @@ static void run(void (*fn)(void))
 
 static int64_t soon(void)
 {
-	return sm_now_ms() + LONG_MS;
+	return sm_now_ms() + T_PATIENCE_MS;
 }
 
 static void settle(void)

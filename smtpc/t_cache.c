@@ -9,7 +9,7 @@ static void open_one(size_t i, const char *key)
 	struct sc_why why;
 
 	assert_int_equal(sc_session_open(&W.sc, &W.hosts[0], sm_str(key), false, (struct sm_id){0},
-	                                 sm_loop_now_ms() + 5000, &why, &sessions[i]),
+	                                 sm_loop_now_ms() + T_PATIENCE_MS, &why, &sessions[i]),
 	                 0);
 }
 
@@ -104,7 +104,7 @@ static void idle(void *arg)
 	W.conf.session_idle_timeout_ms = 20;
 	open_one(0, "a");
 	assert_true(sc_cache_put(&W.sc.cache, sessions[0]));
-	int64_t end = sm_now_ms() + 5000;
+	int64_t end = sm_now_ms() + T_PATIENCE_MS;
 	while (W.gone == 0 && sm_now_ms() < end)
 		assert_int_equal(sm_co_sleep(sm_loop_now_ms() + 1), 0);
 	assert_int_equal(W.gone, 1);
@@ -123,10 +123,10 @@ static void server_closes(void *arg)
 {
 	(void)arg;
 	open_one(0, "a");
-	assert_int_equal(sm_net_write(&sessions[0]->net, "NOOP\r\n", 6, sm_loop_now_ms() + 5000),
-	                 0);
+	assert_int_equal(
+	    sm_net_write(&sessions[0]->net, "NOOP\r\n", 6, sm_loop_now_ms() + T_PATIENCE_MS), 0);
 	assert_true(sc_cache_put(&W.sc.cache, sessions[0]));
-	int64_t end = sm_now_ms() + 5000;
+	int64_t end = sm_now_ms() + T_PATIENCE_MS;
 	while (W.gone == 0 && sm_now_ms() < end)
 		assert_int_equal(sm_co_sleep(sm_loop_now_ms() + 1), 0);
 	assert_int_equal(W.gone, 1);
@@ -152,8 +152,8 @@ static void unseen(void *arg)
 
 	(void)arg;
 	open_one(0, "a");
-	assert_int_equal(sm_net_write(&sessions[0]->net, "NOOP\r\n", 6, sm_loop_now_ms() + 5000),
-	                 0);
+	assert_int_equal(
+	    sm_net_write(&sessions[0]->net, "NOOP\r\n", 6, sm_loop_now_ms() + T_PATIENCE_MS), 0);
 	while (recv(sessions[0]->net.f.fd, &c, 1, MSG_PEEK) != 1)
 		sm_co_yield();
 	assert_true(sc_cache_put(&W.sc.cache, sessions[0]));

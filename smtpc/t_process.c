@@ -6,7 +6,7 @@
 
 #include "libsm/rpc.h"
 
-enum { NOBODY = 65534, CALM_MS = 10000 };
+enum { NOBODY = 65534 };
 
 static struct {
 	pid_t pid;
@@ -88,7 +88,7 @@ static void on_result(int err, const struct sm_frame *f, void *arg)
 
 static void wait_for(const volatile int *what, int value)
 {
-	int64_t end = sm_now_ms() + CALM_MS;
+	int64_t end = sm_now_ms() + T_PATIENCE_MS;
 
 	while (*what < value && sm_now_ms() < end)
 		assert_int_equal(sm_co_sleep(sm_loop_now_ms() + 1), 0);
@@ -99,7 +99,8 @@ static void deliver(const char *want)
 {
 	int before = P.results;
 
-	sm_call(&P.call, P.peer, SM_MSG_task, &W.task, sm_loop_now_ms() + CALM_MS, on_result, NULL);
+	sm_call(&P.call, P.peer, SM_MSG_task, &W.task, sm_loop_now_ms() + T_PATIENCE_MS, on_result,
+	        NULL);
 	wait_for(&P.results, before + 1);
 	assert_string_equal(W.results, want);
 }
@@ -129,7 +130,7 @@ static void start_program(const char *more)
 
 static int end_of_program(void)
 {
-	int64_t end = sm_now_ms() + CALM_MS;
+	int64_t end = sm_now_ms() + T_PATIENCE_MS;
 	int status = -1;
 
 	while (waitpid(P.pid, &status, WNOHANG) == 0) {
@@ -209,7 +210,8 @@ static void hanging(void *arg)
 	open_contents();
 	start_program("drain_time = 50ms; timeouts { quit = 1s; }");
 	wait_for(&P.started, 1);
-	sm_call(&P.call, P.peer, SM_MSG_task, &W.task, sm_loop_now_ms() + CALM_MS, on_result, NULL);
+	sm_call(&P.call, P.peer, SM_MSG_task, &W.task, sm_loop_now_ms() + T_PATIENCE_MS, on_result,
+	        NULL);
 	wait_for(&W.host[0].connections, 1);
 	assert_int_equal(kill(P.pid, SIGTERM), 0);
 	wait_for(&P.results, 1);

@@ -111,7 +111,7 @@ static inline void t_take_content(struct t_host *h, struct sm_stream *s, int64_t
 /* One connection; *script is moved behind it. */
 static inline void t_serve(struct t_host *h, struct sm_net *net, struct sm_str *script)
 {
-	int64_t deadline = sm_loop_now_ms() + 10000;
+	int64_t deadline = sm_loop_now_ms() + T_PATIENCE_MS;
 	struct sm_stream s;
 	struct sm_str line;
 	bool open = true;
@@ -186,7 +186,8 @@ static inline void t_server(void *arg)
 
 	while (script.n > 0) {
 		struct sm_net net;
-		if (sm_fd_wait(&h->listener, SM_RD, "client", sm_loop_now_ms() + 10000) != 0)
+		if (sm_fd_wait(&h->listener, SM_RD, "client", sm_loop_now_ms() + T_PATIENCE_MS) !=
+		    0)
 			return; /* cancelled: no more clients */
 		int fd = accept4(h->listener.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (fd == -1) {

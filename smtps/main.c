@@ -23,6 +23,7 @@
 enum {
 	PATH_MAX_BYTES = 108, /* of a Unix socket */
 	FDS_OF_OUR_OWN = 256, /* beside two for each session: connection and content file */
+	ABANDONED_MS = 1000,  /* for sessions, when mcp died: qmgr and smar end as well, for good */
 };
 
 struct server {
@@ -128,7 +129,11 @@ static void patience_is_over(void *arg)
 static void on_term(struct sm_proc *p)
 {
 	struct server *sv = server_of(p);
+	int64_t patience_ms = sv->ss.conf->drain_timeout_ms;
 
+	/* The next mcp waits for our listeners. */
+	if (p->abandoned)
+		patience_ms = SM_MIN(patience_ms, (int64_t)ABANDONED_MS);
 	sv->ss.draining = true;
 	ss_handover_close();
 	ss_accept_stop(&sv->ss);
@@ -139,8 +144,7 @@ static void on_term(struct sm_proc *p)
 		return;
 	}
 	ss_sessions_stop(&sv->ss, false);
-	sm_timer_set(&sv->drain, sm_loop_now_ms() + sv->ss.conf->drain_timeout_ms, patience_is_over,
-	             sv);
+	sm_timer_set(&sv->drain, sm_loop_now_ms() + patience_ms, patience_is_over, sv);
 }
 
 static void on_reload(struct sm_proc *p, const void *new_conf)

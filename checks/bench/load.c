@@ -3,6 +3,7 @@
  * Sessions of the load generator: SMTP client state machines on one epoll loop.
  *
  * What the ledger says is the point of this file:
+ *     BEGIN time id -                        before the write(2) that carries MAIL: the transaction is open until its next verdict
  *     SENT time id sha256 rcpt[,rcpt...]     before the write(2) that can carry the final dot; accepted recipients only
  *     ACK|NAK4|NAK5 time id reply            as soon as the reply line is complete, before anything else is done
  *     UNKNOWN time id why                    the connection ended, or the reply did not come in time, after SENT
@@ -306,6 +307,7 @@ static void begin_message(struct session *s)
 	s->rcpt_at = s->rcpts_ok = 0;
 	s->dot_at = 0;
 	memset(s->rcpt_ok, 0, (size_t)opt->rcpts);
+	ledger("BEGIN", s->n, "-");
 	put_path(s, "MAIL FROM", opt->sender, 0);
 	step(s, ST_MAIL, 1);
 	if (opt->pipelining) {
@@ -365,9 +367,11 @@ static void send_content(struct session *s)
 
 static void after_message(struct session *s)
 {
+	bool keep = opt->keep_connection || (opt->keep_every_other && s->index % 2 == 0);
+
 	s->n = -1;
 	s->backoff_ms = 0;
-	if (!opt->keep_connection || enough()) {
+	if (!keep || enough()) {
 		finish(s);
 	} else if (opt->pause_ms) {
 		step(s, ST_HOLD, 0);

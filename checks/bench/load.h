@@ -13,7 +13,7 @@ struct load_options {
 	int sessions, rcpts, sources;
 	long messages; /* wanted; with keep_going: wanted acknowledged */
 	size_t size;
-	bool keep_connection, pipelining, varied, keep_going;
+	bool keep_connection, keep_every_other, pipelining, varied, keep_going;
 	const char *sender, *rcpt, *run;
 	uint64_t seed;
 	int domains; /* %d in patterns is the message number modulo this */

@@ -17,6 +17,7 @@ static const char usage[] =
     "  -s N     sessions at a time (10)          -m N    messages (100)\n"
     "  -l N     bytes of a message (5120)        -r N    recipients of a message (1)\n"
     "  -d       keep connections                 -p      pipelining\n"
+    "  -e       every other session keeps its connection\n"
     "  -f PAT   sender                           -t PAT  recipient: %n number of the message, %r "
     "of the recipient,\n"
     "  -D N     ... %d: number modulo N (100)            %d a small number\n"
@@ -87,7 +88,7 @@ int main(int argc, char **argv)
 
 	snprintf(run, sizeof run, "%lx.%x", (unsigned long)time(NULL), (unsigned)getpid());
 	o.run = run;
-	while ((c = getopt(argc, argv, "s:m:l:r:dpf:t:D:L:b:u:kT:R:w:i:A:")) != -1) {
+	while ((c = getopt(argc, argv, "s:m:l:r:depf:t:D:L:b:u:kT:R:w:i:A:")) != -1) {
 		switch (c) {
 		case 's':
 			o.sessions = (int)number(optarg, 1, 100000);
@@ -103,6 +104,9 @@ int main(int argc, char **argv)
 			break;
 		case 'd':
 			o.keep_connection = true;
+			break;
+		case 'e':
+			o.keep_every_other = true;
 			break;
 		case 'p':
 			o.pipelining = true;

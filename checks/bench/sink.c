@@ -56,7 +56,7 @@ struct conn {
 };
 
 static struct {
-	int arrivals, tempfail, permfail, drop_before, drop_after, delay_ms;
+	int arrivals, tempfail, permfail, drop_before, drop_after, delay_ms, spread_ms;
 	bool quick;
 	long stop_after;
 	double timeout;
@@ -73,7 +73,7 @@ static struct {
 static int ep;
 static uint64_t dice = 1;
 static struct conn *open_first;
-static struct conn *due_first, **due_tail = &due_first;
+static struct conn *due_first, **due_tail = &due_first; /* in the order of their times */
 static volatile sig_atomic_t ended;
 
 static void on_signal(int sig)
@@ -201,6 +201,7 @@ static void final_reply(struct conn *c)
 static void end_of_data(struct conn *c)
 {
 	bool drop = chance(opt.drop_before);
+	struct conn **at;
 
 	c->data = false;
 	if (opt.arrivals >= 0 && c->sender[0])
@@ -214,15 +215,26 @@ static void end_of_data(struct conn *c)
 		count.reports++;
 		keep_report(c);
 	}
-	if (!opt.delay_ms) {
+	if (!opt.delay_ms && !opt.spread_ms) {
 		final_reply(c);
 		return;
 	}
 	c->due = now() + opt.delay_ms / 1e3;
 	c->waiting = true;
-	c->next_due = NULL;
-	*due_tail = c;
-	due_tail = &c->next_due;
+	if (!opt.spread_ms) {
+		c->next_due = NULL;
+		*due_tail = c;
+		due_tail = &c->next_due;
+		return;
+	}
+	dice = mix(dice);
+	c->due += (double)(dice % ((uint64_t)opt.spread_ms * 1000)) / 1e6;
+	for (at = &due_first; *at && (*at)->due <= c->due;)
+		at = &(*at)->next_due;
+	c->next_due = *at;
+	*at = c;
+	if (!c->next_due)
+		due_tail = &c->next_due;
 }
 
 /* Content in bulk: nobody wants to see it, so only its end is looked for. Gives the bytes used. */
@@ -527,7 +539,8 @@ static const char usage[] =
     "  -o FILE  one line per message and recipient      -S DIR   keep mail from <> there\n"
     "  -4 PCT   451 for RCPT        -5 PCT  550 for RCPT\n"
     "  -D PCT   drop before the final reply             -A PCT   drop after the final reply\n"
-    "  -w MS    wait before the final reply             -q       no TCP_QUICKACK\n"
+    "  -w MS    wait before the final reply             -W MS    and up to so long, at random\n"
+    "  -q       no TCP_QUICKACK\n"
     "  -n N     end after N recipients,                 -T SECS  end after\n"
     "  -H NAME  own name (sink.test)                    -z SEED  of the dice\n"
     "Prints \"ready\", and figures at the end (TERM, INT, -n, -T).\n";
@@ -540,7 +553,7 @@ int main(int argc, char **argv)
 	int fds[LISTENERS_MAX], nl = 0, c, i, n;
 	double start = now(), all_there = 0;
 
-	while ((c = getopt(argc, argv, "o:S:4:5:D:A:w:qn:T:H:z:")) != -1) {
+	while ((c = getopt(argc, argv, "o:S:4:5:D:A:w:W:qn:T:H:z:")) != -1) {
 		switch (c) {
 		case 'o':
 			opt.arrivals = ledger_open(optarg);
@@ -562,6 +575,9 @@ int main(int argc, char **argv)
 			break;
 		case 'w':
 			opt.delay_ms = (int)number(optarg, 0, 3600000);
+			break;
+		case 'W':
+			opt.spread_ms = (int)number(optarg, 0, 3600000);
 			break;
 		case 'q':
 			opt.quick = false;

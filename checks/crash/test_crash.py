@@ -6,12 +6,13 @@ import sys
 import pytest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-ROUNDS = os.environ.get("SMX_CRASH_ROUNDS", "24")
+ROUNDS = int(os.environ.get("SMX_CRASH_ROUNDS", "24"))
 
 
-@pytest.mark.parametrize("kinds", ["kill", "all", "fault", "stop,kill"])
-def test_kill_under_load(kinds):
-    r = subprocess.run([sys.executable, os.path.join(HERE, "crash.py"), "--rounds", ROUNDS, "--series", "12", "--kinds", kinds, "--keep"],
+# A round of an upgrade kills four workers.
+@pytest.mark.parametrize("kinds,rounds", [("kill", ROUNDS), ("all", ROUNDS), ("fault", ROUNDS), ("upgrade", ROUNDS // 4), ("stop+kill", ROUNDS)])
+def test_kill_under_load(kinds, rounds):
+    r = subprocess.run([sys.executable, os.path.join(HERE, "crash.py"), "--rounds", str(max(1, rounds)), "--series", "12", "--kinds", kinds, "--keep"],
                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     print(r.stdout)
     if r.returncode:

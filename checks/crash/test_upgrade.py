@@ -2,45 +2,24 @@
 restart changes to the new one, all together, and no mail is lost on the way."""
 import os
 import shutil
-import tempfile
 
 import pytest
 from crash import settings
+from events import copy_of_programs, inode, install_broken, install_other
 from lib.client import message
 from lib.ledger import judge
-from lib.paths import BUILD, free_port
+from lib.paths import free_port
 from lib.programs import Load, SinkProgram
 from lib.site import COMPONENTS, Site
 from lib.wait import until
-
-PROGRAMS = ["mcp/mcp", "qmgr/qmgr", "smar/smar", "smtpc/smtpc", "smtps/smtps"]
-MORE = ["misc/qmgrctl", "misc/mcp.sh", "misc/sm.setup.sh", "config.h", "Makefile"]
 
 
 @pytest.fixture
 def tree():
     """A copy of the programs that can be overwritten."""
-    top = tempfile.mkdtemp(prefix="smx-tree-")
-    os.chmod(top, 0o755)
-    for name in PROGRAMS + MORE:
-        os.makedirs(os.path.dirname(os.path.join(top, name)), exist_ok=True)
-        if os.path.exists(os.path.join(BUILD, name)):
-            shutil.copy2(os.path.join(BUILD, name), os.path.join(top, name))
+    top = copy_of_programs()
     yield top
     shutil.rmtree(top)
-
-
-def install(path, content):
-    """As install(1) does it: a new file under the old name."""
-    with open(path + ".new", "wb") as f:
-        f.write(content)
-    os.chmod(path + ".new", 0o755)
-    os.rename(path + ".new", path)
-
-
-def inode(pid):
-    s = os.stat(f"/proc/{pid}/exe")
-    return s.st_dev, s.st_ino
 
 
 def test_upgrade(tree, tmp_path):
@@ -53,17 +32,14 @@ def test_upgrade(tree, tmp_path):
         started = {c: inode(site.pids(c)[0]) for c in COMPONENTS}
         load = Load(directory, f"127.0.0.1:{site.port}", "-k", "-m", 10000000, "-s", 10, "-t", "u%n@d%d.test", "-D", 10, "-w", 5, "-T", 1000)
         # a build that cannot even start
-        for name in PROGRAMS:
-            install(os.path.join(tree, name), b"#!/bin/sh\nexit 1\n")
+        install_broken(tree)
         for c in COMPONENTS:
             old = site.kill(c)
             new = site.restarted(c, old)
             assert inode(new[0]) == started[c], f"{c} came back as another build"
             site.wait_ready()
         # the next real one: other bytes, same protocol
-        for name in PROGRAMS:
-            with open(os.path.join(BUILD, name), "rb") as f:
-                install(os.path.join(tree, name), f.read() + b"\0")
+        install_other(tree, 1)
         old = {c: site.pids(c) for c in COMPONENTS}
         for c in COMPONENTS:
             new = site.restarted(c, site.kill(c))

@@ -1,5 +1,8 @@
 """Fixtures of the end-to-end tests: one site for all protocol tests, its sink, its DNS, and the invariants after each test."""
+import contextlib
 import os
+import shutil
+import subprocess
 import sys
 import time
 
@@ -8,6 +11,7 @@ import pytest
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from lib.dns import A, Dns, MX  # noqa: E402
 from lib.external import ExternalSite  # noqa: E402
+from lib.mcp import Mcp  # noqa: E402
 from lib.paths import free_port  # noqa: E402
 from lib.sink import Sink  # noqa: E402
 from lib.site import Site  # noqa: E402
@@ -113,3 +117,18 @@ def hostile_many(site, hostile_port):
     yield servers
     for s, _ in servers:
         s.stop()
+
+
+@pytest.fixture
+def mcp():
+    """Makes instances of mcp alone."""
+    made = []
+
+    def make(as_root=False):
+        made.append(Mcp(as_root))
+        return made[-1]
+    yield make
+    for m in made:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            m.stop()
+        shutil.rmtree(m.dir, ignore_errors=True)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from lib.wait import until
+from lib.wait import PATIENCE, until
 
 pytestmark = pytest.mark.inside
 
@@ -75,7 +75,7 @@ class Peer:
 
     def __init__(self, site, path):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(10)
+        self.sock.settimeout(PATIENCE)
         old = os.getcwd()
         os.chdir(site.spool)
         try:
@@ -89,8 +89,8 @@ class Peer:
         except (BrokenPipeError, ConnectionResetError):
             pass
 
-    def closed(self, within=5):
-        self.sock.settimeout(within)
+    def closed(self):
+        self.sock.settimeout(PATIENCE)
         try:
             while self.sock.recv(65536):
                 pass
@@ -151,7 +151,7 @@ def test_babbler_at_the_handover(site, sink):
         if "smtpsfd" in path:
             p = Peer(site, path)
             p.send(b"text" * 100)
-            assert p.closed(15), f"{path} keeps a babbler"
+            assert p.closed(), f"{path} keeps a babbler"
     site.canary(sink)
 
 

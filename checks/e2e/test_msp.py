@@ -11,7 +11,7 @@ from lib.contents import CONTENTS
 from lib.debian import Unavailable, unpacked
 from lib.paths import SRC, free_port
 from lib.site import Site
-from lib.wait import SLOW, until
+from lib.wait import PATIENCE, SLOW, until
 
 pytestmark = pytest.mark.inside
 
@@ -43,14 +43,15 @@ class Msp:
         os.chmod(directory, 0o755)
         os.chown(self.queue, user.pw_uid, user.pw_gid)
         m4 = subprocess.run(["m4", f"-D_CF_DIR_={cf}", f"-DSMX_PORT={port}", f"-DMSP_QUEUE_DIR={self.queue}", f"-DconfRUN_AS_USER={user.pw_name}",
-                             *defines, os.path.join(cf, "m4/cf.m4"), os.path.join(SRC, "misc/sm8.submit.mc")], capture_output=True, text=True)
+                             # from a load of 8 on it would only queue what is large, and nobody runs its queue
+                             "-DconfQUEUE_LA=1000000", *defines, os.path.join(cf, "m4/cf.m4"), os.path.join(SRC, "misc/sm8.submit.mc")], capture_output=True, text=True)
         assert m4.returncode == 0 and not m4.stderr, m4.stderr
         with open(self.cf, "w") as f:
             f.write(m4.stdout)
         os.chmod(self.cf, 0o644)
 
     def __call__(self, *args, text=b"", check=True):
-        r = subprocess.run([*self.prefix, self.program, "-C", self.cf, *args], input=text, timeout=60 * SLOW, stdout=subprocess.PIPE,
+        r = subprocess.run([*self.prefix, self.program, "-C", self.cf, *args], input=text, timeout=PATIENCE * SLOW, stdout=subprocess.PIPE,
                            stderr=subprocess.STDOUT, cwd="/", env=self.environment)
         assert not check or r.returncode == 0, r.stdout.decode(errors="replace")
         return r.stdout.decode(errors="replace")

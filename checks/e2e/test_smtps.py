@@ -7,7 +7,7 @@ import time
 import pytest
 from lib.client import Client, Closed, message
 from lib.site import Site
-from lib.wait import until
+from lib.wait import PATIENCE, SLOW, until
 
 pytestmark = pytest.mark.inside
 
@@ -115,24 +115,24 @@ def test_data_trickles(own):
     with own.client() as c:
         c.begin("a@src.test", "b@local.test")
         start = time.monotonic()
-        while time.monotonic() < start + 15 and not select.select([c.sock], [], [], 0.2)[0]:
+        while time.monotonic() < start + PATIENCE * SLOW and not select.select([c.sock], [], [], 0.2)[0]:
             c.send(b"x: y\r\n")
         r = c.closes()
         assert [x.code for x in r] == [421] and r[0].enhanced == "4.4.2", r
-        assert 2 < time.monotonic() - start < 12
+        assert 2 < time.monotonic() - start
 
 
 @pytest.mark.slow
 def test_session_takes_too_long(own):
     with own.client() as c:
-        codes = []
+        codes, start = [], time.monotonic()
         try:
-            for _ in range(40):
+            while time.monotonic() < start + PATIENCE * SLOW and not select.select([c.sock], [], [], 1)[0]:
                 codes.append(c.cmd("NOOP").code)
-                time.sleep(1)
+            codes += [r.code for r in c.closes()]
         except (Closed, ConnectionError):
             pass
-        assert codes[-1] == 421 and 10 < len(codes) < 30, codes
+        assert codes[-1] == 421 and time.monotonic() - start > 10, codes
 
 
 def test_transactions_of_a_session(own, sink, tag):
@@ -153,7 +153,7 @@ def test_told_to_end(own, sink, tag):
         assert mute.reply().code == 421
         assert busy.finish(message(tag)).code == 250
         assert busy.reply().code == 421
-        r = stuck.closes(6)
+        r = stuck.closes()
         assert [x.code for x in r] == [421], r
         own.restarted("smtps", old, 15)
     own.wait_ready()

@@ -198,7 +198,7 @@ class TestEnd:
             c.begin("a@src.test", "b@local.test")
             c.send(message(tag) + b".\r\nQUIT\r\n")
             c.half_close()
-            codes = [x.code for x in c.closes(5)]
+            codes = [x.code for x in c.closes()]
             assert codes[:1] == [250], codes
         sink.wait(tag)
 

@@ -6,7 +6,7 @@ import re
 import socket
 import time
 
-from .wait import SLOW
+from .wait import PATIENCE, SLOW
 
 LINE = re.compile(rb"[2-5][0-9][0-9][ -][\x20-\x7e]*\r\n\Z")
 
@@ -41,7 +41,7 @@ class Reply:
 
 
 class Client:
-    def __init__(self, port, host="127.0.0.1", source=None, timeout=15, greet=True, helo="client.test", unix=None):
+    def __init__(self, port, host="127.0.0.1", source=None, timeout=PATIENCE, greet=True, helo="client.test", unix=None):
         if unix:
             self.sock = socket.socket(socket.AF_UNIX)
             self.sock.settimeout(timeout * SLOW)
@@ -141,7 +141,7 @@ class Client:
             self.sock.settimeout(old)
         raise AssertionError(f"came unasked: {got!r}" if got else "closed while nothing was asked")
 
-    def rest(self, timeout=10):
+    def rest(self, timeout=PATIENCE):
         """Everything until the server closes; AssertionError when it does not."""
         self.sock.settimeout(timeout * SLOW)
         try:
@@ -153,9 +153,9 @@ class Client:
         except AssertionError:
             raise AssertionError(f"the connection stays open, got {self.buf!r}") from None
 
-    def closes(self, within=2):
-        """The connection ends within so long; gives what came before, as replies."""
-        raw = self.rest(within + 3)
+    def closes(self):
+        """The connection ends; gives what came before, as replies."""
+        raw = self.rest()
         sub = Client.__new__(Client)
         sub.buf, sub.replies, sub.sock = raw, [], _Dead()
         out = []

@@ -19,20 +19,24 @@ class FaultControl:
     def __init__(self, site, component, text):
         self.site, self.component, self.text = site, component, text
 
-    def _write(self, text):
+    def write(self, text):
+        """For processes that start from now on."""
         with open(self.site.faults_file, "r+") as f:
             f.truncate(0)
             f.write(text)
 
     def arm(self, text):
-        self._write(text)
+        self.write(text)
         for pid in self.site.pids(self.component):
             try:
                 os.kill(pid, signal.SIGRTMIN)
             except ProcessLookupError:
                 pass
-        time.sleep(0.1 * SLOW)
-        self._write("")
+        end = time.monotonic() + 10 * SLOW  # one that is stopped reads it later, and finds nothing
+        while not all(map(_has_heard, self.site.pids(self.component))) and time.monotonic() < end:
+            time.sleep(0.01)
+        time.sleep(0.1 * SLOW)  # from the signal to the file is no way, but nothing tells when it is read
+        self.write("")
 
     def __enter__(self):
         self.arm(self.text)
@@ -67,6 +71,16 @@ class Inject:
             self.process.send_signal(signal.SIGINT)
         self.log = self.process.communicate(timeout=30)[0]
         return self.log
+
+
+def _has_heard(pid):
+    """The signal is not pending any more."""
+    try:
+        with open(f"/proc/{pid}/status") as f:
+            pending = [int(line.split()[1], 16) for line in f if line.startswith(("SigPnd:", "ShdPnd:"))]
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return not any(mask >> (signal.SIGRTMIN - 1) & 1 for mask in pending)
 
 
 def _traced(pid):

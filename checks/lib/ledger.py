@@ -4,7 +4,7 @@ Rules (for each message and recipient):
   L1  ACK: delivered at least once, or exactly one report to the sender
   L2  NAK4, NAK5, REFUSED: not delivered
   L3  UNKNOWN: delivered or not, but then to all of its recipients or to none
-  L4  delivered twice only when a fault hit it on its way: counted, and bounded by what the caller allows
+  L4  delivered twice at most as often as the caller allows (see handed.py): counted
   L5  what arrives was sent: id and recipient known, hash of the content equal
   L6  at the end nothing is left: the caller says how many content files remain
 
@@ -17,10 +17,11 @@ import sys
 
 
 class Sent:
-    __slots__ = ("hash", "rcpts", "time", "verdict", "reply", "reply_time")
+    """`begin`: MAIL; `time`: the end of data, None when it was not reached; `reply_time`: the transaction is over."""
+    __slots__ = ("begin", "hash", "rcpts", "time", "verdict", "reply", "reply_time")
 
-    def __init__(self, time, digest, rcpts):
-        self.time, self.hash, self.rcpts = time, digest, rcpts
+    def __init__(self, begin):
+        self.begin, self.time, self.hash, self.rcpts = begin, None, "", []
         self.verdict = self.reply = self.reply_time = None
 
 
@@ -32,13 +33,16 @@ def read_ledger(path):
             w = line.rstrip("\n").split(" ", 3)
             if not line.endswith("\n"):
                 raise ValueError(f"{path}: torn line: load was killed")
+            if w[0] == "BEGIN" and w[2] in sent:
+                raise ValueError(f"{w[2]} was begun twice")
+            s = sent.get(w[2]) or sent.setdefault(w[2], Sent(float(w[1])))
             if w[0] == "SENT":
-                digest, rcpts = w[3].split(" ")
-                if w[2] in sent:
+                if s.hash:
                     raise ValueError(f"{w[2]} was sent twice")
-                sent[w[2]] = Sent(float(w[1]), digest, rcpts.split(","))
-            else:
-                s = sent.setdefault(w[2], Sent(float(w[1]), "", []))
+                s.time = float(w[1])
+                s.hash, rcpts = w[3].split(" ")
+                s.rcpts = rcpts.split(",")
+            elif w[0] != "BEGIN":
                 if s.verdict:
                     raise ValueError(f"{w[2]} has two verdicts")
                 s.verdict, s.reply, s.reply_time = w[0], w[3], float(w[1])
@@ -77,7 +81,7 @@ class Verdict:
 
     def __str__(self):
         keys = ("sent", "acked", "acked_rcpts", "nak4", "nak5", "unknown", "refused", "delivered_rcpts", "reported_rcpts",
-                "lost", "duplicates", "unknown_delivered", "violations")
+                "lost", "damaged", "duplicates", "unknown_delivered", "violations")
         lines = [" ".join(f"{k} {self.figures[k]}" for k in keys)]
         lines += [f"  {rule} {mid} {rcpt}: {what}" for rule, mid, rcpt, what in self.wrong[:20]]
         return "\n".join(lines)
@@ -94,9 +98,11 @@ def judge(ledger, arrivals, reports=None, duplicates_allowed=None, left=0, repor
             continue  # of the test itself, not of load
         s = sent.get(g.id)
         if not s or g.rcpt not in s.rcpts:
+            f["damaged"] += 1
             v.bad("L5", g.id, g.rcpt, "arrived, but was never sent" if not s else "arrived for a recipient it was not sent to")
             continue
         if g.hash != s.hash:
+            f["damaged"] += 1
             v.bad("L5", g.id, g.rcpt, f"content differs: {g.hash[:12]} for {s.hash[:12]}")
         got[g.id, g.rcpt] += 1
     told = collections.Counter()
@@ -111,7 +117,7 @@ def judge(ledger, arrivals, reports=None, duplicates_allowed=None, left=0, repor
             if not named:
                 v.bad("L5", mid, "-", "a report that names none of its recipients")
     for mid, s in sent.items():
-        verdict = s.verdict or "UNKNOWN"
+        verdict = s.verdict or ("UNKNOWN" if s.hash else "REFUSED")
         f["sent"] += 1
         f[{"ACK": "acked"}.get(verdict, verdict.lower())] += 1
         settled = [r for r in s.rcpts if got[mid, r] or told[mid, r]]

@@ -20,8 +20,13 @@ SANITIZER = _sanitizer()
 SLOW = float(os.environ.get("SMX_SLOW", {"thread": 4, "address": 3}.get(SANITIZER, 1)))
 
 
-def until(condition, what, timeout=10.0, every=0.02):
-    """The first true value of condition(); AssertionError with `what` when the time is up."""
+# Seconds for anything that has to come, in a plain build on a machine that does much else.
+PATIENCE = 60
+
+
+def until(condition, what="what was waited for", timeout=PATIENCE, every=0.02):
+    """The first true value of condition(); AssertionError with `what` when the time is up. Less than PATIENCE is only what it usually takes."""
+    timeout = max(timeout, PATIENCE)
     end = time.monotonic() + timeout * SLOW
     while True:
         value = condition()
@@ -33,7 +38,7 @@ def until(condition, what, timeout=10.0, every=0.02):
 
 
 def never(condition, what, seconds):
-    """AssertionError as soon as condition() is true."""
+    """AssertionError as soon as condition() is true; the only wait for a time, because nothing tells that something will not happen."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if condition():

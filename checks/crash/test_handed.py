@@ -1,0 +1,209 @@
+"""The rules of lib/handed.py must be able to fail: made-up logs and arrivals, each with one thing wrong."""
+import os
+import re
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from lib.handed import Handed, parse  # noqa: E402
+from lib.ledger import judge  # noqa: E402
+
+
+class Log:
+    """Lines as qmgr writes them; `wait` lets time pass."""
+
+    def __init__(self):
+        self.lines, self.now = [], 1795230757.0
+
+    def wait(self, seconds):
+        self.now += seconds
+        return self
+
+    def put(self, event, text=""):
+        self.now += 0.001
+        self.lines.append(f"{self.now:.3f} INFO qm.{event} {text}".rstrip())
+        return self
+
+    def one(self, event, name, more=""):
+        return self.put(event, f"ss_ta=S{name[0]}, rcpt=<{name}@d.test>, rcpt_idx={name[1:]}{more}")
+
+    def give(self, *names):
+        for n in names:
+            self.one("give", n)
+        return self
+
+    def sent(self, *names):
+        for n in names:
+            self.one("rcpt", n, ", stat=sent, tries=1")
+        return self
+
+    def deferred(self, *names):
+        for n in names:
+            self.one("rcpt", n, ", stat=deferred, tries=1")
+        return self
+
+    def undecided(self, *names):
+        for n in names:
+            self.one("undecided", n)
+        return self
+
+    def end(self, *tas):
+        for ta in tas:
+            self.put("end", f"ss_ta=S{ta}, delay=0")
+        return self
+
+    def restart(self, *found):
+        self.put("rights", 'sandbox="landlock=7"')
+        for n in found:
+            self.one("found", n, ", log=ibdb")
+        return self.put("recovered", f"from_ibdb={len(found)}, deferred=0, quarantined=0")
+
+    def rules(self, **arrivals):
+        """The rules that are broken, in order of their numbers."""
+        h = Handed(late=1.0).feed(self.lines).hold_against({f"{n}@d.test": k for n, k in arrivals.items()})
+        self.figures = h.figures
+        return sorted({w[0] for w in h.wrong})
+
+
+def test_ordinary_mail():
+    log = Log().give("a0", "a1").sent("a0", "a1").end("a")
+    assert log.rules(a0=1, a1=1) == []
+    assert log.figures["handed"] == 0
+
+
+def test_smtpc_goes_away():
+    log = Log().give("a0", "a1").undecided("a0", "a1").give("a0", "a1").sent("a0", "a1").end("a")
+    assert log.rules(a0=2, a1=1) == []
+    assert (log.figures["duplicates"], log.figures["handed"]) == (1, 2)
+
+
+def test_qmgr_dies_with_a_task_out():
+    log = Log().give("a0").restart("a0").give("a0").sent("a0").end("a")
+    assert log.rules(a0=2) == []
+    assert log.figures["handed"] == 1
+
+
+def test_qmgr_dies_before_a_result_is_durable():
+    log = Log().give("a0", "b0").sent("b0", "a0").restart("a0", "b0").give("a0", "b0").sent("a0", "b0").end("a", "b")
+    assert log.rules(a0=2, b0=2) == []
+    assert log.figures["handed"] == 2
+
+
+def test_a_result_durable_without_a_line():
+    log = Log().give("a0", "b0").restart("b0").give("b0").sent("b0").end("b")
+    assert log.rules(a0=1, b0=1) == []
+    assert log.figures["handed"] == 1
+
+
+def test_one_recipient_in_two_events():
+    log = Log().give("a0").undecided("a0").give("a0").restart("a0").give("a0").sent("a0").end("a")
+    assert log.rules(a0=3) == []
+    assert log.rules(a0=4) == ["H2"]
+
+
+def test_a_replay_that_is_killed_does_not_count():
+    log = Log().give("a0").put("rights").one("found", "a0", ", log=ibdb").restart("a0").give("a0").sent("a0").end("a")
+    assert log.rules(a0=2) == []
+    assert log.figures["handed"] == 1
+
+
+def test_more_arrivals_than_hand_outs():
+    assert Log().give("a0").sent("a0").end("a").rules(a0=2) == ["H2"]
+
+
+def test_more_arrivals_than_events():
+    """It was put off, so it may be handed out again; but then it had not been taken."""
+    assert Log().give("a0").deferred("a0").give("a0").sent("a0").end("a").rules(a0=2) == ["H2"]
+
+
+def test_a_neighbour_explains_nothing():
+    log = Log().give("a0", "b0").undecided("a0").give("a0").sent("a0", "b0").end("a", "b")
+    assert log.rules(a0=1, b0=2) == ["H2"]
+
+
+def test_handed_out_twice_at_a_time():
+    assert "H1" in Log().give("a0").give("a0").sent("a0").end("a").rules(a0=1)
+
+
+def test_handed_out_after_its_result():
+    assert "H1" in Log().give("a0").sent("a0").give("a0").sent("a0").end("a").rules(a0=1)
+
+
+def test_handed_out_after_its_end():
+    assert "H1" in Log().give("a0").sent("a0").end("a").restart().give("a0").sent("a0").end("a").rules(a0=2)
+
+
+def test_an_ended_transaction_comes_back():
+    assert Log().give("a0").sent("a0").end("a").restart("a0").give("a0").sent("a0").end("a").rules(a0=2) == ["H3"]
+
+
+def test_results_are_durable_in_order():
+    """b has ended durably, and its end was written after the result of a."""
+    log = Log().give("a0", "a1", "b0").sent("a0", "b0").end("b").restart("a0", "a1").give("a0", "a1").sent("a0", "a1").end("a")
+    assert log.rules(a0=2, a1=1, b0=1) == ["H3"]
+
+
+def test_the_order_of_the_journal_is_not_that_of_the_deferred_queue():
+    log = Log().restart("a0", "a1").give("a0", "a1", "b0").sent("a0", "b0").end("b").restart("a0", "a1")
+    assert log.give("a0", "a1").sent("a0", "a1").end("a").rules(a0=2, a1=1, b0=1) == []
+
+
+def test_a_result_is_not_written_in_time():
+    log = Log().give("a0").sent("a0").wait(1.5).give("b0").restart("a0", "b0").give("a0", "b0").sent("a0", "b0").end("a", "b")
+    assert log.rules(a0=2, b0=1) == ["H4"]
+    log = Log().give("a0").sent("a0").give("b0").wait(9).restart("a0", "b0").give("a0", "b0").sent("a0", "b0").end("a", "b")
+    assert log.rules(a0=2, b0=1) == [], "qmgr was down, not late"
+
+
+@pytest.mark.parametrize("how", ["deferred", "undecided"])
+def test_what_was_open_is_not_found(how):
+    assert "H5" in getattr(Log().give("a0"), how)("a0").restart().rules(a0=1)
+
+
+def test_open_at_the_end():
+    assert Log().give("a0").rules(a0=1) == ["H6"]
+
+
+def test_damage():
+    assert Log().put("log_damage", "log=ibdb, segment=1").rules() == ["H6"]
+
+
+def test_a_torn_line_before_a_record():
+    line = '1795230757.001 INFO qm.rcpt ss_ta=Sa, rcpt=<a0@d1795230757.003 DEBUG qm.give ss_ta=Sb, rcpt=<b0@d.test>, rcpt_idx=0'
+    time, event, pairs = parse(line)
+    assert (time, event, pairs["rcpt"]) == (1795230757.003, "qm.give", "<b0@d.test>")
+    assert parse("1795230757.001 INFO ss.mail ss_ta=Sa") is None
+    assert parse('1795230757.001 NOTICE qm.smtpc proc=0, text="look at qm.give"') is None
+
+
+# ---- the ledger itself
+
+HASH = "ab" * 32
+SENT = f"BEGIN 1.0 r-0 -\nSENT 1.1 r-0 {HASH} u0@d.test,u1@d.test\n"
+ACK = "ACK 1.2 r-0 250 2.0.0 S1\n"
+
+
+@pytest.mark.parametrize("ledger,got,rules", [
+    (SENT + ACK, ["u0", "u1"], []),
+    (SENT + ACK, ["u0"], ["L1"]),
+    (SENT + ACK, ["u0", "u0", "u1"], ["L4"]),
+    (SENT + "NAK4 1.2 r-0 451\n", ["u0"], ["L2"]),
+    (SENT + "UNKNOWN 1.2 r-0 gone\n", ["u0"], ["L3"]),
+    (SENT + "UNKNOWN 1.2 r-0 gone\n", [], []),
+    (SENT + ACK, ["u0", "u1", "u2"], ["L5"]),
+    ("BEGIN 1.0 r-0 -\n", [], []),
+])
+def test_ledger(tmp_path, ledger, got, rules):
+    (tmp_path / "ledger").write_text(ledger)
+    (tmp_path / "arrivals").write_text("".join(f"GOT 2.0 r-0 {u}@d.test {HASH} 10 <s@s.test>\n" for u in got))
+    v = judge(str(tmp_path / "ledger"), str(tmp_path / "arrivals"), duplicates_allowed=0)
+    assert sorted({w[0] for w in v.wrong}) == rules, v
+    assert v.figures["damaged"] == ("L5" in rules)
+
+
+def test_ledger_damage(tmp_path):
+    (tmp_path / "ledger").write_text(SENT + ACK)
+    (tmp_path / "arrivals").write_text("".join(f"GOT 2.0 r-0 {u}@d.test {h} 10 <s@s.test>\n" for u, h in (("u0", HASH), ("u1", "cd" * 32))))
+    v = judge(str(tmp_path / "ledger"), str(tmp_path / "arrivals"))
+    assert [w[0] for w in v.wrong] == ["L5"] and re.search("content differs", v.wrong[0][3])
