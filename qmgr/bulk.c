@@ -412,11 +412,14 @@ static void chosen(struct qm *q, struct bulk *b)
 
 /* ---- applying ---- */
 
-static void log_act(const struct qm_rcpt *r, const struct qm_act *act)
+/* It is over for this recipient, or nearly so: told at once. */
+static void record(struct qm *q, const struct qm_rcpt *r, const struct qm_act *act)
 {
 	sm_log(SM_INFO, act->verb == QM_MARK_REMOVE ? "qm.remove" : "qm.bounce",
 	       "ss_ta=%I rcpt=<%S> rcpt_idx=%u act=%llu uid=%u reason=%S", r->txn->id, r->addr,
 	       r->index, (unsigned long long)act->number, act->uid, act->reason);
+	if (r->txn->open > 0) /* else `end` follows */
+		qm_store_rcpt(q->store, r);
 }
 
 void qm_bulk_apply(struct qm *q, struct qm_rcpt *r, const struct qm_act *act)
@@ -435,11 +438,10 @@ void qm_bulk_apply(struct qm *q, struct qm_rcpt *r, const struct qm_act *act)
 		break;
 	case QM_MARK_BOUNCE:
 		q->stats.failed++;
-		/* fall through */
+		record(q, r, act);
+		break;
 	case QM_MARK_REMOVE:
-		log_act(r, act);
-		if (r->txn->open > 0)
-			qm_store_rcpt(q->store, r);
+		record(q, r, act);
 		break;
 	}
 }
@@ -711,11 +713,6 @@ static void on_sweep(void *arg)
 
 /* ---- the door ---- */
 
-static void cut(struct sm_str s, char *to, size_t size)
-{
-	sm_str_cut(s, to, size);
-}
-
 int qm_bulk_begin(struct qm *q, const struct qm_bulk_ask *ask)
 {
 	struct qm_filter *filter = ask->filter;
@@ -730,8 +727,8 @@ int qm_bulk_begin(struct qm *q, const struct qm_bulk_ask *ask)
 	b->dry_run = ask->dry_run;
 	b->cb = ask->cb;
 	b->arg = ask->arg;
-	cut(ask->text, b->text, sizeof(b->text));
-	cut(ask->reason, b->reason, sizeof(b->reason));
+	sm_str_cut(ask->text, b->text, sizeof(b->text));
+	sm_str_cut(ask->reason, b->reason, sizeof(b->reason));
 	b->act = (struct qm_act){.verb = ask->verb, .uid = ask->uid, .reason = sm_str(b->reason)};
 	sm_hash_init(&b->asides);
 	sm_list_init(&b->pieces);
