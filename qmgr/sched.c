@@ -13,6 +13,7 @@
 
 #define SAME_SET_MAX 16 /* hosts that are compared each with each */
 #define FEW_PART     64 /* of the active queue: what each route may have waiting */
+#define MUCH_LEAST   64
 #define FEW_LEAST    16
 #define MUCH_PART    16 /* what is worth taking away */
 #define TIGHT_PART   8  /* room is short when less is free */
@@ -495,7 +496,7 @@ struct qm_route *qm_sched_make_room(struct qm_sched *s, size_t used, size_t max,
 		if (most == NULL || r->waiting > most->waiting)
 			most = r;
 	}
-	if (most == NULL || most->waiting < max / MUCH_PART)
+	if (most == NULL || most->waiting < SM_MAX(max / MUCH_PART, (size_t)MUCH_LEAST))
 		return NULL;
 	for (keep = most->waiting / 2; most->waiting > keep;) {
 		struct qm_group *g = last_group(most);
