@@ -185,10 +185,10 @@ static const struct {
 	const char *event;
 	void (*take)(struct rcv_mail *, const struct sm_logline *);
 } events[] = {
-    {"ss.mail", on_mail},      {"ss.rcpt", on_rcpt},           {"ss.final", on_final},
-    {"ss.abort", on_abort},    {"ss.data", on_abort},          {"qm.rcpt", on_try},
-    {"qm.drop", on_delivered}, {"qm.remove", on_delivered}, {"sc.delivered", on_delivered}, {"qm.report", on_report},
-    {"qm.end", on_end},
+    {"ss.mail", on_mail},      {"ss.rcpt", on_rcpt},        {"ss.final", on_final},
+    {"ss.abort", on_abort},    {"ss.data", on_abort},       {"qm.rcpt", on_try},
+    {"qm.drop", on_delivered}, {"qm.remove", on_delivered}, {"sc.delivered", on_delivered},
+    {"qm.report", on_report},  {"qm.end", on_end},
 };
 
 /* The DSN of a mail has ended: whom it reports on is settled. */
