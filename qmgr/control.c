@@ -73,12 +73,16 @@ static void do_status(struct qm *q, struct sm_peer *peer, uint64_t tag, bool jso
 	const struct figure f[] = {
 	    {"uptime_s", (uint64_t)(sm_wall_s() - q->started_s)},
 	    {"accepting", q->running && !q->stopping && !q->resources.v[QM_RES_DISK].full &&
-	                      !qm_store_low(q->store)},
+	                      !qm_store_low(q->store) && qm_halt_accepting(q)},
+	    {"delivering", !qm_halt_all(q)},
+	    {"suspended_destinations", qm_store_suspends(q->store)->by_dest.count},
+	    {"standing_marks", qm_store_marks(q->store)->count},
 	    {"smtps_processes", qm_incoming_servers(q)},
 	    {"smtps_sessions", qm_incoming_sessions(q)},
 	    {"active_transactions", q->txns.by_id.count},
 	    {"active_recipients", q->txns.rcpts},
 	    {"deferred_transactions", qm_edbc_count(q->edbc)},
+	    {"held_recipients", qm_edbc_held_count(q->edbc)},
 	    {"tasks_running", qm_delivery_tasks(q)},
 	    {"routes_known", q->sched.routes.count},
 	    {"accepted", q->stats.accepted},
