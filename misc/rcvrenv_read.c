@@ -171,8 +171,10 @@ static void on_report(struct rcv_mail *m, const struct sm_logline *l)
 	struct rcv_rcpt *p = rcpt_of(m, l);
 
 	m->accepted = true;
-	if (p && sm_str_eq(sm_logline_get(l, "kind"), SM_STR("failed")) &&
-	    sm_logline_id(l, "dsn_ta", &p->dsn) != 0)
+	if (p == NULL || !sm_str_eq(sm_logline_get(l, "kind"), SM_STR("failed")))
+		return;
+	p->failed = true; /* also when an operator said so, without a try */
+	if (sm_logline_id(l, "dsn_ta", &p->dsn) != 0)
 		p->dsn = (struct sm_id){0};
 }
 
