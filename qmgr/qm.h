@@ -79,6 +79,18 @@ size_t qm_incoming_servers(const struct qm *q);
 /* Is content `id` one that its holder has given up, or whose holder is gone? (orphans) */
 bool qm_incoming_abandoned(const struct qm *q, struct sm_id id);
 
+/* ---- credit.c: how much new mail there is room for ---- */
+/* Why nothing new is taken at the moment. */
+enum qm_refusal { QM_TAKES, QM_NOT_READY, QM_STOPPED, QM_NO_SPACE, QM_FULL };
+
+enum qm_refusal qm_credit_refusal(const struct qm *q);
+struct sm_msg_verdict qm_refusal_reply(enum qm_refusal why); /* code 0 for QM_TAKES */
+/* Look at what is used of that which changes from turn to turn; `committing`: recipients that wait
+ * for the disk. True: the credit has changed, everybody is to be told. */
+bool qm_credit_measure(struct qm *q, size_t committing);
+/* What one of `servers` smtps processes may have open. */
+void qm_credit(const struct qm *q, enum qm_refusal why, size_t servers, struct sm_msg_credit *out);
+
 /* ---- resolve.c: where recipients go ---- */
 int qm_resolver_open(struct qm *q) SM_MUST_CHECK;
 void qm_resolver_close(struct qm *q);
