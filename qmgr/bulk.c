@@ -415,9 +415,7 @@ static void chosen(struct qm *q, struct bulk *b)
 /* It is over for this recipient, or nearly so: told at once. */
 static void record(struct qm *q, const struct qm_rcpt *r, const struct qm_act *act)
 {
-	sm_log(SM_INFO, act->verb == QM_MARK_REMOVE ? "qm.remove" : "qm.bounce",
-	       "ss_ta=%I rcpt=<%S> rcpt_idx=%u act=%llu uid=%u reason=%S", r->txn->id, r->addr,
-	       r->index, (unsigned long long)act->number, act->uid, act->reason);
+	qm_mark_log(r, act);
 	if (r->txn->open > 0) /* else `end` follows */
 		qm_store_rcpt(q->store, r);
 }
