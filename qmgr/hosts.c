@@ -192,6 +192,8 @@ bool qm_host_reached(struct qm_hosts *h, struct qm_host *x, enum sm_reach reach,
 		return false;
 	remember(x, code, text, now_ms);
 	x->window = SM_MAX(1U, x->window / 2);
+	if (reach == SM_REACH_BUSY) /* a session was had: it may be this message only */
+		return false;
 	if (x->running > 0 && now_ms - SM_MAX(x->ok_ms, x->busy_ms) < WELL_MS)
 		return false;
 	x->failures++;

@@ -75,7 +75,8 @@ enum qm_room qm_host_room(const struct qm_hosts *h, const struct qm_host *x, int
 /* A task begins and ends there. */
 void qm_host_begin(struct qm_hosts *h, struct qm_host *x, int64_t now_ms);
 void qm_host_end(struct qm_hosts *h, struct qm_host *x, int64_t now_ms);
-/* What smtpc found out about it, in whatever task. Gives whether it died of this. */
+/* What smtpc found out about it, in whatever task: REFUSED, no session could be had; BUSY, one
+ * ended with 421, which only makes the window smaller. Gives whether it died of this. */
 bool qm_host_reached(struct qm_hosts *h, struct qm_host *x, enum sm_reach reach, uint16_t code,
                      struct sm_str text, int64_t now_ms);
 /* An operator wants it tried at once. */

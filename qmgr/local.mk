@@ -25,7 +25,7 @@ qmgr_t_log_batch_LDADD = $(QM_LDADD)
 qmgr_t_log_damage_SOURCES = qmgr/t_log_damage.c $(t_log_common)
 qmgr_t_log_damage_LDADD = $(QM_LDADD)
 
-QM_TESTS += qmgr/t_limits qmgr/t_edbc qmgr/t_resource qmgr/t_retry qmgr/t_clients qmgr/t_holders qmgr/t_sched qmgr/t_txn
+QM_TESTS += qmgr/t_limits qmgr/t_hosts qmgr/t_edbc qmgr/t_resource qmgr/t_retry qmgr/t_clients qmgr/t_holders qmgr/t_sched qmgr/t_txn
 qmgr_t_edbc_SOURCES = qmgr/t_edbc.c
 qmgr_t_edbc_LDADD = $(QM_LDADD)
 QM_TESTS += qmgr/t_atoms qmgr/t_view qmgr/t_filter
@@ -37,6 +37,8 @@ qmgr_t_filter_SOURCES = qmgr/t_filter.c
 qmgr_t_filter_LDADD = $(QM_LDADD)
 qmgr_t_resource_SOURCES = qmgr/t_resource.c
 qmgr_t_resource_LDADD = $(QM_LDADD)
+qmgr_t_hosts_SOURCES = qmgr/t_hosts.c
+qmgr_t_hosts_LDADD = $(QM_LDADD)
 qmgr_t_limits_SOURCES = qmgr/t_limits.c qmgr/limits_load.c
 qmgr_t_limits_LDADD = $(QM_LDADD) $(BDB_LIBS)
 qmgr_t_retry_SOURCES = qmgr/t_retry.c
