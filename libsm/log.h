@@ -32,6 +32,7 @@ void sm_log_init(const char *ident, int level);
 void sm_log_syslog(const struct sm_conf_log *conf); /* when a facility was configured */
 void sm_log_format(enum sm_log_format format);
 void sm_log_level(int level);
+int sm_log_level_now(void);
 bool sm_log_on(enum sm_sev sev);
 /* Write what has gathered (also before abort and exit). */
 void sm_log_flush(void);

@@ -29,9 +29,13 @@ install-data-hook: misc/sm.setup.sh
 smxshare_DATA = misc/sm8.submit.mc
 EXTRA_DIST += misc/sm8.submit.mc
 
-bin_PROGRAMS += misc/qmgrctl
-misc_qmgrctl_SOURCES = misc/qmgrctl.c
-misc_qmgrctl_LDADD = libsm.a
+# The queue for operators: qmgrctl and those that show it in the ways others do.
+bin_PROGRAMS += misc/qmgrctl misc/mailq
+qc_parts = misc/qmgrctl.h misc/qmgrctl_ask.c misc/qmgrctl_text.c
+misc_qmgrctl_SOURCES = misc/qmgrctl.c misc/qmgrctl_verbs.c misc/qmgrctl_print.c $(qc_parts)
+misc_qmgrctl_LDADD = libsm.a $(JANSSON_LIBS)
+misc_mailq_SOURCES = misc/mailq.c misc/qmgrctl_mailq.c $(qc_parts)
+misc_mailq_LDADD = libsm.a $(JANSSON_LIBS)
 
 # The configuration checker knows the option tables of all programs.
 bin_PROGRAMS += smconf

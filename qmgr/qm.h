@@ -96,6 +96,8 @@ int qm_resolver_open(struct qm *q) SM_MUST_CHECK;
 void qm_resolver_close(struct qm *q);
 /* Find routes for all recipients that are NEW. Ends in qm_sched_add, or in qm_settle_rcpt. */
 void qm_resolve(struct qm *q, struct qm_txn *txn);
+/* For questions of others; NULL while smar is away. */
+struct sm_peer *qm_resolver_peer(const struct qm *q);
 
 /* ---- delivery.c: smtpc processes, tasks, results ---- */
 int qm_delivery_open(struct qm *q) SM_MUST_CHECK;

@@ -201,6 +201,16 @@ void qm_sched_revive(struct qm_sched *s)
 		qm_host_revive(x);
 }
 
+bool qm_sched_revive_host(struct qm_sched *s, const struct sm_sa *sa)
+{
+	struct qm_host *x = qm_host_find(&s->hosts, sa);
+	bool was = x && (x->dead_until_ms > s->now_ms || x->next_ms > s->now_ms);
+
+	if (x)
+		qm_host_revive(x);
+	return was;
+}
+
 static struct sm_str own(struct sm_str s)
 {
 	char *p = sm_malloc(s.n + 1);

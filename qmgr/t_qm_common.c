@@ -607,7 +607,7 @@ static bool ctl_answered(void)
 
 void t_ask_ctl(const char *verb, const char *arg)
 {
-	struct sm_msg_text_item item = {.text = sm_str(arg ? arg : "")};
+	struct sm_msg_ctl_word item = {.text = sm_str(arg ? arg : "")};
 	struct sm_msg_ctl_request m = {
 	    .verb = sm_str(verb), .args_count = arg != NULL, .args = &item};
 
