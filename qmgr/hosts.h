@@ -29,6 +29,7 @@ struct qm_host {
 	unsigned running;         /* tasks whose first host it is */
 	unsigned window;          /* most of them at a time */
 	unsigned failures;        /* in a row */
+	unsigned misses;          /* right after a success, in a row */
 	int64_t dead_until_ms;    /* 0: it was well the last time */
 	int64_t failed_ms, ok_ms; /* the last time; 0: never */
 	int64_t busy_ms;          /* since when something runs there without a break */

@@ -70,6 +70,8 @@ static void penalties_double_and_end_with_a_success(void **state)
 	}
 	assert_false(one_try(x, SM_REACH_OK));
 	assert_int_equal(qm_host_limit(&hosts, x, now), 2);
+	for (int i = 0; i < 3; i++) /* so soon after a success it is only crowded */
+		assert_false(one_try(x, SM_REACH_REFUSED));
 	assert_true(one_try(x, SM_REACH_REFUSED));
 	assert_int_equal(x->dead_until_ms, now + 60000);
 	qm_host_revive(x);
