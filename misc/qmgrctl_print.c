@@ -342,6 +342,14 @@ static void orphans(struct qc_print *p, const json_t *o)
 	              qc_num(o, "kept"), qc_true(o, "released") ? "to be removed" : "kept");
 }
 
+/* The id and nothing else: for other programs (rcvrenv -k). */
+static void orphan(struct qc_print *p, const json_t *o)
+{
+	p->rows++;
+	sm_buf_cstr(&p->out, qc_str(o, "id"));
+	sm_buf_char(&p->out, '\n');
+}
+
 /* ---- destinations ---- */
 
 static void stopped(struct qc_print *p, const json_t *o)
@@ -488,6 +496,7 @@ static const struct {
     {"reloaded", reloaded},
     {"loglevel", loglevel},
     {"orphans", orphans},
+    {"orphan", orphan},
     {"suspension", stopped},
     {"delivering_stopped", stopped},
     {"accepting_stopped", stopped},

@@ -51,7 +51,7 @@ const struct qc_verb qc_verbs[] = {
     {"reload", "", "read the map of limits again",
      "The configuration file is read again by mcp: kill -HUP, or mcp.sh reload.\n", 0},
     {"loglevel", "N", "how much qmgr logs, 0 to 15, until its restart", "", 0},
-    {"orphans", "[release]", "contents older than the logs: how many are kept; remove them",
+    {"orphans", "[list | release]", "contents older than the logs: how many are kept; remove them",
      "After the loss of the queue's logs: see \"Going on without a queue\" in doc/operating.md.\n",
      0},
     {NULL, NULL, NULL, NULL, 0},

@@ -7,8 +7,9 @@
 #include "libsm/time.h"
 #include "qmgr/marks.h"
 
-#define FLUSH_ROUTES_MAX 32 /* destinations that are asked for one by one; more: all are revived \
-	                     */
+#define FLUSH_ROUTES_MAX                                                        \
+	32 /* destinations that are asked for one by one; more: all are revived \
+	    */
 
 /* The conditions as they were asked for. */
 static struct sm_str asked_text(struct qm_ctl *c)
@@ -404,13 +405,44 @@ void qm_ctl_loglevel(struct qm_ctl *c)
 	qm_ctl_end(c, QM_CTL_OK, "");
 }
 
+#define ORPHANS_A_STEP 500
+
+static bool list_orphans(struct qm_ctl *c)
+{
+	size_t *at = c->work;
+	struct sm_id id;
+	int err;
+
+	for (unsigned n = 0; n < ORPHANS_A_STEP; n++) {
+		err = qm_content_kept_next(c->q, at, &id);
+		if (err == SM_E_AGAIN) {
+			qm_ctl_end(c, QM_CTL_LATER, "not known yet: smtps has to come first");
+			return false;
+		}
+		if (err != 0) {
+			qm_ctl_end(c, QM_CTL_OK, "");
+			return false;
+		}
+		qm_ctl_begin(c, "orphan");
+		qm_ctl_id(c, "id", id);
+		qm_ctl_line(c);
+	}
+	return true;
+}
+
 /* Contents that are older than the logs are removed only when somebody says so. */
 void qm_ctl_orphans(struct qm_ctl *c)
 {
 	bool release = c->word_count == 1 && sm_str_eq(c->words[0], SM_STR("release"));
 
+	if (c->word_count == 1 && sm_str_eq(c->words[0], SM_STR("list"))) {
+		c->work = sm_arena_must(&c->arena, sizeof(size_t));
+		*(size_t *)c->work = 0;
+		c->step = list_orphans;
+		return;
+	}
 	if (c->word_count > 0 && !release) {
-		qm_ctl_end(c, QM_CTL_USAGE, "orphans takes nothing or release");
+		qm_ctl_end(c, QM_CTL_USAGE, "orphans takes nothing, list or release");
 		return;
 	}
 	if (release && !sm_peer_trusted(c->peer)) {

@@ -178,8 +178,9 @@ void qm_content_search_soon(
 
 /* Contents that nobody knows and that are older than the logs: kept until qm_content_release. */
 size_t qm_content_kept(const struct qm *q);
-/* Their ids, a line each, as many as there is room for. SM_E_AGAIN: nobody has looked yet. */
-int qm_content_kept_list(const struct qm *q, struct sm_buf *b) SM_MUST_CHECK;
+/* One of their ids after the other, from *at 0 on, as many as are remembered. SM_E_EOF: that was
+ * the last; SM_E_AGAIN: nobody has looked yet. */
+int qm_content_kept_next(const struct qm *q, size_t *at, struct sm_id *id) SM_MUST_CHECK;
 void qm_content_release(struct qm *q);
 
 /* ---- space.c: disk space and memory, measured once a second into q->resources ---- */
