@@ -65,6 +65,11 @@ void sm_log_level(int new_level)
 	level = new_level;
 }
 
+int sm_log_level_now(void)
+{
+	return level;
+}
+
 bool sm_log_on(enum sm_sev sev)
 {
 	return level >= severities[sev].min_level;

@@ -24,14 +24,15 @@
  * ERROR and worse always, WARN >= 3, NOTICE >= 6, INFO >= 9, DEBUG >= 13. */
 enum sm_sev { SM_DEBUG, SM_INFO, SM_NOTICE, SM_WARN, SM_ERROR, SM_CRIT, SM_FATAL };
 
-/* Of events and keys, in each process' line proc.ready: rises when a name changes its meaning or goes,
- * not when one is added. */
+/* Of events and keys, in each process' line proc.ready: rises when a name changes its meaning or
+ * goes, not when one is added. */
 #define SM_LOG_SCHEMA 1
 
 void sm_log_init(const char *ident, int level);
 void sm_log_syslog(const struct sm_conf_log *conf); /* when a facility was configured */
 void sm_log_format(enum sm_log_format format);
 void sm_log_level(int level);
+int sm_log_level_now(void);
 bool sm_log_on(enum sm_sev sev);
 /* Write what has gathered (also before abort and exit). */
 void sm_log_flush(void);

@@ -29,9 +29,32 @@ install-data-hook: misc/sm.setup.sh
 smxshare_DATA = misc/sm8.submit.mc
 EXTRA_DIST += misc/sm8.submit.mc
 
-bin_PROGRAMS += misc/qmgrctl
-misc_qmgrctl_SOURCES = misc/qmgrctl.c
-misc_qmgrctl_LDADD = libsm.a
+# The queue for operators: qmgrctl and those that show it in the ways others do.
+bin_PROGRAMS += misc/qmgrctl misc/mailq misc/metaqueue
+qc_parts = misc/qmgrctl.h misc/qmgrctl_ask.c misc/qmgrctl_text.c
+misc_qmgrctl_SOURCES = misc/qmgrctl.c misc/qmgrctl_verbs.c misc/qmgrctl_print.c $(qc_parts)
+misc_qmgrctl_LDADD = libsm.a $(JANSSON_LIBS)
+misc_mailq_SOURCES = misc/mailq.c misc/qmgrctl_mailq.c $(qc_parts)
+misc_mailq_LDADD = libsm.a $(JANSSON_LIBS)
+misc_metaqueue_SOURCES = misc/metaqueue.c misc/qmgrctl_mailq.c $(qc_parts)
+misc_metaqueue_LDADD = libqm.a libsm.a $(JANSSON_LIBS) $(LIBS)
+misc/qmgrctl.sh: $(srcdir)/misc/qmgrctl.sh.in Makefile
+	$(AM_V_GEN)$(MKDIR_P) misc && $(misc_subst) $(srcdir)/misc/qmgrctl.sh.in >$@.tmp && chmod 755 $@.tmp && mv $@.tmp $@
+misc/mailq.sh: $(srcdir)/misc/mailq.sh.in Makefile
+	$(AM_V_GEN)$(MKDIR_P) misc && $(misc_subst) $(srcdir)/misc/mailq.sh.in >$@.tmp && chmod 755 $@.tmp && mv $@.tmp $@
+bin_SCRIPTS += misc/qmgrctl.sh misc/mailq.sh
+CLEANFILES += misc/qmgrctl.sh misc/mailq.sh
+EXTRA_DIST += misc/qmgrctl.sh.in misc/mailq.sh.in misc/qmgrctl.bash
+# bash finds it by the name of the command.
+completionsdir = $(datadir)/bash-completion/completions
+install-data-hook: install-completion
+.PHONY: install-completion
+install-completion:
+	$(MKDIR_P) $(DESTDIR)$(completionsdir)
+	$(INSTALL_DATA) $(srcdir)/misc/qmgrctl.bash $(DESTDIR)$(completionsdir)/qmgrctl
+	cd $(DESTDIR)$(completionsdir) && rm -f qmgrctl.sh && ln -s qmgrctl qmgrctl.sh
+uninstall-hook:
+	rm -f $(DESTDIR)$(completionsdir)/qmgrctl $(DESTDIR)$(completionsdir)/qmgrctl.sh
 
 # The configuration checker knows the option tables of all programs.
 bin_PROGRAMS += smconf

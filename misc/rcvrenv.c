@@ -308,14 +308,10 @@ static int run(int argc, char **argv)
 int main(int argc, char **argv)
 {
 	static const struct option longs[] = {
-	    {"base", required_argument, NULL, 'b'},
-	    {"all", no_argument, NULL, 'a'},
-	    {"json", no_argument, NULL, 'j'},
-	    {"requeue", required_argument, NULL, 'r'},
-	    {"known", required_argument, NULL, 'k'},
-	    {"help", no_argument, NULL, 'h'},
-	    {"marked", no_argument, NULL, 'm'},
-	    {0},
+	    {"base", required_argument, NULL, 'b'},  {"all", no_argument, NULL, 'a'},
+	    {"json", no_argument, NULL, 'j'},        {"requeue", required_argument, NULL, 'r'},
+	    {"known", required_argument, NULL, 'k'}, {"help", no_argument, NULL, 'h'},
+	    {"marked", no_argument, NULL, 'm'},      {0},
 	};
 	int opt, status;
 

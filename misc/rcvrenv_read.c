@@ -171,8 +171,10 @@ static void on_report(struct rcv_mail *m, const struct sm_logline *l)
 	struct rcv_rcpt *p = rcpt_of(m, l);
 
 	m->accepted = true;
-	if (p && sm_str_eq(sm_logline_get(l, "kind"), SM_STR("failed")) &&
-	    sm_logline_id(l, "dsn_ta", &p->dsn) != 0)
+	if (p == NULL || !sm_str_eq(sm_logline_get(l, "kind"), SM_STR("failed")))
+		return;
+	p->failed = true; /* also when an operator said so, without a try */
+	if (sm_logline_id(l, "dsn_ta", &p->dsn) != 0)
 		p->dsn = (struct sm_id){0};
 }
 
@@ -185,10 +187,10 @@ static const struct {
 	const char *event;
 	void (*take)(struct rcv_mail *, const struct sm_logline *);
 } events[] = {
-    {"ss.mail", on_mail},      {"ss.rcpt", on_rcpt},           {"ss.final", on_final},
-    {"ss.abort", on_abort},    {"ss.data", on_abort},          {"qm.rcpt", on_try},
-    {"qm.drop", on_delivered}, {"qm.remove", on_delivered}, {"sc.delivered", on_delivered}, {"qm.report", on_report},
-    {"qm.end", on_end},
+    {"ss.mail", on_mail},      {"ss.rcpt", on_rcpt},        {"ss.final", on_final},
+    {"ss.abort", on_abort},    {"ss.data", on_abort},       {"qm.rcpt", on_try},
+    {"qm.drop", on_delivered}, {"qm.remove", on_delivered}, {"sc.delivered", on_delivered},
+    {"qm.report", on_report},  {"qm.end", on_end},
 };
 
 /* The DSN of a mail has ended: whom it reports on is settled. */

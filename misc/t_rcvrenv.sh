@@ -58,7 +58,7 @@ Nov 20 23:33:52 mx qmgr[7]: INFO qm.rcpt ss_ta=$(id 1), rcpt=<z@y>, rcpt_idx=1, 
 {"sev":"INFO","event":"qm.rcpt","ss_ta":"$(id 1)","rcpt":"<x@y>","rcpt_idx":0,"stat":"deferred"}
 {"sev":"INFO","event":"sc.delivered","ss_ta":"$(id 2)","rcpt":"<x@y>","rcpt_idx":0,"stat":250}
 $t qm.end ss_ta=S0000000000000000FF, dsn_of=$(id 8), delay=1
-$t qm.rcpt ss_ta=$(id 7), rcpt=<x@y>, rcpt_idx=0, stat=failed
+$t qm.bounce ss_ta=$(id 7), rcpt=<x@y>, rcpt_idx=0, act=1, uid=0
 $t qm.report ss_ta=$(id 7), dsn_ta=S0000000000000001FF, kind=failed, rcpt=<x@y>, rcpt_idx=0
 $t qm.end ss_ta=$(id 7), delay=1
 $t qm.rcpt ss_ta=$(id 8), rcpt=<x@y>, rcpt_idx=0, stat=failed

@@ -52,6 +52,14 @@ void qm_blocked_clear(struct qm_blocked *b)
 		forget(b, SM_LIST_FIRST(&b->all, struct entry, link));
 }
 
+void qm_blocked_forget(struct qm_blocked *b, struct sm_str domain)
+{
+	struct entry *e = find(b, domain);
+
+	if (e)
+		forget(b, e);
+}
+
 void qm_blocked_fini(struct qm_blocked *b)
 {
 	qm_blocked_clear(b);

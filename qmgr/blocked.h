@@ -19,6 +19,7 @@ struct qm_blocked {
 void qm_blocked_init(struct qm_blocked *b, size_t max);
 void qm_blocked_fini(struct qm_blocked *b);
 void qm_blocked_clear(struct qm_blocked *b);
+void qm_blocked_forget(struct qm_blocked *b, struct sm_str domain);
 enum qm_block {
 	QM_BLOCK_DEAD,   /* a failure by proxy: old mail is to have it, to be given up or told of */
 	QM_BLOCK_CROWDED /* it would only have to go back */

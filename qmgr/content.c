@@ -264,20 +264,18 @@ size_t qm_content_kept(const struct qm *q)
 	return q->content->kept;
 }
 
-int qm_content_kept_list(const struct qm *q, struct sm_buf *b)
+int qm_content_kept_next(const struct qm *q, size_t *at, struct sm_id *id)
 {
 	const struct qm_content *c = q->content;
-	char id[SM_ID_SIZE];
 
 	if (c->kept_ids == NULL)
 		return SM_E_AGAIN;
-	for (size_t i = 0; i < SM_MIN(c->kept, (size_t)KEPT_MAX); i++) {
-		if (in_use(q, c->kept_ids[i]))
-			continue;
-		sm_buf_append(b, sm_id_text(c->kept_ids[i], id), SM_ID_LEN);
-		sm_buf_char(b, '\n');
+	while (*at < SM_MIN(c->kept, (size_t)KEPT_MAX)) {
+		*id = c->kept_ids[(*at)++];
+		if (!in_use(q, *id))
+			return 0;
 	}
-	return 0;
+	return SM_E_EOF;
 }
 
 void qm_content_release(struct qm *q)

@@ -1,357 +1,446 @@
 /*
- * What operators ask over the control socket: status, list, flush. Root, the queue's own user and
- * smxq may act; the socket's group may read.
+ * The control socket: who may ask, what the words of a question mean, and how an answer gets to its
+ * reader. Loop thread.
  *
- * Answers are streams of text; a listing walks the tables piece by piece as the reader takes it, so
- * a queue of a million stalls nobody.
+ * Root, the queue's own user and smxq may act; the socket's group may read. A client has one
+ * request at a time. Long answers are made in slices, each request in its turn; one whose reader is
+ * behind waits until that has caught up, so that a queue of a million stalls nobody.
  */
-#include "qmgr/qm.h"
+#include "qmgr/control.h"
 
-#include <grp.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include "libsm/json.h"
 #include "libsm/time.h"
 
-#define PIECE_BYTES  (32u * 1024)
-#define UNSENT_BYTES (128u * 1024)
-#define UNSENT_MAX   (1024u * 1024)
+#define PIECE_BYTES   (32u * 1024)
+#define UNSENT_BYTES  (128u * 1024)
+#define UNSENT_MAX    (1024u * 1024)
+#define LINE_MAX      (16u * 1024 * 1024) /* a mail with 1000 recipients, each byte escaped */
+#define REQUEST_BYTES (64u * 1024 * 1024)
+#define SLICE_US      500
+#define SLICE_STEP    16 /* so many between two looks at the clock */
+#define FOR_MAX_S     (366 * 86400LL)
 
 struct qm_control {
 	struct sm_rpc_server *rpc;
-	struct sm_arena arena;
-	struct sm_buf text;
-	struct sm_list listings;
+	struct sm_hook hook;
+	struct sm_arena frame, view;
+	struct sm_list requests; /* the next turn first */
+	struct qm_ctl *stepping; /* NULL: it has ended */
+	uint32_t *which;
+	uint32_t which_count;
 };
 
-/* A listing under way. */
-struct listing {
-	struct sm_list link;
-	struct qm *q;
-	struct sm_peer *peer;
-	uint64_t tag;
-	bool json, first;
-	uint64_t edbc_cursor;
-	struct sm_id *active; /* ids at the beginning: the table may change meanwhile */
-	size_t active_count, active_at;
+static const struct qm_ctl_verb verbs[] = {
+    {"status", false, 0, qm_ctl_status},
+    {"list", false, QM_CTL_FILTER | QM_CTL_LIMIT | QM_CTL_AFTER, qm_ctl_list},
+    {"summary", false, QM_CTL_FILTER | QM_CTL_LIMIT | QM_CTL_BY, qm_ctl_summary},
+    {"show", false, QM_CTL_FILTER, qm_ctl_show},
+    {"why", false, QM_CTL_WORDS, qm_ctl_why},
+    {"dest", false, QM_CTL_WORDS, qm_ctl_dest},
+    {"hold", true, QM_CTL_FILTER | QM_CTL_WORDS | QM_CTL_REASON | QM_CTL_DRY_RUN, qm_ctl_mark},
+    {"release", true, QM_CTL_FILTER | QM_CTL_WORDS | QM_CTL_REASON | QM_CTL_DRY_RUN, qm_ctl_mark},
+    {"remove", true, QM_CTL_FILTER | QM_CTL_WORDS | QM_CTL_REASON | QM_CTL_DRY_RUN, qm_ctl_mark},
+    {"bounce", true, QM_CTL_FILTER | QM_CTL_WORDS | QM_CTL_REASON | QM_CTL_DRY_RUN, qm_ctl_mark},
+    {"requeue", true, QM_CTL_FILTER | QM_CTL_WORDS | QM_CTL_REASON | QM_CTL_DRY_RUN, qm_ctl_mark},
+    {"flush", true, QM_CTL_FILTER | QM_CTL_WORDS | QM_CTL_DRY_RUN, qm_ctl_flush},
+    {"suspend", true, QM_CTL_WORDS | QM_CTL_FOR | QM_CTL_REASON, qm_ctl_suspend},
+    {"resume", true, QM_CTL_WORDS, qm_ctl_resume},
+    {"stop", true, QM_CTL_WORDS | QM_CTL_FOR | QM_CTL_REASON, qm_ctl_stop},
+    {"start", true, QM_CTL_WORDS, qm_ctl_start},
+    {"reload", true, 0, qm_ctl_reload},
+    {"loglevel", true, QM_CTL_WORDS, qm_ctl_loglevel},
+    {"orphans", false, QM_CTL_WORDS, qm_ctl_orphans},
 };
 
-static void send_text(struct sm_peer *peer, uint64_t tag, struct sm_buf *b)
+/* ---- answers ---- */
+
+static void send_out(struct qm_ctl *c)
 {
 	struct sm_msg_ctl_text m;
 
-	while (b->len > 0) {
-		m.text = sm_str_head(sm_buf_view(b), PIECE_BYTES);
-		sm_peer_reply(peer, tag, SM_FRAME_MORE, SM_MSG_ctl_text, &m);
-		sm_buf_consume(b, m.text.n);
+	while (c->out.len > 0) {
+		m.text = sm_str_head(sm_buf_view(&c->out), PIECE_BYTES);
+		sm_peer_reply(c->peer, c->tag, SM_FRAME_MORE, SM_MSG_ctl_text, &m);
+		sm_buf_consume(&c->out, m.text.n);
 	}
+	sm_buf_reset(&c->out);
 }
 
-static void send_end(struct sm_peer *peer, uint64_t tag, uint8_t status, const char *text)
+static void comma(struct qm_ctl *c)
 {
-	struct sm_msg_ctl_end m = {.status = status, .text = sm_str(text)};
+	char last = c->out.len ? sm_buf_p(&c->out)[c->out.len - 1] : '\n';
+
+	if (last != '{' && last != '[')
+		sm_buf_char(&c->out, ',');
+}
+
+static void key_is(struct qm_ctl *c, const char *key)
+{
+	comma(c);
+	sm_buf_printf(&c->out, "\"%s\":", key);
+}
+
+void qm_ctl_begin(struct qm_ctl *c, const char *type)
+{
+	sm_buf_printf(&c->out, "{\"type\":\"%s\"", type);
+}
+
+void qm_ctl_line(struct qm_ctl *c)
+{
+	sm_buf_cstr(&c->out, "}\n");
+	if (c->out.len >= PIECE_BYTES)
+		send_out(c);
+}
+
+void qm_ctl_str(struct qm_ctl *c, const char *key, struct sm_str s)
+{
+	/* ASCII alone: what is shown as it comes can do nothing to a terminal. */
+	key_is(c, key);
+	sm_buf_char(&c->out, '"');
+	sm_json_ascii(&c->out, s, SIZE_MAX);
+	sm_buf_char(&c->out, '"');
+}
+
+void qm_ctl_num(struct qm_ctl *c, const char *key, int64_t n)
+{
+	key_is(c, key);
+	sm_buf_printf(&c->out, "%" PRId64, n);
+}
+
+void qm_ctl_bool(struct qm_ctl *c, const char *key, bool b)
+{
+	key_is(c, key);
+	sm_buf_cstr(&c->out, b ? "true" : "false");
+}
+
+void qm_ctl_null(struct qm_ctl *c, const char *key)
+{
+	key_is(c, key);
+	sm_buf_cstr(&c->out, "null");
+}
+
+void qm_ctl_id(struct qm_ctl *c, const char *key, struct sm_id id)
+{
+	char text[SM_ID_SIZE];
+
+	if (sm_id_none(id))
+		qm_ctl_null(c, key);
+	else
+		qm_ctl_str(c, key, sm_str(sm_id_text(id, text)));
+}
+
+void qm_ctl_time(struct qm_ctl *c, const char *key, int64_t wall_s)
+{
+	if (wall_s <= 0 || wall_s >= QM_EDBC_NEVER)
+		qm_ctl_null(c, key);
+	else
+		qm_ctl_num(c, key, wall_s);
+}
+
+void qm_ctl_mono(struct qm_ctl *c, const char *key, int64_t ms)
+{
+	if (ms <= 0)
+		qm_ctl_null(c, key);
+	else
+		qm_ctl_num(c, key, (sm_wall_ms() + ms - sm_loop_now_ms()) / 1000);
+}
+
+void qm_ctl_array(struct qm_ctl *c, const char *key)
+{
+	key_is(c, key);
+	sm_buf_char(&c->out, '[');
+}
+
+void qm_ctl_open(struct qm_ctl *c)
+{
+	comma(c);
+	sm_buf_char(&c->out, '{');
+}
+
+void qm_ctl_close(struct qm_ctl *c)
+{
+	sm_buf_char(&c->out, '}');
+}
+
+void qm_ctl_array_end(struct qm_ctl *c)
+{
+	sm_buf_char(&c->out, ']');
+}
+
+static void request_free(struct qm_ctl *c)
+{
+	if (c->q->control->stepping == c)
+		c->q->control->stepping = NULL;
+	sm_list_remove(&c->link);
+	if (c->fini)
+		c->fini(c);
+	qm_filter_free(&c->filter);
+	sm_buf_fini(&c->out);
+	sm_arena_fini(&c->arena);
+	sm_free(c);
+}
+
+void qm_ctl_end(struct qm_ctl *c, uint8_t status, const char *why)
+{
+	struct sm_msg_ctl_end m = {.status = status};
+	char text[512];
+
+	sm_str_cut(sm_str(why), text, sizeof(text));
+	m.text = sm_str(text);
+	send_out(c);
+	sm_peer_reply(c->peer, c->tag, 0, SM_MSG_ctl_end, &m);
+	request_free(c);
+}
+
+void qm_ctl_fail(struct qm_ctl *c, uint8_t status)
+{
+	qm_ctl_end(c, status, sm_diag());
+}
+
+/* ---- slices ---- */
+
+static void caught_up(struct sm_peer *peer, void *arg)
+{
+	struct qm *q = arg;
+
+	SM_LIST_FOR (c, &q->control->requests, struct qm_ctl, link)
+		if (c->peer == peer)
+			c->behind = false;
+}
+
+/* False: it has ended, or waits. */
+static bool slice(struct qm *q, struct qm_ctl *c)
+{
+	int64_t until_us = sm_now_us() + SLICE_US;
+	bool more = true;
+
+	q->control->stepping = c;
+	do {
+		for (unsigned i = 0; i < SLICE_STEP && more; i++)
+			more = c->step(c) && q->control->stepping == c &&
+			       sm_peer_unsent(c->peer) < UNSENT_BYTES;
+	} while (more && sm_now_us() < until_us);
+	if (q->control->stepping == NULL)
+		return false;
+	q->control->stepping = NULL;
+	send_out(c);
+	if (sm_peer_unsent(c->peer) >= UNSENT_BYTES) {
+		c->behind = true;
+		sm_peer_on_drain(c->peer, UNSENT_BYTES / 2, caught_up, q);
+		return false;
+	}
+	return c->step != NULL;
+}
+
+static bool wants_turn(const struct qm_ctl *c)
+{
+	return c->step != NULL && !c->behind;
+}
+
+/* One slice a turn, in turns. */
+static bool turn(void *arg)
+{
+	struct qm *q = arg;
+	struct qm_control *all = q->control;
+	bool more = false;
+
+	SM_LIST_FOR_SAFE (c, &all->requests, struct qm_ctl, link) {
+		if (!wants_turn(c))
+			continue;
+		sm_list_remove(&c->link);
+		sm_list_push(&all->requests, &c->link);
+		slice(q, c);
+		break;
+	}
+	SM_LIST_FOR (c, &all->requests, struct qm_ctl, link)
+		more = more || wants_turn(c);
+	return more;
+}
+
+/* ---- words ---- */
+
+static bool is_condition(struct sm_str s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if (s.p[i] == '=' || s.p[i] == '<' || s.p[i] == '>')
+			return true;
+	return s.n > 0 && s.p[0] == '!';
+}
+
+static bool is_option(struct sm_str s, const char *name, struct sm_str *value)
+{
+	struct sm_str prefix = sm_str(name);
+
+	if (!sm_str_has_prefix(s, prefix))
+		return false;
+	*value = sm_str_from(s, prefix.n);
+	return true;
+}
+
+static int number(struct sm_str value, const char *name, uint64_t most, uint64_t *out)
+{
+	if (sm_str_u64(value, 10, most, out) != 0 || *out == 0)
+		return sm_fail(SM_E_SYNTAX, "--%s takes a number from 1 to %" PRIu64, name, most);
+	return 0;
+}
+
+static int take_option(struct qm_ctl *c, struct sm_str s, unsigned takes)
+{
+	struct sm_str value;
+	uint64_t n;
+	int err;
+
+	if ((takes & QM_CTL_DRY_RUN) && sm_str_eq(s, SM_STR("--dry-run"))) {
+		c->dry_run = true;
+		return 0;
+	}
+	if ((takes & QM_CTL_LIMIT) && is_option(s, "--limit=", &value))
+		return number(value, "limit", QM_CTL_LIMIT_MAX, &c->limit);
+	if ((takes & QM_CTL_AFTER) && is_option(s, "--after=", &value)) {
+		if (sm_id_parse(value, &c->after) != 0)
+			return sm_fail(SM_E_SYNTAX, "--after takes a transaction id");
+		return 0;
+	}
+	if ((takes & QM_CTL_BY) && is_option(s, "--by=", &c->by))
+		return 0;
+	if ((takes & QM_CTL_REASON) && is_option(s, "--reason=", &c->reason))
+		return 0;
+	if ((takes & QM_CTL_FOR) && is_option(s, "--for=", &value)) {
+		if ((err = number(value, "for", FOR_MAX_S, &n)) != 0)
+			return err;
+		c->for_s = (int64_t)n;
+		return 0;
+	}
+	return sm_fail(SM_E_SYNTAX, "%s does not take " SM_STR_FMT, c->verb->name,
+	               SM_STR_ARG(sm_str_head(s, 40)));
+}
+
+/* Several ids are one condition. */
+static void add_ids(struct qm_ctl *c, const struct sm_str *ids, size_t count)
+{
+	size_t n = 3;
+	char *p, *at;
+
+	if (count == 0)
+		return;
+	for (size_t i = 0; i < count; i++)
+		n += ids[i].n + 1;
+	at = p = sm_arena_must(&c->arena, n);
+	memcpy(at, "id=", 3);
+	at += 3;
+	for (size_t i = 0; i < count; i++) {
+		if (i > 0)
+			*at++ = ',';
+		memcpy(at, ids[i].p, ids[i].n);
+		at += ids[i].n;
+	}
+	c->conditions[c->condition_count++] = sm_str_n(p, (size_t)(at - p));
+}
+
+static int take_words(struct qm_ctl *c, const struct sm_msg_ctl_request *m)
+{
+	unsigned takes = c->verb->takes;
+	struct sm_str ids[QM_CTL_WORDS_MAX];
+	struct sm_id id;
+	size_t id_count = 0;
+	int err;
+
+	_Static_assert(QM_CTL_WORDS_MAX >= 64, "as many as ctl_request may have");
+	for (uint32_t i = 0; i < m->args_count; i++) {
+		struct sm_str s = sm_arena_str(&c->arena, m->args[i].text);
+
+		if (sm_str_has_prefix(s, SM_STR("--"))) {
+			if ((err = take_option(c, s, takes)) != 0)
+				return err;
+		} else if ((takes & QM_CTL_FILTER) && sm_id_parse(s, &id) == 0) {
+			ids[id_count++] = s;
+		} else if ((takes & QM_CTL_FILTER) && is_condition(s)) {
+			c->conditions[c->condition_count++] = s;
+		} else if (takes & QM_CTL_WORDS) {
+			c->words[c->word_count++] = s;
+		} else if (takes & QM_CTL_FILTER) {
+			return sm_fail(SM_E_SYNTAX,
+			               "\"" SM_STR_FMT "\" is neither an id nor a condition as "
+			               "domain=example.org",
+			               SM_STR_ARG(sm_str_head(s, 60)));
+		} else {
+			return sm_fail(SM_E_SYNTAX, "%s takes no words", c->verb->name);
+		}
+	}
+	/* Ids are one word less than there were, so there is room. */
+	add_ids(c, ids, id_count);
+	if (takes & QM_CTL_FILTER)
+		return qm_filter_new(c->conditions, c->condition_count, sm_wall_s(), &c->filter);
+	return 0;
+}
+
+/* ---- requests ---- */
+
+static void refuse(struct sm_peer *peer, uint64_t tag, uint8_t status, const char *why)
+{
+	struct sm_msg_ctl_end m = {.status = status, .text = sm_str(why)};
 
 	sm_peer_reply(peer, tag, 0, SM_MSG_ctl_end, &m);
 }
 
-/* ---- status
- * ------------------------------------------------------------------------------------------------------------
- */
-
-struct figure {
-	const char *name;
-	uint64_t value;
-};
-
-static void do_status(struct qm *q, struct sm_peer *peer, uint64_t tag, bool json)
+static const struct qm_ctl_verb *verb_of(struct sm_str name)
 {
-	struct qm_log_stat ib, de;
-	struct sm_buf *b = &q->control->text;
-
-	qm_log_stat(qm_store_ibdb(q->store), &ib);
-	qm_log_stat(qm_store_defedb(q->store), &de);
-
-	const struct figure f[] = {
-	    {"uptime_s", (uint64_t)(sm_wall_s() - q->started_s)},
-	    {"accepting", q->running && !q->stopping && !q->resources.v[QM_RES_DISK].full &&
-	                      !qm_store_low(q->store)},
-	    {"smtps_processes", qm_incoming_servers(q)},
-	    {"smtps_sessions", qm_incoming_sessions(q)},
-	    {"active_transactions", q->txns.by_id.count},
-	    {"active_recipients", q->txns.rcpts},
-	    {"deferred_transactions", qm_edbc_count(q->edbc)},
-	    {"tasks_running", qm_delivery_tasks(q)},
-	    {"routes_known", q->sched.routes.count},
-	    {"accepted", q->stats.accepted},
-	    {"accepted_recipients", q->stats.accepted_rcpts},
-	    {"refused", q->stats.refused},
-	    {"delivered_recipients", q->stats.delivered},
-	    {"deferrals", q->stats.deferred},
-	    {"failed_recipients", q->stats.failed},
-	    {"dsns", q->stats.dsns},
-	    {"double_bounces", q->stats.double_bounces},
-	    {"ended", q->stats.ended},
-	    {"orphans_removed", q->stats.orphans},
-	    {"orphans_kept", qm_content_kept(q)},
-	    {"disk_free_bytes", qm_space_free_bytes(q)},
-	    {"ibdb_records", ib.records},
-	    {"ibdb_syncs", ib.syncs},
-	    {"ibdb_segments", ib.segments},
-	    {"defedb_records", de.records},
-	    {"defedb_syncs", de.syncs},
-	    {"defedb_segments", de.segments},
-	};
-
-	sm_buf_reset(b);
-	if (json)
-		sm_buf_char(b, '{');
-	for (size_t i = 0; i < SM_ARRAY_SIZE(f); i++) {
-		if (json)
-			sm_buf_printf(b, "%s\"%s\":%" PRIu64, i ? "," : "", f[i].name, f[i].value);
-		else
-			sm_buf_printf(b, "%-22s %" PRIu64 "\n", f[i].name, f[i].value);
-	}
-	if (json)
-		sm_buf_cstr(b, "}\n");
-	send_text(peer, tag, b);
-	send_end(peer, tag, 0, "");
+	for (size_t i = 0; i < SM_ARRAY_SIZE(verbs); i++)
+		if (sm_str_eq(name, sm_str(verbs[i].name)))
+			return &verbs[i];
+	return NULL;
 }
 
-/* ---- list
- * --------------------------------------------------------------------------------------------------------------
- */
-
-static const char *state_word(const struct qm_rcpt *r)
+static void begin(struct qm *q, struct sm_peer *peer, uint64_t tag, const struct qm_ctl_verb *verb,
+                  const struct sm_msg_ctl_request *m)
 {
-	static const char *const words[] = {"new",      "routing", "ready",  "delivering",
-	                                    "deferred", "failed",  "settled"};
+	struct qm_ctl *c = sm_calloc(1, sizeof(*c));
 
-	return words[r->state];
-}
-
-static void list_txn(struct listing *l, struct sm_buf *b, const struct qm_txn *txn)
-{
-	char id[SM_ID_SIZE];
-	int64_t now = sm_wall_s();
-
-	sm_id_text(txn->id, id);
-	if (l->json) {
-		sm_buf_printf(b,
-		              "{\"id\":\"%s\",\"queue\":\"active\",\"age_s\":%" PRId64
-		              ",\"size\":%" PRIu64 ",\"sender\":",
-		              id, now - txn->received_s, txn->size);
-		sm_conf_json_str(b, txn->sender);
-		sm_buf_cstr(b, ",\"rcpts\":[");
-	} else {
-		sm_buf_printf(b, "%s active   %6" PRId64 "s %8" PRIu64 " <", id,
-		              now - txn->received_s, txn->size);
-		sm_log_escape(b, txn->sender, 320);
-		sm_buf_cstr(b, ">\n");
-	}
-	for (unsigned i = 0, n = 0; i < txn->rcpt_count; i++) {
-		const struct qm_rcpt *r = &txn->rcpts[i];
-
-		if (r->state == QM_RCPT_SETTLED)
-			continue;
-		if (l->json) {
-			sm_buf_printf(b, "%s{\"state\":\"%s\",\"tries\":%u,\"code\":%u,\"rcpt\":",
-			              n++ ? "," : "", state_word(r), r->tries, r->code);
-			sm_conf_json_str(b, r->addr);
-			sm_buf_cstr(b, ",\"text\":");
-			sm_conf_json_str(b, r->text);
-			sm_buf_char(b, '}');
-		} else {
-			sm_buf_printf(b, "    %-10s tries=%u <", state_word(r), r->tries);
-			sm_log_escape(b, r->addr, 320);
-			sm_buf_printf(b, "> %u ", r->code);
-			sm_log_escape_text(b, r->text, 512);
-			sm_buf_char(b, '\n');
-		}
-	}
-	if (l->json)
-		sm_buf_cstr(b, "]}\n");
-}
-
-static void list_entry(struct listing *l, struct sm_buf *b, const struct qm_edbc_entry *e)
-{
-	char id[SM_ID_SIZE];
-	int64_t in = qm_edbc_next_try(e) - sm_wall_s();
-
-	sm_id_text(qm_edbc_id(e), id);
-	if (in < 0)
-		in = 0;
-	if (l->json)
-		sm_buf_printf(b,
-		              "{\"id\":\"%s\",\"queue\":\"deferred\",\"next_try_s\":%" PRId64
-		              ",\"rcpt_count\":%u}\n",
-		              id, in, qm_edbc_rcpts(e));
+	c->q = q;
+	c->peer = peer;
+	c->tag = tag;
+	c->verb = verb;
+	sm_arena_init(&c->arena, "request", 4096, REQUEST_BYTES);
+	sm_buf_init(&c->out, LINE_MAX);
+	sm_list_push(&q->control->requests, &c->link);
+	q->control->stepping = c;
+	if (take_words(c, m) != 0)
+		qm_ctl_fail(c, QM_CTL_USAGE);
 	else
-		sm_buf_printf(b, "%s deferred next_try=%" PRId64 "s rcpts=%u\n", id, in,
-		              qm_edbc_rcpts(e));
-}
-
-static void listing_free(struct listing *l)
-{
-	sm_list_remove(&l->link);
-	sm_free(l->active);
-	sm_free(l);
-}
-
-static void list_more(struct sm_peer *peer, void *arg)
-{
-	struct listing *l = arg;
-	struct qm *q = l->q;
-	struct sm_buf *b = &q->control->text;
-
-	while (sm_peer_unsent(peer) < UNSENT_BYTES) {
-		const struct qm_edbc_entry *e;
-
-		sm_buf_reset(b);
-		while (l->active_at < l->active_count && b->len < PIECE_BYTES) {
-			const struct qm_txn *txn = qm_txn_find(&q->txns, l->active[l->active_at++]);
-
-			if (txn)
-				list_txn(l, b, txn);
-		}
-		while (l->active_at == l->active_count && b->len < PIECE_BYTES &&
-		       (e = qm_edbc_walk(q->edbc, &l->edbc_cursor)) != NULL)
-			list_entry(l, b, e);
-		if (b->len == 0) {
-			send_end(peer, l->tag, 0, "");
-			listing_free(l);
-			return;
-		}
-		send_text(peer, l->tag, b);
-	}
-	sm_peer_on_drain(peer, UNSENT_BYTES / 2, list_more, l);
-}
-
-static void do_list(struct qm *q, struct sm_peer *peer, uint64_t tag, bool json)
-{
-	struct listing *l;
-
-	/* One at a time for each client: what may be asked must be bounded. */
-	SM_LIST_FOR (other, &q->control->listings, struct listing, link) {
-		if (other->peer == peer) {
-			send_end(peer, tag, 75, "a list is on its way already");
-			return;
-		}
-	}
-	l = sm_calloc(1, sizeof(*l));
-
-	l->q = q;
-	l->peer = peer;
-	l->tag = tag;
-	l->json = json;
-	l->active = sm_calloc(q->txns.by_id.count + 1, sizeof(*l->active));
-	SM_LIST_FOR (txn, &q->txns.active, struct qm_txn, link)
-		l->active[l->active_count++] = txn->id;
-	sm_list_push(&q->control->listings, &l->link);
-	list_more(peer, l);
-}
-
-/* ---- flush
- * --------------------------------------------------------------------------------------------------------------
- */
-
-static void do_flush(struct qm *q, struct sm_peer *peer, const struct sm_msg_ctl_request *m,
-                     uint64_t tag)
-{
-	struct sm_id id = {0};
-	size_t n = 0;
-	struct sm_buf *b = &q->control->text;
-
-	for (uint32_t i = 0; i < m->args_count; i++) {
-		if (sm_id_parse(m->args[i].text, &id) != 0) {
-			send_end(peer, tag, 64, "flush takes transaction ids");
-			return;
-		}
-		n += qm_defer_flush(q, id);
-	}
-	if (m->args_count == 0)
-		n = qm_defer_flush(q, id);
-	/* Next hops that were dead a moment ago get their try now. */
-	qm_sched_revive(&q->sched);
-	qm_blocked_clear(&q->blocked);
-	sm_log(SM_NOTICE, "qm.flush", "uid=%u transactions=%zu", (unsigned)sm_peer_uid(peer), n);
-	sm_buf_reset(b);
-	if (m->json)
-		sm_buf_printf(b, "{\"flushed\":%zu}\n", n);
-	else
-		sm_buf_printf(b, "%zu transactions are due now\n", n);
-	send_text(peer, tag, b);
-	send_end(peer, tag, 0, "");
-}
-
-/* ---- orphans
- * ------------------------------------------------------------------------------------------------------------
- */
-
-/* Contents that are older than the logs are removed only when somebody says so. */
-static void do_orphans(struct qm *q, struct sm_peer *peer, const struct sm_msg_ctl_request *m,
-                       uint64_t tag)
-{
-	struct sm_str what = m->args_count ? m->args[0].text : SM_STR_NONE;
-	struct sm_buf *b = &q->control->text;
-	bool release = sm_str_eq(what, SM_STR("release"));
-
-	sm_buf_reset(b);
-	if (sm_str_eq(what, SM_STR("list"))) {
-		if (qm_content_kept_list(q, b) != 0) {
-			send_end(peer, tag, 75, "not known yet: smtps has to come first");
-			return;
-		}
-		send_text(peer, tag, b);
-		send_end(peer, tag, 0, "");
-		return;
-	}
-	if (m->args_count > 1 || (m->args_count == 1 && !release)) {
-		send_end(peer, tag, 64, "orphans takes nothing, \"list\" or \"release\"");
-		return;
-	}
-	if (release && !sm_peer_trusted(peer)) {
-		send_end(peer, tag, 77, "you may look, but not act");
-		return;
-	}
-	if (m->json)
-		sm_buf_printf(b, "{\"kept\":%zu,\"released\":%s}\n", qm_content_kept(q),
-		              release ? "true" : "false");
-	else
-		sm_buf_printf(b, "%zu contents without a mail are older than the logs: %s\n",
-		              qm_content_kept(q), release ? "to be removed" : "kept");
-	if (release) {
-		sm_log(SM_NOTICE, "qm.orphans_released", "uid=%u contents=%zu",
-		       (unsigned)sm_peer_uid(peer), qm_content_kept(q));
-		qm_content_release(q);
-	}
-	send_text(peer, tag, b);
-	send_end(peer, tag, 0, "");
+		verb->begin(c);
+	if (q->control->stepping)
+		send_out(c);
+	q->control->stepping = NULL;
 }
 
 static int on_frame(struct sm_peer *peer, const struct sm_frame *f, void *arg)
 {
 	struct qm *q = arg;
+	const struct qm_ctl_verb *verb;
 	struct sm_msg_ctl_request m;
 	int err;
 
-	sm_arena_reset(&q->control->arena);
+	sm_arena_reset(&q->control->frame);
 	if (sm_peer_unsent(peer) > UNSENT_MAX)
 		return sm_fail(SM_E_TOOBIG, "it asks and does not read");
 	if (f->type != SM_MSG_ctl_request)
 		return sm_fail(SM_E_PROTO, "message %u is not for the control socket", f->type);
-	if ((err = sm_msg_ctl_request_decode(f->body, &q->control->arena, &m)) != 0)
+	if ((err = sm_msg_ctl_request_decode(f->body, &q->control->frame, &m)) != 0)
 		return err;
-	if (sm_str_eq(m.verb, SM_STR("status")))
-		do_status(q, peer, f->tag, m.json);
-	else if (sm_str_eq(m.verb, SM_STR("list")))
-		do_list(q, peer, f->tag, m.json);
-	else if (sm_str_eq(m.verb, SM_STR("orphans")))
-		do_orphans(q, peer, &m, f->tag);
-	else if (!sm_str_eq(m.verb, SM_STR("flush")))
-		send_end(peer, f->tag, 64, "unknown verb: status, list, flush, orphans");
-	else if (!sm_peer_trusted(peer))
-		send_end(peer, f->tag, 77, "you may look, but not act");
+	SM_LIST_FOR (c, &q->control->requests, struct qm_ctl, link) {
+		if (c->peer == peer) {
+			refuse(peer, f->tag, QM_CTL_LATER, "one request at a time");
+			return 0;
+		}
+	}
+	if ((verb = verb_of(m.verb)) == NULL)
+		refuse(peer, f->tag, QM_CTL_USAGE, "there is no such verb");
+	else if (verb->act && !sm_peer_trusted(peer))
+		refuse(peer, f->tag, QM_CTL_NOPERM, "you may look, but not act");
 	else
-		do_flush(q, peer, &m, f->tag);
+		begin(q, peer, f->tag, verb, &m);
 	return 0;
 }
 
@@ -359,10 +448,30 @@ static void on_close(struct sm_peer *peer, void *arg)
 {
 	struct qm *q = arg;
 
-	SM_LIST_FOR_SAFE (l, &q->control->listings, struct listing, link)
-		if (l->peer == peer)
-			listing_free(l);
+	SM_LIST_FOR_SAFE (c, &q->control->requests, struct qm_ctl, link)
+		if (c->peer == peer)
+			request_free(c);
 }
+
+/* ---- for the verbs ---- */
+
+struct sm_arena *qm_ctl_view_arena(struct qm *q)
+{
+	return &q->control->view;
+}
+
+uint32_t *qm_ctl_which(struct qm *q, uint32_t count)
+{
+	struct qm_control *c = q->control;
+
+	if (count > c->which_count) {
+		c->which_count = count;
+		c->which = sm_realloc(c->which, count, sizeof(*c->which));
+	}
+	return c->which;
+}
+
+/* ---- life ---- */
 
 int qm_control_open(struct qm *q)
 {
@@ -371,9 +480,10 @@ int qm_control_open(struct qm *q)
 	int err;
 
 	q->control = c;
-	sm_list_init(&c->listings);
-	sm_arena_init(&c->arena, "control", 4096, 4 * SM_FRAME_MAX);
-	sm_buf_init(&c->text, 4 * SM_FRAME_MAX);
+	sm_list_init(&c->requests);
+	sm_arena_init(&c->frame, "control", 4096, 4 * SM_FRAME_MAX);
+	sm_arena_init(&c->view, "control view", 16 * 1024, 4 * 1024 * 1024);
+	sm_loop_before_sleep(&c->hook, turn, q);
 	if (q->conf->control_socket.n == 0)
 		return 0;
 	if ((err = sm_str_copy(q->conf->control_socket, path, sizeof(path))) != 0)
@@ -399,9 +509,11 @@ void qm_control_close(struct qm *q)
 	if (c == NULL)
 		return;
 	sm_rpc_server_free(&c->rpc);
-	SM_LIST_FOR_SAFE (l, &c->listings, struct listing, link)
-		listing_free(l);
-	sm_buf_fini(&c->text);
-	sm_arena_fini(&c->arena);
+	SM_LIST_FOR_SAFE (r, &c->requests, struct qm_ctl, link)
+		request_free(r);
+	sm_hook_remove(&c->hook);
+	sm_free(c->which);
+	sm_arena_fini(&c->view);
+	sm_arena_fini(&c->frame);
 	SM_FREE(q->control);
 }

@@ -186,6 +186,7 @@ static void settle(struct qm *q, struct task *t, const struct sm_msg_task_result
 		                            .code = res->code,
 		                            .text = res->text,
 		                            .host = res->host,
+		                            .local = res->local,
 		                            .dsn_passed = res->dsn_passed,
 		                            .final = t->route->agent == SM_AGENT_LMTP,
 		                            .took_ms = sm_loop_now_ms() - t->begun_ms};

@@ -42,9 +42,9 @@ size_t qm_edbc_set_all(struct qm_edbc *e, int64_t next_try_s);
 bool qm_edbc_moved(struct qm_edbc *e, struct sm_id id, struct qm_loc loc);
 
 /*
- * An operator's act on a recipient (QM_MARK_ALL: on each). HOLD and RELEASE change what is held, and
- * when the entry is due: never when all is held, at `at_s` when something is released (its own time
- * is in the snapshot only). REMOVE, BOUNCE and REQUEUE wait here until the transaction is read
+ * An operator's act on a recipient (QM_MARK_ALL: on each). HOLD and RELEASE change what is held,
+ * and when the entry is due: never when all is held, at `at_s` when something is released (its own
+ * time is in the snapshot only). REMOVE, BOUNCE and REQUEUE wait here until the transaction is read
  * back, end a hold, and make it due at `at_s`. What is to be removed or bounced, and what a DSN is
  * owed for, is beyond later acts: they change nothing. False when no such recipient is there. An
  * entry is `marked` while something differs from its snapshot.

@@ -8,7 +8,9 @@
 
 #define MINUTE_MS      60000
 #define WELL_MS        60000 /* so long the others are waited for */
-#define FORGET_AT_ONCE 4     /* that are too old, each time one is asked for */
+#define FRESH_MS       5000  /* what failed so soon after a success began before it, or nearly so */
+#define MISSES_MAX     3
+#define FORGET_AT_ONCE 4 /* that are too old, each time one is asked for */
 
 static bool host_eq(const struct sm_hash_node *n, const void *key)
 {
@@ -182,7 +184,7 @@ bool qm_host_reached(struct qm_hosts *h, struct qm_host *x, enum sm_reach reach,
 {
 	if (reach == SM_REACH_OK) {
 		x->ok_ms = now_ms;
-		x->failures = 0;
+		x->failures = x->misses = 0;
 		x->dead_until_ms = 0;
 		x->window = SM_MIN(x->window + 1, most(h, &x->sa));
 		return false;
@@ -192,7 +194,12 @@ bool qm_host_reached(struct qm_hosts *h, struct qm_host *x, enum sm_reach reach,
 		return false;
 	remember(x, code, text, now_ms);
 	x->window = SM_MAX(1U, x->window / 2);
+	if (reach == SM_REACH_BUSY) /* a session was had: it may be this message only */
+		return false;
 	if (x->running > 0 && now_ms - SM_MAX(x->ok_ms, x->busy_ms) < WELL_MS)
+		return false;
+	/* Sessions that idle there may take the place of one more. */
+	if (x->ok_ms > 0 && now_ms - x->ok_ms < FRESH_MS && x->misses++ < MISSES_MAX)
 		return false;
 	x->failures++;
 	x->dead_until_ms = now_ms + penalty_ms(h, x->failures);

@@ -29,6 +29,7 @@ struct qm_host {
 	unsigned running;         /* tasks whose first host it is */
 	unsigned window;          /* most of them at a time */
 	unsigned failures;        /* in a row */
+	unsigned misses;          /* right after a success, in a row */
 	int64_t dead_until_ms;    /* 0: it was well the last time */
 	int64_t failed_ms, ok_ms; /* the last time; 0: never */
 	int64_t busy_ms;          /* since when something runs there without a break */
@@ -75,7 +76,8 @@ enum qm_room qm_host_room(const struct qm_hosts *h, const struct qm_host *x, int
 /* A task begins and ends there. */
 void qm_host_begin(struct qm_hosts *h, struct qm_host *x, int64_t now_ms);
 void qm_host_end(struct qm_hosts *h, struct qm_host *x, int64_t now_ms);
-/* What smtpc found out about it, in whatever task. Gives whether it died of this. */
+/* What smtpc found out about it, in whatever task: REFUSED, no session could be had; BUSY, one
+ * ended with 421, which only makes the window smaller. Gives whether it died of this. */
 bool qm_host_reached(struct qm_hosts *h, struct qm_host *x, enum sm_reach reach, uint16_t code,
                      struct sm_str text, int64_t now_ms);
 /* An operator wants it tried at once. */

@@ -32,9 +32,6 @@ struct server {
 	uint8_t proc;
 };
 
-/* Why nothing new is taken at the moment. */
-enum refusal { NONE, NOT_READY, STOPPED, NO_SPACE, FULL };
-
 /* A commit or a block of ids that waits for the disk. */
 struct pending {
 	struct qm_wait wait;
@@ -48,8 +45,8 @@ struct pending {
 struct qm_incoming {
 	struct sm_rpc_server *rpc;
 	struct sm_hook hook;
-	enum refusal told; /* to every smtps */
-	size_t committing; /* recipients that wait for the disk */
+	enum qm_refusal told; /* to every smtps */
+	size_t committing;    /* recipients that wait for the disk */
 	struct sm_list servers;
 	struct qm_clients clients;
 	struct qm_holders holders;
@@ -154,48 +151,14 @@ static void reply_verdict(struct server *s, uint64_t tag, uint16_t code, struct 
 		sm_peer_reply(s->peer, tag, 0, SM_MSG_verdict, &v);
 }
 
-static enum refusal refusal(const struct qm *q)
-{
-	if (!q->running || q->stopping)
-		return NOT_READY;
-	if (!qm_halt_accepting(q))
-		return STOPPED;
-	if (q->resources.v[QM_RES_DISK].full || qm_store_low(q->store))
-		return NO_SPACE;
-	return q->resources.credit == 0 ? FULL : NONE;
-}
-
-static const struct {
-	uint16_t code;
-	const char *text;
-} refusals[] = {
-    [NONE] = {0, ""},
-    [NOT_READY] = {451, "4.3.2 queue is not ready, try again later"},
-    [STOPPED] = {451, "4.3.2 not accepting mail now"},
-    [NO_SPACE] = {452, "4.3.1 insufficient system storage"},
-    [FULL] = {452, "4.3.1 queue is full"},
-};
-
-/* So much of `max` as resources allow, and never nothing: that is said by the code. */
-static uint32_t share(const struct qm *q, int64_t max)
-{
-	return (uint32_t)SM_MAX(1, max * q->resources.credit / 100);
-}
-
 static void send_credit(struct qm *q, struct server *s)
 {
-	int64_t servers = (int64_t)SM_MAX((size_t)1, qm_incoming_servers(q));
-	struct sm_msg_credit c = {
-	    .max_sessions = share(q, q->conf->smtps.max_sessions),
-	    .max_transactions = share(q, q->conf->smtps.max_transactions),
-	    .max_rcpts =
-		share(q, SM_MIN(q->conf->smtps.max_rcpts, q->conf->iqdb_max_entries / servers)),
-	    .code = refusals[q->in->told].code,
-	    .text = sm_str(refusals[q->in->told].text),
-	};
+	struct sm_msg_credit c;
 
-	if (s->peer)
-		sm_peer_send(s->peer, SM_MSG_credit, &c);
+	if (s->peer == NULL)
+		return;
+	qm_credit(q, q->in->told, qm_incoming_servers(q), &c);
+	sm_peer_send(s->peer, SM_MSG_credit, &c);
 }
 
 static void send_credits(struct qm *q)
@@ -204,30 +167,13 @@ static void send_credits(struct qm *q)
 		send_credit(q, s);
 }
 
-/* What is used of that which changes from turn to turn. Has the credit changed? */
-static bool measure(struct qm *q)
-{
-	struct qm_resources *r = &q->resources;
-
-	qm_resource_set(r, QM_RES_IQDB, q->in->committing, (uint64_t)q->conf->iqdb_max_entries);
-	qm_resource_set(r, QM_RES_AQ, q->txns.rcpts, (uint64_t)q->conf->aq_max_entries);
-	qm_resource_set(r, QM_RES_EDBC, qm_edbc_count(q->edbc),
-	                (uint64_t)q->conf->edbc_max_entries);
-	if (!qm_resources_settle(r))
-		return false;
-	sm_log(r->credit < 100 ? SM_WARN : SM_NOTICE, "qm.credit", "percent=%u scarcest=%s used=%u",
-	       r->credit, r->credit < 100 ? qm_resource_name(r->scarcest) : "none",
-	       r->credit < 100 ? r->v[r->scarcest].percent : 0);
-	return true;
-}
-
 /* Whatever changed in this turn, disk, logs, index or state: an smtps never sits on an old refusal.
  */
 static bool before_sleep(void *arg)
 {
 	struct qm *q = arg;
-	bool moved = measure(q);
-	enum refusal now = refusal(q);
+	bool moved = qm_credit_measure(q, q->in->committing);
+	enum qm_refusal now = qm_credit_refusal(q);
 
 	if (now == q->in->told && !moved)
 		return false;
@@ -432,7 +378,7 @@ static void refuse(struct qm *q, struct server *s, const struct sm_frame *f, str
 static int do_commit(struct qm *q, struct server *s, const struct sm_frame *f)
 {
 	struct sm_msg_ta_commit m;
-	enum refusal why;
+	enum qm_refusal why;
 	struct pending *p;
 	struct qm_txn *txn;
 	uint64_t lsn;
@@ -444,11 +390,13 @@ static int do_commit(struct qm *q, struct server *s, const struct sm_frame *f)
 	    was_taken(q, m.ta))
 		return sm_fail(SM_E_PROTO,
 		               "commit without recipients, of a foreign id or content, or twice");
-	why = refusal(q);
-	if (why == NONE && qm_store_pending(q->store) > MAX_PENDING_BYTES)
-		why = FULL;
-	if (why != NONE) {
-		refuse(q, s, f, m.ta, refusals[why].code, sm_str(refusals[why].text));
+	why = qm_credit_refusal(q);
+	if (why == QM_TAKES && qm_store_pending(q->store) > MAX_PENDING_BYTES)
+		why = QM_FULL;
+	if (why != QM_TAKES) {
+		const struct sm_msg_verdict v = qm_refusal_reply(why);
+
+		refuse(q, s, f, m.ta, v.code, v.text);
 		return 0;
 	}
 	qm_holder_taken(&q->in->holders, m.ta);
@@ -574,7 +522,7 @@ int qm_incoming_open(struct qm *q, const struct qm_recovered *found)
 
 	q->in = in;
 	in->next_counter = found->next_counter;
-	in->told = NOT_READY;
+	in->told = QM_NOT_READY;
 	sm_list_init(&in->servers);
 	qm_taken_init(&in->taken, TAKEN_MAX, TAKEN_KEEP_MS);
 	qm_holders_init(&in->holders);

@@ -254,9 +254,13 @@ int qm_limits_parse(struct qm_limits *l, const char *name, struct sm_str text)
 	struct sm_str rest = text;
 
 	for (int line = 1; rest.p != NULL && rest.n > 0; line++) {
-		struct sm_str s = sm_str_trim(sm_str_split(rest, '\n', &rest));
+		struct sm_str s = sm_str_split(rest, '\n', &rest);
 		size_t n = 0;
 		int err;
+
+		if (s.n > 0 && s.p[s.n - 1] == '\r')
+			s.n--;
+		s = sm_str_trim(s);
 
 		if (s.n == 0 || s.p[0] == '#')
 			continue;

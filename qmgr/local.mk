@@ -25,7 +25,7 @@ qmgr_t_log_batch_LDADD = $(QM_LDADD)
 qmgr_t_log_damage_SOURCES = qmgr/t_log_damage.c $(t_log_common)
 qmgr_t_log_damage_LDADD = $(QM_LDADD)
 
-QM_TESTS += qmgr/t_edbc qmgr/t_resource qmgr/t_retry qmgr/t_clients qmgr/t_holders qmgr/t_sched qmgr/t_txn
+QM_TESTS += qmgr/t_limits qmgr/t_hosts qmgr/t_edbc qmgr/t_resource qmgr/t_retry qmgr/t_clients qmgr/t_holders qmgr/t_sched qmgr/t_txn
 qmgr_t_edbc_SOURCES = qmgr/t_edbc.c
 qmgr_t_edbc_LDADD = $(QM_LDADD)
 QM_TESTS += qmgr/t_atoms qmgr/t_view qmgr/t_filter
@@ -37,6 +37,10 @@ qmgr_t_filter_SOURCES = qmgr/t_filter.c
 qmgr_t_filter_LDADD = $(QM_LDADD)
 qmgr_t_resource_SOURCES = qmgr/t_resource.c
 qmgr_t_resource_LDADD = $(QM_LDADD)
+qmgr_t_hosts_SOURCES = qmgr/t_hosts.c
+qmgr_t_hosts_LDADD = $(QM_LDADD)
+qmgr_t_limits_SOURCES = qmgr/t_limits.c qmgr/limits_load.c
+qmgr_t_limits_LDADD = $(QM_LDADD) $(BDB_LIBS)
 qmgr_t_retry_SOURCES = qmgr/t_retry.c
 qmgr_t_retry_LDADD = $(QM_LDADD)
 qmgr_t_holders_SOURCES = qmgr/t_holders.c
@@ -49,8 +53,8 @@ qmgr_t_txn_SOURCES = qmgr/t_txn.c
 qmgr_t_txn_LDADD = $(QM_LDADD)
 
 libexec_PROGRAMS += qmgr/qmgr
-qm_parts = qmgr/qm.h qmgr/bulk.h qmgr/bulk.c qmgr/halt.h qmgr/halt.c qmgr/queue.c qmgr/incoming.c qmgr/resolve.c qmgr/delivery.c qmgr/settle.c qmgr/poison.c qmgr/dsn.c qmgr/defer.c \
-	qmgr/compact.c qmgr/content.c qmgr/space.c qmgr/control.c qmgr/limits_load.c
+qm_parts = qmgr/qm.h qmgr/bulk.h qmgr/bulk_int.h qmgr/bulk.c qmgr/bulk_choose.c qmgr/bulk_write.c qmgr/bulk_apply.c qmgr/halt.h qmgr/halt.c qmgr/queue.c qmgr/incoming.c qmgr/credit.c qmgr/resolve.c qmgr/delivery.c qmgr/settle.c qmgr/poison.c qmgr/dsn.c qmgr/defer.c \
+	qmgr/compact.c qmgr/content.c qmgr/space.c qmgr/control.h qmgr/control.c qmgr/control_list.c qmgr/control_show.c qmgr/control_act.c qmgr/control_dest.c qmgr/limits_load.c
 qmgr_qmgr_SOURCES = qmgr/main.c $(qm_parts)
 qmgr_qmgr_LDADD = libqm.a libcdb.a libsm.a $(SECCOMP_LIBS) $(BDB_LIBS)
 

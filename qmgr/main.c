@@ -48,9 +48,9 @@ static void path_of(struct sm_str s, char *out, size_t size, bool directory)
 static int drop_rights(struct qm *q)
 {
 	static char ibdb[256], defedb[256], log_dir[256], cdb[256], smtps[108], smtpc[108],
-	    smar[108], ctl[108], etc[256];
+	    smar[108], ctl[108], etc[256], map[256];
 	char report[200];
-	enum { OTHERS = 8 };
+	enum { OTHERS = 9 };
 	struct sm_priv_path paths[OTHERS + CDB_DIRS + 1] = {
 	    {ibdb, SM_PATH_READ | SM_PATH_WRITE | SM_PATH_CREATE},
 	    {defedb, SM_PATH_READ | SM_PATH_WRITE | SM_PATH_CREATE},
@@ -60,6 +60,7 @@ static int drop_rights(struct qm *q)
 	    {ctl, SM_PATH_SOCKET | SM_PATH_CREATE},
 	    {smar, SM_PATH_CONNECT},
 	    {etc, SM_PATH_READ},
+	    {map, SM_PATH_READ},
 	};
 	const struct sm_priv_profile profile = {
 	    .role = SM_ROLE_QMGR,
@@ -84,6 +85,7 @@ static int drop_rights(struct qm *q)
 	path_of(q->conf->control_socket, ctl, sizeof(ctl), false);
 	path_of(sm_str(q->proc->conf_path ? q->proc->conf_path : "."), etc, sizeof(etc), false);
 	q->statm_fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+	path_of(q->conf->conf_map, map, sizeof(map), false);
 	if ((err = sm_priv_drop(&profile, report, sizeof(report))) != 0)
 		return err;
 	sm_log(SM_NOTICE, "qm.rights", "sandbox=%s", report);

@@ -10,6 +10,7 @@
 #include "qmgr/marks.h"
 
 #include <stdlib.h>
+#include "libsm/log.h"
 #include "qmgr/store_int.h"
 
 #define REASON_MAX  200
@@ -411,7 +412,8 @@ static void fold(void *arg, const struct qm_act *act, uint16_t index)
 
 	for (unsigned i = 0; i < txn->rcpt_count; i++)
 		if (index == QM_MARK_ALL || index == txn->rcpts[i].index)
-			(void)qm_mark_rcpt(&txn->rcpts[i], act);
+			if (qm_mark_rcpt(&txn->rcpts[i], act))
+				qm_mark_log(&txn->rcpts[i], act);
 }
 
 void qm_marks_fold(const struct qm_marks *m, struct qm_txn *txn)
@@ -482,4 +484,12 @@ bool qm_mark_rcpt(struct qm_rcpt *r, const struct qm_act *act)
 		break;
 	}
 	return true;
+}
+
+void qm_mark_log(const struct qm_rcpt *r, const struct qm_act *act)
+{
+	if (act->verb == QM_MARK_REMOVE || act->verb == QM_MARK_BOUNCE)
+		sm_log(SM_INFO, act->verb == QM_MARK_REMOVE ? "qm.remove" : "qm.bounce",
+		       "ss_ta=%I rcpt=<%S> rcpt_idx=%u act=%llu uid=%u reason=%S", r->txn->id,
+		       r->addr, r->index, (unsigned long long)act->number, act->uid, act->reason);
 }

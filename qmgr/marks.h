@@ -96,6 +96,8 @@ bool qm_marks_copy(struct qm_store *st, uint32_t seq, qm_marks_needed_cb *needed
  * recorded. False: nothing, it has come to its end.
  */
 bool qm_mark_rcpt(struct qm_rcpt *r, const struct qm_act *act);
+/* One line for a recipient that was removed or bounced; nothing for the other verbs. */
+void qm_mark_log(const struct qm_rcpt *r, const struct qm_act *act);
 
 /* ---- at start ---- */
 

@@ -79,11 +79,25 @@ size_t qm_incoming_servers(const struct qm *q);
 /* Is content `id` one that its holder has given up, or whose holder is gone? (orphans) */
 bool qm_incoming_abandoned(const struct qm *q, struct sm_id id);
 
+/* ---- credit.c: how much new mail there is room for ---- */
+/* Why nothing new is taken at the moment. */
+enum qm_refusal { QM_TAKES, QM_NOT_READY, QM_STOPPED, QM_NO_SPACE, QM_FULL };
+
+enum qm_refusal qm_credit_refusal(const struct qm *q);
+struct sm_msg_verdict qm_refusal_reply(enum qm_refusal why); /* code 0 for QM_TAKES */
+/* Look at what is used of that which changes from turn to turn; `committing`: recipients that wait
+ * for the disk. True: the credit has changed, everybody is to be told. */
+bool qm_credit_measure(struct qm *q, size_t committing);
+/* What one of `servers` smtps processes may have open. */
+void qm_credit(const struct qm *q, enum qm_refusal why, size_t servers, struct sm_msg_credit *out);
+
 /* ---- resolve.c: where recipients go ---- */
 int qm_resolver_open(struct qm *q) SM_MUST_CHECK;
 void qm_resolver_close(struct qm *q);
 /* Find routes for all recipients that are NEW. Ends in qm_sched_add, or in qm_settle_rcpt. */
 void qm_resolve(struct qm *q, struct qm_txn *txn);
+/* For questions of others; NULL while smar is away. */
+struct sm_peer *qm_resolver_peer(const struct qm *q);
 
 /* ---- delivery.c: smtpc processes, tasks, results ---- */
 int qm_delivery_open(struct qm *q) SM_MUST_CHECK;
@@ -164,8 +178,9 @@ void qm_content_search_soon(
 
 /* Contents that nobody knows and that are older than the logs: kept until qm_content_release. */
 size_t qm_content_kept(const struct qm *q);
-/* Their ids, a line each, as many as there is room for. SM_E_AGAIN: nobody has looked yet. */
-int qm_content_kept_list(const struct qm *q, struct sm_buf *b) SM_MUST_CHECK;
+/* One of their ids after the other, from *at 0 on, as many as are remembered. SM_E_EOF: that was
+ * the last; SM_E_AGAIN: nobody has looked yet. */
+int qm_content_kept_next(const struct qm *q, size_t *at, struct sm_id *id) SM_MUST_CHECK;
 void qm_content_release(struct qm *q);
 
 /* ---- space.c: disk space and memory, measured once a second into q->resources ---- */

@@ -345,3 +345,8 @@ void qm_resolver_close(struct qm *q)
 	sm_arena_fini(&q->resolver->arena);
 	SM_FREE(q->resolver);
 }
+
+struct sm_peer *qm_resolver_peer(const struct qm *q)
+{
+	return sm_link_peer(q->resolver->smar);
+}

@@ -13,6 +13,7 @@
 
 #define SAME_SET_MAX 16 /* hosts that are compared each with each */
 #define FEW_PART     64 /* of the active queue: what each route may have waiting */
+#define MUCH_LEAST   64
 #define FEW_LEAST    16
 #define MUCH_PART    16 /* what is worth taking away */
 #define TIGHT_PART   8  /* room is short when less is free */
@@ -198,6 +199,16 @@ void qm_sched_revive(struct qm_sched *s)
 {
 	for (struct qm_host *x = qm_host_next(&s->hosts, NULL); x; x = qm_host_next(&s->hosts, x))
 		qm_host_revive(x);
+}
+
+bool qm_sched_revive_host(struct qm_sched *s, const struct sm_sa *sa)
+{
+	struct qm_host *x = qm_host_find(&s->hosts, sa);
+	bool was = x && (x->dead_until_ms > s->now_ms || x->next_ms > s->now_ms);
+
+	if (x)
+		qm_host_revive(x);
+	return was;
 }
 
 static struct sm_str own(struct sm_str s)
@@ -495,7 +506,7 @@ struct qm_route *qm_sched_make_room(struct qm_sched *s, size_t used, size_t max,
 		if (most == NULL || r->waiting > most->waiting)
 			most = r;
 	}
-	if (most == NULL || most->waiting < max / MUCH_PART)
+	if (most == NULL || most->waiting < SM_MAX(max / MUCH_PART, (size_t)MUCH_LEAST))
 		return NULL;
 	for (keep = most->waiting / 2; most->waiting > keep;) {
 		struct qm_group *g = last_group(most);

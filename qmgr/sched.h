@@ -170,5 +170,7 @@ void qm_sched_session_gone(struct qm_route *r, const struct qm_agent *a, const s
 int64_t qm_sched_wake(struct qm_sched *s, int64_t now_ms);
 /* Whatever was dead may be tried at once. */
 void qm_sched_revive(struct qm_sched *s);
+/* The same for one address; true: it was dead or held up. */
+bool qm_sched_revive_host(struct qm_sched *s, const struct sm_sa *sa);
 
 #endif

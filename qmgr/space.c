@@ -7,7 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 #include "libsm/offload.h"
@@ -49,16 +49,14 @@ static void look(void *arg);
 /* Resident memory: the second number there, in pages. */
 static uint64_t memory_used(const struct qm *q)
 {
-	char text[64];
+	char text[64], *end;
 	ssize_t n = q->statm_fd < 0 ? -1 : pread(q->statm_fd, text, sizeof(text) - 1, 0);
-	unsigned long long size, resident;
 
 	if (n <= 0)
 		return 0;
 	text[n] = '\0';
-	return sscanf(text, "%llu %llu", &size, &resident) == 2
-	           ? resident * (uint64_t)sysconf(_SC_PAGESIZE)
-	           : 0;
+	(void)strtoull(text, &end, 10);
+	return strtoull(end, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
 static void looked(int rc, void *arg)

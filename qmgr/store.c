@@ -328,8 +328,8 @@ bool qm_store_wasteful(struct qm_store *st, struct qm_log *log, size_t live, uin
 	qm_log_stat(log, &stat);
 
 	uint64_t used = (stat.current_seq - *oldest_seq + 1) * segment;
-	uint64_t needed = live * SM_MAX(each, (uint64_t)LEAST_BYTES) +
-	                  (log == st->ibdb ? st->marks.bytes : 0);
+	uint64_t needed =
+	    live * SM_MAX(each, (uint64_t)LEAST_BYTES) + (log == st->ibdb ? st->marks.bytes : 0);
 
 	return used > WASTE_SEGMENTS * segment + 2 * needed;
 }

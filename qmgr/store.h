@@ -38,7 +38,7 @@ struct qm_recovered {
 	size_t deferred; /* transactions in DEFEDB */
 	size_t quarantined;    /* damaged places */
 	uint64_t next_counter; /* ids below it may be in use */
-	bool incomplete;       /* a log is new, or was damaged: contents may be all there is of a mail */
+	bool incomplete; /* a log is new, or was damaged: contents may be all there is of a mail */
 	/* Transactions of smtps that had ended, oldest first, as far as the logs still tell:
 	 * whoever committed them may have missed the answer. The caller's: sm_free. */
 	struct sm_id *ended;
@@ -91,9 +91,9 @@ uint64_t qm_store_id_block(struct qm_store *st, uint64_t first, uint32_t count, 
                            pid_t pid);
 
 /*
- * Contents whose counter is below `birth` are older than the logs, or than a damage in them: that no
- * transaction uses one proves nothing, and it must not be removed as an orphan. Set at a start that
- * finds no logs, or damage in them; 0: the logs know everything. Setting is one more record.
+ * Contents whose counter is below `birth` are older than the logs, or than a damage in them: that
+ * no transaction uses one proves nothing, and it must not be removed as an orphan. Set at a start
+ * that finds no logs, or damage in them; 0: the logs know everything. Setting is one more record.
  */
 uint64_t qm_store_birth(const struct qm_store *st);
 uint64_t qm_store_set_birth(struct qm_store *st, uint64_t birth);

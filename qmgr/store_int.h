@@ -30,7 +30,7 @@ struct qm_store {
 		pid_t pid;
 		struct qm_loc loc; /* of its record in IBDB: held */
 	} grant;
-	uint64_t birth;            /* see qm_store_birth */
+	uint64_t birth;                    /* see qm_store_birth */
 	unsigned ibdb_found, defedb_found; /* segments that replay had something to read in */
 
 	/* What operators did, and what stands of it in IBDB. */

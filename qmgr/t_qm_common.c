@@ -144,7 +144,7 @@ static void copy(char *to, size_t size, struct sm_str s)
 
 #define COPY(to, s) copy(to, sizeof(to), s)
 
-/* The name of a recipient says what its server will: temp, perm, dead, else fine. */
+/* The name of a recipient says what its server will: temp, perm, dead; local: smtpc has trouble; else fine. */
 void t_answer(struct t_smtpc *c, struct t_task *t)
 {
 	struct sm_msg_rcpt_result *r = sm_calloc(t->count, sizeof(*r));
@@ -173,6 +173,12 @@ void t_answer(struct t_smtpc *c, struct t_task *t)
 			x->outcome = SM_OUTCOME_TEMP;
 			x->code = 451;
 			x->text = SM_STR("4.2.0 come again");
+		} else if (strncmp(name, "local", 5) == 0) {
+			x->outcome = SM_OUTCOME_TEMP;
+			x->stage = SM_STAGE_LOCAL;
+			x->code = 0;
+			x->text = SM_STR("4.3.0 no memory");
+			x->local = 1;
 		} else if (strncmp(name, "perm", 4) == 0) {
 			x->outcome = SM_OUTCOME_PERM;
 			x->code = 550;
@@ -616,7 +622,7 @@ static bool ctl_answered(void)
 
 void t_ask_ctl(const char *verb, const char *arg)
 {
-	struct sm_msg_text_item item = {.text = sm_str(arg ? arg : "")};
+	struct sm_msg_ctl_word item = {.text = sm_str(arg ? arg : "")};
 	struct sm_msg_ctl_request m = {
 	    .verb = sm_str(verb), .args_count = arg != NULL, .args = &item};
 

@@ -865,6 +865,7 @@ static void a_loss_keeps_only_what_was_before(void **state)
 	t_qm_stop();
 	lose_logs(w.ibdb);
 	lose_logs(w.defedb);
+	w.ss.next_id = 0; /* counters that were granted before are older, whenever they are used */
 	t_qm_all();
 	after = t_content();
 	assert_true(after.counter > before.counter);

@@ -53,6 +53,7 @@ void sc_why_error(struct sc_why *why, enum sm_stage stage, int err)
 	why->stage = stage;
 	why->code = 0;
 	why->session = (struct sm_cid){0};
+	why->lasting = err == SM_E_NOTFOUND || err == SM_E_CORRUPT;
 	why->reach = stage == SM_STAGE_LOCAL ? SM_REACH_NONE : SM_REACH_REFUSED;
 	(void)sc_text_local(why->text, enhanced,
 	                    err == SM_E_CANCEL ? "smtpc is shutting down" : sm_diag());

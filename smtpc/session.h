@@ -24,6 +24,7 @@ struct sc_why {
 	int code; /* the server's; 0: it did not say anything */
 	enum sm_reach reach;
 	struct sm_cid session;      /* where it happened; none: no session was tried */
+	bool lasting;               /* LOCAL: it will not pass by itself */
 	char text[SC_TEXT_MAX + 1]; /* enhanced code and text, one line of printable ASCII */
 };
 

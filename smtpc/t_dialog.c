@@ -416,6 +416,7 @@ static void test_no_content(void **state)
 	t_spawn(t_driver, NULL);
 	t_run_all();
 	assert_non_null(strstr(W.results, "0 temp 0 local 4.3.0 "));
+	assert_false(W.local); /* it will not come back by waiting */
 	assert_string_equal(W.host[0].error, "");
 	t_end();
 }

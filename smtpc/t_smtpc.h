@@ -49,7 +49,8 @@ static struct t_world {
 	struct sm_msg_host hosts[T_HOSTS];
 	struct sm_msg_rcpt_task rcpts[200];
 	char results[32768];   /* a line each: index outcome code stage text */
-	bool kept, dsn_passed; /* by all of them */
+	bool kept;
+	bool dsn_passed, local; /* all of them */
 	unsigned reach;
 	int answers;
 	int gone; /* calls of on_gone */
@@ -210,11 +211,12 @@ static inline void t_answer(struct sc_task *t, const struct sm_msg_task_result *
 	assert_int_equal(m->task, t->in.task);
 	W.answers++;
 	W.kept = m->session_kept;
-	W.dsn_passed = true;
+	W.dsn_passed = W.local = true;
 	W.reach = m->reach;
 	for (size_t i = 0; i < m->results_count; i++) {
 		const struct sm_msg_rcpt_result *r = &m->results[i];
 		W.dsn_passed = W.dsn_passed && r->dsn_passed;
+		W.local = W.local && r->local;
 		at += (size_t)snprintf(W.results + at, sizeof(W.results) - at,
 		                       "%u %s %u %s " SM_STR_FMT "\n", (unsigned)r->index,
 		                       outcomes[r->outcome], (unsigned)r->code,

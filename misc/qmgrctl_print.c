@@ -1,0 +1,520 @@
+/*
+ * Lines of an answer as people read them: tables with fixed columns, because a listing is shown as
+ * it comes. One function for each type of line.
+ */
+#include "misc/qmgrctl.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <time.h>
+
+static int64_t now_s(void)
+{
+	return (int64_t)time(NULL);
+}
+
+/* "in 5m", "now", "-" for none. */
+static const char *until(int64_t wall_s, char out[24])
+{
+	return wall_s == 0 ? "-" : qc_duration(wall_s - now_s(), out);
+}
+
+static const char *since(int64_t wall_s, char out[24])
+{
+	return wall_s == 0 ? "-" : qc_duration(now_s() - wall_s, out);
+}
+
+static void head(struct qc_print *p, const char *text)
+{
+	if (p->rows++ == 0)
+		sm_buf_cstr(&p->out, text);
+}
+
+static void address(struct sm_buf *b, const char *addr, unsigned width)
+{
+	sm_buf_char(b, '<');
+	qc_text(b, addr, width, false);
+	sm_buf_char(b, '>');
+}
+
+/* ---- status ---- */
+
+enum kind { NUMBER, BYTES, TIME, FLAG };
+
+static const struct figure {
+	const char *label, *key;
+	enum kind kind;
+} figures[] = {
+    {"up for", "uptime_s", TIME},
+    {"accepting mail", "accepting", FLAG},
+    {"delivering mail", "delivering", FLAG},
+    {"smtps processes", "smtps_processes", NUMBER},
+    {"  sessions", "smtps_sessions", NUMBER},
+    {"smtpc processes", "smtpc_processes", NUMBER},
+    {"  tasks running", "tasks_running", NUMBER},
+    {"smar", "smar_processes", NUMBER},
+    {"active mails", "active_transactions", NUMBER},
+    {"  recipients", "active_recipients", NUMBER},
+    {"deferred mails", "deferred_transactions", NUMBER},
+    {"  recipients", "deferred_recipients", NUMBER},
+    {"  held", "held_recipients", NUMBER},
+    {"routes known", "routes_known", NUMBER},
+    {"accepted mails", "accepted", NUMBER},
+    {"  recipients", "accepted_recipients", NUMBER},
+    {"refused", "refused", NUMBER},
+    {"delivered recipients", "delivered_recipients", NUMBER},
+    {"deferrals", "deferrals", NUMBER},
+    {"failed recipients", "failed_recipients", NUMBER},
+    {"DSNs", "dsns", NUMBER},
+    {"  double bounces", "double_bounces", NUMBER},
+    {"orphans removed", "orphans_removed", NUMBER},
+    {"  kept", "orphans_kept", NUMBER},
+    {"free disk space", "disk_free_bytes", BYTES},
+    {"memory", "memory_bytes", BYTES},
+    {"  of deferred index", "index_bytes", BYTES},
+    {"log level", "log_level", NUMBER},
+    {"IBDB segments", "ibdb_segments", NUMBER},
+    {"DEFEDB segments", "defedb_segments", NUMBER},
+};
+
+static void figure(struct sm_buf *b, const json_t *o, const struct figure *f)
+{
+	int64_t n = qc_num(o, f->key);
+	char text[24];
+
+	sm_buf_printf(b, "%-22s ", f->label);
+	switch (f->kind) {
+	case NUMBER:
+		sm_buf_printf(b, "%" PRId64 "\n", n);
+		break;
+	case BYTES:
+		sm_buf_printf(b, "%s\n", qc_size(n, text));
+		break;
+	case TIME:
+		sm_buf_printf(b, "%s\n", qc_duration(n, text));
+		break;
+	case FLAG:
+		sm_buf_printf(b, "%s\n", qc_true(o, f->key) ? "yes" : "NO");
+		break;
+	}
+}
+
+static void status(struct qc_print *p, const json_t *o)
+{
+	const json_t *r;
+	size_t i;
+
+	p->rows++;
+	for (i = 0; i < SM_ARRAY_SIZE(figures); i++)
+		figure(&p->out, o, &figures[i]);
+	sm_buf_printf(&p->out, "%-22s %" PRId64 "%%", "credit for new mail",
+	              qc_num(o, "credit_percent"));
+	if (*qc_str(o, "scarcest")) {
+		sm_buf_cstr(&p->out, ", short of ");
+		qc_text(&p->out, qc_str(o, "scarcest"), 20, false);
+	}
+	sm_buf_printf(&p->out, "\n%-22s", "resources used");
+	json_array_foreach(json_object_get(o, "resources"), i, r)
+	{
+		sm_buf_cstr(&p->out, i ? ", " : " ");
+		qc_text(&p->out, qc_str(r, "name"), 20, false);
+		sm_buf_printf(&p->out, " %" PRId64 "%%%s", qc_num(r, "used_percent"),
+		              qc_true(r, "full") ? " FULL" : "");
+	}
+	sm_buf_char(&p->out, '\n');
+}
+
+/* ---- list, summary ---- */
+
+static void mail(struct qc_print *p, const json_t *o)
+{
+	struct sm_buf *b = &p->out;
+	const json_t *r;
+	char age[24], size[24], next[24];
+	size_t i;
+
+	head(p, "ID                  QUEUE       AGE  SIZE    NEXT  SENDER\n");
+	sm_buf_printf(b, "%s %-8s %6s %5s %7s  ", qc_str(o, "id"), qc_str(o, "queue"),
+	              qc_duration(qc_num(o, "age_s"), age), qc_size(qc_num(o, "size"), size),
+	              until(qc_num(o, "next_try_s"), next));
+	address(b, qc_str(o, "sender"), 80);
+	sm_buf_char(b, '\n');
+	json_array_foreach(json_object_get(o, "rcpts"), i, r)
+	{
+		sm_buf_printf(b, "    %-9s ", qc_str(r, "state"));
+		address(b, qc_str(r, "rcpt"), 80);
+		if (qc_num(r, "tries"))
+			sm_buf_printf(b, " tries=%" PRId64, qc_num(r, "tries"));
+		if (*qc_str(r, "host")) {
+			sm_buf_char(b, ' ');
+			qc_text(b, qc_str(r, "host"), 60, false);
+		}
+		if (*qc_str(r, "reason")) {
+			sm_buf_cstr(b, ": ");
+			qc_text(b, qc_str(r, "reason"), 110, false);
+		}
+		sm_buf_char(b, '\n');
+	}
+	if (qc_num(o, "rcpt_count") > (int64_t)i)
+		sm_buf_printf(b, "    and %" PRId64 " more\n",
+		              qc_num(o, "rcpt_count") - (int64_t)i);
+}
+
+static void row_text(struct qc_print *p, const json_t *o)
+{
+	char size[24], oldest[24], next[24];
+
+	sm_buf_printf(&p->out, "%8" PRId64 " %8" PRId64 " %7" PRId64 " %6s %7s %7s  ",
+	              qc_num(o, "rcpts"), qc_num(o, "mails"), qc_num(o, "held"),
+	              qc_size(qc_num(o, "bytes"), size), since(qc_num(o, "oldest_s"), oldest),
+	              until(qc_num(o, "next_try_s"), next));
+}
+
+static void row(struct qc_print *p, const json_t *o)
+{
+	const char *key = qc_str(o, "key"), *by = qc_str(o, "by");
+
+	if (p->rows == 0) {
+		sm_buf_cstr(&p->out, "   RCPTS    MAILS    HELD   SIZE  OLDEST    NEXT  ");
+		for (const char *c = by; *c; c++)
+			sm_buf_char(&p->out, *c >= 'a' && *c <= 'z' ? (char)(*c - 32) : *c);
+		sm_buf_char(&p->out, '\n');
+	}
+	p->rows++;
+	row_text(p, o);
+	if (*key)
+		qc_text(&p->out, key, 100, false);
+	else
+		sm_buf_cstr(&p->out, strcmp(by, "sender") == 0 ? "<>" : "(none)");
+	sm_buf_char(&p->out, '\n');
+}
+
+static void total(struct qc_print *p, const json_t *o)
+{
+	if (p->rows == 0)
+		return;
+	row_text(p, o);
+	sm_buf_cstr(&p->out, "in all");
+	if (qc_num(o, "keys") > qc_num(o, "shown"))
+		sm_buf_printf(&p->out, " (%" PRId64 " rows, %" PRId64 " shown)", qc_num(o, "keys"),
+		              qc_num(o, "shown"));
+	sm_buf_char(&p->out, '\n');
+}
+
+/* ---- show ---- */
+
+static void when(struct sm_buf *b, const char *label, int64_t wall_s, bool ahead)
+{
+	char at[24], span[24];
+
+	if (wall_s == 0)
+		return;
+	sm_buf_printf(b, "%-12s %s", label, qc_time(wall_s, at));
+	if (ahead)
+		sm_buf_printf(b, wall_s > now_s() ? " (in %s)\n" : " (%s)\n", until(wall_s, span));
+	else
+		sm_buf_printf(b, " (%s ago)\n", since(wall_s, span));
+}
+
+static void field(struct sm_buf *b, const char *label, const char *text)
+{
+	if (*text == '\0')
+		return;
+	sm_buf_printf(b, "%-12s ", label);
+	qc_text(b, text, 0, false);
+	sm_buf_char(b, '\n');
+}
+
+static void envelope(struct qc_print *p, const json_t *o)
+{
+	struct sm_buf *b = &p->out;
+	char size[24];
+
+	sm_buf_printf(b, "%sid           %s, %s\n", p->rows++ ? "\n" : "", qc_str(o, "id"),
+	              qc_str(o, "queue"));
+	sm_buf_printf(b, "%-12s ", "sender");
+	address(b, qc_str(o, "sender"), 0);
+	sm_buf_printf(b, "\n%-12s %s\n", "size", qc_size(qc_num(o, "size"), size));
+	when(b, "received", qc_num(o, "received_s"), false);
+	when(b, "requeued", qc_num(o, "requeued_s"), false);
+	when(b, "next try", qc_num(o, "next_try_s"), true);
+	field(b, "envid", qc_str(o, "envid"));
+	field(b, "DSN", qc_str(o, "dsn"));
+	field(b, "DSN about", qc_str(o, "dsn_of"));
+	if (qc_true(o, "content_shared"))
+		field(b, "content", "shared with DSNs that are under way");
+}
+
+static void rcpt(struct qc_print *p, const json_t *o)
+{
+	struct sm_buf *b = &p->out;
+
+	sm_buf_printf(b, "%-12s ", "recipient");
+	address(b, qc_str(o, "rcpt"), 0);
+	sm_buf_printf(b, " %s%s", qc_true(o, "held") ? "held, " : "", qc_str(o, "state"));
+	if (*qc_str(o, "wanted"))
+		sm_buf_printf(b, ", to be carried out: %s", qc_str(o, "wanted"));
+	sm_buf_char(b, '\n');
+	field(b, "  original", qc_str(o, "orcpt"));
+	field(b, "  waits for", qc_str(o, "route"));
+	if (qc_num(o, "tries") || *qc_str(o, "text")) {
+		sm_buf_printf(b, "%-12s %" PRId64 ", ", "  tries", qc_num(o, "tries"));
+		if (*qc_str(o, "host")) {
+			qc_text(b, qc_str(o, "host"), 100, false);
+			sm_buf_cstr(b, " said: ");
+		}
+		if (qc_num(o, "code"))
+			sm_buf_printf(b, "%" PRId64 " ", qc_num(o, "code"));
+		qc_text(b, qc_str(o, "text"), 0, false);
+		sm_buf_char(b, '\n');
+	}
+	when(b, "  last try", qc_num(o, "last_try_s"), false);
+	when(b, "  next try", qc_num(o, "next_try_s"), true);
+}
+
+static void history(struct qc_print *p, const json_t *o)
+{
+	char at[24];
+
+	sm_buf_printf(&p->out, "%-12s %s by uid %" PRId64 " at %s", "  operator", qc_str(o, "verb"),
+	              qc_num(o, "uid"), qc_time(qc_num(o, "at_s"), at));
+	if (*qc_str(o, "reason")) {
+		sm_buf_cstr(&p->out, ": ");
+		qc_text(&p->out, qc_str(o, "reason"), 0, false);
+	}
+	sm_buf_char(&p->out, '\n');
+}
+
+static void missing(struct qc_print *p, const json_t *o)
+{
+	p->rows++;
+	sm_buf_printf(&p->out, "%s is not in the queue\n", qc_str(o, "id"));
+}
+
+/* ---- acts ---- */
+
+static void act(struct qc_print *p, const json_t *o)
+{
+	const char *verb = qc_str(o, "verb");
+	int64_t mails = qc_num(o, "mails"), rcpts = qc_num(o, "rcpts");
+
+	p->rows++;
+	sm_buf_printf(&p->out, "%s%s: %" PRId64 " mail%s", qc_true(o, "dry_run") ? "would " : "",
+	              verb, mails, mails == 1 ? "" : "s");
+	if (rcpts)
+		sm_buf_printf(&p->out, ", %" PRId64 " recipient%s", rcpts, rcpts == 1 ? "" : "s");
+	sm_buf_char(&p->out, '\n');
+}
+
+static void done(struct qc_print *p, const json_t *o)
+{
+	char at[24];
+
+	p->rows++;
+	sm_buf_printf(&p->out, "%s ", qc_str(o, "verb"));
+	qc_text(&p->out, qc_str(o, "what"), 100, false);
+	sm_buf_cstr(&p->out, ": done");
+	if (qc_num(o, "until_s"))
+		sm_buf_printf(&p->out, ", until %s", qc_time(qc_num(o, "until_s"), at));
+	sm_buf_char(&p->out, '\n');
+}
+
+static void reloaded(struct qc_print *p, const json_t *o)
+{
+	p->rows++;
+	sm_buf_printf(&p->out, "limits: %" PRId64 " entries from ", qc_num(o, "entries"));
+	qc_text(&p->out, qc_str(o, "map"), 0, false);
+	sm_buf_cstr(&p->out, "\nthe configuration file is read again by mcp: kill -HUP, or mcp.sh "
+	                     "reload\n");
+}
+
+static void loglevel(struct qc_print *p, const json_t *o)
+{
+	p->rows++;
+	sm_buf_printf(&p->out, "log level %" PRId64 ", was %" PRId64 "\n", qc_num(o, "now"),
+	              qc_num(o, "before"));
+}
+
+static void orphans(struct qc_print *p, const json_t *o)
+{
+	p->rows++;
+	sm_buf_printf(&p->out, "%" PRId64 " contents without a mail are older than the logs: %s\n",
+	              qc_num(o, "kept"), qc_true(o, "released") ? "to be removed" : "kept");
+}
+
+/* The id and nothing else: for other programs (rcvrenv -k). */
+static void orphan(struct qc_print *p, const json_t *o)
+{
+	p->rows++;
+	sm_buf_cstr(&p->out, qc_str(o, "id"));
+	sm_buf_char(&p->out, '\n');
+}
+
+/* ---- destinations ---- */
+
+static void stopped(struct qc_print *p, const json_t *o)
+{
+	const char *type = qc_str(o, "type");
+	char at[24], span[24];
+
+	p->rows++;
+	if (strcmp(type, "suspension") == 0) {
+		sm_buf_cstr(&p->out, "suspended: ");
+		qc_text(&p->out, qc_str(o, "dest"), 100, false);
+	} else {
+		sm_buf_cstr(&p->out, strcmp(type, "accepting_stopped") == 0
+		                         ? "new mail is refused"
+		                         : "all deliveries are stopped");
+	}
+	sm_buf_printf(&p->out, ", since %s by uid %" PRId64, qc_time(qc_num(o, "since_s"), at),
+	              qc_num(o, "uid"));
+	if (qc_num(o, "until_s"))
+		sm_buf_printf(&p->out, ", for %s more", until(qc_num(o, "until_s"), span));
+	if (*qc_str(o, "reason")) {
+		sm_buf_cstr(&p->out, ": ");
+		qc_text(&p->out, qc_str(o, "reason"), 256, false);
+	}
+	sm_buf_char(&p->out, '\n');
+}
+
+static void said(struct sm_buf *b, const json_t *o)
+{
+	if (qc_num(o, "code"))
+		sm_buf_printf(b, "%" PRId64 " ", qc_num(o, "code"));
+	qc_text(b, qc_str(o, "text"), 130, false);
+}
+
+static void host(struct qc_print *p, const json_t *o)
+{
+	struct sm_buf *b = &p->out;
+	char ok[24], failed[24], dead[24];
+
+	if (strcmp(p->verb, "dest") == 0)
+		head(p, "STATE     RUNNING  WINDOW  WAITING  LAST OK  FAILED  NEXT HOP\n");
+	else
+		p->rows++;
+	sm_buf_printf(b, "%-9s %7" PRId64 " %3" PRId64 "/%-3" PRId64 " %8" PRId64 " %8s %7s  ",
+	              qc_str(o, "state"), qc_num(o, "running"), qc_num(o, "window"),
+	              qc_num(o, "window_max"), qc_num(o, "waiting"),
+	              since(qc_num(o, "last_ok_s"), ok), since(qc_num(o, "last_failed_s"), failed));
+	qc_text(b, qc_str(o, "name"), 80, false);
+	sm_buf_printf(b, " %s", qc_str(o, "address"));
+	if (qc_num(o, "rate_per_minute"))
+		sm_buf_printf(b, " at most %" PRId64 " a minute", qc_num(o, "rate_per_minute"));
+	if (qc_num(o, "dead_until_s"))
+		sm_buf_printf(b, " not before %s", until(qc_num(o, "dead_until_s"), dead));
+	if (*qc_str(o, "text")) {
+		sm_buf_cstr(b, ": ");
+		said(b, o);
+	}
+	sm_buf_char(b, '\n');
+}
+
+static const struct {
+	const char *word, *text;
+} causes[] = {
+    {"delivering_stopped", "all deliveries are stopped"},
+    {"suspended", "the destination is suspended"},
+    {"host_suspended", "the host is suspended"},
+    {"no_smtpc", "no smtpc is there"},
+    {"smtpc_full", "smtpc is full"},
+    {"active_queue_full", "the active queue is full"},
+    {"no_smar", "smar does not answer"},
+    {"no_route", "there is no route"},
+    {"host_dead", "the host does not take mail"},
+    {"host_probed", "the host is being tried with one session"},
+    {"window_full", "the host has all the sessions it may have now"},
+    {"message_rate", "the host has all the messages it may have in a minute"},
+    {"next_hops_dead", "its hosts do not take mail"},
+    {"held", "held"},
+    {"retry_time", "deferred"},
+    {"none", "nothing holds it"},
+};
+
+static void cause(struct qc_print *p, const json_t *o)
+{
+	struct sm_buf *b = &p->out;
+	const char *word = qc_str(o, "cause"), *text = word;
+	char span[24];
+
+	for (size_t i = 0; i < SM_ARRAY_SIZE(causes); i++)
+		if (strcmp(causes[i].word, word) == 0)
+			text = causes[i].text;
+	p->rows++;
+	sm_buf_cstr(b, "- ");
+	qc_text(b, text, 80, false);
+	if (*qc_str(o, "host")) {
+		sm_buf_cstr(b, ", ");
+		qc_text(b, qc_str(o, "host"), 80, false);
+	}
+	if (qc_num(o, "until_s"))
+		sm_buf_printf(b, ", for %s", until(qc_num(o, "until_s"), span));
+	if (*qc_str(o, "text") && strcmp(word, "none") != 0) {
+		sm_buf_cstr(b, ": ");
+		said(b, o);
+	}
+	sm_buf_char(b, '\n');
+}
+
+static void waiting(struct qc_print *p, const json_t *o)
+{
+	struct sm_buf *b = &p->out;
+	const json_t *r;
+	char next[24];
+	size_t i;
+
+	sm_buf_printf(b,
+	              "waiting: %" PRId64 " mails, %" PRId64 " recipients: %" PRId64
+	              " active, %" PRId64 " deferred, %" PRId64 " held; next try %s\n",
+	              qc_num(o, "mails"), qc_num(o, "rcpts"), qc_num(o, "active"),
+	              qc_num(o, "deferred"), qc_num(o, "held"),
+	              until(qc_num(o, "next_try_s"), next));
+	json_array_foreach(json_object_get(o, "reasons"), i, r)
+	{
+		sm_buf_printf(b, "%8" PRId64 "  ", qc_num(r, "rcpts"));
+		qc_text(b, qc_str(r, "reason"), 110, false);
+		sm_buf_char(b, '\n');
+	}
+}
+
+/* ---- any line ---- */
+
+static const struct {
+	const char *type;
+	void (*print)(struct qc_print *p, const json_t *o);
+} printers[] = {
+    {"status", status},
+    {"mail", mail},
+    {"row", row},
+    {"total", total},
+    {"envelope", envelope},
+    {"rcpt", rcpt},
+    {"history", history},
+    {"missing", missing},
+    {"act", act},
+    {"done", done},
+    {"reloaded", reloaded},
+    {"loglevel", loglevel},
+    {"orphans", orphans},
+    {"orphan", orphan},
+    {"suspension", stopped},
+    {"delivering_stopped", stopped},
+    {"accepting_stopped", stopped},
+    {"host", host},
+    {"cause", cause},
+    {"waiting", waiting},
+};
+
+void qc_print(void *arg, struct sm_str line)
+{
+	struct qc_print *p = arg;
+	json_t *o = json_loadb(line.p, line.n, JSON_ALLOW_NUL, NULL);
+	const char *type = qc_str(o, "type");
+
+	sm_buf_reset(&p->out);
+	for (size_t i = 0; i < SM_ARRAY_SIZE(printers); i++)
+		if (strcmp(printers[i].type, type) == 0)
+			printers[i].print(p, o);
+	fwrite(sm_buf_p(&p->out), 1, p->out.len, stdout);
+	json_decref(o);
+}

@@ -1,0 +1,144 @@
+/*
+ * What the files of the control socket share: a request under way, its words, its answer.
+ *
+ * control.c has the socket, the rights and the table of verbs; control_list.c, control_show.c,
+ * control_act.c and control_dest.c each answer some of them. An answer is a stream of JSON objects,
+ * a line each (doc/formats.md), and an end with an exit status. Whatever takes long is done in
+ * steps, a little each turn of the loop, and not while the reader is behind.
+ */
+#ifndef QM_CONTROL_H
+#define QM_CONTROL_H
+
+#include "libsm/buf.h"
+#include "qmgr/filter.h"
+#include "qmgr/qm.h"
+
+/* Exit statuses of answers. */
+enum {
+	QM_CTL_OK = 0,
+	QM_CTL_NOTHING = 1, /* nothing is such as it was asked for */
+	QM_CTL_USAGE = 64,
+	QM_CTL_LATER = 75, /* it cannot be done now */
+	QM_CTL_NOPERM = 77
+};
+
+/* What may stand behind a verb. */
+enum {
+	QM_CTL_FILTER = 1, /* conditions and ids */
+	QM_CTL_LIMIT = 2,
+	QM_CTL_AFTER = 4,
+	QM_CTL_BY = 8,
+	QM_CTL_FOR = 16,
+	QM_CTL_REASON = 32,
+	QM_CTL_DRY_RUN = 64,
+	QM_CTL_WORDS = 128 /* others: a destination, a name, a number */
+};
+
+#define QM_CTL_WORDS_MAX 64
+#define QM_CTL_LIMIT_MAX 10000
+
+struct qm_ctl;
+typedef void qm_ctl_cb(struct qm_ctl *c);
+
+struct qm_ctl_verb {
+	const char *name;
+	bool act; /* only for root and the owner of the queue */
+	unsigned takes;
+	qm_ctl_cb *begin; /* answers, or leaves something to come */
+};
+
+/* A request. */
+struct qm_ctl {
+	struct sm_list link;
+	struct qm *q;
+	struct sm_peer *peer;
+	uint64_t tag;
+	const struct qm_ctl_verb *verb;
+	struct sm_arena arena; /* of the request: its words, and what a handler keeps */
+	struct sm_buf out;     /* lines that wait for their frame */
+
+	/* The words, sorted out. */
+	struct sm_str words[QM_CTL_WORDS_MAX], conditions[QM_CTL_WORDS_MAX];
+	size_t word_count, condition_count;
+	struct sm_str by, reason;
+	uint64_t limit; /* 0: none */
+	struct sm_id after;
+	int64_t for_s; /* 0: for ever */
+	bool dry_run;
+	struct qm_filter *filter; /* when the verb takes one; may be taken over */
+
+	/* A little of the work; true: there is more. NULL: nothing to do in steps, somebody calls
+	 * back. */
+	bool (*step)(struct qm_ctl *c);
+	bool behind; /* the reader is: no step now */
+	/* Forget what waits for a callback; NULL: nothing. */
+	void (*fini)(struct qm_ctl *c);
+	void *work;                   /* the handler's, in the arena */
+	struct qm_ctl_asking *asking; /* what smar was asked for it */
+};
+
+/* ---- answers ---- */
+
+/* A line: begin, fields, end. */
+void qm_ctl_begin(struct qm_ctl *c, const char *type);
+void qm_ctl_line(struct qm_ctl *c);
+void qm_ctl_str(struct qm_ctl *c, const char *key, struct sm_str s);
+void qm_ctl_num(struct qm_ctl *c, const char *key, int64_t n);
+void qm_ctl_bool(struct qm_ctl *c, const char *key, bool b);
+void qm_ctl_id(struct qm_ctl *c, const char *key, struct sm_id id);  /* null: none */
+void qm_ctl_time(struct qm_ctl *c, const char *key, int64_t wall_s); /* null: none (0, never) */
+void qm_ctl_mono(struct qm_ctl *c, const char *key, int64_t ms);     /* monotonic; shown as wall */
+void qm_ctl_null(struct qm_ctl *c, const char *key);
+/* Objects in an array. */
+void qm_ctl_array(struct qm_ctl *c, const char *key);
+void qm_ctl_open(struct qm_ctl *c);
+void qm_ctl_close(struct qm_ctl *c);
+void qm_ctl_array_end(struct qm_ctl *c);
+
+/* That was all: `c` is gone. */
+void qm_ctl_end(struct qm_ctl *c, uint8_t status, const char *why);
+/* Complains with what sm_diag says. */
+void qm_ctl_fail(struct qm_ctl *c, uint8_t status);
+
+/* ---- all mail, one after the other ---- */
+
+/*
+ * First the active queue as it was at the beginning, then the index; only the named ones when the
+ * filter names ids. A mail that is tried meanwhile may be missed, or come twice.
+ */
+struct qm_walk {
+	struct sm_id *ids;
+	size_t count, at;
+	uint64_t cursor;
+	bool named;
+};
+struct qm_walked {
+	struct sm_id id;
+	const struct qm_txn *txn; /* or: */
+	const struct qm_edbc_entry *entry;
+};
+void qm_walk_begin(struct qm *q, const struct qm_filter *f, struct sm_arena *a, struct qm_walk *w);
+bool qm_walk_next(struct qm *q, struct qm_walk *w, struct qm_walked *out); /* false: the end */
+bool qm_walk_find(const struct qm *q, struct sm_id id, struct qm_walked *out);
+/* In `a`, until it is reset. */
+void qm_walk_view(const struct qm *q, const struct qm_walked *x, struct sm_arena *a,
+                  struct qm_view *v);
+/* The arena for views, and room for the places of `count` recipients. */
+struct sm_arena *qm_ctl_view_arena(struct qm *q);
+uint32_t *qm_ctl_which(struct qm *q, uint32_t count);
+
+/* ---- where mail for a domain goes ---- */
+
+/* Ask smar: `cb(c, m)` on the loop, m NULL when it did not answer; m is good during the call. */
+typedef void qm_ctl_route_cb(struct qm_ctl *c, const struct sm_msg_route *m);
+void qm_ctl_ask_route(struct qm_ctl *c, struct sm_str domain, qm_ctl_route_cb *cb);
+
+/* ---- verbs ---- */
+qm_ctl_cb qm_ctl_status, qm_ctl_list, qm_ctl_summary, qm_ctl_show, qm_ctl_mark, qm_ctl_flush,
+    qm_ctl_suspend, qm_ctl_resume, qm_ctl_stop, qm_ctl_start, qm_ctl_reload, qm_ctl_loglevel,
+    qm_ctl_orphans, qm_ctl_dest, qm_ctl_why;
+
+/* What an operator has stopped, a line each: for status and dest. */
+void qm_ctl_suspensions(struct qm_ctl *c, struct sm_str dest);
+
+#endif

@@ -1,0 +1,429 @@
+/*
+ * status and show: figures of the whole, and all that is known of single mails. Loop thread; what
+ * is in DEFEDB only is read by a helper.
+ *
+ * What is shown of a deferred mail is its snapshot, with what operators did to it since.
+ */
+#include "qmgr/control.h"
+
+#include "libsm/offload.h"
+#include "libsm/time.h"
+#include "qmgr/marks.h"
+
+#define RECORD_ARENA (16 * QM_LOG_RECORD_MAX)
+
+/* ---- status ---- */
+
+static const char *scarcest_of(const struct qm_resources *r)
+{
+	return r->credit < 100 ? qm_resource_name(r->scarcest) : NULL;
+}
+
+static void resources(struct qm_ctl *c, const struct qm_resources *r)
+{
+	qm_ctl_num(c, "credit_percent", r->credit);
+	if (scarcest_of(r))
+		qm_ctl_str(c, "scarcest", sm_str(scarcest_of(r)));
+	else
+		qm_ctl_null(c, "scarcest");
+	qm_ctl_array(c, "resources");
+	for (unsigned i = 0; i < QM_RESOURCES; i++) {
+		qm_ctl_open(c);
+		qm_ctl_str(c, "name", sm_str(qm_resource_name((enum qm_resource)i)));
+		qm_ctl_num(c, "used_percent", r->v[i].percent);
+		qm_ctl_bool(c, "full", r->v[i].full);
+		qm_ctl_close(c);
+	}
+	qm_ctl_array_end(c);
+}
+
+static void logs(struct qm_ctl *c)
+{
+	struct qm_log_stat ib, de;
+
+	qm_log_stat(qm_store_ibdb(c->q->store), &ib);
+	qm_log_stat(qm_store_defedb(c->q->store), &de);
+	qm_ctl_num(c, "ibdb_records", (int64_t)ib.records);
+	qm_ctl_num(c, "ibdb_syncs", (int64_t)ib.syncs);
+	qm_ctl_num(c, "ibdb_segments", (int64_t)ib.segments);
+	qm_ctl_num(c, "defedb_records", (int64_t)de.records);
+	qm_ctl_num(c, "defedb_syncs", (int64_t)de.syncs);
+	qm_ctl_num(c, "defedb_segments", (int64_t)de.segments);
+}
+
+static void counters(struct qm_ctl *c, const struct qm_stats *s)
+{
+	qm_ctl_num(c, "accepted", (int64_t)s->accepted);
+	qm_ctl_num(c, "accepted_recipients", (int64_t)s->accepted_rcpts);
+	qm_ctl_num(c, "refused", (int64_t)s->refused);
+	qm_ctl_num(c, "delivered_recipients", (int64_t)s->delivered);
+	qm_ctl_num(c, "deferrals", (int64_t)s->deferred);
+	qm_ctl_num(c, "failed_recipients", (int64_t)s->failed);
+	qm_ctl_num(c, "dsns", (int64_t)s->dsns);
+	qm_ctl_num(c, "double_bounces", (int64_t)s->double_bounces);
+	qm_ctl_num(c, "ended", (int64_t)s->ended);
+	qm_ctl_num(c, "orphans_removed", (int64_t)s->orphans);
+}
+
+static unsigned agents(const struct qm *q)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < QM_AGENTS_MAX; i++)
+		n += q->sched.agents[i] != NULL;
+	return n;
+}
+
+static bool accepting(const struct qm *q)
+{
+	return q->running && !q->stopping && q->resources.credit > 0 && !qm_store_low(q->store) &&
+	       qm_halt_accepting(q);
+}
+
+void qm_ctl_status(struct qm_ctl *c)
+{
+	struct qm *q = c->q;
+
+	qm_ctl_begin(c, "status");
+	qm_ctl_num(c, "schema", 1);
+	qm_ctl_time(c, "now_s", sm_wall_s());
+	qm_ctl_num(c, "uptime_s", sm_wall_s() - q->started_s);
+	qm_ctl_bool(c, "accepting", accepting(q));
+	qm_ctl_bool(c, "delivering", q->running && !q->stopping && !qm_halt_all(q));
+	qm_ctl_num(c, "smtps_processes", (int64_t)qm_incoming_servers(q));
+	qm_ctl_num(c, "smtps_sessions", (int64_t)qm_incoming_sessions(q));
+	qm_ctl_num(c, "smtpc_processes", agents(q));
+	qm_ctl_num(c, "smar_processes", qm_resolver_peer(q) != NULL);
+	qm_ctl_num(c, "active_transactions", (int64_t)q->txns.by_id.count);
+	qm_ctl_num(c, "active_recipients", (int64_t)q->txns.rcpts);
+	qm_ctl_num(c, "deferred_transactions", (int64_t)qm_edbc_count(q->edbc));
+	qm_ctl_num(c, "deferred_recipients", (int64_t)qm_edbc_rcpt_count(q->edbc));
+	qm_ctl_num(c, "held_recipients", (int64_t)qm_edbc_held_count(q->edbc));
+	qm_ctl_num(c, "standing_marks", (int64_t)qm_store_marks(q->store)->count);
+	qm_ctl_num(c, "tasks_running", (int64_t)qm_delivery_tasks(q));
+	qm_ctl_num(c, "routes_known", (int64_t)q->sched.routes.count);
+	qm_ctl_num(c, "suspended_destinations", (int64_t)qm_store_suspends(q->store)->by_dest.count);
+	counters(c, &q->stats);
+	qm_ctl_num(c, "orphans_kept", (int64_t)qm_content_kept(q));
+	qm_ctl_num(c, "disk_free_bytes", (int64_t)qm_space_free_bytes(q));
+	qm_ctl_num(c, "memory_bytes", (int64_t)qm_space_memory_bytes(q));
+	qm_ctl_num(c, "index_bytes", (int64_t)qm_edbc_bytes(q->edbc));
+	qm_ctl_num(c, "log_level", sm_log_level_now());
+	logs(c);
+	resources(c, &q->resources);
+	qm_ctl_line(c);
+	qm_ctl_suspensions(c, SM_STR_NONE);
+	qm_ctl_end(c, QM_CTL_OK, "");
+}
+
+/* ---- show ---- */
+
+struct show {
+	const struct sm_id *ids;
+	size_t count, at, missing;
+	struct reading *reading;
+};
+
+/* A deferred mail being read; apart from the request, which may be gone before it has come. */
+struct reading {
+	struct sm_offload_job job;
+	struct qm_ctl *c; /* NULL: nobody waits */
+	const struct qm_log *log;
+	struct sm_id id;
+	struct qm_loc loc;
+	struct sm_buf body;
+	struct sm_arena arena;
+	struct qm_rec_txn rec;
+};
+
+/* What is known of a mail, wherever it is. */
+struct envelope {
+	struct sm_id id, content, dsn_of;
+	const char *queue;
+	struct sm_str sender, envid;
+	uint64_t size;
+	int64_t received_s, queued_s, next_try_s;
+	uint8_t dsn_kind;
+	size_t rcpt_count;
+};
+
+struct recipient {
+	uint16_t index, tries, code;
+	struct sm_str addr, orcpt, text, host;
+	const char *state;
+	bool held;
+	uint8_t notify;
+	int64_t last_try_s, next_try_s;
+	struct sm_str route;    /* where it waits; empty: nowhere */
+	enum qm_mark_verb mark; /* what an operator wants to happen */
+};
+
+static const char *dsn_word(uint8_t kind)
+{
+	static const char *const words[] = {"",        "failure",  "delay",        "delivered",
+	                                    "relayed", "expanded", "double_bounce"};
+
+	return kind < SM_ARRAY_SIZE(words) ? words[kind] : "other";
+}
+
+static void envelope_line(struct qm_ctl *c, const struct envelope *e)
+{
+	qm_ctl_begin(c, "envelope");
+	qm_ctl_id(c, "id", e->id);
+	qm_ctl_str(c, "queue", sm_str(e->queue));
+	qm_ctl_str(c, "sender", e->sender);
+	qm_ctl_str(c, "envid", e->envid);
+	qm_ctl_num(c, "size", (int64_t)e->size);
+	qm_ctl_id(c, "content", e->content);
+	qm_ctl_time(c, "received_s", e->received_s);
+	qm_ctl_num(c, "age_s", SM_MAX(0, sm_wall_s() - e->received_s));
+	qm_ctl_time(c, "requeued_s", e->queued_s > e->received_s ? e->queued_s : 0);
+	qm_ctl_time(c, "next_try_s", e->next_try_s);
+	qm_ctl_str(c, "dsn", sm_str(dsn_word(e->dsn_kind)));
+	qm_ctl_id(c, "dsn_of", e->dsn_of);
+	qm_ctl_bool(c, "content_shared", qm_content_has_children(&c->q->txns, e->content));
+	qm_ctl_num(c, "rcpt_count", (int64_t)e->rcpt_count);
+	qm_ctl_line(c);
+}
+
+static void recipient_line(struct qm_ctl *c, struct sm_id ta, const struct recipient *r)
+{
+	qm_ctl_begin(c, "rcpt");
+	qm_ctl_id(c, "id", ta);
+	qm_ctl_num(c, "index", r->index);
+	qm_ctl_str(c, "rcpt", r->addr);
+	qm_ctl_str(c, "orcpt", r->orcpt);
+	qm_ctl_str(c, "state", sm_str(r->state));
+	qm_ctl_bool(c, "held", r->held);
+	qm_ctl_num(c, "tries", r->tries);
+	qm_ctl_num(c, "code", r->code);
+	qm_ctl_str(c, "text", r->text);
+	qm_ctl_str(c, "host", r->host);
+	qm_ctl_time(c, "last_try_s", r->last_try_s);
+	qm_ctl_time(c, "next_try_s", r->held ? 0 : r->next_try_s);
+	qm_ctl_num(c, "notify", r->notify);
+	qm_ctl_str(c, "route", r->route);
+	qm_ctl_str(c, "wanted",
+	           r->mark == QM_MARK_NONE ? SM_STR("") : sm_str(qm_mark_word(r->mark)));
+	qm_ctl_line(c);
+}
+
+/* What operators did to this recipient that newer snapshots do not have yet. */
+static void acts(struct qm_ctl *c, struct sm_id ta, uint16_t index)
+{
+	const struct qm_marks *m = qm_store_marks(c->q->store);
+
+	for (int verb = QM_MARK_HOLD; m->count > 0 && verb <= QM_MARK_REQUEUE; verb++) {
+		const struct qm_act *act = qm_marks_find(m, ta, index, (enum qm_mark_verb)verb);
+
+		if (act == NULL)
+			continue;
+		qm_ctl_begin(c, "history");
+		qm_ctl_id(c, "id", ta);
+		qm_ctl_num(c, "index", index);
+		qm_ctl_str(c, "verb", sm_str(qm_mark_word(act->verb)));
+		qm_ctl_num(c, "act", (int64_t)act->number);
+		qm_ctl_time(c, "at_s", act->at_s);
+		qm_ctl_num(c, "uid", act->uid);
+		qm_ctl_str(c, "reason", act->reason);
+		qm_ctl_line(c);
+	}
+}
+
+/* ---- in the active queue ---- */
+
+static const char *active_state(const struct qm_rcpt *r)
+{
+	static const char *const words[] = {"new",        "routing",   "waiting",
+	                                    "delivering", "deferred",  "failed",
+	                                    "delivered",  "delivered", "settled"};
+
+	return words[r->state];
+}
+
+static void show_txn(struct qm_ctl *c, const struct qm_txn *txn)
+{
+	const struct envelope e = {.id = txn->id,
+	                           .content = txn->content,
+	                           .dsn_of = txn->dsn_of,
+	                           .queue = "active",
+	                           .sender = txn->sender,
+	                           .envid = txn->envid,
+	                           .size = txn->size,
+	                           .received_s = txn->received_s,
+	                           .queued_s = txn->queued_s,
+	                           .dsn_kind = txn->dsn_kind,
+	                           .rcpt_count = txn->open};
+
+	envelope_line(c, &e);
+	for (unsigned i = 0; i < txn->rcpt_count; i++) {
+		const struct qm_rcpt *r = &txn->rcpts[i];
+		const struct recipient x = {
+		    .index = r->index,
+		    .tries = r->tries,
+		    .code = r->code,
+		    .addr = r->addr,
+		    .orcpt = r->orcpt,
+		    .text = r->text,
+		    .host = r->host,
+		    .state = active_state(r),
+		    .held = (r->flags & QM_RCPT_HELD) != 0,
+		    .notify = r->notify,
+		    .last_try_s = r->last_try_s,
+		    .next_try_s = r->state == QM_RCPT_DEFERRED ? r->next_try_s : 0,
+		    .route =
+			r->state == QM_RCPT_READY && r->group ? r->group->route->key : SM_STR(""),
+		    .mark = (enum qm_mark_verb)r->mark};
+
+		if (r->state == QM_RCPT_SETTLED)
+			continue;
+		recipient_line(c, txn->id, &x);
+		acts(c, txn->id, r->index);
+	}
+}
+
+/* ---- in DEFEDB ---- */
+
+static const char *deferred_state(const struct qm_rec_rcpt *r)
+{
+	return r->state == QM_REC_OPEN     ? "deferred"
+	       : r->state == QM_REC_FAILED ? "failed"
+	                                   : "delivered";
+}
+
+static void show_rec(struct qm_ctl *c, const struct qm_rec_txn *rec, const struct qm_edbc_entry *x)
+{
+	const struct envelope e = {.id = rec->ta,
+	                           .content = rec->content,
+	                           .dsn_of = rec->dsn_of,
+	                           .queue = "deferred",
+	                           .sender = rec->sender,
+	                           .envid = rec->envid,
+	                           .size = rec->size,
+	                           .received_s = rec->received_s,
+	                           .queued_s = rec->queued_s,
+	                           .next_try_s = qm_edbc_next_try(x),
+	                           .dsn_kind = rec->dsn_kind,
+	                           .rcpt_count = rec->rcpts_count};
+
+	envelope_line(c, &e);
+	for (uint32_t i = 0; i < rec->rcpts_count; i++) {
+		const struct qm_rec_rcpt *r = &rec->rcpts[i];
+		struct recipient out = {.index = r->index,
+		                        .tries = r->tries,
+		                        .code = r->code,
+		                        .addr = r->addr,
+		                        .orcpt = r->orcpt,
+		                        .text = r->text,
+		                        .host = r->host,
+		                        .state = deferred_state(r),
+		                        .notify = r->notify,
+		                        .last_try_s = r->last_try_s,
+		                        .next_try_s = r->next_try_s};
+
+		out.mark = qm_edbc_marked(c->q->edbc, x, r->index, &out.held);
+		recipient_line(c, rec->ta, &out);
+		acts(c, rec->ta, r->index);
+	}
+}
+
+static int read_job(void *arg)
+{
+	struct reading *r = arg;
+
+	return qm_store_decode_at(r->log, r->loc, &r->body, &r->arena, &r->rec);
+}
+
+static bool show_next(struct qm_ctl *c);
+
+static void read_done(int rc, void *arg)
+{
+	struct reading *r = arg;
+	struct qm_ctl *c = r->c;
+	const struct qm_edbc_entry *x;
+
+	if (c) {
+		struct show *s = c->work;
+
+		s->reading = NULL;
+		x = qm_edbc_find(c->q->edbc, r->id);
+		c->step = show_next;
+		/* It was tried, or copied forward, meanwhile: once more, wherever it is now. */
+		if (x == NULL || qm_edbc_loc(x).seq != r->loc.seq ||
+		    qm_edbc_loc(x).block != r->loc.block || qm_edbc_loc(x).at != r->loc.at)
+			s->at--;
+		else if (rc == 0)
+			show_rec(c, &r->rec, x);
+		else
+			qm_ctl_end(c, QM_CTL_LATER, r->job.diag);
+	}
+	sm_buf_fini(&r->body);
+	sm_arena_fini(&r->arena);
+	sm_free(r);
+}
+
+static void begin_reading(struct qm_ctl *c, const struct qm_edbc_entry *x)
+{
+	struct show *s = c->work;
+	struct reading *r = sm_calloc(1, sizeof(*r));
+
+	r->c = c;
+	r->log = qm_store_defedb(c->q->store);
+	r->id = qm_edbc_id(x);
+	r->loc = qm_edbc_loc(x);
+	sm_buf_init(&r->body, QM_LOG_RECORD_MAX);
+	sm_arena_init(&r->arena, "show", 1024, RECORD_ARENA);
+	s->reading = r;
+	c->step = NULL;
+	sm_offload_async(&r->job, read_job, read_done, r);
+}
+
+static bool show_next(struct qm_ctl *c)
+{
+	struct show *s = c->work;
+	struct qm_walked x;
+	char text[SM_ID_SIZE];
+	struct sm_id id;
+
+	if (s->at == s->count) {
+		qm_ctl_end(c, s->missing ? QM_CTL_NOTHING : QM_CTL_OK, "");
+		return false;
+	}
+	id = s->ids[s->at++];
+	if (!qm_walk_find(c->q, id, &x)) {
+		s->missing++;
+		qm_ctl_begin(c, "missing");
+		qm_ctl_str(c, "id", sm_str(sm_id_text(id, text)));
+		qm_ctl_line(c);
+	} else if (x.txn) {
+		show_txn(c, x.txn);
+	} else {
+		begin_reading(c, x.entry);
+	}
+	return c->step != NULL;
+}
+
+static void show_fini(struct qm_ctl *c)
+{
+	struct show *s = c->work;
+
+	if (s->reading)
+		s->reading->c = NULL;
+}
+
+void qm_ctl_show(struct qm_ctl *c)
+{
+	struct show *s;
+	size_t count;
+	const struct sm_id *ids = qm_filter_ids(c->filter, &count);
+
+	if (ids == NULL || c->condition_count > 1) {
+		qm_ctl_end(c, QM_CTL_USAGE, "show takes transaction ids");
+		return;
+	}
+	c->work = s = sm_arena_must(&c->arena, sizeof(*s));
+	s->ids = ids;
+	s->count = count;
+	c->fini = show_fini;
+	c->step = show_next;
+}
