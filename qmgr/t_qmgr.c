@@ -36,7 +36,8 @@ static bool tasks2(void)
 
 static bool deferred(void)
 {
-	return qm_edbc_count(w.q.edbc) >= want && w.q.txns.by_id.count == 0;
+	return qm_edbc_count(w.q.edbc) >= want && w.q.txns.by_id.count == 0 &&
+	       qm_defer_loads(&w.q) == 0;
 }
 
 /* The same while others are active. */
