@@ -172,7 +172,10 @@ static bool dest_next(struct qm_ctl *c)
 	const struct qm_route *r;
 
 	if (d->at == d->count) {
-		qm_ctl_end(c, d->shown ? QM_CTL_OK : QM_CTL_NOTHING, "");
+		qm_ctl_end(c, d->shown ? QM_CTL_OK : QM_CTL_NOTHING,
+		           d->shown || c->word_count == 0
+		               ? ""
+		               : "no such next hop is known; for a domain ask why");
 		return false;
 	}
 	r = qm_route_find(&c->q->sched, d->keys[d->at++]);
@@ -325,7 +328,8 @@ static void of_the_mail(struct qm_ctl *c)
 {
 	struct why *w = c->work;
 	struct sm_str text = SM_STR("");
-	int64_t until_ms = qm_blocked_until(&c->q->blocked, w->dest, false, sm_loop_now_ms(), &text);
+	int64_t until_ms =
+	    qm_blocked_until(&c->q->blocked, w->dest, false, sm_loop_now_ms(), &text);
 
 	if (until_ms)
 		cause(c, "next_hops_dead", wall_of(until_ms), 0, SM_STR(""), text);
@@ -483,7 +487,7 @@ static void routed(struct qm_ctl *c, const struct sm_msg_route *m)
 	if (w->host_count == 0)
 		find_host(c, w);
 	qm_walk_begin(c->q, NULL, &c->arena, &w->walk);
-	c->step = look_at_mail;
+	qm_ctl_go_on(c, look_at_mail);
 }
 
 void qm_ctl_why(struct qm_ctl *c)
