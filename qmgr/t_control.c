@@ -77,7 +77,8 @@ static void fill_index(void)
 	struct qm_rec_txn rec = {
 	    .sender = SM_STR("s@a.test"), .received_s = sm_wall_s(), .rcpts_count = 1, .rcpts = &r};
 
-	for (uint64_t i = 1; i <= MANY; i++) {
+	/* The newest first, so that the order of the table is not that of arrival. */
+	for (uint64_t i = MANY; i > 0; i--) {
 		rec.ta = rec.content = (struct sm_id){i, 7};
 		qm_edbc_put_rec(w.q.edbc, &rec, (struct qm_loc){0});
 	}
@@ -121,6 +122,33 @@ static void words_are_understood(void **state)
 	                               "loglevel 16", "stop", "summary --by=x", "show", NULL};
 	     *bad; bad++)
 		assert_int_equal(ask(*bad), 64);
+}
+
+/* Pages in the order of arrival, whatever the order in the tables is. */
+static void pages_follow_each_other(void **state)
+{
+	char words[64], id[SM_ID_SIZE];
+	const char *at = "";
+
+	(void)state;
+	start_with_deferred(0);
+	fill_index();
+	snprintf(words, sizeof(words), "list --limit=3");
+	for (uint64_t i = 1; i <= 9; i++) {
+		if (i % 3 == 1) {
+			assert_int_equal(ask(words), 0);
+			assert_int_equal(lines("\"type\":\"mail\""), 3);
+			at = w.ctl_text;
+		}
+		sm_id_text((struct sm_id){i, 7}, id);
+		at = strstr(at, id);
+		assert_non_null(at);
+		snprintf(words, sizeof(words), "list --limit=3 --after=%s", id);
+	}
+	sm_id_text((struct sm_id){MANY, 7}, id);
+	snprintf(words, sizeof(words), "list --limit=3 --after=%s", id);
+	assert_int_equal(ask(words), 1);
+	drain_index();
 }
 
 static void acts_are_answered(void **state)
@@ -209,6 +237,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(words_are_understood, t_qm_setup, t_qm_teardown),
+	    cmocka_unit_test_setup_teardown(pages_follow_each_other, t_qm_setup, t_qm_teardown),
 	    cmocka_unit_test_setup_teardown(acts_are_answered, t_qm_setup, t_qm_teardown),
 	    cmocka_unit_test_setup_teardown(a_flush_revives, t_qm_setup, t_qm_teardown),
 	    cmocka_unit_test_setup_teardown(a_long_answer_holds_up_nobody, t_qm_setup,
