@@ -38,6 +38,12 @@ misc_mailq_SOURCES = misc/mailq.c misc/qmgrctl_mailq.c $(qc_parts)
 misc_mailq_LDADD = libsm.a $(JANSSON_LIBS)
 misc_metaqueue_SOURCES = misc/metaqueue.c misc/qmgrctl_mailq.c $(qc_parts)
 misc_metaqueue_LDADD = libqm.a libsm.a $(JANSSON_LIBS) $(LIBS)
+if HAVE_CMOCKA
+check_PROGRAMS += misc/t_qmgrctl_text
+unit_tests += misc/t_qmgrctl_text
+endif
+misc_t_qmgrctl_text_SOURCES = misc/t_qmgrctl_text.c misc/qmgrctl.h misc/qmgrctl_text.c
+misc_t_qmgrctl_text_LDADD = $(UNIT_LDADD) $(JANSSON_LIBS)
 misc/qmgrctl.sh: $(srcdir)/misc/qmgrctl.sh.in Makefile
 	$(AM_V_GEN)$(MKDIR_P) misc && $(misc_subst) $(srcdir)/misc/qmgrctl.sh.in >$@.tmp && chmod 755 $@.tmp && mv $@.tmp $@
 misc/mailq.sh: $(srcdir)/misc/mailq.sh.in Makefile

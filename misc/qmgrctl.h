@@ -62,7 +62,8 @@ bool qc_true(const json_t *o, const char *key);
 
 struct qc_print {
 	const char *verb;
-	unsigned rows; /* of tables, so far */
+	unsigned rows; /* so far */
+	bool hosts;    /* their table has begun */
 	struct sm_buf out;
 };
 /* One line of an answer, for people, to stdout. For qc_ask.line; arg is the struct qc_print. */

@@ -389,10 +389,10 @@ static void host(struct qc_print *p, const json_t *o)
 	struct sm_buf *b = &p->out;
 	char ok[24], failed[24], dead[24];
 
-	if (strcmp(p->verb, "dest") == 0)
-		head(p, "STATE     RUNNING  WINDOW  WAITING  LAST OK  FAILED  NEXT HOP\n");
-	else
-		p->rows++;
+	if (!p->hosts)
+		sm_buf_cstr(b, "STATE     RUNNING  WINDOW  WAITING  LAST OK  FAILED  NEXT HOP\n");
+	p->hosts = true;
+	p->rows++;
 	sm_buf_printf(b, "%-9s %7" PRId64 " %3" PRId64 "/%-3" PRId64 " %8" PRId64 " %8s %7s  ",
 	              qc_str(o, "state"), qc_num(o, "running"), qc_num(o, "window"),
 	              qc_num(o, "window_max"), qc_num(o, "waiting"),

@@ -2,7 +2,8 @@
  * What an act does to recipients: at once in the active queue, as a mark to what is in the index.
  * Loop thread.
  *
- * Invariant: a transaction that is moving to DEFEDB is waited for, so it is hit once, in one place.
+ * Invariants: a transaction that is moving to DEFEDB is waited for, so it is hit once, in one
+ * place; none says that the act is in it before all marks of the act have hit it.
  */
 #include "qmgr/bulk_int.h"
 
@@ -102,10 +103,24 @@ static void reach(struct qm *q, struct qm_rcpt *r, const struct qm_act *act)
 
 static void reach_txn(struct qm *q, struct qm_txn *txn, uint16_t index, const struct qm_act *act)
 {
-	for (unsigned i = 0; i < txn->rcpt_count; i++)
-		if (index == QM_MARK_ALL || index == txn->rcpts[i].index)
-			reach(q, &txn->rcpts[i], act);
-	txn->act = SM_MAX(txn->act, act->number);
+	struct qm_rcpt *one = index == QM_MARK_ALL ? NULL : qm_txn_rcpt(txn, index);
+
+	if (one)
+		reach(q, one, act);
+	for (unsigned i = 0; index == QM_MARK_ALL && i < txn->rcpt_count; i++)
+		reach(q, &txn->rcpts[i], act);
+}
+
+/* All marks of the transaction that was reached have hit it: it goes on. Not before: a snapshot
+ * that is written then says that the whole act is in it. */
+static void let_go(struct qm *q, struct qm_bulk_act *b)
+{
+	struct qm_txn *txn = sm_id_none(b->reached) ? NULL : qm_txn_find(&q->txns, b->reached);
+
+	b->reached = (struct sm_id){0};
+	if (txn == NULL || txn->state != QM_TXN_ACTIVE)
+		return;
+	txn->act = SM_MAX(txn->act, b->act.number);
 	qm_resolve(q, txn);
 	qm_progress(q, txn);
 }
@@ -114,16 +129,21 @@ static void reach_txn(struct qm *q, struct qm_txn *txn, uint16_t index, const st
 static bool hit(struct qm *q, struct qm_bulk_act *b, const struct qm_mark *m)
 {
 	struct sm_id id = qm_mark_id(m);
-	struct qm_txn *txn = qm_txn_find(&q->txns, id);
+	struct qm_txn *txn;
 
+	if (!sm_id_eq(id, b->reached))
+		let_go(q, b);
+	txn = qm_txn_find(&q->txns, id);
 	if (txn && txn->state == QM_TXN_MOVING)
 		return false;
-	if (txn && txn->state == QM_TXN_ACTIVE)
+	if (txn && txn->state == QM_TXN_ACTIVE) {
 		reach_txn(q, txn, m->index, &b->act);
-	else if (txn == NULL && b->act.verb == QM_MARK_NONE)
+		b->reached = id;
+	} else if (txn == NULL && b->act.verb == QM_MARK_NONE) {
 		(void)qm_edbc_set(q->edbc, id, b->act.at_s);
-	else if (txn == NULL)
+	} else if (txn == NULL) {
 		(void)qm_edbc_mark(q->edbc, id, m->index, b->act.verb, b->act.at_s);
+	}
 	return true;
 }
 
@@ -160,8 +180,10 @@ bool qm_bulk_apply_next(struct qm *q, struct qm_bulk_act *b)
 {
 	const struct qm_mark *m = b->act.verb == QM_MARK_NONE ? next_piece(b) : next_mark(q, b);
 
-	if (m == NULL)
+	if (m == NULL) {
+		let_go(q, b);
 		return false;
+	}
 	if (!hit(q, b, m)) {
 		if (b->moving_count == b->moving_cap) {
 			b->moving_cap = b->moving_cap ? b->moving_cap * 2 : 64;
@@ -180,5 +202,6 @@ bool qm_bulk_apply_moving(struct qm *q, struct qm_bulk_act *b)
 		if (!hit(q, b, &b->moving[i]))
 			b->moving[left++] = b->moving[i];
 	b->moving_count = left;
+	let_go(q, b);
 	return left == 0;
 }

@@ -124,7 +124,7 @@ static void choose_txn(struct qm *q, struct qm_bulk_act *b, const struct qm_txn 
 {
 	struct qm_view v;
 
-	if (txn->state == QM_TXN_ENDING || txn->open == 0)
+	if (txn->state == QM_TXN_COMMITTING || txn->state == QM_TXN_ENDING || txn->open == 0)
 		return;
 	sm_arena_reset(&q->bulk->arena);
 	qm_view_of_txn(txn, &q->bulk->arena, &v);

@@ -45,6 +45,7 @@ struct qm_bulk_act {
 
 	const struct qm_chunk *chunk; /* being applied */
 	uint32_t mark_at;
+	struct sm_id reached;   /* in the active queue; more marks of it may follow */
 	struct qm_mark *moving; /* to be applied when they are in the index */
 	size_t moving_count, moving_cap;
 };

@@ -18,13 +18,14 @@
 #define UNSENT_MAX    (1024u * 1024)
 #define LINE_MAX      (16u * 1024 * 1024) /* a mail with 1000 recipients, each byte escaped */
 #define REQUEST_BYTES (64u * 1024 * 1024)
-#define SLICE_US      500
-#define SLICE_STEP    16 /* so many between two looks at the clock */
+#define SLICE_US      250
+#define PAUSE_MS      1  /* from the end of a slice: mail goes first */
+#define SLICE_STEP    4 /* so many between two looks at the clock */
 #define FOR_MAX_S     (366 * 86400LL)
 
 struct qm_control {
 	struct sm_rpc_server *rpc;
-	struct sm_hook hook;
+	struct sm_timer timer; /* the next slice */
 	struct sm_arena frame, view;
 	struct sm_list requests; /* the next turn first */
 	struct qm_ctl *stepping; /* NULL: it has ended */
@@ -201,6 +202,31 @@ void qm_ctl_fail(struct qm_ctl *c, uint8_t status)
 
 /* ---- slices ---- */
 
+static void turn(void *arg);
+
+static bool wants_turn(const struct qm_ctl *c)
+{
+	return c->step != NULL && !c->behind;
+}
+
+static void next_turn(struct qm *q)
+{
+	if (sm_timer_is_set(&q->control->timer))
+		return;
+	SM_LIST_FOR (c, &q->control->requests, struct qm_ctl, link) {
+		if (wants_turn(c)) {
+			sm_timer_set(&q->control->timer, sm_now_ms() + PAUSE_MS, turn, q);
+			return;
+		}
+	}
+}
+
+void qm_ctl_go_on(struct qm_ctl *c, bool (*step)(struct qm_ctl *c))
+{
+	c->step = step;
+	next_turn(c->q);
+}
+
 static void caught_up(struct sm_peer *peer, void *arg)
 {
 	struct qm *q = arg;
@@ -208,10 +234,10 @@ static void caught_up(struct sm_peer *peer, void *arg)
 	SM_LIST_FOR (c, &q->control->requests, struct qm_ctl, link)
 		if (c->peer == peer)
 			c->behind = false;
+	next_turn(q);
 }
 
-/* False: it has ended, or waits. */
-static bool slice(struct qm *q, struct qm_ctl *c)
+static void slice(struct qm *q, struct qm_ctl *c)
 {
 	int64_t until_us = sm_now_us() + SLICE_US;
 	bool more = true;
@@ -223,40 +249,29 @@ static bool slice(struct qm *q, struct qm_ctl *c)
 			       sm_peer_unsent(c->peer) < UNSENT_BYTES;
 	} while (more && sm_now_us() < until_us);
 	if (q->control->stepping == NULL)
-		return false;
+		return; /* it has ended */
 	q->control->stepping = NULL;
 	send_out(c);
 	if (sm_peer_unsent(c->peer) >= UNSENT_BYTES) {
 		c->behind = true;
 		sm_peer_on_drain(c->peer, UNSENT_BYTES / 2, caught_up, q);
-		return false;
 	}
-	return c->step != NULL;
 }
 
-static bool wants_turn(const struct qm_ctl *c)
-{
-	return c->step != NULL && !c->behind;
-}
-
-/* One slice a turn, in turns. */
-static bool turn(void *arg)
+/* One slice, of the next in turn. */
+static void turn(void *arg)
 {
 	struct qm *q = arg;
-	struct qm_control *all = q->control;
-	bool more = false;
 
-	SM_LIST_FOR_SAFE (c, &all->requests, struct qm_ctl, link) {
+	SM_LIST_FOR_SAFE (c, &q->control->requests, struct qm_ctl, link) {
 		if (!wants_turn(c))
 			continue;
 		sm_list_remove(&c->link);
-		sm_list_push(&all->requests, &c->link);
+		sm_list_push(&q->control->requests, &c->link);
 		slice(q, c);
 		break;
 	}
-	SM_LIST_FOR (c, &all->requests, struct qm_ctl, link)
-		more = more || wants_turn(c);
-	return more;
+	next_turn(q);
 }
 
 /* ---- words ---- */
@@ -413,6 +428,7 @@ static void begin(struct qm *q, struct sm_peer *peer, uint64_t tag, const struct
 	if (q->control->stepping)
 		send_out(c);
 	q->control->stepping = NULL;
+	next_turn(q);
 }
 
 static int on_frame(struct sm_peer *peer, const struct sm_frame *f, void *arg)
@@ -483,7 +499,6 @@ int qm_control_open(struct qm *q)
 	sm_list_init(&c->requests);
 	sm_arena_init(&c->frame, "control", 4096, 4 * SM_FRAME_MAX);
 	sm_arena_init(&c->view, "control view", 16 * 1024, 4 * 1024 * 1024);
-	sm_loop_before_sleep(&c->hook, turn, q);
 	if (q->conf->control_socket.n == 0)
 		return 0;
 	if ((err = sm_str_copy(q->conf->control_socket, path, sizeof(path))) != 0)
@@ -511,7 +526,7 @@ void qm_control_close(struct qm *q)
 	sm_rpc_server_free(&c->rpc);
 	SM_LIST_FOR_SAFE (r, &c->requests, struct qm_ctl, link)
 		request_free(r);
-	sm_hook_remove(&c->hook);
+	sm_timer_cancel(&c->timer);
 	sm_free(c->which);
 	sm_arena_fini(&c->view);
 	sm_arena_fini(&c->frame);

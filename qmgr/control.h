@@ -77,6 +77,9 @@ struct qm_ctl {
 	struct qm_ctl_asking *asking; /* what smar was asked for it */
 };
 
+/* More is to be done in steps: for callbacks. */
+void qm_ctl_go_on(struct qm_ctl *c, bool (*step)(struct qm_ctl *c));
+
 /* ---- answers ---- */
 
 /* A line: begin, fields, end. */

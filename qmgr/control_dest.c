@@ -69,12 +69,13 @@ static const char *const state_words[] = {"ok",    "full",   "rate",     "dead",
 /* What stops this very host; what stops all is another matter. */
 static const struct qm_suspension *halted_host(const struct qm *q, const struct sm_msg_host *h)
 {
-	const struct qm_suspension *s = h->name.n ? qm_halted(q, h->name) : NULL;
+	const struct qm_suspends *all = qm_store_suspends(q->store);
+	const struct qm_suspension *s = h->name.n ? qm_suspends_of(all, h->name) : NULL;
 	char literal[SM_SA_TEXT];
 
-	if ((s == NULL || s->dest.n == 0) && h->sa.len > 0)
-		s = qm_halted(q, sm_str(sm_sa_literal(&h->sa, literal)));
-	return s && s->dest.n ? s : NULL;
+	if (s == NULL && h->sa.len > 0)
+		s = qm_suspends_of(all, sm_str(sm_sa_literal(&h->sa, literal)));
+	return s;
 }
 
 static enum host_state state_of(const struct qm *q, const struct sm_msg_host *target,
@@ -172,7 +173,10 @@ static bool dest_next(struct qm_ctl *c)
 	const struct qm_route *r;
 
 	if (d->at == d->count) {
-		qm_ctl_end(c, d->shown ? QM_CTL_OK : QM_CTL_NOTHING, "");
+		qm_ctl_end(c, d->shown ? QM_CTL_OK : QM_CTL_NOTHING,
+		           d->shown || c->word_count == 0
+		               ? ""
+		               : "no such next hop is known; for a domain ask why");
 		return false;
 	}
 	r = qm_route_find(&c->q->sched, d->keys[d->at++]);
@@ -276,7 +280,7 @@ static void of_the_whole(struct qm_ctl *c)
 
 	if ((s = qm_halted(q, SM_STR(""))) != NULL)
 		halted(c, "delivering_stopped", SM_STR(""), s);
-	if (w->dest.n && (s = qm_halted(q, w->dest)) != NULL && s->dest.n)
+	if (w->dest.n && (s = qm_suspends_of(qm_store_suspends(q->store), w->dest)) != NULL)
 		halted(c, "suspended", SM_STR(""), s);
 	if (running_agents(q) == 0)
 		cause(c, "no_smtpc", 0, 0, SM_STR(""), SM_STR("no delivery agent is there"));
@@ -325,7 +329,8 @@ static void of_the_mail(struct qm_ctl *c)
 {
 	struct why *w = c->work;
 	struct sm_str text = SM_STR("");
-	int64_t until_ms = qm_blocked_until(&c->q->blocked, w->dest, false, sm_loop_now_ms(), &text);
+	int64_t until_ms =
+	    qm_blocked_until(&c->q->blocked, w->dest, false, sm_loop_now_ms(), &text);
 
 	if (until_ms)
 		cause(c, "next_hops_dead", wall_of(until_ms), 0, SM_STR(""), text);
@@ -483,7 +488,7 @@ static void routed(struct qm_ctl *c, const struct sm_msg_route *m)
 	if (w->host_count == 0)
 		find_host(c, w);
 	qm_walk_begin(c->q, NULL, &c->arena, &w->walk);
-	c->step = look_at_mail;
+	qm_ctl_go_on(c, look_at_mail);
 }
 
 void qm_ctl_why(struct qm_ctl *c)

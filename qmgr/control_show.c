@@ -102,7 +102,8 @@ void qm_ctl_status(struct qm_ctl *c)
 	qm_ctl_num(c, "standing_marks", (int64_t)qm_store_marks(q->store)->count);
 	qm_ctl_num(c, "tasks_running", (int64_t)qm_delivery_tasks(q));
 	qm_ctl_num(c, "routes_known", (int64_t)q->sched.routes.count);
-	qm_ctl_num(c, "suspended_destinations", (int64_t)qm_store_suspends(q->store)->by_dest.count);
+	qm_ctl_num(c, "suspended_destinations",
+	           (int64_t)qm_store_suspends(q->store)->by_dest.count);
 	counters(c, &q->stats);
 	qm_ctl_num(c, "orphans_kept", (int64_t)qm_content_kept(q));
 	qm_ctl_num(c, "disk_free_bytes", (int64_t)qm_space_free_bytes(q));
@@ -347,7 +348,7 @@ static void read_done(int rc, void *arg)
 
 		s->reading = NULL;
 		x = qm_edbc_find(c->q->edbc, r->id);
-		c->step = show_next;
+		qm_ctl_go_on(c, show_next);
 		/* It was tried, or copied forward, meanwhile: once more, wherever it is now. */
 		if (x == NULL || qm_edbc_loc(x).seq != r->loc.seq ||
 		    qm_edbc_loc(x).block != r->loc.block || qm_edbc_loc(x).at != r->loc.at)

@@ -164,7 +164,10 @@ static bool crowded_out(struct qm *q, struct qm_route *route, struct qm_rcpt *r,
 	    qm_route_dead(&q->sched, route, sm_loop_now_ms()) != NULL)
 		return false;
 	r->crowded_out++;
-	qm_sched_add(&q->sched, route, r);
+	if (qm_suspends_any(qm_store_suspends(q->store)))
+		qm_rcpt_set(r, QM_RCPT_NEW); /* maybe this way is meanwhile */
+	else
+		qm_sched_add(&q->sched, route, r);
 	return true;
 }
 

@@ -91,12 +91,11 @@ static struct sm_str domain_of(struct sm_str addr)
 	return at < 0 ? SM_STR("") : sm_str_from(addr, (size_t)at + 1);
 }
 
-/* Not for what stops all: that is asked for by itself. */
+/* Not what stops all: that is asked for by itself. What is suspended beside that stays so when all
+ * others may go on. */
 static const struct qm_suspension *halted_only(const struct qm *q, struct sm_str dest)
 {
-	const struct qm_suspension *s = dest.n ? qm_halted(q, dest) : NULL;
-
-	return s && s->dest.n ? s : NULL;
+	return dest.n ? qm_suspends_of(qm_store_suspends(q->store), dest) : NULL;
 }
 
 static const struct qm_suspension *halted_host(const struct qm *q, const struct sm_msg_host *h)
@@ -136,8 +135,8 @@ bool qm_halt_catch(struct qm *q, struct qm_rcpt *r, struct sm_msg_route *m)
 	struct sm_str host = SM_STR("");
 	uint32_t left = 0;
 
-	if (!qm_suspends_any(qm_store_suspends(q->store)) || qm_halt_all(q))
-		return false; /* what is all stopped waits where it is */
+	if (!qm_suspends_any(qm_store_suspends(q->store)))
+		return false;
 	if ((s = halted_only(q, domain_of(r->addr))) != NULL) {
 		put_off(q, r, s, host);
 		return true;
@@ -273,7 +272,10 @@ static void arm(struct qm *q)
 		int64_t until_s = SM_CONTAINER_OF(n, struct qm_suspension, node)->until_s;
 
 		if (until_s)
-			wait_ms = SM_MIN(wait_ms, SM_MAX(0, until_s - now_s) * 1000 + 20);
+			wait_ms = SM_MIN(
+			    wait_ms,
+			    SM_MIN(SM_MAX(0, until_s - now_s), (int64_t)LOOK_MS / 1000) * 1000 +
+				20);
 	}
 	sm_timer_set(&q->halt->timer, sm_now_ms() + wait_ms, on_time, q);
 }
@@ -340,7 +342,7 @@ int qm_halt_suspend(struct qm *q, struct sm_str dest, int64_t until_s, uint32_t 
 		return sm_fail(SM_E_RANGE, "that time is over already");
 	if ((err = qm_suspends_put(q->store, &rec, &lsn)) != 0)
 		return err;
-	log_suspension("qm.suspend", qm_halted(q, dest));
+	log_suspension("qm.suspend", qm_suspends_of(qm_store_suspends(q->store), dest));
 	if (dest.n > 0)
 		reroute(q);
 	arm(q);

@@ -48,6 +48,11 @@ static struct qm_suspension *lookup(const struct qm_suspends *s, struct sm_str d
 	return n ? SM_CONTAINER_OF(n, struct qm_suspension, node) : NULL;
 }
 
+const struct qm_suspension *qm_suspends_of(const struct qm_suspends *s, struct sm_str dest)
+{
+	return qm_suspends_any(s) ? lookup(s, dest) : NULL;
+}
+
 const struct qm_suspension *qm_suspends_find(const struct qm_suspends *s, struct sm_str dest)
 {
 	const struct qm_suspension *all;

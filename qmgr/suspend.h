@@ -42,6 +42,8 @@ void qm_suspends_fini(struct qm_suspends *s);
 /* What stops this destination, also when all are stopped: NULL: nothing. Borrowed until the next
  * change. */
 const struct qm_suspension *qm_suspends_find(const struct qm_suspends *s, struct sm_str dest);
+/* What was said of exactly this destination; NULL: nothing. */
+const struct qm_suspension *qm_suspends_of(const struct qm_suspends *s, struct sm_str dest);
 static inline bool qm_suspends_any(const struct qm_suspends *s)
 {
 	return s->by_dest.count > 0;

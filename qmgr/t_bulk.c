@@ -471,6 +471,37 @@ static void while_it_waits_for_smtpc(void **state)
 	wait_over();
 }
 
+static bool one_ready(void)
+{
+	const struct qm_txn *txn = SM_LIST_FIRST(&w.q.txns.active, struct qm_txn, link);
+
+	return txn && txn->rcpts[0].state == QM_RCPT_READY &&
+	       txn->rcpts[1].state == QM_RCPT_DEFERRED && txn->rcpts[2].state == QM_RCPT_DEFERRED;
+}
+
+/* The first one that is hit sends the mail to DEFEDB: the snapshot there must not claim to have
+ * what has not yet hit the others. */
+static void some_of_what_waits_together(void **state)
+{
+	(void)state;
+	slow_retries();
+	w.conf.wait_for_client_ms = 60000;
+	t_qm_start();
+	t_smar_up();
+	t_smtps_up(&w.ss, 1);
+	taken("a@a.test", "x@b.test y@later.test z@later.test");
+	assert_true(t_wait(one_ready));
+	act(QM_MARK_HOLD, "rcpt=x@*,y@*", 2);
+	wait_n(held, 2);
+	t_qm_stop();
+	t_turns(5);
+	t_qm_start();
+	assert_int_equal(qm_edbc_held_count(w.q.edbc), 2);
+	act(QM_MARK_REMOVE, "", 3);
+	t_smtps_up(&w.ss, 1);
+	wait_over();
+}
+
 static void while_smtpc_has_it(void **state)
 {
 	(void)state;
@@ -668,6 +699,7 @@ int main(void)
 	    T(before_smar_is_there),
 	    T(while_smar_thinks),
 	    T(while_it_waits_for_smtpc),
+	    T(some_of_what_waits_together),
 	    T(while_smtpc_has_it),
 	    T(while_it_moves),
 	    T(while_it_is_read_back),

@@ -98,7 +98,8 @@ void t_smtpc_up(struct t_smtpc *c, unsigned max_tasks);
 void t_smar_up(void);
 void t_down(struct puppet *p);
 void t_send(struct puppet *p, uint16_t type, const void *m, bool call);
-void t_ask_ctl(const char *verb, const char *arg);
+void t_ask_ctl(const char *verb, const char *arg); /* words with spaces between */
+void t_send_ctl(const char *words);                /* the verb first; not waited for */
 
 /* A mail whose content exists, with recipients as one string "a@x b@y"; sent, not waited for. */
 struct sm_id t_commit(const char *sender, const char *rcpts);

@@ -144,7 +144,8 @@ static void copy(char *to, size_t size, struct sm_str s)
 
 #define COPY(to, s) copy(to, sizeof(to), s)
 
-/* The name of a recipient says what its server will: temp, perm, dead; local: smtpc has trouble; else fine. */
+/* The name of a recipient says what its server will: temp, perm, dead; local: smtpc has trouble;
+ * else fine. */
 void t_answer(struct t_smtpc *c, struct t_task *t)
 {
 	struct sm_msg_rcpt_result *r = sm_calloc(t->count, sizeof(*r));
@@ -620,17 +621,27 @@ static bool ctl_answered(void)
 	return w.ctl_done || w.ctl.gone;
 }
 
-void t_ask_ctl(const char *verb, const char *arg)
+void t_send_ctl(const char *words)
 {
-	struct sm_msg_ctl_word item = {.text = sm_str(arg ? arg : "")};
-	struct sm_msg_ctl_request m = {
-	    .verb = sm_str(verb), .args_count = arg != NULL, .args = &item};
+	struct sm_msg_ctl_word items[64];
+	struct sm_str rest = sm_str(words);
+	struct sm_msg_ctl_request m = {.verb = sm_str_split(rest, ' ', &rest), .args = items};
 
+	while (rest.n > 0)
+		items[m.args_count++].text = sm_str_split(rest, ' ', &rest);
 	if (w.ctl.fd < 0)
 		puppet_connect(&w.ctl, SM_ROLE_CTL, 0, w.socks[3]);
 	w.ctl_text[0] = '\0';
 	w.ctl_done = false;
 	t_send(&w.ctl, SM_MSG_ctl_request, &m, true);
+}
+
+void t_ask_ctl(const char *verb, const char *arg)
+{
+	char words[512];
+
+	snprintf(words, sizeof(words), "%s%s%s", verb, arg ? " " : "", arg ? arg : "");
+	t_send_ctl(words);
 	assert_true(t_wait(ctl_answered));
 }
 

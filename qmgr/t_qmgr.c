@@ -981,7 +981,7 @@ static void operators_look(void **state)
 	assert_non_null(strstr(w.ctl_text, "accepting"));
 	t_ask_ctl("dance", NULL);
 	assert_int_equal(w.ctl_status, 64);
-	t_ask_ctl("flush", "no id");
+	t_ask_ctl("flush", "no@id");
 	assert_int_equal(w.ctl_status, 64);
 	t_answer(&w.sc, &w.sc.task[1]);
 	t_ask_ctl("flush", NULL);

@@ -37,6 +37,11 @@ static bool deferred(void)
 	       qm_defer_loads(&w.q) == 0;
 }
 
+static bool deferred_beside(void)
+{
+	return qm_edbc_count(w.q.edbc) >= want && qm_defer_loads(&w.q) == 0;
+}
+
 static bool ready(void)
 {
 	unsigned n = 0;
@@ -238,6 +243,26 @@ static void all_deliveries(void **state)
 	assert_int_equal(w.sc.tasks, 3);
 }
 
+/* Who lets all go again means all but what is suspended by itself. */
+static void a_domain_while_all_is_stopped(void **state)
+{
+	(void)state;
+	t_qm_all();
+	suspend("", 0);
+	taken("s@a.test", "before@b.test");
+	taken("s@a.test", "x@c.test");
+	wait_n(ready, 2);
+	suspend("b.test", 0);
+	taken("s@a.test", "after@b.test");
+	wait_n(deferred_beside, 2);
+	resume("");
+	wait_n(deferred, 2);
+	assert_int_equal(w.sc.tasks, 1);
+	assert_string_equal(w.sc.task[0].rcpt[0], "x@c.test");
+	resume("b.test");
+	wait_over();
+}
+
 static void over_a_restart(void **state)
 {
 	struct sm_id id;
@@ -384,6 +409,7 @@ int main(void)
 	    T(what_is_ready_already),
 	    T(for_a_while),
 	    T(all_deliveries),
+	    T(a_domain_while_all_is_stopped),
 	    T(over_a_restart),
 	    T(acts_reach_what_is_suspended),
 	    T(suspensions_hold_no_segment),
