@@ -19,7 +19,7 @@
 #define LINE_MAX      (16u * 1024 * 1024) /* a mail with 1000 recipients, each byte escaped */
 #define REQUEST_BYTES (64u * 1024 * 1024)
 #define SLICE_US      250
-#define PAUSE_MS      1  /* from the end of a slice: mail goes first */
+#define PAUSE_MS      1 /* from the end of a slice: mail goes first */
 #define SLICE_STEP    4 /* so many between two looks at the clock */
 #define FOR_MAX_S     (366 * 86400LL)
 
