@@ -694,11 +694,6 @@ static bool most_are_deferred(void)
 	return w.q.txns.rcpts <= 12 && qm_edbc_count(w.q.edbc) > 20;
 }
 
-static bool most_in_defedb(void)
-{
-	return w.q.txns.rcpts <= 12 && qm_edbc_count(w.q.edbc) > 20;
-}
-
 static void a_full_active_queue(void **state)
 {
 	(void)state;
