@@ -38,6 +38,11 @@ EXTRA_DIST += checks/powercut/controls.py checks/powercut/disk.py checks/powercu
 check-powercut: all
 	SMX_BUILD=$(abs_top_builddir) $(PYTHON) -B $(top_srcdir)/checks/powercut/powercut.py --keep
 
+# One flipped bit at each of 1,000 places of the queue.
+.PHONY: check-flip
+check-flip: qmgr/t_flip$(EXEEXT)
+	T_FLIPS=1000 qmgr/t_flip
+
 # Unit tests in other builds, each in a tree of its own.
 .PHONY: check-asan check-ubsan check-tsan check-ucontext
 check-asan check-ubsan check-tsan check-ucontext:
