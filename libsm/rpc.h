@@ -109,11 +109,12 @@ void sm_peer_reply(struct sm_peer *p, uint64_t tag, uint16_t flags, uint16_t typ
 
 /*
  * Ask; cb comes on the loop's stack, never from within sm_call: err 0 and the frame (decode it
- * there), or SM_E_PEER (connection lost; also when `p` is NULL, as sm_link_peer may give it), SM_E_DIED (the
- * peer crashed, and it was working on this request: last_words.h), SM_E_TIMEOUT, SM_E_TOOBIG (a field of *m above its maximum); f is NULL then. Exactly once, but
- * for answers in several frames: then once for each with SM_FRAME_MORE before the last. `c` is the
- * caller's memory until then; sm_call_cancel forgets it without a callback. The deadline is kept to
- * the millisecond by a timer that a call answered in time does not touch.
+ * there), or SM_E_PEER (connection lost; also when `p` is NULL, as sm_link_peer may give it),
+ * SM_E_DIED (the peer crashed, and it was working on this request: last_words.h), SM_E_TIMEOUT,
+ * SM_E_TOOBIG (a field of *m above its maximum); f is NULL then. Exactly once, but for answers in
+ * several frames: then once for each with SM_FRAME_MORE before the last. `c` is the caller's memory
+ * until then; sm_call_cancel forgets it without a callback. The deadline is kept to the millisecond
+ * by a timer that a call answered in time does not touch.
  */
 struct sm_call {
 	struct sm_hash_node node;

@@ -50,7 +50,7 @@ struct sm_peer {
 	struct sm_fd f;
 	enum rpc_state state;
 	bool was_up;
-	bool cut; /* what `out` begins with is the rest of a frame */
+	bool cut;      /* what `out` begins with is the rest of a frame */
 	unsigned busy; /* callbacks of ours on the stack: not to be freed */
 	const struct rpc_owner *ops;
 	void *owner;

@@ -127,7 +127,9 @@ static void ask_who_dies(int sig)
 
 static void no_memory_there(void)
 {
-	*(volatile int *)8 = 1;
+	static int *volatile nowhere = (int *)8;
+
+	*nowhere = 1;
 }
 
 static void stopped_hard(void)

@@ -515,6 +515,7 @@ void qc_print(void *arg, struct sm_str line)
 	for (size_t i = 0; i < SM_ARRAY_SIZE(printers); i++)
 		if (strcmp(printers[i].type, type) == 0)
 			printers[i].print(p, o);
-	fwrite(sm_buf_p(&p->out), 1, p->out.len, stdout);
+	if (p->out.len > 0)
+		fwrite(sm_buf_p(&p->out), 1, p->out.len, stdout);
 	json_decref(o);
 }

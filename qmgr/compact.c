@@ -26,6 +26,15 @@ struct qm_compact {
 	int64_t began_ms;
 };
 
+/* A snapshot has all acts so far: not yet that of a mail at smtpc for which one waits. */
+static bool act_waits(const struct qm_txn *txn)
+{
+	for (unsigned i = 0; i < txn->rcpt_count; i++)
+		if (txn->rcpts[i].mark != QM_MARK_NONE && txn->rcpts[i].state != QM_RCPT_SETTLED)
+			return true;
+	return false;
+}
+
 /* Those in memory: their present state is the new snapshot. What moves or ends will let go by
  * itself. */
 static unsigned copy_active(struct qm *q, struct qm_log *log, uint32_t seq)
@@ -33,7 +42,8 @@ static unsigned copy_active(struct qm *q, struct qm_log *log, uint32_t seq)
 	unsigned n = 0;
 
 	SM_LIST_FOR (txn, &q->txns.active, struct qm_txn, link) {
-		if (txn->log != log || txn->loc.seq != seq || txn->state != QM_TXN_ACTIVE)
+		if (txn->log != log || txn->loc.seq != seq || txn->state != QM_TXN_ACTIVE ||
+		    act_waits(txn))
 			continue;
 		qm_store_txn(q->store, txn, log);
 		if (++n == COPIES)

@@ -28,6 +28,7 @@ struct qm_defer {
 	struct sm_list loads;
 	unsigned load_count, forward_count;
 	size_t load_rcpts; /* that the loads under way will bring */
+	bool resting;      /* enough was put off in this turn: the timer goes on with it */
 	struct sm_hash loading;
 };
 
@@ -360,7 +361,7 @@ void qm_defer_run(struct qm *q)
 	struct qm_defer *d = q->defer;
 	int64_t now_s = sm_wall_s(), far_s = too_far_s(q, now_s);
 
-	if (!q->running || q->stopping)
+	if (!q->running || q->stopping || d->resting)
 		return;
 	if (qm_bulk_choosing(q)) {
 		arm(q);
@@ -384,9 +385,8 @@ void qm_defer_run(struct qm *q)
 		}
 		load(q, e, false);
 	}
+	d->resting = blocked == BLOCKED_MAX; /* there may be more: in the next turn */
 	arm(q);
-	if (blocked == BLOCKED_MAX) /* there may be more: in the next turn */
-		sm_timer_set(&d->timer, sm_loop_now_ms() + 1, due, q);
 }
 
 bool qm_defer_forward(struct qm *q, struct sm_id id)
@@ -407,7 +407,10 @@ size_t qm_defer_loads(const struct qm *q)
 
 static void due(void *arg)
 {
-	qm_defer_run(arg);
+	struct qm *q = arg;
+
+	q->defer->resting = false;
+	qm_defer_run(q);
 }
 
 /* Wall time decides, so look again at least each minute: the clock may be set. */
@@ -418,7 +421,8 @@ static void arm(struct qm *q)
 
 	if (e)
 		wait_s = SM_MAX(1, SM_MIN(wait_s, qm_edbc_next_try(e) - sm_wall_s()));
-	sm_timer_set(&q->defer->timer, sm_loop_now_ms() + wait_s * 1000, due, q);
+	sm_timer_set(&q->defer->timer, sm_loop_now_ms() + (q->defer->resting ? 1 : wait_s * 1000),
+	             due, q);
 }
 
 /* Those in memory that wait for others of their transaction: due as soon as they are in the index.

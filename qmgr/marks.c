@@ -159,6 +159,8 @@ void qm_marks_stand(struct qm_store *st, struct qm_chunk *c)
 	sm_list_push(&st->marks.chunks, &c->link);
 	st->marks.count += c->count;
 	st->marks.bytes += c->bytes;
+	/* From the oldest on again: a mark that this one undid must not outlive it. */
+	st->marks.sweep = &st->marks.chunks;
 }
 
 void qm_marks_discard(struct qm_store *st, struct sm_list *chunks)

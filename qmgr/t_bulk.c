@@ -679,6 +679,56 @@ static void marks_hold_no_segment(void **state)
 	wait_over();
 }
 
+static bool mark_moved(void)
+{
+	const struct qm_marks *m = qm_store_marks(w.q.store);
+
+	return SM_LIST_FIRST(&m->chunks, struct qm_chunk, link)->loc.seq > want;
+}
+
+/* The newest act that a replay would find in it. */
+static uint64_t act_in_snapshot(const struct qm_txn *txn)
+{
+	struct sm_arena a;
+	struct sm_buf body;
+	struct qm_rec_txn rec;
+
+	sm_buf_init(&body, QM_LOG_RECORD_MAX);
+	sm_arena_init(&a, "snapshot", 1024, 1 << 20);
+	assert_int_equal(qm_store_decode_at(txn->log, txn->loc, &body, &a, &rec), 0);
+	sm_buf_fini(&body);
+	sm_arena_fini(&a);
+	return rec.act;
+}
+
+/* The segment with a mail at smtpc is copied forward while an act waits for its return. */
+static void smtpc_has_it_for_long(void **state)
+{
+	(void)state;
+	slow_retries();
+	w.conf.ibdb.size_bytes = w.conf.defedb.size_bytes = QM_LOG_SEGMENT_LEAST;
+	t_qm_all();
+	w.sc.hold = true;
+	taken("a@a.test", "temp@b.test");
+	wait_n(tasks, 1);
+	act(QM_MARK_REMOVE, "", 1);
+	assert_int_equal(w.q.txns.by_id.count, 1);
+	want = SM_LIST_FIRST(&qm_store_marks(w.q.store)->chunks, struct qm_chunk, link)->loc.seq;
+	w.sc.hold = false;
+	for (int i = 0; i < 900; i++) {
+		t_commit("c@a.test", "ok@c.test");
+		if (i % 50 == 0)
+			t_turns(1);
+	}
+	assert_true(t_wait(mark_moved));
+	t_turns(100);
+	assert_true(act_in_snapshot(SM_LIST_FIRST(&w.q.txns.active, struct qm_txn, link)) <
+	            qm_store_marks(w.q.store)->applied);
+	t_answer(&w.sc, &w.sc.task[0]);
+	wait_over();
+	assert_int_equal(w.q.stats.deferred, 0);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, t_qm_setup, t_qm_teardown)
 
 int main(void)
@@ -706,6 +756,7 @@ int main(void)
 	    T(over_a_restart),
 	    T(carried_out_after_a_restart),
 	    T(marks_hold_no_segment),
+	    T(smtpc_has_it_for_long),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -286,6 +286,13 @@ static bool none(void *arg, struct sm_id ta)
 	return false;
 }
 
+static bool all(void *arg, struct sm_id ta)
+{
+	(void)arg;
+	(void)ta;
+	return true;
+}
+
 static void written_again(void *arg, char *out)
 {
 	const unsigned *before = arg;
@@ -363,6 +370,27 @@ static void swept(void **state)
 	t_store_close(&t);
 }
 
+/* A mark of an older act is not kept longer than one of a newer act that undid it. */
+static void swept_from_the_oldest(void **state)
+{
+	struct qm_marks *m;
+
+	(void)state;
+	begin();
+	m = qm_store_marks(t.st);
+	act(QM_MARK_HOLD, 0, 10, QM_MARK_ALL, 1, 1);
+	act(QM_MARK_HOLD, 20, 10, QM_MARK_ALL, 1, 1);
+	assert_true(qm_marks_sweep(t.st, all, NULL)); /* the first one is needed now */
+	act(QM_MARK_RELEASE, 0, 10, QM_MARK_ALL, 1, 1);
+	assert_true(qm_marks_sweep(t.st, none, NULL));
+	assert_null(qm_marks_find(m, (struct sm_id){FIRST, 1}, 0, QM_MARK_HOLD));
+	assert_non_null(qm_marks_find(m, (struct sm_id){FIRST, 1}, 0, QM_MARK_RELEASE));
+	while (qm_marks_sweep(t.st, none, NULL))
+		;
+	assert_int_equal(m->count, 0);
+	t_store_close(&t);
+}
+
 static void chunks_fit_their_records(void **state)
 {
 	uint32_t max;
@@ -389,9 +417,9 @@ static void chunks_fit_their_records(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    T(all_or_nothing),           T(in_their_order),         T(copied_with_its_acts),
-	    T(until_a_newer_snapshot),   T(copies_are_no_new_acts), T(swept),
-	    T(chunks_fit_their_records),
+	    T(all_or_nothing),         T(in_their_order),           T(copied_with_its_acts),
+	    T(until_a_newer_snapshot), T(copies_are_no_new_acts),   T(swept),
+	    T(swept_from_the_oldest),  T(chunks_fit_their_records),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

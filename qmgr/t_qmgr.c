@@ -250,6 +250,14 @@ static void a_restart_keeps_all(void **state)
 	wait_over();
 }
 
+static bool due_within_the_hour(void)
+{
+	uint64_t cursor = 0;
+	const struct qm_edbc_entry *e = qm_edbc_walk(w.q.edbc, &cursor);
+
+	return e && qm_edbc_next_try(e) < sm_wall_s() + 4000;
+}
+
 static void the_clock_was_set_back(void **state)
 {
 	struct sm_id id;
@@ -261,10 +269,8 @@ static void the_clock_was_set_back(void **state)
 	wait_n(deferred, 1);
 	qm_edbc_set(w.q.edbc, id, sm_wall_s() + 86400);
 	qm_defer_run(&w.q);
-	wait_n(deferred, 1);
 	/* Read back, and its recipient is due within the hour: back it goes, at the right time. */
-	assert_int_equal(qm_edbc_count(w.q.edbc), 1);
-	assert_true(qm_edbc_next_try(qm_edbc_find(w.q.edbc, id)) < sm_wall_s() + 4000);
+	assert_true(t_wait(due_within_the_hour));
 	t_ask_ctl("flush", NULL);
 	w.sc.hold = true;
 	wait_n(tasks, 2);

@@ -263,6 +263,50 @@ static void a_domain_while_all_is_stopped(void **state)
 	wait_over();
 }
 
+#define MANY 20000u
+
+static size_t parked(void)
+{
+	const struct qm_edbc_entry *e;
+	uint64_t cursor = 0;
+	size_t n = 0;
+
+	while ((e = qm_edbc_walk(w.q.edbc, &cursor)) != NULL)
+		n += qm_edbc_next_try(e) == QM_EDBC_NEVER;
+	return n;
+}
+
+static bool all_parked(void)
+{
+	return parked() == MANY;
+}
+
+/* However many mails end in a turn, each of which looks at what is due. */
+static void many_are_put_off_bit_by_bit(void **state)
+{
+	struct qm_rec_rcpt r = {.addr = SM_STR("x@b.test"),
+	                        .orcpt = SM_STR(""),
+	                        .text = SM_STR(""),
+	                        .host = SM_STR(""),
+	                        .next_try_s = 1};
+	struct qm_rec_txn rec = {
+	    .sender = SM_STR(""), .envid = SM_STR(""), .rcpts_count = 1, .rcpts = &r};
+
+	(void)state;
+	t_qm_all();
+	suspend("b.test", 0);
+	for (uint64_t i = 1; i <= MANY; i++) {
+		rec.ta = (struct sm_id){i, 7};
+		qm_edbc_put_rec(w.q.edbc, &rec, (struct qm_loc){0});
+	}
+	for (int i = 0; i < 5; i++)
+		qm_defer_run(&w.q);
+	assert_in_range(parked(), 1, MANY / 5);
+	assert_true(t_wait(all_parked));
+	for (uint64_t i = 1; i <= MANY; i++)
+		qm_edbc_remove(w.q.edbc, (struct sm_id){i, 7});
+}
+
 static void over_a_restart(void **state)
 {
 	struct sm_id id;
@@ -410,6 +454,7 @@ int main(void)
 	    T(for_a_while),
 	    T(all_deliveries),
 	    T(a_domain_while_all_is_stopped),
+	    T(many_are_put_off_bit_by_bit),
 	    T(over_a_restart),
 	    T(acts_reach_what_is_suspended),
 	    T(suspensions_hold_no_segment),

@@ -48,7 +48,7 @@ static struct t_world {
 	struct sm_msg_task task;
 	struct sm_msg_host hosts[T_HOSTS];
 	struct sm_msg_rcpt_task rcpts[200];
-	char results[32768];   /* a line each: index outcome code stage text */
+	char results[32768]; /* a line each: index outcome code stage text */
 	bool kept;
 	bool dsn_passed, local; /* all of them */
 	unsigned reach;

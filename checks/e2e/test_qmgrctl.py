@@ -31,6 +31,7 @@ class Ctl:
                            input=stdin.encode() if stdin else None, stdin=None if stdin else subprocess.DEVNULL)
         assert r.returncode == status, (args, r.returncode, r.stdout, r.stderr)
         self.err = r.stderr.decode()
+        assert b"runtime error" not in r.stderr and b"Sanitizer" not in r.stderr, r.stderr
         assert not re.search(rb"[\x00-\x09\x0b-\x1f\x7f]", r.stdout + r.stderr), "controls reach the terminal"
         return r.stdout.decode()
 
