@@ -17,12 +17,15 @@ checks_bench_fillqueue_LDADD = libqm.a libcdb.a libsm.a
 # End-to-end and crash tests (pytest); SMX_BUILD names the build directory. They need programs that are all built.
 EXTRA_DIST += checks/e2e checks/lib checks/crash checks/bench/run
 PYTEST = SMX_BUILD=$(abs_top_builddir) PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest -q -p no:cacheprovider
-.PHONY: check-e2e check-crash check-crash-small
+.PHONY: check-e2e check-crash check-crash-queue check-crash-small
 check-e2e: all
 	$(PYTEST) $(top_srcdir)/checks/e2e
 # 200 rounds of each kind, in about 25 minutes. SMX_CRASH_ROUNDS and SMX_CRASH_SEED change how often and what.
 check-crash: all
 	SMX_BUILD=$(abs_top_builddir) $(PYTHON) -B $(top_srcdir)/checks/crash/crash.py --keep
+# 500 rounds with many failures, temporary and permanent: SMX_QUEUE_ROUNDS.
+check-crash-queue: all
+	SMX_BUILD=$(abs_top_builddir) $(PYTHON) -B $(top_srcdir)/checks/crash/crash.py --kinds queue --rounds $${SMX_QUEUE_ROUNDS:-500} --keep
 check-crash-small: all
 	$(PYTEST) $(top_srcdir)/checks/crash $(top_srcdir)/checks/powercut
 
