@@ -245,3 +245,16 @@ def test_reports_go_by_their_own_id():
     h = Handed(late=1.0).feed(log.lines)
     assert not h.hold_against({"S1FF": 1, "S2FF": 1}).wrong
     assert [w[0] for w in Handed(late=1.0).feed(log.lines).hold_against({"S1FF": 2}).wrong] == ["H2", "H2"]
+
+
+@pytest.mark.parametrize("where,rules", [("ibdb", ["H3"]), ("defedb", [])])
+def test_a_report_is_in_the_log_of_its_parent(where, rules):
+    """The end of a DSN in the journal proves that what was written before it is durable; in DEFEDB it says nothing of the journal."""
+    log = Log().give("p0")
+    if where == "defedb":
+        log.deferred("p0").give("p0")
+    log.give("a0").failed("p0").put("dsn", "ss_ta=S1FF, dsn_of=Sp, kind=failed")
+    dsn(log, "1", "give").sent("a0")
+    dsn(log, "1", "rcpt", ", stat=sent, tries=1").put("end", "ss_ta=S1FF, dsn_of=Sp, delay=0").put("end", "ss_ta=Sp")
+    log.restart("a0").give("a0").sent("a0").end("a")
+    assert log.rules(a0=1) == rules

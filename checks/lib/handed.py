@@ -24,7 +24,7 @@ Rules (for each recipient; addresses are used once):
 import collections
 import re
 
-EVENTS = re.compile(r"(\d{10}\.\d{3}) [A-Z]+ (qm\.(?:give|undecided|rcpt|found|recovered|rights|end|log_damage))(?: ([^\n]*))?$")
+EVENTS = re.compile(r"(\d{10}\.\d{3}) [A-Z]+ (qm\.(?:give|undecided|rcpt|found|recovered|rights|dsn|end|log_damage))(?: ([^\n]*))?$")
 FREE, OUT, DONE, FAILED, DOUBTED, ENDED = "free", "out", "done", "failed", "failed or not", "ended"
 
 
@@ -121,6 +121,11 @@ class Handed:
         else:
             r.state = FAILED if pairs["stat"] == "failed" else DONE
 
+    def _dsn(self, pairs, time):
+        """It begins in the log where its parent is."""
+        if pairs.get("dsn_of") in self._elsewhere:
+            self._elsewhere.add(pairs["ss_ta"])
+
     def _end(self, pairs, time):
         ta = pairs["ss_ta"]
         for address in self._of[ta]:
@@ -186,7 +191,7 @@ class Handed:
         if r.state is not FREE:
             self._event(r)
 
-    _on = {"qm.give": _give, "qm.undecided": _undecided, "qm.rcpt": _rcpt, "qm.end": _end, "qm.rights": _rights, "qm.found": _found_one,
+    _on = {"qm.give": _give, "qm.undecided": _undecided, "qm.rcpt": _rcpt, "qm.dsn": _dsn, "qm.end": _end, "qm.rights": _rights, "qm.found": _found_one,
            "qm.recovered": _recovered, "qm.log_damage": _log_damage}
 
     # -- the verdict
