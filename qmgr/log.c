@@ -242,7 +242,7 @@ static struct qm_loc put_record(struct qm_log *log, uint64_t lsn, uint16_t type,
 
 	if (s == NULL && log->c.max_commit_delay_us > 0)
 		log->first_us = sm_now_us();
-	if (s == NULL || s->length + need > log->c.batch_bytes ||
+	if (s == NULL || s->length + need > QM_BATCH_MAX ||
 	    !fits_in_segment(log, s->block, s->length + need))
 		s = open_batch(log, w, need);
 	if (s->count++ == 0)
@@ -357,9 +357,6 @@ static int check_conf(struct qm_log_conf *c)
 	c->spare_segments = SM_MIN(c->spare_segments, QM_READY_MAX / 2u);
 	if (c->max_pending_bytes == 0)
 		c->max_pending_bytes = PENDING_DEFAULT;
-	if (c->batch_bytes == 0)
-		c->batch_bytes = QM_BATCH_MAX;
-	c->batch_bytes = SM_MIN(c->batch_bytes, (uint32_t)QM_BATCH_MAX);
 	if (c->lsn->next == 0)
 		c->lsn->next = 1;
 	return 0;

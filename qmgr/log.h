@@ -73,11 +73,8 @@ struct qm_log_conf {
 	const char *name;    /* "ibdb", "defedb": in file names and fault points */
 	const char *dir;     /* home: lock, quarantine, segments from where log_dir was elsewhere */
 	const char *log_dir; /* where segments are written; NULL: in dir */
-	uint32_t segment_bytes;  /* 0: QM_LOG_SEGMENT_BYTES; rounded up to 4096 */
-	unsigned spare_segments; /* most prepared segments to keep; 0: 3 */
-	/* A batch takes no further record that would make it larger, 0: only QM_LOG_RECORD_MAX
-	 * counts. Each batch is a sync; a record is read back with its whole batch. */
-	uint32_t batch_bytes;
+	uint32_t segment_bytes;   /* 0: QM_LOG_SEGMENT_BYTES; rounded up to 4096 */
+	unsigned spare_segments;  /* most prepared segments to keep; 0: 3 */
 	size_t max_pending_bytes; /* not yet written: more is a failure of the log; 0: 256 MiB */
 	uint32_t max_commit_delay_us; /* see qm_log_expect; 0: none */
 	uint32_t commit_records;      /* so many end that delay; 0: no limit */

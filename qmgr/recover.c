@@ -16,8 +16,6 @@
 #include "libsm/time.h"
 
 #define COPY_PENDING_BYTES (16 * 1024 * 1024)
-/* Of DEFEDB: what is due is read back record by record, in an order of its own. */
-#define DEFEDB_BATCH_BYTES (128 * 1024)
 #define UNPIN_MS           50
 
 static void tell_ended(const struct qm_replay *rp, struct qm_recovered *found)
@@ -256,7 +254,6 @@ static int open_log(struct qm_store *st, const char *name, const struct qm_conf_
 	    .dir = dir,
 	    .log_dir = log_dir[0] ? log_dir : NULL,
 	    .segment_bytes = (uint32_t)c->size_bytes,
-	    .batch_bytes = out == &st->defedb ? DEFEDB_BATCH_BYTES : 0,
 	    .max_commit_delay_us = (uint32_t)c->max_commit_delay_us,
 	    .commit_records = (uint32_t)c->max_open_tas,
 	    .lsn = &st->lsn,

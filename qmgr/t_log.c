@@ -128,33 +128,6 @@ static void close_writes_all(void **state)
 	t_log_fini(&t);
 }
 
-/* Batches end where they are told to; what is larger has one of its own. */
-static void small_batches(void **state)
-{
-	struct t_log t;
-	struct qm_log_stat stat;
-
-	(void)state;
-	t_log_init(&t, SMALL);
-	t.conf.batch_bytes = 4096;
-	t_log_start(&t);
-	qm_log_stat(t.log, &stat);
-
-	uint64_t before = stat.batches;
-
-	for (unsigned i = 0; i < 30; i++)
-		t_log_put(&t, 1000); /* three in a batch */
-	t_log_put(&t, 20000);
-	t_log_put(&t, 100);
-	assert_int_equal(qm_log_flush(t.log), 0);
-	qm_log_stat(t.log, &stat);
-	assert_int_equal(stat.batches - before, 10 + 1 + 1);
-	t_log_stop(&t);
-	assert_int_equal(t_log_load(&t), 0);
-	t_log_same(&t, NULL);
-	t_log_fini(&t);
-}
-
 /* Much is appended before the loop runs: flush brings it to the disk, and tells when it cannot. */
 static void flush(void **state)
 {
@@ -856,20 +829,32 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-	    TEST(empty_log),         TEST(round_trip),
-	    TEST(largest_record),    TEST(close_writes_all),
-	    TEST(small_batches),     TEST(flush),
-	    TEST(two_directories),   TEST(commit_delay),
-	    TEST(lazy_records),      TEST(hold_and_drop),
-	    TEST(recycled_segments), TEST(old_segments_stay),
-	    TEST(spares_survive),    TEST(read_back),
-	    TEST(too_much_pending),  TEST(two_openers),
-	    TEST(read_only),         TEST(other_version),
-	    TEST(other_log),         TEST(bad_sizes),
+	    TEST(empty_log),
+	    TEST(round_trip),
+	    TEST(largest_record),
+	    TEST(close_writes_all),
+	    TEST(flush),
+	    TEST(two_directories),
+	    TEST(commit_delay),
+	    TEST(lazy_records),
+	    TEST(hold_and_drop),
+	    TEST(recycled_segments),
+	    TEST(old_segments_stay),
+	    TEST(spares_survive),
+	    TEST(read_back),
+	    TEST(too_much_pending),
+	    TEST(two_openers),
+	    TEST(read_only),
+	    TEST(other_version),
+	    TEST(other_log),
+	    TEST(bad_sizes),
 #ifdef SM_TESTING
-	    TEST(group_commit),      TEST(write_and_sync_failures),
-	    TEST(fault_at_open),     TEST(no_space),
-	    TEST(space_returns),     TEST(recycling_fails),
+	    TEST(group_commit),
+	    TEST(write_and_sync_failures),
+	    TEST(fault_at_open),
+	    TEST(no_space),
+	    TEST(space_returns),
+	    TEST(recycling_fails),
 #endif
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -182,6 +182,16 @@ def test_a_torn_line_before_a_record():
     assert parse('1795230757.001 NOTICE qm.smtpc proc=0, text="look at qm.give"') is None
 
 
+def test_a_torn_result_says_nothing():
+    """qmgr was killed while it wrote this line, and what wrote next is no line that counts."""
+    log = Log().give("a0", "b0").sent("b0")
+    torn = log.lines.pop().replace("=sent, tries=1", "")
+    log.lines.append(torn.replace(", stat", ", st") + "1795230757.900 NOTICE proc.ready version=0.1.0")
+    log.restart("a0").give("a0").sent("a0").end("a")
+    assert log.rules(a0=2, b0=1) == []
+    assert log.figures["handed"] == 1
+
+
 # ---- the ledger itself
 
 HASH = "ab" * 32

@@ -25,6 +25,7 @@ import collections
 import re
 
 EVENTS = re.compile(r"(\d{10}\.\d{3}) [A-Z]+ (qm\.(?:give|undecided|rcpt|found|recovered|rights|dsn|end|log_damage))(?: ([^\n]*))?$")
+BEGINNING = re.compile(r"(?<=.)(?=\d{10}\.\d{3} (?:DEBUG|INFO|NOTICE|WARN|ERROR|CRIT|FATAL) )")
 FREE, OUT, DONE, FAILED, DOUBTED, ENDED = "free", "out", "done", "failed", "failed or not", "ended"
 
 
@@ -70,7 +71,9 @@ class Handed:
 
     def feed(self, lines):
         for line in lines:
-            got = parse(line)
+            # What was being written at a kill is cut, and the next process goes on behind it. Such a line says nothing, as if it had been
+            # lost with the others that had not been written yet.
+            got = parse(BEGINNING.split(line)[-1])
             if got:
                 time, event, pairs = got
                 self._at += 1
