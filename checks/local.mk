@@ -15,14 +15,17 @@ checks_bench_fillqueue_SOURCES = checks/bench/fillqueue.c
 checks_bench_fillqueue_LDADD = libqm.a libcdb.a libsm.a
 
 # End-to-end and crash tests (pytest); SMX_BUILD names the build directory. They need programs that are all built.
-EXTRA_DIST += checks/e2e checks/lib checks/crash checks/bench/run
+EXTRA_DIST += checks/e2e checks/lib checks/crash checks/bench/run checks/bench/queue
 PYTEST = SMX_BUILD=$(abs_top_builddir) PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest -q -p no:cacheprovider
-.PHONY: check-e2e check-crash check-crash-small
+.PHONY: check-e2e check-crash check-crash-queue check-crash-small
 check-e2e: all
 	$(PYTEST) $(top_srcdir)/checks/e2e
 # 200 rounds of each kind, in about 25 minutes. SMX_CRASH_ROUNDS and SMX_CRASH_SEED change how often and what.
 check-crash: all
 	SMX_BUILD=$(abs_top_builddir) $(PYTHON) -B $(top_srcdir)/checks/crash/crash.py --keep
+# 500 rounds with many failures, temporary and permanent: SMX_QUEUE_ROUNDS.
+check-crash-queue: all
+	SMX_BUILD=$(abs_top_builddir) $(PYTHON) -B $(top_srcdir)/checks/crash/crash.py --kinds queue --rounds $${SMX_QUEUE_ROUNDS:-500} --keep
 check-crash-small: all
 	$(PYTEST) $(top_srcdir)/checks/crash $(top_srcdir)/checks/powercut
 
@@ -37,6 +40,11 @@ EXTRA_DIST += checks/powercut/controls.py checks/powercut/disk.py checks/powercu
 .PHONY: check-powercut
 check-powercut: all
 	SMX_BUILD=$(abs_top_builddir) $(PYTHON) -B $(top_srcdir)/checks/powercut/powercut.py --keep
+
+# One flipped bit at each of 1,000 places of the queue.
+.PHONY: check-flip
+check-flip: qmgr/t_flip$(EXEEXT)
+	T_FLIPS=1000 qmgr/t_flip
 
 # Unit tests in other builds, each in a tree of its own.
 .PHONY: check-asan check-ubsan check-tsan check-ucontext

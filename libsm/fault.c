@@ -27,8 +27,9 @@
 #define POINT_MAX    64
 #define TEXT_MAX     4096
 #define MAX_DELAY_MS 600000
+#define MAX_STEP_S   (100 * INT64_C(365) * 86400)
 
-enum action { FAIL, ERRNO, DELAY, KILL, ABORT };
+enum action { FAIL, ERRNO, DELAY, KILL, ABORT, STEP };
 enum when { ALWAYS, NTH, FROM, CHANCE };
 
 struct armed {
@@ -36,6 +37,7 @@ struct armed {
 	enum action action;
 	int err;           /* ERRNO */
 	uint64_t delay_ms; /* DELAY */
+	int64_t step_ms;   /* STEP */
 	enum when when;
 	uint64_t n; /* of NTH, FROM; percent of CHANCE */
 	uint64_t passes;
@@ -46,7 +48,22 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct armed table[MAX_ARMED]; /* under lock */
 static size_t count;                  /* under lock */
 static atomic_bool any;
+static _Atomic int64_t clock_ms;
 static int file_fd = -1; /* SM_FAULTS_FILE, held open: a sandboxed process cannot open it again */
+
+/* Seconds, with a sign or without. */
+static int parse_step(struct sm_str s, struct armed *a)
+{
+	bool back = sm_str_has_prefix(s, SM_STR("-"));
+	uint64_t step_s;
+	int rc = sm_str_u64(sm_str_from(s, back), 10, MAX_STEP_S, &step_s);
+
+	if (strcmp(a->point, "clock") != 0)
+		return sm_fail(SM_E_SYNTAX, "only the clock makes a step");
+	if (rc == 0)
+		a->step_ms = (back ? -1000 : 1000) * (int64_t)step_s;
+	return rc;
+}
 
 static int parse_action(struct sm_str s, struct armed *a)
 {
@@ -60,11 +77,15 @@ static int parse_action(struct sm_str s, struct armed *a)
 	    {SM_STR("short"), FAIL, 0},      {SM_STR("fail"), FAIL, 0},
 	    {SM_STR("kill"), KILL, 0},       {SM_STR("abort"), ABORT, 0},
 	};
-	const struct sm_str delay = SM_STR("delay:");
+	const struct sm_str delay = SM_STR("delay:"), step = SM_STR("step:");
 
 	if (sm_str_has_prefix(s, delay)) {
 		a->action = DELAY;
 		return sm_str_u64(sm_str_from(s, delay.n), 10, MAX_DELAY_MS, &a->delay_ms);
+	}
+	if (sm_str_has_prefix(s, step)) {
+		a->action = STEP;
+		return parse_step(sm_str_from(s, step.n), a);
 	}
 	for (size_t i = 0; i < SM_ARRAY_SIZE(names); i++) {
 		if (sm_str_eq(s, names[i].name)) {
@@ -118,6 +139,7 @@ static int parse_one(struct sm_str s, struct armed *a)
 int sm_fault_arm(const char *text)
 {
 	struct armed fresh[MAX_ARMED];
+	int64_t step_ms = 0;
 	size_t n = 0;
 
 	/* All or nothing: a text with an error in it leaves armed what was. */
@@ -132,13 +154,14 @@ int sm_fault_arm(const char *text)
 			return sm_fail(SM_E_SYNTAX, "more than %d faults", MAX_ARMED);
 		if (parse_one(one, &fresh[n]) != 0)
 			return sm_fail_in(SM_E_SYNTAX, "fault");
-		n++;
+		step_ms += fresh[n++].step_ms;
 	}
 	pthread_mutex_lock(&lock);
 	if (n > 0)
 		memcpy(table, fresh, n * sizeof(fresh[0]));
 	count = n;
 	atomic_store(&any, n > 0);
+	atomic_store(&clock_ms, step_ms);
 	pthread_mutex_unlock(&lock);
 	return 0;
 }
@@ -205,11 +228,8 @@ static void sleep_ms(uint64_t ms)
  */
 static void tell(struct armed *a)
 {
-	static const char *const names[] = {[FAIL] = "fail",
-	                                    [ERRNO] = "errno",
-	                                    [DELAY] = "delay",
-	                                    [KILL] = "kill",
-	                                    [ABORT] = "abort"};
+	static const char *const names[] = {[FAIL] = "fail", [ERRNO] = "errno", [DELAY] = "delay",
+	                                    [KILL] = "kill", [ABORT] = "abort", [STEP] = "step"};
 	int64_t now = sm_wall_ms();
 	char line[160];
 	int n;
@@ -256,12 +276,19 @@ int sm_fault(const char *point)
 			break;
 		case ABORT:
 			abort();
+		case STEP: /* nobody passes there */
+			break;
 		}
 	}
 	pthread_mutex_unlock(&lock);
 	if (delay_ms > 0)
 		sleep_ms(delay_ms);
 	return rc;
+}
+
+int64_t sm_fault_clock_ms(void)
+{
+	return atomic_load_explicit(&clock_ms, memory_order_relaxed);
 }
 
 int sm_fault_of(const char *prefix, struct sm_str value)

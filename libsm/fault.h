@@ -6,7 +6,8 @@
  * A fault is armed by the environment (SM_FAULTS) or while running by SIGRTMIN re-reading the file
  * SM_FAULTS_FILE names: point=action[@when][,point=action[@when]...] action: eio, enospc, erofs,
  * emfile (the call fails with that errno), short (write only half), kill (SIGKILL to itself),
- *         abort, delay:MS (sleep in the thread that does the I/O), fail (for points that are no
+ *         abort, step:SECONDS (of the point "clock" only: wall time is so far ahead, or behind when
+ *         negative; the clock that waits go by is not touched), delay:MS (sleep in the thread that does the I/O), fail (for points that are no
  * system call) when:   N = the Nth pass only; N+ = from the Nth on; N% = each pass with that
  * chance; nothing = always. Names are listed in doc/HACKING.md: "cdb.open" "cdb.write" "cdb.sync"
  * "cdb.unlink" "log.write" "log.sync" ...
@@ -31,13 +32,17 @@ void sm_fault_init(void);
 int sm_fault_reload(void);
 /* How often the point was passed since it was armed. */
 uint64_t sm_fault_passes(const char *point);
+/* How far the wall clock is to be ahead: `clock=step:SECONDS`. Any thread. */
+int64_t sm_fault_clock_ms(void);
 #define SM_FAULT(point) sm_fault(point)
+#define SM_FAULT_CLOCK_MS() sm_fault_clock_ms()
 /* A point of its own for each value: its name is the prefix and the value. */
 int sm_fault_of(const char *prefix, struct sm_str value);
 #define SM_FAULT_OF(prefix, value) sm_fault_of(prefix, value)
 #else
 #define SM_FAULT(point)            0
 #define SM_FAULT_OF(prefix, value) 0
+#define SM_FAULT_CLOCK_MS()        0
 static inline void sm_fault_init(void)
 {
 }

@@ -225,9 +225,27 @@ static void t_environment(void **state)
 	unlink(path);
 }
 
+static void the_wall_clock_steps(void **state)
+{
+	int64_t wall_s = sm_wall_s(), now_ms = sm_now_ms();
+
+	(void)state;
+	assert_int_equal(sm_fault_arm("clock=step:864000"), 0);
+	assert_in_range(sm_wall_s() - wall_s, 864000, 864060);
+	assert_in_range(sm_now_ms() - now_ms, 0, 60000);
+	assert_int_equal(sm_fault_arm("clock=step:-86400"), 0);
+	assert_in_range(sm_wall_s() + 86400 - wall_s, 0, 60);
+	assert_int_equal(sm_fault_arm("clock=step:1h"), SM_E_SYNTAX);
+	assert_int_equal(sm_fault_arm("ibdb.sync=step:1"), SM_E_SYNTAX);
+	assert_true(sm_wall_s() < wall_s); /* what was armed stays */
+	assert_int_equal(sm_fault_arm(NULL), 0);
+	assert_in_range(sm_wall_s() - wall_s, 0, 60);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(the_wall_clock_steps),
 	    cmocka_unit_test(t_grammar), cmocka_unit_test(t_actions),
 	    cmocka_unit_test(t_when),    cmocka_unit_test(t_deaths),
 	    cmocka_unit_test(t_threads), cmocka_unit_test(t_environment),

@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <time.h>
+#include "libsm/fault.h"
 
 static atomic_bool fake;
 static _Atomic int64_t fake_mono_us, fake_wall_ms;
@@ -36,7 +37,7 @@ int64_t sm_wall_ms(void)
 {
 	if (SM_UNLIKELY(atomic_load_explicit(&fake, memory_order_acquire)))
 		return fake_wall_ms;
-	return read_us(CLOCK_REALTIME) / 1000;
+	return read_us(CLOCK_REALTIME) / 1000 + SM_FAULT_CLOCK_MS();
 }
 
 int64_t sm_wall_s(void)

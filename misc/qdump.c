@@ -26,7 +26,7 @@ struct qdump {
 	struct sm_id only; /* of the transaction wanted */
 	struct sm_arena arena;
 	struct sm_buf line;
-	uint64_t records, undecodable, damages, missing, torn, segments;
+	uint64_t records, undecodable, damages, lost, missing, torn, segments;
 };
 
 static void show_raw(struct sm_buf *b, struct sm_str body)
@@ -97,6 +97,26 @@ static void on_damage(void *arg, struct qm_log *log, const struct qm_log_damage 
 	       d->length);
 }
 
+static void on_lost(void *arg, struct qm_log *log, const struct qm_log_lost *l)
+{
+	struct qdump *q = arg;
+	struct sm_reader r = sm_reader(l->body);
+	const struct sm_def_info *info = qm_rec_info(l->type);
+	char id[SM_ID_SIZE] = "?";
+
+	(void)log;
+	q->lost++;
+	if (l->type != QM_REC_version && l->type != QM_REC_id_block) {
+		struct sm_id ta = sm_r_id(&r);
+
+		if (r.err == 0)
+			sm_id_text(ta, id);
+	}
+	printf("# %08" PRIx32 " LOST offset=%" PRIu64 " length=%" PRIu64 " lsn=%" PRIu64
+	       " type=%s id=%s\n",
+	       l->seq, l->offset, l->length, l->lsn, info ? info->name : "?", id);
+}
+
 static void on_segment(void *arg, struct qm_log *log, const struct qm_log_segment *s)
 {
 	struct qdump *q = arg;
@@ -152,8 +172,8 @@ static int replay(struct qdump *q, const struct qm_log_conf *conf)
 	if (rc != 0)
 		return rc == SM_E_BUSY ? EX_IN_USE : EX_UNREADABLE;
 	printf("# segments=%" PRIu64 " records=%" PRIu64 " undecodable=%" PRIu64 " damaged=%" PRIu64
-	       " missing=%" PRIu64 " torn=%" PRIu64 "\n",
-	       q->segments, q->records, q->undecodable, q->damages, q->missing, q->torn);
+	       " lost=%" PRIu64 " missing=%" PRIu64 " torn=%" PRIu64 "\n",
+	       q->segments, q->records, q->undecodable, q->damages, q->lost, q->missing, q->torn);
 	return q->verify && (q->undecodable || q->damages || q->missing) ? EX_DAMAGED : 0;
 }
 
@@ -198,6 +218,7 @@ int main(int argc, char **argv)
 	                           .read_only = true,
 	                           .arg = &q,
 	                           .on_damage = on_damage,
+	                           .on_lost = on_lost,
 	                           .on_segment = on_segment};
 	sm_arena_init(&q.arena, "qdump", 64 * 1024, (size_t)16 * QM_LOG_RECORD_MAX);
 	sm_buf_init(&q.line, (size_t)8 * QM_LOG_RECORD_MAX);

@@ -28,7 +28,7 @@ check "status" 0 $?
 check "records" 3 "$(count '^[0-9]* 0000000[1-9]:[0-9]*+[0-9]* id_block first=')"
 check "undecodable" 0 "$(count UNDECODABLE)"
 check "closed" 1 "$(count ' closed$')"
-check "summary" 1 "$(count 'undecodable=0 damaged=0 missing=0 torn=0$')"
+check "summary" 1 "$(count 'undecodable=0 damaged=0 lost=0 missing=0 torn=0$')"
 id=$(sed -n 's/^[0-9]* [^ ]* end ta=\(S[0-9A-F]*\).*/\1/p' "$dir/out" | head -1)
 all=$(count '^[0-9]')
 ./qdump -i "$id" "$q" >"$dir/out"

@@ -1,5 +1,6 @@
 /*
- * The table of interned strings: one array of atoms, a hash by text, the texts in a pool.
+ * The table of interned strings: one array of atoms, a hash by text, the texts in a pool. The hash
+ * grows by a bucket a string, as that of the index does (edbc.c).
  *
  * Invariant: an atom with users is in exactly one hash chain and its text is in the pool; one
  * without is in the free list and its `text` is 0. Loop thread only.
@@ -23,8 +24,9 @@ struct qm_atoms {
 	struct atom *v; /* v[0] is the empty string */
 	uint32_t *bucket;
 	uint32_t used, cap; /* of v */
-	uint32_t mask;      /* buckets - 1 */
-	uint32_t count;     /* with users */
+	uint32_t buckets, bucket_cap;
+	uint32_t mask;  /* 2^n - 1, the least that is not below buckets - 1 */
+	uint32_t count; /* with users */
 	uint32_t free_list;
 	uint32_t stamp; /* of the newest */
 	struct qm_pool texts;
@@ -43,8 +45,9 @@ static void init(struct qm_atoms *a)
 	a->free_list = 0;
 	a->cap = FIRST_BUCKETS;
 	a->v = sm_calloc(a->cap, sizeof(*a->v));
+	a->buckets = a->bucket_cap = FIRST_BUCKETS;
 	a->mask = FIRST_BUCKETS - 1;
-	a->bucket = sm_calloc(a->mask + (size_t)1, sizeof(*a->bucket));
+	a->bucket = sm_calloc(FIRST_BUCKETS, sizeof(*a->bucket));
 	qm_pool_init(&a->texts, place, a);
 }
 
@@ -83,7 +86,9 @@ uint32_t qm_atoms_stamp(const struct qm_atoms *a, uint32_t atom)
 
 static uint32_t *bucket_of(const struct qm_atoms *a, struct sm_str s)
 {
-	return &a->bucket[sm_hash_str(s) & a->mask];
+	uint32_t b = (uint32_t)sm_hash_str(s) & a->mask;
+
+	return &a->bucket[b < a->buckets ? b : b & a->mask >> 1];
 }
 
 static uint32_t find_in(const struct qm_atoms *a, uint32_t i, struct sm_str s)
@@ -106,14 +111,30 @@ static void chain_in(struct qm_atoms *a, uint32_t i)
 	*b = i;
 }
 
-static void rehash(struct qm_atoms *a)
+static uint32_t larger(uint32_t cap)
 {
-	sm_free(a->bucket);
-	a->mask = a->mask * 2 + 1;
-	a->bucket = sm_calloc(a->mask + (size_t)1, sizeof(*a->bucket));
-	for (uint32_t i = 1; i < a->used; i++)
-		if (a->v[i].users)
-			chain_in(a, i);
+	sm_assert(cap < UINT32_MAX / 2);
+	return cap + cap / 8 + FIRST_BUCKETS;
+}
+
+/* One more bucket, of half of what is in another. */
+static void split(struct qm_atoms *a)
+{
+	uint32_t fresh = a->buckets, next, i;
+
+	if (fresh == a->bucket_cap) {
+		a->bucket_cap = larger(a->bucket_cap);
+		a->bucket = sm_realloc(a->bucket, a->bucket_cap, sizeof(*a->bucket));
+	}
+	if (fresh > a->mask)
+		a->mask = a->mask * 2 + 1;
+	i = a->bucket[fresh & a->mask >> 1];
+	a->bucket[fresh & a->mask >> 1] = a->bucket[fresh] = 0;
+	a->buckets++;
+	for (; i != 0; i = next) {
+		next = a->v[i].chain;
+		chain_in(a, i);
+	}
 }
 
 static uint32_t take_free(struct qm_atoms *a)
@@ -125,8 +146,7 @@ static uint32_t take_free(struct qm_atoms *a)
 		return i;
 	}
 	if (a->used == a->cap) {
-		sm_assert(a->cap < UINT32_MAX / 2);
-		a->cap += a->cap / 8 + FIRST_BUCKETS;
+		a->cap = larger(a->cap);
 		a->v = sm_realloc(a->v, a->cap, sizeof(*a->v));
 	}
 	return a->used++;
@@ -134,12 +154,11 @@ static uint32_t take_free(struct qm_atoms *a)
 
 uint32_t qm_atoms_take_bounded(struct qm_atoms *a, struct sm_str s, size_t most)
 {
-	uint32_t *b, i;
+	uint32_t i;
 
 	if (s.n == 0)
 		return 0;
-	b = bucket_of(a, s);
-	i = find_in(a, *b, s);
+	i = find_in(a, *bucket_of(a, s), s);
 	if (i != 0) {
 		a->v[i].users++;
 		return i;
@@ -149,12 +168,9 @@ uint32_t qm_atoms_take_bounded(struct qm_atoms *a, struct sm_str s, size_t most)
 	i = take_free(a);
 	a->v[i] = (struct atom){.users = 1, .stamp = ++a->stamp};
 	a->v[i].text = qm_pool_put(&a->texts, i, s);
-	if (++a->count > a->mask) {
-		rehash(a); /* chains this one as well */
-	} else {
-		a->v[i].chain = *b;
-		*b = i;
-	}
+	if (++a->count > a->buckets)
+		split(a);
+	chain_in(a, i);
 	return i;
 }
 
@@ -192,6 +208,6 @@ size_t qm_atoms_count(const struct qm_atoms *a)
 
 size_t qm_atoms_bytes(const struct qm_atoms *a)
 {
-	return sizeof(*a) + a->cap * sizeof(*a->v) + (a->mask + (size_t)1) * sizeof(*a->bucket) +
+	return sizeof(*a) + a->cap * sizeof(*a->v) + a->bucket_cap * sizeof(*a->bucket) +
 	       qm_pool_bytes(&a->texts);
 }

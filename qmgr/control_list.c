@@ -270,6 +270,10 @@ struct summary {
 	struct row total;
 	struct by_atom *by_atom; /* rows of strings of the index, by number */
 	uint32_t by_atom_count;
+	/* The rows to be shown, while they are picked a heap with the last of them on top: */
+	struct row **top;
+	size_t most, shown, shown_at, keys;
+	struct sm_hash_node *picked_at;
 };
 
 static const char *const by_words[] = {"domain", "host", "reason", "sender", "age", "state"};
@@ -407,26 +411,82 @@ static int age_cmp(const void *a, const void *b)
 	return x->oldest_s > y->oldest_s ? -1 : x->oldest_s < y->oldest_s;
 }
 
-static void summary_end(struct qm_ctl *c, struct summary *s)
+static int by_order(const struct summary *s, struct row *a, struct row *b)
 {
-	struct row **v = sm_arena_must(&c->arena, (s->rows.count + 1) * sizeof(struct row *));
-	size_t n = 0, most = c->limit ? (size_t)c->limit : ROWS_SHOWN;
+	return s->by == BY_AGE ? age_cmp(&a, &b) : row_cmp(&a, &b);
+}
 
-	for (struct sm_hash_node *x = sm_hash_next(&s->rows, NULL); x;
-	     x = sm_hash_next(&s->rows, x))
-		v[n++] = SM_CONTAINER_OF(x, struct row, node);
-	if (s->rest)
-		v[n++] = s->rest;
-	qsort(v, n, sizeof(*v), s->by == BY_AGE ? age_cmp : row_cmp);
-	for (size_t i = 0; i < SM_MIN(n, most); i++) {
-		row_line(c, "row", by_words[s->by], v[i]);
+/* Put r where the heap has a hole at its top. */
+static void settle(struct summary *s, struct row *r)
+{
+	size_t at = 0, child;
+
+	while ((child = 2 * at + 1) < s->shown) {
+		if (child + 1 < s->shown && by_order(s, s->top[child + 1], s->top[child]) > 0)
+			child++;
+		if (by_order(s, s->top[child], r) <= 0)
+			break;
+		s->top[at] = s->top[child];
+		at = child;
+	}
+	s->top[at] = r;
+}
+
+static void pick(struct summary *s, struct row *r)
+{
+	size_t at = s->shown;
+
+	s->keys++;
+	if (s->shown == s->most) {
+		if (by_order(s, r, s->top[0]) < 0)
+			settle(s, r);
+		return;
+	}
+	for (s->shown++; at > 0 && by_order(s, r, s->top[(at - 1) / 2]) > 0; at = (at - 1) / 2)
+		s->top[at] = s->top[(at - 1) / 2];
+	s->top[at] = r;
+}
+
+static bool show_row(struct qm_ctl *c)
+{
+	struct summary *s = c->work;
+
+	if (s->shown_at < s->shown) {
+		row_line(c, "row", by_words[s->by], s->top[s->shown_at++]);
 		qm_ctl_line(c);
+		return true;
 	}
 	row_line(c, "total", by_words[s->by], &s->total);
-	qm_ctl_num(c, "keys", (int64_t)n);
-	qm_ctl_num(c, "shown", (int64_t)SM_MIN(n, most));
+	qm_ctl_num(c, "keys", (int64_t)s->keys);
+	qm_ctl_num(c, "shown", (int64_t)s->shown);
 	qm_ctl_line(c);
-	qm_ctl_end(c, n ? QM_CTL_OK : QM_CTL_NOTHING, "");
+	qm_ctl_end(c, s->keys ? QM_CTL_OK : QM_CTL_NOTHING, "");
+	return false;
+}
+
+/* Ten thousands of rows are sorted by nobody: the few that are shown are picked, a row a step. */
+static bool pick_next(struct qm_ctl *c)
+{
+	struct summary *s = c->work;
+
+	s->picked_at = sm_hash_next(&s->rows, s->picked_at);
+	if (s->picked_at) {
+		pick(s, SM_CONTAINER_OF(s->picked_at, struct row, node));
+		return true;
+	}
+	if (s->rest)
+		pick(s, s->rest);
+	qsort(s->top, s->shown, sizeof(struct row *), s->by == BY_AGE ? age_cmp : row_cmp);
+	c->step = show_row;
+	return true;
+}
+
+static void summary_end(struct qm_ctl *c, struct summary *s)
+{
+	s->most = c->limit ? (size_t)c->limit : ROWS_SHOWN;
+	s->most = SM_MIN(s->most, s->rows.count + 1);
+	s->top = sm_arena_must(&c->arena, s->most * sizeof(struct row *));
+	c->step = pick_next;
 }
 
 static bool summarize(struct qm_ctl *c)
@@ -439,7 +499,7 @@ static bool summarize(struct qm_ctl *c)
 
 	if (!qm_walk_next(c->q, &s->walk, &x)) {
 		summary_end(c, s);
-		return false;
+		return true;
 	}
 	n = matches(c, &x, &v, &which);
 	for (unsigned i = 0; i < n; i++) {

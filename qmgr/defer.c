@@ -48,7 +48,8 @@ struct load {
 	struct sm_id id;
 	struct qm_loc loc;
 	bool forward;  /* only to be copied */
-	int64_t due_s; /* as the index had it */
+	bool put_by;   /* became due meanwhile: tried when it is copied */
+	int64_t due_s; /* as the index had it; the first one when it is put by */
 	unsigned rcpts;
 	struct sm_buf body;
 	struct sm_arena arena;
@@ -217,6 +218,22 @@ static void activate(struct load *l)
 		qm_progress(q, txn);
 }
 
+/* The next one that is due need not wait for a copy. */
+static void put_by(struct load *l, int64_t due_s)
+{
+	l->due_s = l->put_by ? SM_MIN(l->due_s, due_s) : due_s;
+	l->put_by = true;
+	qm_edbc_set(l->q->edbc, l->id, QM_EDBC_NEVER);
+}
+
+static void put_back(struct load *l)
+{
+	const struct qm_edbc_entry *e = qm_edbc_find(l->q->edbc, l->id);
+
+	if (e && l->put_by)
+		qm_edbc_set(l->q->edbc, l->id, SM_MIN(l->due_s, qm_edbc_next_try(e)));
+}
+
 /* Until now a crash would have found the old place, which is still held. */
 static void copy_durable(void *arg)
 {
@@ -228,6 +245,7 @@ static void copy_durable(void *arg)
 	sm_hash_remove(&q->defer->loading, &l->node);
 	q->defer->forward_count--;
 	qm_edbc_moved(q->edbc, l->id, c->loc);
+	put_back(l);
 	load_free(l);
 	sm_free(c);
 	qm_defer_run(q);
@@ -255,6 +273,7 @@ static void loaded(int rc, void *arg)
 	sm_hash_remove(&q->defer->loading, &l->node);
 	if (l->forward) {
 		q->defer->forward_count--;
+		put_back(l);
 	} else {
 		q->defer->load_count--;
 		q->defer->load_rcpts -= l->rcpts;
@@ -311,9 +330,16 @@ static bool loading_eq(const struct sm_hash_node *n, const void *key)
 	return sm_id_eq(SM_CONTAINER_OF(n, struct load, node)->id, *(const struct sm_id *)key);
 }
 
+static struct load *loading_of(const struct qm *q, struct sm_id id)
+{
+	struct sm_hash_node *n = sm_hash_find(&q->defer->loading, sm_id_hash(id), loading_eq, &id);
+
+	return n ? SM_CONTAINER_OF(n, struct load, node) : NULL;
+}
+
 bool qm_defer_loading(const struct qm *q, struct sm_id id)
 {
-	return sm_hash_find(&q->defer->loading, sm_id_hash(id), loading_eq, &id) != NULL;
+	return loading_of(q, id) != NULL;
 }
 
 /*
@@ -371,12 +397,16 @@ void qm_defer_run(struct qm *q)
 	while (d->load_count < LOADS_MAX &&
 	       q->txns.rcpts + d->load_rcpts < (size_t)q->conf->aq_max_entries * 3 / 4) {
 		const struct qm_edbc_entry *e = qm_edbc_top(q->edbc);
+		struct load *l;
 
 		if (e == NULL || !is_due(e, now_s, far_s))
 			break;
-		/* In a moment: whatever ends runs this again. */
-		if (qm_defer_loading(q, qm_edbc_id(e)))
-			break;
+		if ((l = loading_of(q, qm_edbc_id(e))) != NULL) {
+			if (!l->forward)
+				break; /* in a moment: its end runs this again */
+			put_by(l, qm_edbc_next_try(e));
+			continue;
+		}
 		if (blocked < BLOCKED_MAX &&
 		    (qm_halt_entry(q, e) || put_off_blocked(q, e, now_s))) {
 			if (++blocked == BLOCKED_MAX)

@@ -2,6 +2,9 @@
  * The index of deferred transactions: one array of small entries, a hash by id and a heap by time,
  * all by 32-bit index instead of pointers; what is known of the transaction is in its tail.
  *
+ * The hash grows by one bucket an entry (linear hashing): the loop never waits for a million to be
+ * hashed anew.
+ *
  * Invariant: a used entry is in exactly one hash chain and in the heap at `heap_at`, and has a
  * tail; a free one is in the free list. Loop thread only.
  */
@@ -9,6 +12,7 @@
 
 #define NONE   QM_EDBC_NONE
 #define LITTLE 4096 /* entries: worth keeping when nothing is left */
+#define FIRST  256  /* buckets */
 
 static uint32_t *place(void *arg, uint32_t owner)
 {
@@ -24,9 +28,10 @@ static void init(struct qm_edbc *e)
 	e->heap = NULL;
 	e->used = e->cap = 0;
 	e->free_list = NONE;
-	e->mask = 255;
-	e->bucket = sm_calloc(e->mask + 1, sizeof(*e->bucket));
-	memset(e->bucket, 0xff, (e->mask + 1) * sizeof(*e->bucket));
+	e->buckets = e->bucket_cap = FIRST;
+	e->mask = FIRST - 1;
+	e->bucket = sm_calloc(FIRST, sizeof(*e->bucket));
+	memset(e->bucket, 0xff, FIRST * sizeof(*e->bucket));
 	qm_pool_init(&e->tails, place, e);
 	sm_buf_init(&e->scratch, QM_POOL_MOST);
 }
@@ -66,7 +71,11 @@ void qm_edbc_free(struct qm_edbc **ep)
 
 static uint32_t *bucket_of(const struct qm_edbc *e, uint64_t counter, uint8_t proc)
 {
-	return &e->bucket[sm_id_hash((struct sm_id){counter, proc}) & e->mask];
+	uint32_t b = (uint32_t)sm_id_hash((struct sm_id){counter, proc}) & e->mask;
+
+	/* A bucket that is not there yet: its entries are still in the one it will be split from.
+	 */
+	return &e->bucket[b < e->buckets ? b : b & e->mask >> 1];
 }
 
 static uint32_t find(const struct qm_edbc *e, struct sm_id id)
@@ -95,15 +104,31 @@ static void chain_out(struct qm_edbc *e, uint32_t i)
 	*at = e->v[i].chain;
 }
 
-static void rehash(struct qm_edbc *e)
+/* A little at a time: large blocks are moved by the system's page tables. */
+static uint32_t larger(uint32_t cap)
 {
-	e->mask = e->mask * 2 + 1;
-	sm_free(e->bucket);
-	e->bucket = sm_calloc(e->mask + (size_t)1, sizeof(*e->bucket));
-	memset(e->bucket, 0xff, (e->mask + (size_t)1) * sizeof(*e->bucket));
-	for (uint32_t i = 0; i < e->used; i++)
-		if (e->v[i].heap_at != NONE)
-			chain_in(e, i);
+	sm_assert(cap < UINT32_MAX / 2);
+	return cap + cap / 8 + 256;
+}
+
+/* One more bucket, of half of what is in another. */
+static void split(struct qm_edbc *e)
+{
+	uint32_t fresh = e->buckets, next, i;
+
+	if (fresh == e->bucket_cap) {
+		e->bucket_cap = larger(e->bucket_cap);
+		e->bucket = sm_realloc(e->bucket, e->bucket_cap, sizeof(*e->bucket));
+	}
+	if (fresh > e->mask)
+		e->mask = e->mask * 2 + 1;
+	i = e->bucket[fresh & e->mask >> 1];
+	e->bucket[fresh & e->mask >> 1] = e->bucket[fresh] = NONE;
+	e->buckets++;
+	for (; i != NONE; i = next) {
+		next = e->v[i].chain;
+		chain_in(e, i);
+	}
 }
 
 /* ---- the index ---- */
@@ -124,9 +149,7 @@ static uint32_t take_free(struct qm_edbc *e)
 		return i;
 	}
 	if (e->used == e->cap) {
-		/* A little at a time: large blocks are moved by the system's page tables. */
-		sm_assert(e->cap < UINT32_MAX / 2);
-		e->cap += e->cap / 8 + 256;
+		e->cap = larger(e->cap);
 		e->v = sm_realloc(e->v, e->cap, sizeof(*e->v));
 		e->heap = sm_realloc(e->heap, e->cap, sizeof(*e->heap));
 	}
@@ -145,10 +168,9 @@ static void put(struct qm_edbc *e, struct sm_id id, const struct qm_edbc_draft *
 		e->v[i] = (struct qm_edbc_entry){.counter = id.counter, .proc = id.proc};
 		at = e->count++;
 		e->v[i].heap_at = at;
-		if (e->count > e->mask)
-			rehash(e); /* chains this one as well */
-		else
-			chain_in(e, i);
+		if (e->count > e->buckets)
+			split(e);
+		chain_in(e, i);
 	} else {
 		at = e->v[i].heap_at;
 		qm_edbc_tail_drop(e, &e->v[i]);
@@ -276,7 +298,7 @@ size_t qm_edbc_held_count(const struct qm_edbc *e)
 size_t qm_edbc_bytes(const struct qm_edbc *e)
 {
 	return sizeof(*e) + e->cap * (sizeof(*e->v) + sizeof(*e->heap)) +
-	       (e->mask + (size_t)1) * sizeof(*e->bucket) + qm_pool_bytes(&e->tails) +
+	       e->bucket_cap * sizeof(*e->bucket) + qm_pool_bytes(&e->tails) +
 	       qm_atoms_bytes(e->names) + qm_atoms_bytes(e->reasons);
 }
 

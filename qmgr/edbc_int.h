@@ -33,7 +33,8 @@ struct qm_edbc {
 	uint32_t *bucket, *heap;
 	uint32_t used; /* entries of v ever used */
 	uint32_t cap;  /* of v and heap */
-	uint32_t mask; /* buckets - 1 */
+	uint32_t buckets, bucket_cap;
+	uint32_t mask; /* 2^n - 1, the least that is not below buckets - 1 */
 	uint32_t count;
 	uint32_t free_list;
 	size_t rcpts, held;

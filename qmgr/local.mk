@@ -58,6 +58,10 @@ qm_parts = qmgr/qm.h qmgr/bulk.h qmgr/bulk_int.h qmgr/bulk.c qmgr/bulk_choose.c 
 qmgr_qmgr_SOURCES = qmgr/main.c $(qm_parts)
 qmgr_qmgr_LDADD = libqm.a libcdb.a libsm.a $(SECCOMP_LIBS) $(BDB_LIBS)
 
+# One flipped bit at each of many places of a queue.
+QM_TESTS += qmgr/t_flip
+qmgr_t_flip_SOURCES = qmgr/t_flip.c $(t_store_common)
+qmgr_t_flip_LDADD = $(QM_LDADD)
 QM_TESTS += qmgr/t_recover qmgr/t_store
 t_store_common = qmgr/t_store.h qmgr/t_store_common.c
 qmgr_t_recover_SOURCES = qmgr/t_recover.c $(t_store_common)

@@ -47,6 +47,16 @@ struct qm_log_damage {
 	const char *file;        /* "" when nothing could or had to be copied */
 };
 
+/* A record that a damage took, told after that damage. What it says of itself is as damaged as it
+ * is. */
+struct qm_log_lost {
+	uint32_t seq;
+	uint64_t offset, length; /* of all that could not be read in one piece */
+	uint64_t lsn;
+	uint16_t type;
+	struct sm_str body; /* as far as it goes */
+};
+
 /* What replay found in a segment, told after its last record. */
 struct qm_log_segment {
 	uint32_t seq;
@@ -82,6 +92,8 @@ struct qm_log_conf {
 	void (*on_low_space)(void *arg, struct qm_log *log, bool low, const char *diag);
 	/* During replay only. */
 	void (*on_damage)(void *arg, struct qm_log *log, const struct qm_log_damage *d);
+	void (*on_lost)(void *arg, struct qm_log *log,
+	                const struct qm_log_lost *l); /* may be NULL */
 	void (*on_segment)(void *arg, struct qm_log *log, const struct qm_log_segment *s);
 };
 

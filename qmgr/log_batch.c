@@ -29,7 +29,8 @@ enum {
 	AT_ZERO = 44,
 };
 /* In a record. */
-enum { AT_LSN = 0, AT_BODY_LENGTH = 8, AT_TYPE = 12, AT_REC_ZERO = 14 };
+enum { AT_LSN = 0, AT_BODY_LENGTH = 8, AT_TYPE = 12, AT_REC_ZERO = 14, AT_REC_CRC = 16 };
+#define RECORD_HEADER_1 16u /* in version 1: no checksum */
 /* In the segment batch, behind the header. */
 enum { AT_CREATED = 48, AT_BYTES = 56, AT_NAME = 64 };
 
@@ -82,10 +83,44 @@ static uint32_t batch_crc(const uint8_t *p, uint32_t length)
 	return sm_crc32c(crc, p + AT_ZERO, length - AT_ZERO);
 }
 
+/* Of one record; starts from what tells batches of this run and segment from all others. */
+static uint32_t record_crc(const uint8_t *p, uint32_t body, uint64_t epoch, uint32_t seq)
+{
+	uint8_t run[12];
+	uint32_t crc;
+
+	put64(run, epoch);
+	put32(run + 8, seq);
+	crc = sm_crc32c(0, run, sizeof run);
+	crc = sm_crc32c(crc, p, AT_REC_CRC);
+	return sm_crc32c(crc, p + QM_RECORD_HEADER, body);
+}
+
+static uint32_t record_header(uint16_t version)
+{
+	return version == 1 ? RECORD_HEADER_1 : QM_RECORD_HEADER;
+}
+
+static void seal_records(uint8_t *p, const struct qm_batch *b)
+{
+	for (uint32_t at = QM_BATCH_HEADER; b->length - at >= QM_RECORD_HEADER;) {
+		uint32_t body = get32(p + at + AT_BODY_LENGTH);
+
+		if (body > b->length - at - QM_RECORD_HEADER)
+			break;
+		put32(p + at + AT_REC_CRC, record_crc(p + at, body, b->epoch, b->seq));
+		at += QM_RECORD_HEADER + body;
+	}
+}
+
 void qm_batch_seal(uint8_t *p, const struct qm_batch *b)
 {
+	uint16_t version = b->version ? b->version : QM_BATCH_VERSION;
+
+	if (b->kind == QM_BATCH_RECORDS && version > 1)
+		seal_records(p, b);
 	put32(p + AT_MAGIC, MAGIC);
-	put16(p + AT_VERSION, QM_BATCH_VERSION);
+	put16(p + AT_VERSION, version);
 	put16(p + AT_KIND, b->kind);
 	put64(p + AT_EPOCH, b->epoch);
 	put32(p + AT_SEQ, b->seq);
@@ -103,6 +138,7 @@ void qm_record_put(uint8_t *p, uint64_t lsn, uint16_t type, struct sm_str body)
 	put32(p + AT_BODY_LENGTH, (uint32_t)body.n);
 	put16(p + AT_TYPE, type);
 	put16(p + AT_REC_ZERO, 0);
+	put32(p + AT_REC_CRC, 0); /* qm_batch_seal knows the epoch */
 	if (body.n > 0)
 		memcpy(p + QM_RECORD_HEADER, body.p, body.n);
 }
@@ -111,19 +147,19 @@ void qm_record_put(uint8_t *p, uint64_t lsn, uint16_t type, struct sm_str body)
 static bool records_fit(const uint8_t *p, const struct qm_batch *b)
 {
 	uint64_t lsn = b->first_lsn;
-	uint32_t at = QM_BATCH_HEADER;
+	uint32_t at = QM_BATCH_HEADER, header = record_header(b->version);
 
 	for (uint32_t i = 0; i < b->count; i++) {
-		if (b->length - at < QM_RECORD_HEADER)
+		if (b->length - at < header)
 			return false;
 		uint64_t this_lsn = get64(p + at + AT_LSN);
 		uint32_t body = get32(p + at + AT_BODY_LENGTH);
 		if (i == 0 ? this_lsn != lsn : this_lsn <= lsn)
 			return false;
-		if (body > b->length - at - QM_RECORD_HEADER)
+		if (body > b->length - at - header)
 			return false;
 		lsn = this_lsn;
-		at += QM_RECORD_HEADER + body;
+		at += header + body;
 	}
 	return at == b->length;
 }
@@ -135,12 +171,13 @@ int qm_batch_check(const uint8_t *p, size_t n, uint32_t seq, uint64_t epoch, str
 		return SM_E_NOTFOUND;
 	*version = get16(p + AT_VERSION);
 	b->length = get32(p + AT_LENGTH);
-	if (*version != QM_BATCH_VERSION) {
+	if (*version != QM_BATCH_VERSION && *version != 1) {
 		bool whole = b->length >= QM_BATCH_HEADER && b->length <= n &&
 		             b->length <= QM_BATCH_MAX &&
 		             batch_crc(p, b->length) == get32(p + AT_CRC);
 		return whole ? SM_E_NOTSUP : SM_E_CORRUPT;
 	}
+	b->version = *version;
 	b->kind = get16(p + AT_KIND);
 	b->epoch = get64(p + AT_EPOCH);
 	b->seq = get32(p + AT_SEQ);
@@ -177,14 +214,67 @@ uint32_t qm_batch_peek(const uint8_t *p, uint32_t seq)
 
 bool qm_record_next(const uint8_t *p, const struct qm_batch *b, uint32_t *at, struct qm_record *r)
 {
+	uint32_t header = record_header(b->version);
+
 	if (*at >= b->length)
 		return false;
 	r->at = *at;
 	r->lsn = get64(p + *at + AT_LSN);
 	r->type = get16(p + *at + AT_TYPE);
-	r->body = sm_str_n(p + *at + QM_RECORD_HEADER, get32(p + *at + AT_BODY_LENGTH));
-	*at += QM_RECORD_HEADER + (uint32_t)r->body.n;
+	r->body = sm_str_n(p + *at + header, get32(p + *at + AT_BODY_LENGTH));
+	*at += header + (uint32_t)r->body.n;
 	return true;
+}
+
+/* ---- one record ---- */
+
+bool qm_record_check(const uint8_t *p, size_t n, uint64_t epoch, uint32_t seq, struct qm_record *r)
+{
+	uint32_t body;
+
+	if (n < QM_RECORD_HEADER || (body = get32(p + AT_BODY_LENGTH)) > n - QM_RECORD_HEADER ||
+	    get16(p + AT_REC_ZERO) != 0 || get32(p + AT_REC_CRC) != record_crc(p, body, epoch, seq))
+		return false;
+	r->lsn = get64(p + AT_LSN);
+	r->type = get16(p + AT_TYPE);
+	r->body = sm_str_n(p + QM_RECORD_HEADER, body);
+	return true;
+}
+
+bool qm_record_salvage(struct qm_salvage *s, struct qm_record *r)
+{
+	/* Byte by byte, because a damaged length says nothing of where the next one begins. Few
+	 * places get as far as a checksum. */
+	for (; s->at < s->end && s->end - s->at >= QM_RECORD_HEADER; s->at++) {
+		uint64_t lsn = get64(s->p + s->at + AT_LSN);
+
+		if (lsn <= s->after || lsn >= s->before ||
+		    !qm_record_check(s->p + s->at, s->end - s->at, s->epoch, s->seq, r))
+			continue;
+		r->at = (uint32_t)s->at;
+		s->at += QM_RECORD_HEADER + r->body.n;
+		s->after = lsn;
+		return true;
+	}
+	return false;
+}
+
+bool qm_record_guess(const uint8_t *p, size_t n, struct qm_record *r)
+{
+	static const uint8_t zeros[QM_RECORD_HEADER];
+
+	if (n < sizeof zeros || memcmp(p, zeros, sizeof zeros) == 0)
+		return false;
+	r->lsn = get64(p + AT_LSN);
+	r->type = get16(p + AT_TYPE);
+	r->body =
+	    sm_str_n(p + QM_RECORD_HEADER, SM_MIN(get32(p + AT_BODY_LENGTH), n - QM_RECORD_HEADER));
+	return true;
+}
+
+uint64_t qm_batch_epoch(const uint8_t *p)
+{
+	return get64(p + AT_EPOCH);
 }
 
 void qm_segment_put(uint8_t *p, uint64_t epoch, uint32_t seq, const struct qm_segment_info *info)
@@ -250,6 +340,7 @@ static int scan_batch(const uint8_t *p, uint64_t at, const struct qm_batch *b, s
 
 	if (at > s->end) {
 		s->damages++;
+		s->next_lsn = b->kind == QM_BATCH_END ? UINT64_MAX : b->first_lsn;
 		if (s->on_damage != NULL)
 			rc = s->on_damage(s->arg, s->end, at - s->end);
 		if (rc != 0)

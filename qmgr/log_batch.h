@@ -3,7 +3,10 @@
  * "Record log", draws it.
  *
  *     batch:  magic version kind | epoch | seq prev_end | first_lsn | count length | crc zero |
- * records ... | zeros to the next block record: lsn | length type zero | body
+ *             records ... | zeros to the next block
+ *     record: lsn | length type zero | crc | body
+ *
+ * Version 1, which is still read, had no checksum in its records.
  */
 #ifndef QM_LOG_BATCH_H
 #define QM_LOG_BATCH_H
@@ -12,8 +15,8 @@
 
 #define QM_BLOCK         512u
 #define QM_BATCH_HEADER  48u
-#define QM_RECORD_HEADER 16u
-#define QM_BATCH_VERSION 1u
+#define QM_RECORD_HEADER 20u
+#define QM_BATCH_VERSION 2u
 #define QM_BATCH_MAX     (QM_BATCH_HEADER + QM_RECORD_HEADER + QM_LOG_RECORD_MAX)
 
 enum qm_batch_kind {
@@ -23,6 +26,7 @@ enum qm_batch_kind {
 };
 
 struct qm_batch {
+	uint16_t version; /* to write: 0 is QM_BATCH_VERSION */
 	uint16_t kind;
 	uint64_t epoch; /* random, of one run of qmgr; never 0 */
 	uint32_t seq;   /* of the segment */
@@ -46,8 +50,7 @@ static inline size_t qm_batch_padded(size_t length)
 	return (length + QM_BLOCK - 1) & ~(size_t)(QM_BLOCK - 1);
 }
 
-/* Write the header of the batch whose records are at p + QM_BATCH_HEADER, with the checksum over
- * b->length bytes. */
+/* Write the header of the batch whose records are at p + QM_BATCH_HEADER, and all checksums. */
 void qm_batch_seal(uint8_t *p, const struct qm_batch *b);
 /*
  * Is there a batch at `p`, of which `n` bytes are there? With `seq` and `epoch` other than 0 only
@@ -64,6 +67,26 @@ uint32_t qm_batch_peek(const uint8_t *p, uint32_t seq);
 void qm_record_put(uint8_t *p, uint64_t lsn, uint16_t type, struct sm_str body);
 /* Walk a checked batch: *at starts at QM_BATCH_HEADER; false at the end. */
 bool qm_record_next(const uint8_t *p, const struct qm_batch *b, uint32_t *at, struct qm_record *r);
+
+/*
+ * A record by itself, when its batch is damaged: its checksum, which starts from epoch and segment,
+ * holds. Its author knows neither, so no body can pass for one.
+ */
+bool qm_record_check(const uint8_t *p, size_t n, uint64_t epoch, uint32_t seq, struct qm_record *r);
+/* The next such record in p[at..end) whose lsn is above `after` and below `before`; false: none.
+ * s->at moves behind it; r->at is the byte from s->p. */
+struct qm_salvage {
+	const uint8_t *p;
+	uint64_t at, end; /* bytes */
+	uint64_t epoch, after, before;
+	uint32_t seq;
+};
+bool qm_record_salvage(struct qm_salvage *s, struct qm_record *r);
+/* What the bytes say of a record that is damaged, believed as far as nothing contradicts it: false
+ * when there is nothing that looks like one. The body is cut off at n. */
+bool qm_record_guess(const uint8_t *p, size_t n, struct qm_record *r);
+/* The epoch that the bytes of a batch's header say, not checked. */
+uint64_t qm_batch_epoch(const uint8_t *p);
 
 /* The segment batch's own bytes. */
 struct qm_segment_info {
@@ -86,8 +109,9 @@ struct qm_scan {
 	int (*on_batch)(void *arg, const uint8_t *p, uint32_t block,
 	                const struct qm_batch *b);                     /* may be NULL */
 	int (*on_damage)(void *arg, uint64_t offset, uint64_t length); /* may be NULL */
-	/* in and out: lsns must rise above it */
+	/* in and out: lsns must rise above it. on_damage may raise it, below next_lsn. */
 	uint64_t last_lsn;
+	uint64_t next_lsn; /* during on_damage: of the batch behind it; UINT64_MAX: the end */
 	/* out */
 	struct qm_segment_info info; /* name "": the segment batch is damaged */
 	uint64_t epoch;              /* 0: nothing of this segment was found */

@@ -1,10 +1,10 @@
 /*
  * Reading the record log: all of it at start, one segment for compaction, one record for delivery.
  *
- * Invariant: a record reaches the caller only from a batch whose checksum holds, in rising order of
- * lsn. Bytes that should hold records and do not are set aside in a file before anything else
- * happens to their segment. Nothing here writes to a segment. Replay: loop thread before start;
- * read and scan: any thread, only the constant part of the log.
+ * Invariant: a record reaches the caller only when the checksum of its batch holds, or its own if
+ * the batch is damaged, in rising order of lsn. Bytes that should hold records and do not are set
+ * aside in a file before anything else happens to their segment. Nothing here writes to a segment.
+ * Replay: loop thread before start; read and scan: any thread, only the constant part of the log.
  */
 #include "qmgr/log_impl.h"
 
@@ -25,7 +25,7 @@ struct replay {
 	uint64_t records;
 	struct {
 		uint32_t seq;
-		uint64_t epoch, end;
+		uint64_t epoch, end, last_lsn;
 	} prev; /* the segment before */
 };
 
@@ -49,11 +49,66 @@ static int report(struct replay *rp, uint32_t seq, uint64_t offset, uint64_t len
 	return rc;
 }
 
+/* What stood between two records that are there, or at an end of the damage: a batch's header and
+ * padding are no loss. */
+static void tell_lost(struct replay *rp, const struct qm_salvage *s, uint64_t from, uint64_t to)
+{
+	struct qm_log_lost l = {.seq = s->seq};
+	struct qm_record r;
+
+	if (from % QM_BLOCK == 0)
+		from = SM_MIN(from + QM_BATCH_HEADER, to);
+	if (rp->log == NULL || rp->log->c.on_lost == NULL ||
+	    !qm_record_guess(s->p + from, to - from, &r))
+		return;
+	l.offset = from;
+	l.length = to - from;
+	l.lsn = r.lsn;
+	l.type = r.type;
+	l.body = r.body;
+	rp->log->c.on_lost(rp->log->c.arg, rp->log, &l);
+}
+
+/* Records in damaged bytes that are whole by themselves. The leading batch has none. */
+static int salvage(struct replay *rp, struct qm_salvage *s)
+{
+	struct qm_record r;
+	int rc = 0;
+
+	s->at = SM_MAX(s->at, QM_BLOCK);
+	for (uint64_t from = s->at; rc == 0 && from < s->end; from = s->at) {
+		bool found = qm_record_salvage(s, &r);
+		uint64_t to = found ? r.at : s->end;
+		struct qm_loc loc = {.seq = s->seq,
+		                     .block = (uint32_t)(to / QM_BLOCK),
+		                     .at = (uint32_t)(to % QM_BLOCK)};
+
+		if (from < to)
+			tell_lost(rp, s, from, to);
+		if (!found)
+			break;
+		rp->records++;
+		rc = rp->cb ? rp->cb(rp->arg, r.lsn, loc, r.type, r.body) : 0;
+	}
+	return rc;
+}
+
 static int on_damage(void *arg, uint64_t offset, uint64_t length)
 {
 	struct replay *rp = arg;
+	struct qm_salvage s = {.p = rp->p,
+	                       .at = offset,
+	                       .end = offset + length,
+	                       .epoch = rp->scan.epoch,
+	                       .seq = rp->scan.seq,
+	                       .after = rp->scan.last_lsn,
+	                       .before = rp->scan.next_lsn};
+	int rc = report(rp, s.seq, offset, length, rp->p + offset);
 
-	return report(rp, rp->scan.seq, offset, length, rp->p + offset);
+	if (rc == 0)
+		rc = salvage(rp, &s);
+	rp->scan.last_lsn = s.after;
+	return rc;
 }
 
 /*
@@ -74,11 +129,19 @@ static int check_prev_tail(struct replay *rp, const struct qm_batch *b)
 	rc = qm_seg_load(rp->log, rp->prev.seq, &p, &n);
 	if (rc != 0)
 		return rc;
+	end = SM_MIN(end, (uint64_t)n);
 	if (n > rp->prev.end) /* else the file was cut: nothing is left to set aside */
-		rc = report(rp, rp->prev.seq, rp->prev.end, SM_MIN(end, (uint64_t)n) - rp->prev.end,
-		            p + rp->prev.end);
+		rc = report(rp, rp->prev.seq, rp->prev.end, end - rp->prev.end, p + rp->prev.end);
 	else
 		rc = report(rp, rp->prev.seq, 0, 0, NULL);
+	if (rc == 0)
+		rc = salvage(rp, &(struct qm_salvage){.p = p,
+		                                      .at = rp->prev.end,
+		                                      .end = end,
+		                                      .epoch = b->epoch,
+		                                      .seq = rp->prev.seq,
+		                                      .after = rp->prev.last_lsn,
+		                                      .before = b->first_lsn});
 	sm_free(p);
 	return rc;
 }
@@ -128,6 +191,16 @@ static int replay_segment(const struct qm_log *log, struct replay *rp, uint32_t 
 	                            .on_damage = on_damage,
 	                            .last_lsn = last_lsn};
 	rc = qm_segment_scan(p, n, &rp->scan);
+	/* Whether a torn end was whole once only the next segment knows, as replay does. Who scans
+	 * knows what to look for. */
+	if (rc == 0 && rp->log == NULL && rp->scan.torn)
+		rc = salvage(rp, &(struct qm_salvage){.p = p,
+		                                      .at = rp->scan.end,
+		                                      .end = n,
+		                                      .epoch = rp->scan.epoch,
+		                                      .seq = seq,
+		                                      .after = rp->scan.last_lsn,
+		                                      .before = UINT64_MAX});
 	*bytes = n;
 	sm_free(p);
 	rp->p = NULL;
@@ -177,6 +250,7 @@ int qm_log_replay(struct qm_log *log, qm_log_record_cb *cb, void *arg)
 		rp.prev.seq = seg->seq;
 		rp.prev.epoch = rp.scan.epoch;
 		rp.prev.end = rp.scan.end;
+		rp.prev.last_lsn = rp.scan.last_lsn;
 	}
 	if (rc != 0)
 		return rc;
@@ -211,6 +285,29 @@ static int find_record(const uint8_t *p, size_t n, struct qm_loc loc, struct qm_
 	return SM_E_CORRUPT;
 }
 
+/* Its batch is damaged: by its own checksum, for which the leading batch, or that of its own batch,
+ * says the epoch. *p is the caller's: sm_free. */
+static int read_alone(const struct qm_log *log, int fd, struct qm_loc loc, uint8_t **p,
+                      struct qm_record *r)
+{
+	uint64_t block = (uint64_t)loc.block * QM_BLOCK, from[2] = {0, block};
+	size_t size = QM_RECORD_HEADER + QM_LOG_RECORD_MAX, n, got;
+	int rc;
+
+	sm_free(*p);
+	*p = sm_malloc(size);
+	rc = qm_seg_pread(log, fd, loc.seq, *p, size, block + loc.at, &n);
+	for (size_t i = 0; rc == 0 && i < SM_ARRAY_SIZE(from); i++) {
+		uint8_t header[QM_BATCH_HEADER];
+
+		rc = qm_seg_pread(log, fd, loc.seq, header, sizeof header, from[i], &got);
+		if (rc == 0 && got == sizeof header &&
+		    qm_record_check(*p, n, qm_batch_epoch(header), loc.seq, r))
+			return 0;
+	}
+	return rc ? rc : SM_E_CORRUPT;
+}
+
 int qm_log_read(const struct qm_log *log, struct qm_loc loc, uint64_t *lsn, uint16_t *type,
                 struct sm_buf *body)
 {
@@ -230,11 +327,13 @@ int qm_log_read(const struct qm_log *log, struct qm_loc loc, uint64_t *lsn, uint
 		rc = qm_seg_pread(log, fd, loc.seq, large + n, length - n, offset + n, &got);
 		n += got;
 	}
-	close(fd);
 	if (rc == 0 && find_record(p, n, loc, &r) != 0)
+		rc = read_alone(log, fd, loc, &large, &r);
+	if (rc == SM_E_CORRUPT)
 		rc = sm_fail(SM_E_CORRUPT,
 		             "%s.%08" PRIx32 ": no valid record at block %" PRIu32 " byte %" PRIu32,
 		             log->c.name, loc.seq, loc.block, loc.at);
+	close(fd);
 	if (rc == 0) {
 		*lsn = r.lsn;
 		*type = r.type;

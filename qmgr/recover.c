@@ -262,6 +262,7 @@ static int open_log(struct qm_store *st, const char *name, const struct qm_conf_
 	    .on_failure = qm_store_on_failure,
 	    .on_low_space = qm_store_on_low_space,
 	    .on_damage = qm_store_on_damage,
+	    .on_lost = qm_store_on_lost,
 	    .on_segment = qm_store_on_segment,
 	};
 

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include "libsm/log.h"
 #include "libsm/proc.h"
+#include "libsm/wire.h"
 
 static struct qm_waits *waits_of(struct qm_store *st, const struct qm_log *log)
 {
@@ -66,9 +67,34 @@ void qm_store_on_damage(void *arg, struct qm_log *log, const struct qm_log_damag
 	       (unsigned long long)d->length, d->file);
 }
 
+/* Which transaction it was about: nearly all records begin with that. */
+void qm_store_on_lost(void *arg, struct qm_log *log, const struct qm_log_lost *l)
+{
+	struct qm_store *st = arg;
+	struct sm_reader r = sm_reader(l->body);
+	char id[SM_ID_SIZE] = "";
+
+	if (l->type >= QM_REC_txn && l->type <= QM_REC_moved) {
+		struct sm_id ta = sm_r_id(&r);
+
+		if (r.err == 0)
+			sm_id_text(ta, id);
+	}
+	sm_log(SM_CRIT, "qm.log_lost",
+	       "log=%s segment=%u offset=%llu length=%llu lsn=%llu ss_ta=%s",
+	       log == st->ibdb ? "ibdb" : "defedb", l->seq, (unsigned long long)l->offset,
+	       (unsigned long long)l->length, (unsigned long long)l->lsn, id);
+}
+
 void qm_store_on_segment(void *arg, struct qm_log *log, const struct qm_log_segment *s)
 {
 	struct qm_store *st = arg;
+
+	/* Of a crash, mostly; who looks for the end of a record that a disk has damaged finds it.
+	 */
+	if (s->torn)
+		sm_log(SM_NOTICE, "qm.log_torn", "log=%s segment=%u offset=%llu",
+		       log == st->ibdb ? "ibdb" : "defedb", s->seq, (unsigned long long)s->end);
 
 	if (s->epoch != 0)
 		++*(log == st->ibdb ? &st->ibdb_found : &st->defedb_found);

@@ -53,6 +53,7 @@ struct qm_store {
 void qm_store_on_durable(void *arg, struct qm_log *log, uint64_t durable_lsn);
 void qm_store_on_failure(void *arg, struct qm_log *log, int err, const char *diag);
 void qm_store_on_low_space(void *arg, struct qm_log *log, bool low, const char *diag);
+void qm_store_on_lost(void *arg, struct qm_log *log, const struct qm_log_lost *l);
 void qm_store_on_damage(void *arg, struct qm_log *log, const struct qm_log_damage *d);
 void qm_store_on_segment(void *arg, struct qm_log *log, const struct qm_log_segment *s);
 

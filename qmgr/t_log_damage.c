@@ -112,7 +112,7 @@ static void damaged_tail_of_full_segment(void **state)
 	while (t.wrote.v[i + 1].loc.seq == 1)
 		i++;
 	hurt = t.wrote.v[i].lsn;
-	flip(&t, 1, t.wrote.v[i].loc.block * QM_BLOCK + 20);
+	flip(&t, 1, t.wrote.v[i].loc.block * QM_BLOCK + 100);
 	assert_int_equal(t_log_load(&t), 0);
 	t_log_same(&t, is_hurt);
 	assert_int_equal(t.damages, 1);

@@ -967,6 +967,27 @@ static void one_old_mail_holds_nothing(void **state)
 	assert_int_equal(w.sc.tasks, 2);
 }
 
+/* What is due behind a mail that is being copied is read back at once, and that mail after it. */
+static void a_copy_holds_up_nobody(void **state)
+{
+	struct sm_id first;
+
+	(void)state;
+	w.conf.retry_min_ms = w.conf.retry_max_ms = 100000;
+	t_qm_all();
+	for (int i = 0; i < 3; i++)
+		taken("s@a.test", "temp@b.test");
+	wait_n(deferred, 3);
+	w.sc.fine = true;
+	first = qm_edbc_id(qm_edbc_top(w.q.edbc));
+	assert_true(qm_defer_forward(&w.q, first));
+	qm_defer_flush(&w.q, (struct sm_id){0});
+	assert_int_equal(qm_defer_loads(&w.q), 3); /* a copy, and the other two */
+	assert_int_equal(qm_edbc_next_try(qm_edbc_find(w.q.edbc, first)), QM_EDBC_NEVER);
+	wait_over();
+	assert_int_equal(w.sc.tasks, 6);
+}
+
 /* ---- operators, the end ---- */
 
 static void operators_look(void **state)
@@ -1086,6 +1107,7 @@ int main(void)
 	    T(contents_survive_damage),
 	    T(a_loss_keeps_only_what_was_before),
 	    T(one_old_mail_holds_nothing),
+	    T(a_copy_holds_up_nobody),
 	    T(operators_look),
 	    T(the_end_waits_for_results),
 	    T(limits_change_at_a_reload),

@@ -56,8 +56,8 @@ struct conn {
 };
 
 static struct {
-	int arrivals, tempfail, permfail, drop_before, drop_after, delay_ms, spread_ms;
-	bool quick;
+	int arrivals, tempfail, permfail, window_ms, drop_before, drop_after, delay_ms, spread_ms;
+	bool quick, dead_domains;
 	long stop_after;
 	double timeout;
 	const char *reports;
@@ -294,8 +294,36 @@ static size_t keep_content(struct conn *c, const char *p, size_t n)
 	return (size_t)(p - start);
 }
 
+/* -f, -F: what becomes of a recipient depends on the number of its domain, @d7.anything: odd ones
+ * are put off in every second window of time, each beginning with another one; those that end in 4
+ * are refused for ever. */
+static const char *by_domain(const char *path)
+{
+	static double start;
+	const char *at = strrchr(path, '@');
+	char *end;
+	long n;
+
+	if (!at || at[1] != 'd' || (n = strtol(at + 2, &end, 10), end == at + 2))
+		return NULL;
+	if (start == 0)
+		start = now();
+	if (opt.dead_domains && n % 10 == 4) {
+		count.permfailed++;
+		return "550 5.1.2 Nobody at this domain\r\n";
+	}
+	if (opt.window_ms && n % 2 &&
+	    ((long)((now() - start) * 1e3 / opt.window_ms) + n / 2) % 2 == 0) {
+		count.tempfailed++;
+		return "451 4.3.2 This domain is away\r\n";
+	}
+	return NULL;
+}
+
 static void rcpt(struct conn *c, const char *line)
 {
+	const char *no;
+
 	char path[330];
 	size_t n;
 
@@ -314,6 +342,10 @@ static void rcpt(struct conn *c, const char *line)
 		return;
 	}
 	path_of(line, path, sizeof path);
+	if ((no = by_domain(path)) != NULL) {
+		say(c, no);
+		return;
+	}
 	n = strlen(path) + 1;
 	grow(&c->rcpts, &c->rcpts_max, c->rcpts_len + n);
 	memcpy(c->rcpts + c->rcpts_len, path, n);
@@ -538,6 +570,7 @@ static const char usage[] =
     "usage: sink [options] ADDRESS:PORT|unix:PATH...\n"
     "  -o FILE  one line per message and recipient      -S DIR   keep mail from <> there\n"
     "  -4 PCT   451 for RCPT        -5 PCT  550 for RCPT\n"
+    "  -f MS    451 in every second MS at odd domains   -F       550 at domains that end in 4\n"
     "  -D PCT   drop before the final reply             -A PCT   drop after the final reply\n"
     "  -w MS    wait before the final reply             -W MS    and up to so long, at random\n"
     "  -q       no TCP_QUICKACK\n"
@@ -553,7 +586,7 @@ int main(int argc, char **argv)
 	int fds[LISTENERS_MAX], nl = 0, c, i, n;
 	double start = now(), all_there = 0;
 
-	while ((c = getopt(argc, argv, "o:S:4:5:D:A:w:W:qn:T:H:z:")) != -1) {
+	while ((c = getopt(argc, argv, "o:S:4:5:f:FD:A:w:W:qn:T:H:z:")) != -1) {
 		switch (c) {
 		case 'o':
 			opt.arrivals = ledger_open(optarg);
@@ -566,6 +599,12 @@ int main(int argc, char **argv)
 			break;
 		case '5':
 			opt.permfail = (int)number(optarg, 0, 100);
+			break;
+		case 'f':
+			opt.window_ms = (int)number(optarg, 1, 3600000);
+			break;
+		case 'F':
+			opt.dead_domains = true;
 			break;
 		case 'D':
 			opt.drop_before = (int)number(optarg, 0, 100);

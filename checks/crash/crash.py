@@ -10,6 +10,8 @@ some recipients, so that DEFEDB has work, and segments are small, so that they t
     fault     each write and sync of content and journal fails, is short, or is the last thing that the process does
     upgrade   another build is installed over the running suite, then each worker is killed
     stop      SIGSTOP for a while, then SIGCONT; a+b: one of both each time
+    queue     SIGKILL to qmgr or to all, while half of the destinations are away every other while and some refuse for ever: the failures
+              are reported, each in one DSN, which comes twice only where a mail may
 
 The dice are seeded: the same seed gives the same plan (not the same timing).
 
@@ -22,6 +24,7 @@ import bisect
 import collections
 import os
 import random
+import re
 import shutil
 import sys
 import tempfile
@@ -32,7 +35,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from events import Events, copy_of_programs  # noqa: E402
 from lib.client import Client, Closed  # noqa: E402
 from lib.handed import Handed  # noqa: E402
-from lib.ledger import judge, read_arrivals, read_ledger  # noqa: E402
+from lib.ledger import judge, read_arrivals, read_ledger, read_reports, report_id  # noqa: E402
 from lib.paths import free_port  # noqa: E402
 from lib.programs import Load, SinkProgram  # noqa: E402
 from lib.site import COMPONENTS, Site  # noqa: E402
@@ -43,6 +46,11 @@ LATE = 1.0
 RECOVERY = 10.0     # s: mail is taken again, without a human
 # The recipients of a message have different next hops and are taken at different times: results come one by one.
 DOMAINS = [f"d{i}.r{j}.test" for i in range(25) for j in range(2)]
+# A recipient there is refused for ever by a sink with -F.
+DEAD = re.compile(r"@d\d*4\.")
+AWAY_MS = 1500
+# Failures of one transaction wait for each other, but not for long.
+MERGE = {"qmgr.DSN_handling.merge_delay_max": "1s"}
 
 
 def settings():
@@ -73,7 +81,7 @@ class Series:
     def run(self, kind, rounds, events):
         """Gives the verdict; raises when the suite does not come back."""
         events.note, events.flows, events.figures = self.note, self.flows, self.figures
-        with SinkProgram(self.dir, "-w", 2, "-W", 60, "-4", self.o.deferred, f"127.0.0.2:{self.port}", port=self.port) as sink:
+        with SinkProgram(self.dir, "-w", 2, "-W", 60, *self.refusals(kind), f"127.0.0.2:{self.port}", port=self.port) as sink:
             load = Load(self.dir, f"127.0.0.1:{self.site.port}", "-k", "-e", "-m", 100000000, "-s", self.o.sessions, "-l", 4000, "-r", 2, "-D", 25,
                         "-t", "u%n.%r@d%d.r%r.test", "-R", 30, "-T", 100000, "-w", self.o.pause)
             self.ledger = load.ledger
@@ -92,12 +100,16 @@ class Series:
             sink.settled()
             left = len(self.site.content_files())
             sink_figures = sink.stop()
-        verdict = judge(load.ledger, sink.arrivals, sink.reports, left=left)
-        self.hold_against_the_log(verdict, sink.arrivals)
+        verdict = judge(load.ledger, sink.arrivals, sink.reports, left=left, copies=True)
+        self.hold_against_the_log(verdict, sink.arrivals, sink.reports)
         self.hits(verdict)
+        self.failures(verdict, sink.arrivals, sink.reports, kind)
         verdict.figures["connects"] = figures["connects"]
-        verdict.figures["reports"] = sink_figures["reports"]
+        assert verdict.figures["reports"] == sink_figures["reports"]
         return verdict
+
+    def refusals(self, kind):
+        return ("-f", AWAY_MS, "-F") if kind == "queue" else ("-4", self.o.deferred)
 
     def note(self, which, kill=True, at=None):
         self.happened.append((at or time.monotonic(), which, kill))
@@ -126,13 +138,28 @@ class Series:
                 return False
         until(works, lambda: f"accepts again; log:\n{self.site.log_tail()}", RECOVERY + 20, 0.02)
 
-    def hold_against_the_log(self, verdict, arrivals):
+    def failures(self, verdict, arrivals, reports, kind):
+        """Who is refused for ever is reported, and nobody else: nothing that happens here is anybody's fault but ours."""
+        if kind == "queue":
+            named = {r for text in read_reports(reports) for r in re.findall(r"(?mi)^Final-Recipient: rfc822; *(\S+)", text)}
+            for r in named:
+                if not DEAD.search(r):
+                    verdict.bad("L8", "-", r, "was reported as failed, and is only away now and then")
+            for g in read_arrivals(arrivals):
+                if DEAD.search(g.rcpt):
+                    verdict.bad("L5", g.id, g.rcpt, "arrived where all are refused")
+            self.figures["failed"] += len(named)
+        elif verdict.figures["reported_rcpts"]:
+            verdict.bad("L8", "-", "-", f"{verdict.figures['reported_rcpts']} recipients were reported as failed for a local problem")
+
+    def hold_against_the_log(self, verdict, arrivals, reports):
         """What came twice must have been handed out without a durable result, each time."""
         handed = Handed(LATE * SLOW)
         for name, text in self.site.logs_since().items():
             if name.startswith("qmgr"):
                 handed.feed(line for line in text.split("\n") if "probe@" not in line)
         came = collections.Counter(g.rcpt for g in read_arrivals(arrivals) if not g.rcpt.startswith("probe@"))
+        came.update(report_id(text) for text in read_reports(reports))
         handed.hold_against(came)
         for rule, ta, rcpt, what in handed.wrong:
             verdict.bad(rule, ta, rcpt, what)
@@ -174,8 +201,6 @@ class Series:
         for mid, s in sent.items():
             if s.verdict == "NAK5" or (s.verdict == "REFUSED" and s.reply.startswith("5")):
                 verdict.bad("L8", mid, "-", f"a permanent error for a local problem: {s.reply}")
-        if verdict.figures["reported_rcpts"]:
-            verdict.bad("L8", "-", "-", f"{verdict.figures['reported_rcpts']} recipients were reported as failed for a local problem")
 
 
 # ---- a kind: as many series as its rounds take
@@ -190,6 +215,8 @@ def summary(kind, t, seconds):
              f"{share('events_hit', 'events')} of all {t['events']} events, {t['open'] / max(1, t['events']):.1f} open on average; "
              f"slowest recovery {t['slowest_recovery_ms']} ms; {t['violations']} violations; {seconds:.0f} s",
              f"  {t['given']} hand-outs to smtpc, {t['restarts']} replays; {of}"]
+    if t["reports"]:
+        lines.append(f"  {t['failed']} recipients failed, {t['reports']} DSNs came")
     if t["armed"]:
         missed = ", ".join(f"{k[11:]} {v}" for k, v in sorted(t.items()) if k.startswith("not struck "))
         lines.append(f"  {t['struck']} of {t['armed']} armed faults struck{'; not: ' + missed if missed else ''}")
@@ -205,7 +232,7 @@ def run_kind(kind, o):
     total, good, start = collections.Counter(), True, time.monotonic()
     build = copy_of_programs() if "upgrade" in kind else None
     try:
-        with Site(routes=routes(port), relay=DOMAINS, settings=traced(),
+        with Site(routes=routes(port), relay=DOMAINS, settings={**traced(), **(MERGE if kind == "queue" else {})},
                   users=o.users, build=build) as site:
             if "fault" in kind and not site.has_faults():
                 print(f"{kind}: not built with --enable-testing")

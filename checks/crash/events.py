@@ -136,6 +136,16 @@ class Events:
         self.site.kill(which)
         self.site.restarted(which, old, 30)
 
+    def queue(self):
+        """SIGKILL to qmgr alone or to all."""
+        if self.dice.randrange(2):
+            self.all()
+            return
+        old = self.site.pids("qmgr")
+        self.note("qmgr")
+        self.site.kill("qmgr")
+        self.site.restarted("qmgr", old, 30)
+
     def all(self):
         """SIGKILL to every process of the suite at one moment, then a start."""
         self.note("all")

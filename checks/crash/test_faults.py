@@ -1,4 +1,5 @@
 """One failure at a time, at a known place: what the client is told, what stays on disk, who goes on."""
+import errno
 import os
 import signal
 import subprocess
@@ -333,3 +334,108 @@ class TestDiskFull:
             put_right(sink)
             subprocess.run(["umount", "-l", base])
             os.rmdir(base)
+
+    @pytest.mark.parametrize("store", ["ibdb", "defedb", "cdb"])
+    def test_one_store(self, sink, store):
+        """Its own file system fills up, to the last byte, while mail is tried again and again. 452 until there is room, nothing is
+        lost, what can be delivered is, and nobody has to help. What DEFEDB has no room for stays in IBDB until there is."""
+        if os.getuid() != 0:
+            pytest.skip("needs root for a small tmpfs")
+        s = Site(routes=[f"{d} {sink.port}^esmtp:[127.0.0.1]" for d in ("local.test", "src.test")], relay=["local.test"],
+                 settings={**settings(), "qmgr.min_disk_space": "1000", "qmgr.ok_disk_space": "2000",
+                           "qmgr.IBDB.size": "2MB", "qmgr.DEFEDB.size": "2MB", "qmgr.retry_max_delay": "1s"})
+        small = Small(s, store)
+        try:
+            # Long replies, which are kept with each recipient, fill segments soon.
+            sink.script([Serve({"RCPT": b"450 4.2.0 later " + b"x" * 400 + b"\r\n"})])
+            sink.drop()
+            s.start()
+            accepted = [f"{store}-{i}" for i in range(40)]
+            with s.client() as c:
+                for t in accepted:
+                    c.begin("a@src.test", *RCPTS)
+                    assert c.finish(content(t, 1000)).code == 250
+            pids = s.all_pids()
+            marks = s.log_marks()
+            small.fill()
+
+            def refused():
+                with s.client() as c:
+                    r = c.mail("a@src.test")
+                    if r.code == 250:
+                        r = c.rcpt("b@local.test")
+                    return str(r).startswith("452 4.3.1")
+            until(refused, "452 4.3.1", 30)
+            # Each is tried some times more, which is written down, or not.
+            until(lambda: s.logs_since(marks)["qmgr.log"].count("stat=deferred") > 100 * len(RCPTS), "tried again", 60)
+            put_right(sink)
+            if store == "defedb":
+                # Most wait to be put off; a qmgr that begins now finds them in IBDB, and cannot begin.
+                s.kill("qmgr")
+                never(lambda: attempt(s, f"{store}-full") == 250, "taken", 2)
+            else:
+                until(lambda: all(arrived(sink, t) == set(RCPTS) for t in accepted), f"all is delivered while {store} is full", 60)
+                assert refused(), "still full"
+                assert s.all_pids() == pids
+            small.free()
+            until(lambda: attempt(s, f"{store}-after", 1000) == 250, "it accepts again", 40)
+            sink.wait(f"{store}-after")
+            s.wait_empty()
+            assert all(arrived(sink, t) == set(RCPTS) for t in accepted)
+            assert not sink.reports("a@src.test")
+            s.stop()
+        finally:
+            put_right(sink)
+            for ps in s.all_pids().values():
+                for pid in ps:
+                    os.kill(pid, signal.SIGKILL)
+            small.close()
+
+
+RCPTS = [f"u{i}@local.test" for i in range(50)]
+
+
+def arrived(sink, tag):
+    """To whom; a content may come in several transactions."""
+    got = [r for m in sink.find(tag) for r in m.rcpts]
+    assert len(got) == len(set(got)), f"{tag} came twice"
+    return set(got)
+
+
+class Small:
+    """A file system of 16 MB for one store: for a log its directory, for contents all sixteen of theirs."""
+
+    def __init__(self, site, store):
+        self.dir = os.path.join(site.spool, store)
+        self.mounts = []
+        places = [os.path.join(site.spool, d) for d in "0123456789ABCDEF"] if store == "cdb" else []
+        if places:
+            self.dir = tempfile.mkdtemp(prefix="smx-cdb-")
+        owner = os.stat(places[0] if places else self.dir)
+        options = f"size=16m,mode={owner.st_mode & 0o7777:o},uid={owner.st_uid},gid={owner.st_gid}"
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", self.dir]).returncode:
+            pytest.skip("no tmpfs here")
+        self.mounts.append(self.dir)
+        for place in places:
+            part = os.path.join(self.dir, os.path.basename(place))
+            st = os.stat(place)
+            os.mkdir(part)
+            os.chown(part, st.st_uid, st.st_gid)
+            os.chmod(part, st.st_mode & 0o7777)
+            subprocess.run(["mount", "--bind", part, place], check=True)
+            self.mounts.append(place)
+
+    def fill(self):
+        with open(os.path.join(self.dir, "filler"), "wb", buffering=0) as f:
+            try:
+                while True:
+                    f.write(b"x" * 4096)
+            except OSError as e:
+                assert e.errno == errno.ENOSPC
+
+    def free(self):
+        os.unlink(os.path.join(self.dir, "filler"))
+
+    def close(self):
+        for place in reversed(self.mounts):
+            subprocess.run(["umount", "-l", place])

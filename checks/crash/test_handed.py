@@ -38,6 +38,11 @@ class Log:
             self.one("rcpt", n, ", stat=sent, tries=1")
         return self
 
+    def failed(self, *names):
+        for n in names:
+            self.one("rcpt", n, ", stat=failed, tries=1")
+        return self
+
     def deferred(self, *names):
         for n in names:
             self.one("rcpt", n, ", stat=deferred, tries=1")
@@ -217,3 +222,49 @@ def test_ledger_damage(tmp_path):
     (tmp_path / "arrivals").write_text("".join(f"GOT 2.0 r-0 {u}@d.test {h} 10 <s@s.test>\n" for u, h in (("u0", HASH), ("u1", "cd" * 32))))
     v = judge(str(tmp_path / "ledger"), str(tmp_path / "arrivals"))
     assert [w[0] for w in v.wrong] == ["L5"] and re.search("content differs", v.wrong[0][3])
+
+
+# ---- failures and their reports
+
+def test_a_failure_is_open_until_it_is_reported():
+    log = Log().give("a0").failed("a0").wait(3).restart("a0").restart("a0").end("a")
+    assert log.rules() == []
+    assert log.figures["handed"] == 0
+
+
+def test_a_failure_that_was_not_durable_is_tried_again():
+    log = Log().give("a0").failed("a0").restart("a0").give("a0").failed("a0").end("a")
+    assert log.rules() == []
+    assert log.figures["handed"] == 1
+
+
+def test_a_durable_failure_is_not_tried_again():
+    log = Log().give("a0").failed("a0").wait(3).give("b0").restart("a0", "b0").give("a0").failed("a0").give("b0").sent("b0").end("a", "b")
+    assert log.rules(b0=1) == ["H1"]
+
+
+def dsn(log, n, event, more=""):
+    return log.put(event, f"ss_ta=S{n}FF, rcpt=<sender@d.test>, rcpt_idx=0{more}")
+
+
+def test_reports_go_by_their_own_id():
+    log = Log()
+    for n in "12":
+        dsn(log, n, "give")
+        dsn(log, n, "rcpt", ", stat=sent, tries=1").put("end", f"ss_ta=S{n}FF, delay=0")
+    h = Handed(late=1.0).feed(log.lines)
+    assert not h.hold_against({"S1FF": 1, "S2FF": 1}).wrong
+    assert [w[0] for w in Handed(late=1.0).feed(log.lines).hold_against({"S1FF": 2}).wrong] == ["H2", "H2"]
+
+
+@pytest.mark.parametrize("where,rules", [("ibdb", ["H3"]), ("defedb", [])])
+def test_a_report_is_in_the_log_of_its_parent(where, rules):
+    """The end of a DSN in the journal proves that what was written before it is durable; in DEFEDB it says nothing of the journal."""
+    log = Log().give("p0")
+    if where == "defedb":
+        log.deferred("p0").give("p0")
+    log.give("a0").failed("p0").put("dsn", "ss_ta=S1FF, dsn_of=Sp, kind=failed")
+    dsn(log, "1", "give").sent("a0")
+    dsn(log, "1", "rcpt", ", stat=sent, tries=1").put("end", "ss_ta=S1FF, dsn_of=Sp, delay=0").put("end", "ss_ta=Sp")
+    log.restart("a0").give("a0").sent("a0").end("a")
+    assert log.rules(a0=1) == rules

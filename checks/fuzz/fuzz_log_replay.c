@@ -56,6 +56,7 @@ static void make_checksums_right(uint8_t *p, size_t n)
 		uint32_t length = qm_batch_peek(p + at, SEQ);
 		if (length < QM_BATCH_HEADER || length > n - at)
 			continue;
+		memcpy(&b.version, p + at + 4, 2);
 		memcpy(&b.kind, p + at + 6, 2);
 		memcpy(&b.epoch, p + at + 8, 8);
 		memcpy(&b.prev_end, p + at + 20, 4);

@@ -8,6 +8,10 @@ that was lost with its process is made up for by the replay that follows. So eac
                               next qmgr
     durable, without a line   given, and not found open: qmgr died between the write of the result and that of the log
 
+A failure (`stat=failed`) is a result that stays open until it is reported: it may be found again, and only one that was not durable
+may be handed out again, as an event. A DSN is a transaction of qmgr's own (its id ends in FF) with one recipient, and goes by its id, as its
+Message-ID tells.
+
 Rules (for each recipient; addresses are used once):
   H1  it is not handed out while it is out, nor when its result is known
   H2  it arrives at most as often as it was handed out, and once more than the events that it was in: together, what came twice is
@@ -20,9 +24,9 @@ Rules (for each recipient; addresses are used once):
 import collections
 import re
 
-EVENTS = re.compile(r"(\d{10}\.\d{3}) [A-Z]+ (qm\.(?:give|undecided|rcpt|found|recovered|rights|end|log_damage))(?: ([^\n]*))?$")
+EVENTS = re.compile(r"(\d{10}\.\d{3}) [A-Z]+ (qm\.(?:give|undecided|rcpt|found|recovered|rights|dsn|end|log_damage))(?: ([^\n]*))?$")
 BEGINNING = re.compile(r"(?<=.)(?=\d{10}\.\d{3} (?:DEBUG|INFO|NOTICE|WARN|ERROR|CRIT|FATAL) )")
-FREE, OUT, DONE, ENDED = "free", "out", "done", "ended"
+FREE, OUT, DONE, FAILED, DOUBTED, ENDED = "free", "out", "done", "failed", "failed or not", "ended"
 
 
 def parse(line):
@@ -77,8 +81,13 @@ class Handed:
                 self._last = time
         return self
 
+    @staticmethod
+    def _key(pairs):
+        return pairs["ss_ta"] if pairs["ss_ta"].endswith("FF") else pairs["rcpt"].strip("<>")
+
     def _get(self, pairs):
-        address, ta = pairs["rcpt"].strip("<>"), pairs["ss_ta"]
+        ta = pairs["ss_ta"]
+        address = self._key(pairs)
         r = self._rcpts.get(address)
         if r is None:
             r = self._rcpts[address] = Rcpt(ta)
@@ -91,6 +100,8 @@ class Handed:
     # -- what a line says
     def _give(self, pairs, time):
         address, r = self._get(pairs)
+        if r.state is DOUBTED:
+            self._event(r)
         if r.state != FREE:
             self.bad("H1", r.ta, address, "handed out while it is out" if r.state is OUT else "handed out again, though its result is known")
         r.state = OUT
@@ -111,7 +122,12 @@ class Handed:
             r.state = FREE
             self._elsewhere.add(r.ta)
         else:
-            r.state = DONE
+            r.state = FAILED if pairs["stat"] == "failed" else DONE
+
+    def _dsn(self, pairs, time):
+        """It begins in the log where its parent is."""
+        if pairs.get("dsn_of") in self._elsewhere:
+            self._elsewhere.add(pairs["ss_ta"])
 
     def _end(self, pairs, time):
         ta = pairs["ss_ta"]
@@ -137,7 +153,7 @@ class Handed:
         self._at_death = self._last
 
     def _found_one(self, pairs, time):
-        self._found[pairs["rcpt"].strip("<>")] = pairs
+        self._found[self._key(pairs)] = pairs
 
     def _log_damage(self, pairs, time):
         self.bad("H6", "-", "-", f"a log was damaged: {pairs}")
@@ -167,6 +183,10 @@ class Handed:
         if r.state is ENDED:
             self.bad("H3", r.ta, address, "found open, though its transaction had ended")
             self._live.add(address)
+        elif r.state in (FAILED, DOUBTED):
+            # Not yet reported; or the failure was not durable.
+            r.state = DOUBTED if r.state is DOUBTED or self._at_death < r.time + self.late else FAILED
+            return
         elif r.state is DONE and r.at <= self._durable_at and r.ta not in self._elsewhere:
             self.bad("H3", r.ta, address, "found open, though a later result was durable")
         elif r.state is DONE and self._at_death >= r.time + self.late:
@@ -174,7 +194,7 @@ class Handed:
         if r.state is not FREE:
             self._event(r)
 
-    _on = {"qm.give": _give, "qm.undecided": _undecided, "qm.rcpt": _rcpt, "qm.end": _end, "qm.rights": _rights, "qm.found": _found_one,
+    _on = {"qm.give": _give, "qm.undecided": _undecided, "qm.rcpt": _rcpt, "qm.dsn": _dsn, "qm.end": _end, "qm.rights": _rights, "qm.found": _found_one,
            "qm.recovered": _recovered, "qm.log_damage": _log_damage}
 
     # -- the verdict

@@ -68,6 +68,12 @@ def read_reports(directory):
             yield f.read().decode("latin-1")
 
 
+def report_id(text):
+    """Its transaction: what its Message-ID begins with."""
+    m = re.search(r"(?m)^Message-ID: <(S[0-9A-F]{18})@", text)
+    return m.group(1) if m else "-"
+
+
 class Verdict:
     def __init__(self):
         self.figures = collections.Counter()
@@ -87,8 +93,9 @@ class Verdict:
         return "\n".join(lines)
 
 
-def judge(ledger, arrivals, reports=None, duplicates_allowed=None, left=0, reports_twice=False):
-    """Apply the rules. `duplicates_allowed`: None counts only. `reports_twice`: a fault may have hit reports on their way as well."""
+def judge(ledger, arrivals, reports=None, duplicates_allowed=None, left=0, reports_twice=False, copies=False):
+    """Apply the rules. `duplicates_allowed`: None counts only. `reports_twice`: a fault may have hit reports on their way as well.
+    `copies`: the same report (by Message-ID) that comes again is a duplicate like any other, and counted as such."""
     v = Verdict()
     f = v.figures
     sent = read_ledger(ledger)
@@ -105,8 +112,15 @@ def judge(ledger, arrivals, reports=None, duplicates_allowed=None, left=0, repor
             f["damaged"] += 1
             v.bad("L5", g.id, g.rcpt, f"content differs: {g.hash[:12]} for {s.hash[:12]}")
         got[g.id, g.rcpt] += 1
-    told = collections.Counter()
+    told, seen = collections.Counter(), set()
     for text in read_reports(reports):
+        if copies:
+            f["reports"] += 1
+            mid = report_id(text)
+            f["duplicates"] += mid in seen
+            if mid in seen:
+                continue
+            seen.add(mid)
         ids = set(re.findall(r"(?m)^X-Ledger: (\S+)", text)) & sent.keys()
         if not ids:
             v.bad("L5", "-", "-", "a report on nothing that was sent: " + text[:60].replace("\r\n", " "))
