@@ -38,6 +38,7 @@ void sc_cache_init(struct sc_cache *c, struct sc *sc)
 	*c = (struct sc_cache){.sc = sc};
 	sm_hash_init(&c->by_place);
 	sm_list_init(&c->all);
+	sm_list_init(&c->leaving);
 }
 
 static void take_out(struct sc_cache *c, struct sc_session *s)
@@ -128,9 +129,10 @@ void sc_cache_give_way(struct sc_cache *c, const struct sm_sa *sa)
 	SM_LIST_FOR (s, &c->all, struct sc_session, idle) {
 		if (sm_sa_eq(&s->sa, sa)) {
 			drop(c, s, true);
-			return;
+			break;
 		}
 	}
+	sc_session_succeed(c->sc, sa);
 }
 
 struct sc_session *sc_cache_take(struct sc_cache *c, struct sm_str key, const struct sm_sa *sa)

@@ -17,6 +17,7 @@ struct sc_cache {
 	struct sm_hash by_place; /* key and address */
 	struct sm_list all;      /* the longest idle first */
 	size_t count;
+	struct sm_list leaving; /* not idle any more: they say QUIT (session.c) */
 	/* A session that nobody took has ended: for session_gone. The strings and the address are
 	 * valid during the call. */
 	void (*on_gone)(struct sc *sc, struct sm_str key, const struct sm_sa *sa);
@@ -30,9 +31,9 @@ bool sc_cache_put(struct sc_cache *c, struct sc_session *s);
 /* A live one, which becomes the caller's and is `reused`; NULL: none. `sa` of length 0: the default
  * LMTP socket. */
 struct sc_session *sc_cache_take(struct sc_cache *c, struct sm_str key, const struct sm_sa *sa);
-/* A session to this address is about to be opened: one that idles there for another key ends, so
- * that there are never more than qmgr counts. */
-void sc_cache_give_way(struct sc_cache *c, const struct sm_sa *sa);
+/* A session to this address is about to be opened: one that idles there for another key ends, and
+ * one that says QUIT is waited for, so that there are never more than qmgr counts. */
+void sc_cache_give_way(struct sc_cache *c, const struct sm_sa *sa) SM_YIELDS;
 /* Say QUIT to all. */
 void sc_cache_quit_all(struct sc_cache *c);
 

@@ -20,6 +20,7 @@ enum {
 	REPLY_LINE_MAX = 4096, /* RFC 5321 says 512; some say more */
 	IN_BYTES = 16 * 1024,
 	OUT_BYTES = 64 * 1024 + 16,
+	SUCCEED_MS = 5000, /* a server that does not answer QUIT holds nobody longer */
 };
 
 int64_t sc_session_deadline(const struct sc_session *s, int64_t timeout_ms)
@@ -273,14 +274,26 @@ int sc_session_adopt(struct sc *sc, int fd, bool lmtp, int64_t end_ms, struct sc
 
 /* ---- the end ---- */
 
+struct sc_successor {
+	struct sm_co *co;
+	bool may_go;
+};
+
 static void quit(void *arg)
 {
 	struct sc_session *s = arg;
+	struct sc_successor *next;
 
 	s->end_ms = SM_NEVER;
 	sm_stream_puts(&s->stream, SM_STR("QUIT\r\n"));
 	(void)!sc_session_reply(s, s->sc->conf->timeouts.quit_ms);
+	sm_list_remove(&s->leaving);
+	next = s->successor;
 	sc_session_free(&s);
+	if (next != NULL) {
+		next->may_go = true;
+		sm_co_wake(next->co);
+	}
 }
 
 void sc_session_quit(struct sc_session **sp)
@@ -292,4 +305,28 @@ void sc_session_quit(struct sc_session **sp)
 		return;
 	if (s->broken || sm_co_spawn("quit", quit, s) == NULL)
 		sc_session_free(&s);
+	else
+		sm_list_push(&s->sc->cache.leaving, &s->leaving);
+}
+
+void sc_session_succeed(struct sc *sc, const struct sm_sa *sa)
+{
+	struct sc_successor self = {.co = sm_co_self()};
+	int64_t deadline = sm_loop_now_ms() + SM_MIN(SUCCEED_MS, sc->conf->timeouts.quit_ms);
+	struct sc_session *before = NULL;
+
+	SM_LIST_FOR (s, &sc->cache.leaving, struct sc_session, leaving) {
+		if (s->successor == NULL && sm_sa_eq(&s->sa, sa)) {
+			before = s;
+			break;
+		}
+	}
+	if (before == NULL)
+		return;
+	before->successor = &self;
+	while (!self.may_go)
+		if (sm_co_park("QUIT of the session before", deadline) != 0)
+			break;
+	if (!self.may_go)
+		before->successor = NULL;
 }

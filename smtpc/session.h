@@ -48,6 +48,9 @@ struct sc_session {
 	struct sm_hash_node node;
 	struct sm_list idle;
 	struct sm_timer timer;
+	/* While it says QUIT. */
+	struct sm_list leaving;
+	struct sc_successor *successor; /* who connects when it has left; NULL: nobody */
 };
 
 /*
@@ -68,8 +71,12 @@ static inline struct sm_cid sc_session_id(struct sm_cid transaction)
 }
 /* Close at once. */
 void sc_session_free(struct sc_session **s);
-/* Say QUIT in the background, then close; the session is not the caller's any more. */
+/* Say QUIT in the background, wait for the reply (RFC 5321 4.1.1.10), then close; the session is
+ * not the caller's any more. */
 void sc_session_quit(struct sc_session **s);
+/* A connection to this address is about to be made: if one says QUIT there and nobody else waits
+ * for its end, wait for it, in moderation. To the server it is one of ours until it is closed. */
+void sc_session_succeed(struct sc *sc, const struct sm_sa *sa) SM_YIELDS;
 
 /*
  * Read one reply: its code (200..599), or an error; then the session is broken. Text in

@@ -173,12 +173,41 @@ static void test_unseen_goodbye(void **state)
 	finish();
 }
 
+/* The host sees no more connections than qmgr allows: a new one waits until the old one is closed.
+ */
+static void makes_room(void *arg)
+{
+	(void)arg;
+	open_one(0, "a");
+	assert_true(sc_cache_put(&W.sc.cache, sessions[0]));
+	sc_cache_give_way(&W.sc.cache, &W.hosts[0].sa);
+	assert_int_equal(W.gone, 1);
+	assert_true(sm_list_empty(&W.sc.cache.leaving));
+	open_one(1, "b");
+	sc_session_quit(&sessions[1]);
+	W.conf.timeouts.quit_ms = 1; /* this one does not answer QUIT */
+	sc_cache_give_way(&W.sc.cache, &W.hosts[0].sa);
+}
+
+static void test_makes_room(void **state)
+{
+	static const char *const scripts[] = {
+	    "> 220 x\n< EHLO client.example\n> 250 ok\n< QUIT\n> 221 bye\n---\n"
+	    "> 220 x\n< EHLO client.example\n> 250 ok\n< QUIT\n"};
+
+	(void)state;
+	t_begin(1, scripts);
+	t_spawn(t_server, &W.host[0]);
+	t_spawn(makes_room, NULL);
+	finish();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_by_place),       cmocka_unit_test(test_limits),
 	    cmocka_unit_test(test_idle_timeout),   cmocka_unit_test(test_server_closes),
-	    cmocka_unit_test(test_unseen_goodbye),
+	    cmocka_unit_test(test_unseen_goodbye), cmocka_unit_test(test_makes_room),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
