@@ -61,7 +61,7 @@ TESTS += checks/t_log_schema.sh
 EXTRA_DIST += checks/t_log_schema.sh checks/log_schema.awk
 # Scenarios of the schedule with a clock of their own.
 check_PROGRAMS += checks/replay/replay
-checks_replay_replay_SOURCES = checks/replay/replay.c
+checks_replay_replay_SOURCES = checks/replay/replay.h checks/replay/replay.c checks/replay/script.c checks/replay/world.c
 checks_replay_replay_LDADD = libqm.a libsm.a
 TESTS += checks/replay/run.sh
 EXTRA_DIST += checks/replay/back-off.scn checks/replay/backup-mx.scn checks/replay/clock-back.scn \

@@ -467,7 +467,7 @@ static int do_session_gone(struct qm *q, struct sm_peer *peer, const struct sm_f
 	int err = sm_msg_session_gone_decode(f->body, &q->delivery->arena, &m);
 
 	if (err == 0 && a && (r = qm_route_find(&q->sched, m.key)) != NULL)
-		qm_sched_session_gone(r, a, &m.host);
+		qm_route_session_gone(r, a, &m.host);
 	return err;
 }
 

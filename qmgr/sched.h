@@ -163,7 +163,8 @@ void qm_sched_done(struct qm_sched *s, struct qm_route *r, struct qm_host *host,
  * of this. */
 bool qm_sched_reached(struct qm_sched *s, const struct sm_sa *sa, enum sm_reach reach,
                       uint16_t code, struct sm_str text, int64_t now_ms);
-void qm_sched_session_gone(struct qm_route *r, const struct qm_agent *a, const struct sm_sa *sa);
+/* An agent's idle session to this address has ended. More than there are do no harm. */
+void qm_route_session_gone(struct qm_route *r, const struct qm_agent *a, const struct sm_sa *sa);
 
 /* Look again at hosts whose message rate lets them on. Gives when to call it again, INT64_MAX: no
  * need. */

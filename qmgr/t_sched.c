@@ -426,8 +426,8 @@ static void open_sessions_are_preferred(void **state)
 	assert_ptr_equal(p.host, first);
 	assert_true(p.reuse);
 	done(&p, SM_REACH_OK, true);
-	qm_sched_session_gone(r, a, &first->sa);
-	qm_sched_session_gone(r, a, &first->sa); /* more than there are: harmless */
+	qm_route_session_gone(r, a, &first->sa);
+	qm_route_session_gone(r, a, &first->sa); /* more than there are: harmless */
 	mail(r, 1);
 	assert_true(pick(&p));
 	assert_ptr_equal(p.agent, b);

@@ -1,0 +1,119 @@
+/*
+ * The world that a scenario plays in, between what reads the scenario (script.c), what happens in
+ * the world (world.c) and the clock (replay.c).
+ */
+#ifndef CHECKS_REPLAY_H
+#define CHECKS_REPLAY_H
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "qmgr/blocked.h"
+#include "qmgr/retry.h"
+#include "qmgr/sched.h"
+
+enum { NAMES_MAX = 256, HOPS_MAX = 8, TEXT_MAX = 80 };
+#define WALL_0 1700000000
+#define MONO_0 1000000
+#define ORDERS 1000
+
+struct server {
+	char name[TEXT_MAX];
+	struct sm_sa sa;
+	int64_t takes_ms, dead_from, dead_to, dead_after, temp_from, temp_to;
+	unsigned most, open, peak, connections, transactions;
+};
+
+struct domain {
+	char name[TEXT_MAX], key[256];
+	struct sm_msg_host hops[HOPS_MAX];
+	uint32_t hop_count;
+	unsigned delivered, failed, deferrals, reads, tries;
+};
+
+struct from {
+	char name[TEXT_MAX];
+	unsigned delivered;
+};
+
+struct letter {
+	struct domain *domain;
+	int64_t next_s, last_s;
+	unsigned tries;
+	bool over;
+};
+
+struct mail {
+	struct sm_heap_node due; /* in the deferred queue */
+	struct sm_id id;
+	struct from *from;
+	int64_t queued_s;
+	unsigned count;
+	struct letter rcpt[];
+};
+
+struct event {
+	struct sm_heap_node node;
+	void (*cb)(struct event *e);
+	char *line; /* a command */
+	int number;
+	/* a task */
+	struct qm_pick pick;
+	struct sm_list rcpts;
+	struct sm_msg_host hosts[HOPS_MAX];
+	uint32_t host_count, at;
+	struct server *server; /* a connection is open there */
+	enum sm_reach reach[HOPS_MAX];
+	bool taken, temp;
+};
+
+struct world {
+	const char *file;
+	int line;
+	bool failed;
+	struct qm_sched_conf conf;
+	struct qm_retry_conf retry;
+	size_t aq_max, aq_peak;
+	bool crowded, more; /* more to read back at once */
+	unsigned tasks;
+	struct qm_sched sched;
+	struct qm_limits *limits;
+	struct qm_blocked blocked;
+	struct qm_clock clock;
+	struct qm_txn_table txns;
+	struct sm_heap events, deferred;
+	struct server server[NAMES_MAX];
+	struct domain domain[NAMES_MAX];
+	struct from from[NAMES_MAX];
+	unsigned servers, domains, froms;
+	int64_t now_ms, ahead_s; /* monotonic; how far the wall clock was set */
+	uint64_t next_id, dice;
+	struct mail **mails; /* by id */
+	bool started;
+};
+extern struct world w;
+
+/* ---- the scenario: script.c ---- */
+
+/* Commands without a time are carried out, the others become events. */
+void read_file(FILE *f);
+void timed(struct event *e); /* a command of the scenario: what is left of it is to be played */
+_Noreturn void broken(const char *what, const char *detail);
+
+/* ---- what is in the world: world.c ---- */
+
+struct server *server_of(const char *name);
+struct domain *domain_of(const char *name);
+struct from *from_of(const char *name);
+/* Mails for the recipients, see the command. */
+void queue(unsigned n, const char *sender, char **rcpt, unsigned rcpts);
+
+/* ---- what happens when nobody says anything ---- */
+
+void dispatch(void);  /* what is ready goes out */
+void read_back(void); /* of the deferred queue what is due and has room */
+int64_t wall_s(void);
+/* The key of an event: of one moment, commands come first, in the order of the file. */
+int64_t key_of(int64_t at_ms, int order);
+
+#endif
