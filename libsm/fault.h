@@ -7,10 +7,10 @@
  * SM_FAULTS_FILE names: point=action[@when][,point=action[@when]...] action: eio, enospc, erofs,
  * emfile (the call fails with that errno), short (write only half), kill (SIGKILL to itself),
  *         abort, step:SECONDS (of the point "clock" only: wall time is so far ahead, or behind when
- *         negative; the clock that waits go by is not touched), delay:MS (sleep in the thread that does the I/O), fail (for points that are no
- * system call) when:   N = the Nth pass only; N+ = from the Nth on; N% = each pass with that
- * chance; nothing = always. Names are listed in doc/HACKING.md: "cdb.open" "cdb.write" "cdb.sync"
- * "cdb.unlink" "log.write" "log.sync" ...
+ *         negative; the clock that waits go by is not touched), delay:MS (sleep in the thread that
+ * does the I/O), fail (for points that are no system call) when:   N = the Nth pass only; N+ = from
+ * the Nth on; N% = each pass with that chance; nothing = always. Names are listed in
+ * doc/HACKING.md: "cdb.open" "cdb.write" "cdb.sync" "cdb.unlink" "log.write" "log.sync" ...
  */
 #ifndef SM_FAULT_H
 #define SM_FAULT_H
@@ -34,7 +34,7 @@ int sm_fault_reload(void);
 uint64_t sm_fault_passes(const char *point);
 /* How far the wall clock is to be ahead: `clock=step:SECONDS`. Any thread. */
 int64_t sm_fault_clock_ms(void);
-#define SM_FAULT(point) sm_fault(point)
+#define SM_FAULT(point)     sm_fault(point)
 #define SM_FAULT_CLOCK_MS() sm_fault_clock_ms()
 /* A point of its own for each value: its name is the prefix and the value. */
 int sm_fault_of(const char *prefix, struct sm_str value);

@@ -246,9 +246,12 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(the_wall_clock_steps),
-	    cmocka_unit_test(t_grammar), cmocka_unit_test(t_actions),
-	    cmocka_unit_test(t_when),    cmocka_unit_test(t_deaths),
-	    cmocka_unit_test(t_threads), cmocka_unit_test(t_environment),
+	    cmocka_unit_test(t_grammar),
+	    cmocka_unit_test(t_actions),
+	    cmocka_unit_test(t_when),
+	    cmocka_unit_test(t_deaths),
+	    cmocka_unit_test(t_threads),
+	    cmocka_unit_test(t_environment),
 	    cmocka_unit_test(t_tells),
 	};
 
