@@ -17,10 +17,32 @@ enum sm_role {
 	SM_ROLE_SMAR,
 	SM_ROLE_CTL
 };
-/* verdict.flags */
-enum { SM_VERDICT_LOCAL = 1, SM_VERDICT_RELAY = 2, SM_VERDICT_CLOSE = 4 };
-/* *_check.flags */
-enum { SM_CHECK_ACCESS = 1, SM_CHECK_MAY_RELAY = 2 };
+/* verdict.flags, conn_verdict.flags */
+enum {
+	SM_VERDICT_LOCAL = 1,       /* the recipient's domain is ours */
+	SM_VERDICT_RELAY = 2,       /* a map says relay */
+	SM_VERDICT_CLOSE = 4,       /* end the session after saying it */
+	SM_VERDICT_OK = 8,          /* a map says ok */
+	SM_VERDICT_QUICK = 16,      /* it says so with "quick:" */
+	SM_VERDICT_DISCARD = 32,    /* accept it, and let it vanish */
+	SM_VERDICT_GREYLISTED = 64, /* the refusal is greylisting: it may be said at DATA */
+	SM_VERDICT_VERIFY = 128 /* ask the next hop whether it knows the recipient (rcpt_verify) */
+};
+/* *_check.flags: what the listener is configured to, and what the session may. */
+enum {
+	SM_CHECK_ACCESS = 1,         /* the access map is in use */
+	SM_CHECK_MAY_RELAY = 2,      /* relaying is allowed by other means: session, -T */
+	SM_CHECK_SESSION_OK = 4,     /* the connection's verdict was OK */
+	SM_CHECK_SESSION_RELAY = 8,  /* ... RELAY */
+	SM_CHECK_SESSION_QUICK = 16, /* ... with QUICK */
+	SM_CHECK_GREYLIST = 32,
+	SM_CHECK_LMTP_NO_RELAY = 64, /* flag lmtp_does_not_imply_relaying */
+	SM_CHECK_PROTECT_SENDER =
+	    128, /* protected_recipients: allow_by sender, client_ip; match_type */
+	SM_CHECK_PROTECT_CLIENT = 256,
+	SM_CHECK_PROTECT_LOOKUP = 512,
+	SM_CHECK_PROTECT_DETAIL = 1024
+};
 enum sm_resolve {
 	SM_RESOLVE_NONE,
 	SM_RESOLVE_OK,
@@ -31,7 +53,11 @@ enum sm_resolve {
 enum sm_body { SM_BODY_NONE, SM_BODY_7BIT, SM_BODY_8BITMIME };
 enum sm_ret { SM_RET_NONE, SM_RET_FULL, SM_RET_HDRS };
 enum { SM_NOTIFY_NEVER = 1, SM_NOTIFY_SUCCESS = 2, SM_NOTIFY_FAILURE = 4, SM_NOTIFY_DELAY = 8 };
-enum sm_route_status { SM_ROUTE_OK, SM_ROUTE_TEMP, SM_ROUTE_PERM };
+enum sm_route_status { SM_ROUTE_OK, SM_ROUTE_TEMP, SM_ROUTE_PERM, SM_ROUTE_ALIAS };
+/* route_get.flags: the address came from an alias that is expanded already */
+enum { SM_ROUTE_FINAL = 1 };
+/* alias_item.flags */
+enum { SM_ALIAS_FINAL = 1, SM_ALIAS_LIST = 2 };
 enum sm_agent { SM_AGENT_SMTP, SM_AGENT_LMTP };
 enum sm_outcome { SM_OUTCOME_DONE, SM_OUTCOME_TEMP, SM_OUTCOME_PERM };
 enum sm_stage {
