@@ -16,10 +16,12 @@ EXTRA_DIST += qmgr/rec.def
 # The record log.
 libqm_a_SOURCES += qmgr/log.h qmgr/log_impl.h qmgr/log_batch.h qmgr/log.c qmgr/log_batch.c qmgr/log_segment.c \
 	qmgr/log_commit.c qmgr/log_keep.c qmgr/log_replay.c
-QM_TESTS += qmgr/t_log qmgr/t_log_batch qmgr/t_log_damage
+QM_TESTS += qmgr/t_log qmgr/t_log_segments qmgr/t_log_batch qmgr/t_log_damage
 t_log_common = qmgr/t_log.h qmgr/t_log_common.c
 qmgr_t_log_SOURCES = qmgr/t_log.c $(t_log_common)
 qmgr_t_log_LDADD = $(QM_LDADD)
+qmgr_t_log_segments_SOURCES = qmgr/t_log_segments.c $(t_log_common)
+qmgr_t_log_segments_LDADD = $(QM_LDADD)
 qmgr_t_log_batch_SOURCES = qmgr/t_log_batch.c
 qmgr_t_log_batch_LDADD = $(QM_LDADD)
 qmgr_t_log_damage_SOURCES = qmgr/t_log_damage.c $(t_log_common)
@@ -73,21 +75,36 @@ qmgr_t_marks_SOURCES = qmgr/t_marks.c $(t_store_common)
 qmgr_t_marks_LDADD = $(QM_LDADD)
 
 # The whole queue manager but its main(), with puppets for its peers.
+t_qm_whole = qmgr/t_qm.h qmgr/t_qm_common.c qmgr/t_qm_puppets.c $(qm_parts)
+QM_WHOLE_LDADD = libqm.a libcdb.a $(UNIT_LDADD) $(BDB_LIBS)
+t_bulk_common = qmgr/t_bulk.h qmgr/t_bulk_common.c
 QM_TESTS += qmgr/t_qmgr
-qmgr_t_qmgr_SOURCES = qmgr/t_qmgr.c qmgr/t_qm.h qmgr/t_qm_common.c $(qm_parts)
-qmgr_t_qmgr_LDADD = libqm.a libcdb.a $(UNIT_LDADD) $(BDB_LIBS)
-QM_TESTS += qmgr/t_suspend
-qmgr_t_suspend_SOURCES = qmgr/t_suspend.c qmgr/t_qm.h qmgr/t_qm_common.c $(qm_parts)
-qmgr_t_suspend_LDADD = libqm.a libcdb.a $(UNIT_LDADD) $(BDB_LIBS)
-QM_TESTS += qmgr/t_control
-qmgr_t_control_SOURCES = qmgr/t_control.c qmgr/t_qm.h qmgr/t_qm_common.c $(qm_parts)
-qmgr_t_control_LDADD = libqm.a libcdb.a $(UNIT_LDADD) $(BDB_LIBS)
-QM_TESTS += qmgr/t_bulk
-qmgr_t_bulk_SOURCES = qmgr/t_bulk.c qmgr/t_qm.h qmgr/t_qm_common.c $(qm_parts)
-qmgr_t_bulk_LDADD = libqm.a libcdb.a $(UNIT_LDADD) $(BDB_LIBS)
+qmgr_t_qmgr_SOURCES = qmgr/t_qmgr.c $(t_qm_whole)
+qmgr_t_qmgr_LDADD = $(QM_WHOLE_LDADD)
+QM_TESTS += qmgr/t_peers
+qmgr_t_peers_SOURCES = qmgr/t_peers.c $(t_qm_whole)
+qmgr_t_peers_LDADD = $(QM_WHOLE_LDADD)
+QM_TESTS += qmgr/t_bounds
+qmgr_t_bounds_SOURCES = qmgr/t_bounds.c $(t_qm_whole)
+qmgr_t_bounds_LDADD = $(QM_WHOLE_LDADD)
+QM_TESTS += qmgr/t_orphans
+qmgr_t_orphans_SOURCES = qmgr/t_orphans.c $(t_qm_whole)
+qmgr_t_orphans_LDADD = $(QM_WHOLE_LDADD)
 QM_TESTS += qmgr/t_dsn
-qmgr_t_dsn_SOURCES = qmgr/t_dsn.c qmgr/t_qm.h qmgr/t_qm_common.c $(qm_parts)
-qmgr_t_dsn_LDADD = libqm.a libcdb.a $(UNIT_LDADD) $(BDB_LIBS)
+qmgr_t_dsn_SOURCES = qmgr/t_dsn.c $(t_qm_whole)
+qmgr_t_dsn_LDADD = $(QM_WHOLE_LDADD)
+QM_TESTS += qmgr/t_suspend
+qmgr_t_suspend_SOURCES = qmgr/t_suspend.c $(t_qm_whole)
+qmgr_t_suspend_LDADD = $(QM_WHOLE_LDADD)
+QM_TESTS += qmgr/t_control
+qmgr_t_control_SOURCES = qmgr/t_control.c $(t_qm_whole)
+qmgr_t_control_LDADD = $(QM_WHOLE_LDADD)
+QM_TESTS += qmgr/t_bulk
+qmgr_t_bulk_SOURCES = qmgr/t_bulk.c $(t_bulk_common) $(t_qm_whole)
+qmgr_t_bulk_LDADD = $(QM_WHOLE_LDADD)
+QM_TESTS += qmgr/t_bulk_active
+qmgr_t_bulk_active_SOURCES = qmgr/t_bulk_active.c $(t_bulk_common) $(t_qm_whole)
+qmgr_t_bulk_active_LDADD = $(QM_WHOLE_LDADD)
 
 if HAVE_CMOCKA
 check_PROGRAMS += $(QM_TESTS)

@@ -13,45 +13,12 @@
 
 #define HOUR 3600
 
-static unsigned want;
-
-static bool tasks(void)
-{
-	return w.sc.tasks >= want;
-}
-
-static bool deferred(void)
-{
-	return qm_edbc_count(w.q.edbc) >= want && w.q.txns.by_id.count == 0 &&
-	       qm_defer_loads(&w.q) == 0;
-}
-
-static bool answered(void)
-{
-	return w.questions >= want;
-}
-
-static void wait_n(bool (*until)(void), unsigned n)
-{
-	want = n;
-	if (!t_wait(until))
-		fail_msg("waited for %u: tasks %u, deferred %zu, active %zu", n, w.sc.tasks,
-		         qm_edbc_count(w.q.edbc), w.q.txns.by_id.count);
-}
-
-static void wait_over(void)
-{
-	if (!t_wait(t_all_over))
-		fail_msg("left: active %zu, deferred %zu, contents %zu", w.q.txns.by_id.count,
-		         qm_edbc_count(w.q.edbc), t_contents());
-}
-
 static void flush(void)
 {
 	t_ask_ctl("flush", NULL);
 }
 
-/* How many tasks were DSNs of this kind; *last is the last of them. */
+/* How many t_tasks were DSNs of this kind; *last is the last of them. */
 static unsigned dsns(enum sm_dsn_kind kind, const struct t_task **last)
 {
 	unsigned n = 0;
@@ -66,12 +33,12 @@ static unsigned dsns(enum sm_dsn_kind kind, const struct t_task **last)
 	return n;
 }
 
-/* What is deferred is delivered at its next try. */
+/* What is t_deferred is delivered at its next try. */
 static void end_it(void)
 {
 	w.sc.fine = true;
 	flush();
-	wait_over();
+	t_wait_over();
 }
 
 static void restart(void)
@@ -92,8 +59,8 @@ static void success_is_told_when_the_next_hop_does_not(void **state)
 	(void)state;
 	t_qm_all();
 	t_commit_at("s@a.test", "x@b.test y@b.test", sm_wall_s(), SM_NOTIFY_SUCCESS);
-	wait_n(tasks, 2);
-	wait_over();
+	t_wait_n(t_tasks, 2);
+	t_wait_over();
 	assert_int_equal(dsns(SM_DSN_RELAYED, &t), 1);
 	assert_int_equal(t->dsn_count, 2);
 	assert_string_equal(t->rcpt[0], "s@a.test");
@@ -105,22 +72,22 @@ static void success_is_told_when_the_next_hop_does_not(void **state)
 	assert_int_equal(t->ret, SM_RET_HDRS);
 	/* To a mailbox. */
 	t_commit_at("s@a.test", "x@local.test", sm_wall_s(), SM_NOTIFY_SUCCESS | SM_NOTIFY_FAILURE);
-	wait_n(tasks, 4);
-	wait_over();
+	t_wait_n(t_tasks, 4);
+	t_wait_over();
 	assert_int_equal(dsns(SM_DSN_DELIVERED, &t), 1);
 	assert_int_equal(t->dsn[0].action, SM_DSN_DELIVERED);
 	/* The next hop sees to it; or nobody wants to know; or nobody is there. */
 	w.sc.dsn = true;
 	t_commit_at("s@a.test", "x@b.test x@local.test", sm_wall_s(), SM_NOTIFY_SUCCESS);
-	wait_n(tasks, 6);
-	wait_over();
+	t_wait_n(t_tasks, 6);
+	t_wait_over();
 	w.sc.dsn = false;
 	t_commit_at("s@a.test", "x@b.test", sm_wall_s(), SM_NOTIFY_FAILURE | SM_NOTIFY_DELAY);
 	t_commit_at("s@a.test", "x@b.test", sm_wall_s(), SM_NOTIFY_NEVER);
 	t_commit_at("s@a.test", "x@b.test", sm_wall_s(), 0);
 	t_commit_at("", "x@b.test", sm_wall_s(), SM_NOTIFY_SUCCESS);
-	wait_n(tasks, 10);
-	wait_over();
+	t_wait_n(t_tasks, 10);
+	t_wait_over();
 	assert_int_equal(w.sc.tasks, 10);
 	assert_int_equal(w.q.stats.dsns, 2);
 }
@@ -134,17 +101,17 @@ static void success_survives_a_restart(void **state)
 	t_qm_all();
 	w.sc.hold = true;
 	t_commit_at("s@a.test", "x@b.test temp@c.test", sm_wall_s(), SM_NOTIFY_SUCCESS);
-	wait_n(tasks, 2);
+	t_wait_n(t_tasks, 2);
 	t_answer(&w.sc, &w.sc.task[strcmp(w.sc.task[0].rcpt[0], "x@b.test") ? 1 : 0]);
 	t_turns(100);
 	assert_int_equal(w.q.stats.delivered, 1);
 	w.sc.hold = false;
 	restart();
-	wait_n(tasks, 4);
+	t_wait_n(t_tasks, 4);
 	assert_int_equal(dsns(SM_DSN_RELAYED, &t), 1);
 	assert_int_equal(t->dsn_count, 1);
 	assert_string_equal(t->dsn[0].addr, "x@b.test");
-	wait_n(deferred, 1);
+	t_wait_n(t_deferred, 1);
 	end_it();
 	assert_int_equal(dsns(SM_DSN_RELAYED, NULL), 2); /* of the other one */
 }
@@ -159,8 +126,8 @@ static void delay_is_told_once(void **state)
 	(void)state;
 	t_qm_all();
 	t_commit_at("s@a.test", "temp1@b.test temp2@b.test", came, 0);
-	wait_n(tasks, 2);
-	wait_n(deferred, 1);
+	t_wait_n(t_tasks, 2);
+	t_wait_n(t_deferred, 1);
 	assert_int_equal(dsns(SM_DSN_DELAYED, &t), 1);
 	assert_int_equal(t->dsn_count, 2);
 	assert_int_equal(t->dsn[1].action, SM_DSN_DELAYED);
@@ -171,12 +138,12 @@ static void delay_is_told_once(void **state)
 	for (int i = 0; i < 2; i++) {
 		unsigned before = w.sc.tasks;
 		flush();
-		wait_n(tasks, before + 1);
-		wait_n(deferred, 1);
+		t_wait_n(t_tasks, before + 1);
+		t_wait_n(t_deferred, 1);
 		restart();
 		t_turns(200);
 	}
-	wait_n(deferred, 1);
+	t_wait_n(t_deferred, 1);
 	assert_int_equal(dsns(SM_DSN_DELAYED, NULL), 1);
 	end_it();
 }
@@ -188,10 +155,10 @@ static void delay_is_told_in_time(void **state)
 	/* The next try would be in an hour. */
 	w.conf.retry_min_ms = HOUR * 1000;
 	t_commit_at("s@a.test", "temp@b.test", sm_wall_s() - 4 * HOUR + 3, 0);
-	wait_n(tasks, 1);
-	wait_n(deferred, 1);
+	t_wait_n(t_tasks, 1);
+	t_wait_n(t_deferred, 1);
 	assert_int_equal(dsns(SM_DSN_DELAYED, NULL), 0);
-	wait_n(tasks, 3);
+	t_wait_n(t_tasks, 3);
 	assert_int_equal(dsns(SM_DSN_DELAYED, NULL), 1);
 	end_it();
 }
@@ -207,23 +174,23 @@ static void delay_is_not_told(void **state)
 	t_commit_at("s@a.test", "temp@b.test", came, SM_NOTIFY_FAILURE | SM_NOTIFY_SUCCESS);
 	t_commit_at("", "temp@b.test", came, SM_NOTIFY_DELAY);
 	t_commit_at("s@a.test", "temp@b.test", sm_wall_s() - 3 * HOUR, SM_NOTIFY_DELAY);
-	wait_n(tasks, 4);
-	wait_n(deferred, 4);
+	t_wait_n(t_tasks, 4);
+	t_wait_n(t_deferred, 4);
 	/* It will have failed by then. */
 	w.conf.delay_timeout_ms = w.conf.return_timeout_ms;
 	t_commit_at("s@a.test", "temp@b.test", came, SM_NOTIFY_DELAY);
-	wait_n(tasks, 5);
-	wait_n(deferred, 5);
+	t_wait_n(t_tasks, 5);
+	t_wait_n(t_deferred, 5);
 	w.conf.delay_timeout_ms = 4 * HOUR * 1000;
 	/* Our own trouble, however long it takes: in smtpc, or because smar is away. */
 	t_commit_at("s@a.test", "local@b.test", sm_wall_s() - 6 * 24 * HOUR, SM_NOTIFY_DELAY);
-	wait_n(tasks, 6);
-	wait_n(deferred, 6);
+	t_wait_n(t_tasks, 6);
+	t_wait_n(t_deferred, 6);
 	assert_int_equal(w.q.stats.failed, 0);
 	t_down(&w.smar);
 	t_turns(20);
 	t_commit_at("s@a.test", "x@b.test", came, SM_NOTIFY_DELAY);
-	wait_n(deferred, 7);
+	t_wait_n(t_deferred, 7);
 	assert_int_equal(w.q.stats.dsns, 0);
 	t_smar_up();
 	end_it();
@@ -240,8 +207,8 @@ static void failures_are_merged(void **state)
 	w.conf.dsn.merge_delay_max_ms = 60 * 1000;
 	t_qm_all();
 	t_commit_at("s@a.test", "perm1@b.test temp@c.test", sm_wall_s(), 0);
-	wait_n(tasks, 2);
-	wait_n(deferred, 1);
+	t_wait_n(t_tasks, 2);
+	t_wait_n(t_deferred, 1);
 	t_turns(300);
 	assert_int_equal(w.q.stats.dsns, 0);
 	/* A crash changes nothing. */
@@ -252,11 +219,11 @@ static void failures_are_merged(void **state)
 	w.sc.hold = true;
 	unsigned before = w.sc.tasks;
 	flush();
-	wait_n(tasks, before + 1);
+	t_wait_n(t_tasks, before + 1);
 	w.sc.hold = false;
 	strcpy(w.sc.task[before].rcpt[0], "perm");
 	t_answer(&w.sc, &w.sc.task[before]);
-	wait_over();
+	t_wait_over();
 	assert_int_equal(dsns(SM_DSN_FAILED, &t), 1);
 	assert_int_equal(t->dsn_count, 2);
 }
@@ -270,18 +237,18 @@ static void failures_do_not_wait_longer(void **state)
 	w.conf.retry_min_ms = HOUR * 1000;
 	t_qm_all();
 	t_commit_at("s@a.test", "perm1@b.test temp@c.test", sm_wall_s(), 0);
-	wait_n(tasks, 2);
-	wait_n(deferred, 1);
+	t_wait_n(t_tasks, 2);
+	t_wait_n(t_deferred, 1);
 	assert_int_equal(w.q.stats.dsns, 0);
-	wait_n(tasks, 3);
+	t_wait_n(t_tasks, 3);
 	assert_true(sm_now_ms() - began >= 1000);
 	assert_int_equal(dsns(SM_DSN_FAILED, NULL), 1);
-	wait_n(deferred, 1); /* the other one waits on */
+	t_wait_n(t_deferred, 1); /* the other one waits on */
 	/* No delay: at once. The configuration made it shorter: at the next look. */
 	w.conf.dsn.merge_delay_max_ms = 60 * 1000;
 	t_commit_at("s@a.test", "perm1@b.test temp@c.test", sm_wall_s(), 0);
-	wait_n(tasks, 5);
-	wait_n(deferred, 2);
+	t_wait_n(t_tasks, 5);
+	t_wait_n(t_deferred, 2);
 	assert_int_equal(dsns(SM_DSN_FAILED, NULL), 1);
 	w.conf.dsn.merge_delay_max_ms = 0;
 	end_it();
@@ -297,18 +264,18 @@ static void failures_wait_for_what_is_in_work(void **state)
 	t_qm_all();
 	w.sc.hold = true;
 	t_commit_at("s@a.test", "perm1@b.test perm2@c.test perm3@d.test", sm_wall_s(), 0);
-	wait_n(tasks, 3);
+	t_wait_n(t_tasks, 3);
 	w.sc.hold = false;
 	t_answer(&w.sc, &w.sc.task[0]);
 	t_turns(200);
 	assert_int_equal(w.q.stats.dsns, 0);
 	w.conf.dsn.max_errors = 2;
 	t_answer(&w.sc, &w.sc.task[1]);
-	wait_n(tasks, 4);
+	t_wait_n(t_tasks, 4);
 	assert_int_equal(dsns(SM_DSN_FAILED, &t), 1);
 	assert_int_equal(t->dsn_count, 2);
 	t_answer(&w.sc, &w.sc.task[2]);
-	wait_over();
+	t_wait_over();
 	assert_int_equal(dsns(SM_DSN_FAILED, &t), 2);
 	assert_int_equal(t->dsn_count, 1);
 }
@@ -322,8 +289,8 @@ static void content_goes_back_once(void **state)
 	w.conf.dsn.max_bytes = 4321;
 	t_qm_all();
 	t_commit_at("s@a.test", "perm1@b.test perm2@b.test", sm_wall_s(), 0);
-	wait_n(tasks, 3);
-	wait_over();
+	t_wait_n(t_tasks, 3);
+	t_wait_over();
 	assert_int_equal(w.sc.task[1].dsn_kind, SM_DSN_FAILED);
 	assert_int_equal(w.sc.task[1].ret, SM_RET_NONE);
 	assert_int_equal(w.sc.task[1].dsn_max_bytes, 4321);
@@ -331,8 +298,8 @@ static void content_goes_back_once(void **state)
 	assert_int_equal(w.sc.task[2].ret, SM_RET_HDRS);
 	w.conf.dsn.flags = QM_DSN_HEADER_ONLY;
 	t_commit_at("s@a.test", "perm1@b.test", sm_wall_s(), 0);
-	wait_n(tasks, 5);
-	wait_over();
+	t_wait_n(t_tasks, 5);
+	t_wait_over();
 	assert_int_equal(w.sc.task[4].ret, SM_RET_HDRS);
 }
 
@@ -345,7 +312,7 @@ static void double_bounces_end(void **state)
 	(void)state;
 	t_qm_all();
 	t_commit_at("perm.sender@a.test", "perm@b.test", sm_wall_s(), 0);
-	wait_over();
+	t_wait_over();
 	assert_int_equal(w.sc.tasks, 3);
 	assert_int_equal(dsns(SM_DSN_BOUNCED, &t), 1);
 	assert_string_equal(t->rcpt[0], "postmaster@mail.test");
@@ -357,15 +324,15 @@ static void double_bounces_end(void **state)
 	/* Nobody wants that either: dropped. */
 	w.conf.dsn.double_bounce_to = SM_STR("perm.master@c.test");
 	t_commit_at("perm.sender@a.test", "perm@b.test", sm_wall_s(), 0);
-	wait_n(tasks, 6);
-	wait_over();
+	t_wait_n(t_tasks, 6);
+	t_wait_over();
 	assert_string_equal(w.sc.task[5].rcpt[0], "perm.master@c.test");
 	t_turns(200);
 	assert_int_equal(w.sc.tasks, 6);
 	w.conf.dsn.double_bounce_to = SM_STR("");
 	t_commit_at("perm.sender@a.test", "perm@b.test", sm_wall_s(), 0);
-	wait_n(tasks, 8);
-	wait_over();
+	t_wait_n(t_tasks, 8);
+	t_wait_over();
 	assert_int_equal(w.sc.tasks, 8);
 	assert_int_equal(dsns(SM_DSN_BOUNCED, NULL), 2);
 }
@@ -378,7 +345,7 @@ static void dsns_are_submitted(void **state)
 	w.conf.dsn.submit = SM_STR("127.0.0.1:2525");
 	t_qm_all();
 	t_commit_at("perm.sender@a.test", "perm@b.test", sm_wall_s(), 0);
-	wait_over();
+	t_wait_over();
 	assert_int_equal(w.sc.tasks, 3);
 	assert_string_equal(w.sc.task[0].host, "mx.test");
 	assert_string_equal(w.sc.task[1].host, "127.0.0.1:2525");
@@ -386,15 +353,15 @@ static void dsns_are_submitted(void **state)
 	/* What failed there is told by another way. */
 	assert_int_equal(w.sc.task[2].dsn_kind, SM_DSN_BOUNCED);
 	assert_string_equal(w.sc.task[2].host, "mx.test");
-	wait_n(answered, 2); /* smar was not asked for the DSN */
+	t_wait_n(t_asked, 2); /* smar was not asked for the DSN */
 	assert_int_equal(w.questions, 2);
 	/* A server that is away is one for DSNs, too. */
 	t_commit_at("dead.sender@a.test", "perm@b.test", sm_wall_s(), 0);
-	wait_n(tasks, 5);
-	wait_n(deferred, 1);
+	t_wait_n(t_tasks, 5);
+	t_wait_n(t_deferred, 1);
 	t_commit_at("s@a.test", "perm@b.test", sm_wall_s(), 0);
-	wait_n(tasks, 6);
-	wait_n(deferred, 2);
+	t_wait_n(t_tasks, 6);
+	t_wait_n(t_deferred, 2);
 	end_it();
 }
 

@@ -37,6 +37,11 @@ struct t_log {
 	unsigned torn, closed, segments;
 };
 
+#define SMALL (64 * 1024) /* bytes of a segment */
+
+int t_log_setup(void **state); /* the loop, and dice that always fall alike */
+int t_log_teardown(void **state);
+
 void t_log_init(struct t_log *t, uint32_t segment_bytes); /* makes the directory */
 void t_log_fini(struct t_log *t);                         /* closes, removes it */
 /* Open and replay into t->found (emptied before). Gives the error of either. */
@@ -49,6 +54,12 @@ void t_body(uint64_t lsn, uint8_t *p, uint32_t size);
 /* Run the loop until the log is durable up to `lsn`, has failed, or `ms` have passed. */
 void t_log_wait(struct t_log *t, uint64_t lsn, int ms);
 void t_turns(bool (*until)(void *arg), void *arg, int ms); /* run the loop until so */
+bool t_never(void *arg);                                   /* until the time is up */
+bool t_first_is_gone(void *arg);                           /* the first segment of this log */
+bool t_has_spare(void *arg);
+/* Append until a record is in this segment: gives that one. */
+struct t_rec t_log_fill(struct t_log *t, uint32_t seq);
+struct qm_log_stat t_log_stat(struct t_log *t);
 /* t->found is t->wrote without those that `leave_out` names (may be NULL). */
 void t_log_same(const struct t_log *t, bool (*leave_out)(const struct t_rec *));
 

@@ -16,6 +16,7 @@
 #include "libsm/crc32c.h"
 #include "libsm/fault.h"
 #include "libsm/loop.h"
+#include "libsm/rand.h"
 
 static void add(struct t_recs *r, struct t_rec rec)
 {
@@ -306,4 +307,56 @@ unsigned t_files(const struct t_log *t, const char *prefix)
 		n += strncmp(e->d_name, prefix, strlen(prefix)) == 0;
 	closedir(d);
 	return n;
+}
+
+int t_log_setup(void **state)
+{
+	(void)state;
+	sm_rand_seed(20261121);
+	return sm_loop_init();
+}
+
+int t_log_teardown(void **state)
+{
+	(void)state;
+#ifdef SM_TESTING
+	assert_int_equal(sm_fault_arm(NULL), 0);
+#endif
+	sm_loop_fini();
+	return 0;
+}
+
+struct qm_log_stat t_log_stat(struct t_log *t)
+{
+	struct qm_log_stat st;
+
+	qm_log_stat(t->log, &st);
+	return st;
+}
+
+bool t_never(void *arg)
+{
+	(void)arg;
+	return false;
+}
+
+bool t_first_is_gone(void *arg)
+{
+	return !t_exists(arg, 1);
+}
+
+bool t_has_spare(void *arg)
+{
+	return t_log_stat(arg).ready > 0;
+}
+
+struct t_rec t_log_fill(struct t_log *t, uint32_t seq)
+{
+	struct t_rec r;
+
+	do {
+		r = t_log_put(t, 1000);
+		t_log_wait(t, r.lsn, 30000);
+	} while (r.loc.seq < seq);
+	return r;
 }

@@ -16,24 +16,7 @@
 #include "qmgr/log_batch.h"
 #include "qmgr/t_log.h"
 
-#define SMALL       (64 * 1024)
 #define KILL_ROUNDS 25
-
-static int setup(void **state)
-{
-	(void)state;
-	return sm_loop_init();
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-#ifdef SM_TESTING
-	assert_int_equal(sm_fault_arm(NULL), 0);
-#endif
-	sm_loop_fini();
-	return 0;
-}
 
 /* `n` records, each in a batch of its own. */
 static void write_batches(struct t_log *t, unsigned n)
@@ -382,7 +365,7 @@ static void killed_writer(void **state)
 
 int main(void)
 {
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define TEST(f) cmocka_unit_test_setup_teardown(f, t_log_setup, t_log_teardown)
 	const struct CMUnitTest tests[] = {
 	    TEST(quarantine),
 	    TEST(damaged_tail_of_full_segment),

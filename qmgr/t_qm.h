@@ -72,7 +72,7 @@ struct t_qm {
 	struct t_smtpc sc, sc2;
 	struct puppet smar;
 	bool smar_hold;
-	unsigned questions, unanswered;
+	unsigned questions;
 	struct puppet ctl;
 	char ctl_text[65536];
 	bool ctl_done;
@@ -113,5 +113,20 @@ size_t t_contents(void);
 /* Answer a task that is held, by the names of its recipients (see t_qm_common.c). */
 void t_answer(struct t_smtpc *c, struct t_task *t);
 bool t_all_over(void); /* no transaction anywhere, no content, no entry for one */
+void t_pump(void);     /* the puppets read and write: done in each turn */
+
+/* Waits until so; what the conditions below, and those of the tests, compare with is t_want. */
+extern unsigned t_want;
+void t_wait_n(bool (*until)(void), unsigned n);
+bool t_verdicts(void); /* answers to the smtps puppet */
+bool t_tasks(void);    /* at the first smtpc puppet */
+bool t_asked(void);    /* questions to the smar puppet */
+bool t_indexed(void);  /* mails in DEFEDB, none on its way back */
+bool t_deferred(void); /* the same, and none is active */
+void t_wait_over(void);
+
+struct sm_id t_taken(const char *sender, const char *rcpts);   /* t_commit, until it is taken */
+struct sm_id t_waiting(const char *sender, const char *rcpts); /* until it is in DEFEDB */
+void t_slow_retries(void); /* nothing is tried again in the time of a test */
 
 #endif

@@ -13,7 +13,7 @@
 #include "qmgr/filter.h"
 #include "qmgr/t_qm.h"
 
-static unsigned want, told;
+static unsigned told;
 
 static void tell(void *arg)
 {
@@ -23,23 +23,7 @@ static void tell(void *arg)
 
 static bool is_told(void)
 {
-	return told >= want;
-}
-
-static bool verdicts(void)
-{
-	return w.ss.verdicts >= want;
-}
-
-static bool deferred(void)
-{
-	return qm_edbc_count(w.q.edbc) >= want && w.q.txns.by_id.count == 0 &&
-	       qm_defer_loads(&w.q) == 0;
-}
-
-static bool deferred_beside(void)
-{
-	return qm_edbc_count(w.q.edbc) >= want && qm_defer_loads(&w.q) == 0;
+	return told >= t_want;
 }
 
 static bool ready(void)
@@ -49,7 +33,7 @@ static bool ready(void)
 	SM_LIST_FOR (txn, &w.q.txns.active, struct qm_txn, link)
 		for (unsigned i = 0; i < txn->rcpt_count; i++)
 			n += txn->rcpts[i].state == QM_RCPT_READY;
-	return n >= want;
+	return n >= t_want;
 }
 
 static bool refused(void)
@@ -62,24 +46,9 @@ static bool allowed(void)
 	return w.ss.credit == 0;
 }
 
-static void wait_n(bool (*until)(void), unsigned n)
-{
-	want = n;
-	if (!t_wait(until))
-		fail_msg("waited for %u: tasks %u, deferred %zu, active %zu, told %u", n,
-		         w.sc.tasks, qm_edbc_count(w.q.edbc), w.q.txns.by_id.count, told);
-}
-
-static void wait_over(void)
-{
-	if (!t_wait(t_all_over))
-		fail_msg("left: active %zu, deferred %zu, contents %zu", w.q.txns.by_id.count,
-		         qm_edbc_count(w.q.edbc), t_contents());
-}
-
 static void suspend(const char *dest, int64_t until_s)
 {
-	want = told + 1;
+	t_want = told + 1;
 	assert_int_equal(
 	    qm_halt_suspend(&w.q, sm_str(dest), until_s, 42, SM_STR("the moon"), tell, NULL), 0);
 	assert_true(t_wait(is_told));
@@ -87,18 +56,9 @@ static void suspend(const char *dest, int64_t until_s)
 
 static void resume(const char *dest)
 {
-	want = told + 1;
+	t_want = told + 1;
 	assert_int_equal(qm_halt_resume(&w.q, sm_str(dest), 42, tell, NULL), 0);
 	assert_true(t_wait(is_told));
-}
-
-static struct sm_id taken(const char *sender, const char *rcpts)
-{
-	struct sm_id id = t_commit(sender, rcpts);
-
-	wait_n(verdicts, w.ss.verdicts + 1);
-	assert_int_equal(w.ss.code, 0);
-	return id;
 }
 
 /* Why the only recipient of the only entry waits; how often it was tried. */
@@ -129,8 +89,8 @@ static void a_domain(void **state)
 	suspend("B.test", 0);
 	assert_true(qm_halted(&w.q, SM_STR("b.TEST")) != NULL);
 	assert_null(qm_halted(&w.q, SM_STR("sub.b.test")));
-	taken("s@a.test", "x@b.test y@c.test");
-	wait_n(deferred, 1);
+	t_taken("s@a.test", "x@b.test y@c.test");
+	t_wait_n(t_deferred, 1);
 	assert_int_equal(w.sc.tasks, 1);
 	assert_string_equal(w.sc.task[0].rcpt[0], "y@c.test");
 	assert_true(
@@ -138,7 +98,7 @@ static void a_domain(void **state)
 	              SM_STR("451 4.3.2 deliveries to this destination are suspended: the moon")));
 	assert_int_equal(tries, 0);
 	resume("b.test");
-	wait_over();
+	t_wait_over();
 	assert_int_equal(w.sc.tasks, 2);
 }
 
@@ -147,8 +107,8 @@ static void not_even_read_back(void **state)
 	(void)state;
 	w.conf.retry_min_ms = 1000;
 	t_qm_all();
-	taken("s@a.test", "temp@b.test");
-	wait_n(deferred, 1);
+	t_taken("s@a.test", "temp@b.test");
+	t_wait_n(t_deferred, 1);
 	suspend("b.test", 0);
 	t_turns(1500);
 	assert_int_equal(w.sc.tasks, 1);
@@ -160,7 +120,7 @@ static void not_even_read_back(void **state)
 	assert_int_equal(next_try(), QM_EDBC_NEVER);
 	w.sc.fine = true;
 	resume("b.test");
-	wait_over();
+	t_wait_over();
 	assert_int_equal(w.sc.tasks, 2);
 }
 
@@ -171,18 +131,18 @@ static void a_host(void **state)
 	(void)state;
 	t_qm_all();
 	suspend("mx.test", 0); /* where all mail goes */
-	taken("s@a.test", "x@b.test");
-	wait_n(deferred, 1);
+	t_taken("s@a.test", "x@b.test");
+	t_wait_n(t_deferred, 1);
 	assert_int_equal(w.sc.tasks, 0);
 	assert_true(sm_str_has_prefix(reason(&tries), SM_STR("451 4.3.2")));
 	assert_int_equal(tries, 0);
 	suspend("other.test", 0);
 	resume("other.test"); /* not this one */
 	t_turns(200);
-	wait_n(deferred, 1);
+	t_wait_n(t_deferred, 1);
 	assert_int_equal(w.sc.tasks, 0);
 	resume("mx.test");
-	wait_over();
+	t_wait_over();
 	assert_int_equal(w.sc.tasks, 1);
 }
 
@@ -193,17 +153,17 @@ static void what_is_ready_already(void **state)
 	t_qm_start();
 	t_smar_up();
 	t_smtps_up(&w.ss, 1);
-	taken("s@a.test", "x@b.test");
-	taken("s@a.test", "x@c.test");
-	wait_n(ready, 2);
+	t_taken("s@a.test", "x@b.test");
+	t_taken("s@a.test", "x@c.test");
+	t_wait_n(ready, 2);
 	suspend("b.test", 0);
-	wait_n(ready, 1);
+	t_wait_n(ready, 1);
 	t_smtpc_up(&w.sc, 10);
-	wait_n(deferred, 1);
+	t_wait_n(t_deferred, 1);
 	assert_int_equal(w.sc.tasks, 1);
 	assert_string_equal(w.sc.task[0].rcpt[0], "x@c.test");
 	resume("b.test");
-	wait_over();
+	t_wait_over();
 }
 
 static void for_a_while(void **state)
@@ -211,10 +171,10 @@ static void for_a_while(void **state)
 	(void)state;
 	t_qm_all();
 	suspend("b.test", sm_wall_s() + 2);
-	taken("s@a.test", "x@b.test");
-	wait_n(deferred, 1);
+	t_taken("s@a.test", "x@b.test");
+	t_wait_n(t_deferred, 1);
 	assert_int_equal(w.sc.tasks, 0);
-	wait_over(); /* nobody resumed it */
+	t_wait_over(); /* nobody resumed it */
 	assert_int_equal(w.sc.tasks, 1);
 	assert_false(qm_suspends_any(qm_store_suspends(w.q.store)));
 	assert_int_equal(
@@ -230,16 +190,16 @@ static void all_deliveries(void **state)
 	(void)state;
 	w.conf.retry_min_ms = 1000;
 	t_qm_all();
-	taken("s@a.test", "temp@b.test");
-	wait_n(deferred, 1);
+	t_taken("s@a.test", "temp@b.test");
+	t_wait_n(t_deferred, 1);
 	suspend("", 0);
 	assert_true(qm_halt_all(&w.q));
-	taken("s@a.test", "x@c.test");
+	t_taken("s@a.test", "x@c.test");
 	t_turns(1500);
 	assert_int_equal(w.sc.tasks, 1);
 	w.sc.fine = true;
 	resume("");
-	wait_over();
+	t_wait_over();
 	assert_int_equal(w.sc.tasks, 3);
 }
 
@@ -249,18 +209,18 @@ static void a_domain_while_all_is_stopped(void **state)
 	(void)state;
 	t_qm_all();
 	suspend("", 0);
-	taken("s@a.test", "before@b.test");
-	taken("s@a.test", "x@c.test");
-	wait_n(ready, 2);
+	t_taken("s@a.test", "before@b.test");
+	t_taken("s@a.test", "x@c.test");
+	t_wait_n(ready, 2);
 	suspend("b.test", 0);
-	taken("s@a.test", "after@b.test");
-	wait_n(deferred_beside, 2);
+	t_taken("s@a.test", "after@b.test");
+	t_wait_n(t_indexed, 2);
 	resume("");
-	wait_n(deferred, 2);
+	t_wait_n(t_deferred, 2);
 	assert_int_equal(w.sc.tasks, 1);
 	assert_string_equal(w.sc.task[0].rcpt[0], "x@c.test");
 	resume("b.test");
-	wait_over();
+	t_wait_over();
 }
 
 #define MANY 20000u
@@ -317,8 +277,8 @@ static void over_a_restart(void **state)
 	suspend("c.test", sm_wall_s() + 1);
 	suspend("d.test", 0);
 	resume("d.test");
-	id = taken("s@a.test", "x@b.test");
-	wait_n(deferred, 1);
+	id = t_taken("s@a.test", "x@b.test");
+	t_wait_n(t_deferred, 1);
 	for (int i = 0; i < 3; i++) {
 		const struct qm_suspension *s;
 
@@ -336,7 +296,7 @@ static void over_a_restart(void **state)
 	t_turns(300);
 	assert_int_equal(w.sc.tasks, 0);
 	resume("b.test");
-	wait_over();
+	t_wait_over();
 	assert_int_equal(w.sc.tasks, 1);
 	assert_true(sm_id_eq(w.sc.task[0].ta, id));
 }
@@ -349,16 +309,16 @@ static void acts_reach_what_is_suspended(void **state)
 	(void)state;
 	w.conf.retry_min_ms = 1000;
 	t_qm_all();
-	taken("s@a.test", "temp@b.test");
-	wait_n(deferred, 1);
+	t_taken("s@a.test", "temp@b.test");
+	t_wait_n(t_deferred, 1);
 	suspend("", 0);
 	t_turns(1500);
 	assert_int_equal(next_try(), QM_EDBC_NEVER);
-	taken("s@a.test", "x@b.test");
+	t_taken("s@a.test", "x@b.test");
 	w.sc.tasks = 0;
 	assert_int_equal(qm_filter_new(&none, 0, 0, &a.filter), 0);
 	assert_int_equal(qm_bulk_begin(&w.q, &a), 0);
-	wait_over();
+	t_wait_over();
 	assert_int_equal(w.sc.tasks, 0);
 }
 
@@ -372,7 +332,7 @@ static uint32_t oldest(void)
 
 static bool freed(void)
 {
-	return oldest() > want;
+	return oldest() > t_want;
 }
 
 static void suspensions_hold_no_segment(void **state)
@@ -392,8 +352,8 @@ static void suspensions_hold_no_segment(void **state)
 		if (i % 50 == 0)
 			t_turns(1);
 	}
-	wait_over();
-	want = seq;
+	t_wait_over();
+	t_want = seq;
 	assert_true(t_wait(freed));
 	t_qm_stop();
 	t_turns(5);
@@ -406,12 +366,12 @@ static void no_new_mail(void **state)
 {
 	(void)state;
 	t_qm_all();
-	want = told + 1;
+	t_want = told + 1;
 	qm_halt_accept(&w.q, false, 42, SM_STR("full moon"), tell, NULL);
 	assert_true(t_wait(is_told));
 	assert_true(t_wait(refused));
 	t_commit("s@a.test", "x@b.test");
-	wait_n(verdicts, w.ss.verdicts + 1);
+	t_wait_n(t_verdicts, w.ss.verdicts + 1);
 	assert_int_equal(w.ss.code, 451);
 	t_down(&w.ss.p);
 	for (int i = 0; i < 2; i++) {
@@ -426,7 +386,7 @@ static void no_new_mail(void **state)
 	qm_halt_accept(&w.q, true, 42, SM_STR(""), NULL, NULL);
 	assert_true(t_wait(allowed));
 	t_smtpc_up(&w.sc, 10);
-	taken("s@a.test", "x@b.test");
+	t_taken("s@a.test", "x@b.test");
 }
 
 static void who_asked_may_go(void **state)
@@ -435,9 +395,9 @@ static void who_asked_may_go(void **state)
 
 	(void)state;
 	t_qm_all();
-	assert_int_equal(qm_halt_suspend(&w.q, SM_STR("b.test"), 0, 42, SM_STR(""), tell, &want),
+	assert_int_equal(qm_halt_suspend(&w.q, SM_STR("b.test"), 0, 42, SM_STR(""), tell, &t_want),
 	                 0);
-	qm_halt_forget(&w.q, &want);
+	qm_halt_forget(&w.q, &t_want);
 	t_turns(100);
 	assert_int_equal(told, before);
 }
