@@ -64,11 +64,13 @@ if CO_UCONTEXT
 libsm_a_SOURCES += libsm/co_ucontext.c
 endif
 EXTRA_DIST += libsm/co_x86_64.S libsm/co_aarch64.S libsm/co_ucontext.c
-LIBSM_TESTS += libsm/t_co libsm/t_loop libsm/t_sync libsm/t_offload libsm/t_net
+LIBSM_TESTS += libsm/t_co libsm/t_loop libsm/t_loop_fd libsm/t_sync libsm/t_offload libsm/t_net
 libsm_t_co_SOURCES = libsm/t_co.c libsm/t_co.h
 libsm_t_co_LDADD = $(UNIT_LDADD)
 libsm_t_loop_SOURCES = libsm/t_loop.c libsm/t_co.h
 libsm_t_loop_LDADD = $(UNIT_LDADD)
+libsm_t_loop_fd_SOURCES = libsm/t_loop_fd.c libsm/t_co.h
+libsm_t_loop_fd_LDADD = $(UNIT_LDADD)
 libsm_t_sync_SOURCES = libsm/t_sync.c libsm/t_co.h
 libsm_t_sync_LDADD = $(UNIT_LDADD)
 libsm_t_offload_SOURCES = libsm/t_offload.c libsm/t_co.h

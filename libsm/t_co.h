@@ -37,6 +37,13 @@ static inline struct sm_co *t_spawn(void (*fn)(void *), void *arg)
 	return co;
 }
 
+/* Of a timer: ends the loop. */
+static inline void t_stop(void *arg)
+{
+	(void)arg;
+	sm_loop_stop(0);
+}
+
 /* Ends the loop when all others are gone; looks each millisecond, so that the loop does sleep. */
 static inline void t_ender(void *arg)
 {
