@@ -31,17 +31,13 @@ static const struct ar_mt_entry *find_key(const struct ar_mt *mt, struct sm_str 
 
 const struct ar_mt_entry *ar_mt_find(const struct ar_mt *mt, struct sm_str domain)
 {
-	const struct ar_mt_entry *e;
-	struct ar_lookup l;
-	struct sm_str key;
+	const struct ar_mt_entry *e = NULL;
+	struct ar_keys keys;
 
-	ar_lookup_domain(&l, domain, true);
-	while (ar_lookup_next(&l, &key)) {
-		e = find_key(mt, key);
-		if (e != NULL)
-			return e;
-	}
-	return NULL;
+	ar_keys_domain(&keys, SM_STR(""), domain, AR_KEYS_DEFAULT);
+	while (e == NULL && ar_keys_next(&keys))
+		e = find_key(mt, keys.key);
+	return e;
 }
 
 /* ---- a line ---- */
