@@ -99,7 +99,7 @@ fuzz:
 	FUZZ_SECONDS=$(FUZZ_SECONDS) $(SHELL) $(srcdir)/misc/test.sh fuzz
 endif
 FUZZ_TARGETS += checks/fuzz/fuzz_msg
-checks_fuzz_fuzz_msg_SOURCES = checks/fuzz/fuzz_msg.c $(fuzz_main)
+checks_fuzz_fuzz_msg_SOURCES = checks/fuzz/fuzz_def.h checks/fuzz/fuzz_msg.c $(fuzz_main)
 checks_fuzz_fuzz_msg_LDADD = $(fuzz_link)
 FUZZ_TARGETS += checks/fuzz/fuzz_frame
 checks_fuzz_fuzz_frame_SOURCES = checks/fuzz/fuzz_frame.c $(fuzz_main)
@@ -128,7 +128,7 @@ FUZZ_TARGETS += checks/fuzz/fuzz_log_replay
 checks_fuzz_fuzz_log_replay_SOURCES = checks/fuzz/fuzz_log_replay.c $(fuzz_main)
 checks_fuzz_fuzz_log_replay_LDADD = libqm.a $(fuzz_link)
 FUZZ_TARGETS += checks/fuzz/fuzz_rec
-checks_fuzz_fuzz_rec_SOURCES = checks/fuzz/fuzz_rec.c $(fuzz_main)
+checks_fuzz_fuzz_rec_SOURCES = checks/fuzz/fuzz_def.h checks/fuzz/fuzz_rec.c $(fuzz_main)
 checks_fuzz_fuzz_rec_LDADD = libqm.a $(fuzz_link)
 FUZZ_TARGETS += checks/fuzz/fuzz_filter
 checks_fuzz_fuzz_filter_SOURCES = checks/fuzz/fuzz_filter.c $(fuzz_main)

@@ -111,6 +111,15 @@ static int end(struct run *r)
 	return WEXITSTATUS(status);
 }
 
+/* A path for the %s of a text, if there is one. */
+static void fill_in(char *out, size_t size, const char *text, const char *path)
+{
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+	snprintf(out, size, text, path);
+#pragma GCC diagnostic pop
+}
+
 static void later_wins(void **state)
 {
 	static const struct {
@@ -133,11 +142,8 @@ static void later_wins(void **state)
 	for (size_t i = 0; i < SM_ARRAY_SIZE(t); i++) {
 		char args[200], says[300];
 		struct run r;
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-		snprintf(args, sizeof(args), t[i].args, conf);
-		snprintf(says, sizeof(says), t[i].says, dir);
-#pragma GCC diagnostic pop
+		fill_in(args, sizeof(args), t[i].args, conf);
+		fill_in(says, sizeof(says), t[i].says, dir);
 		start(&r, args, false, NULL);
 		const char *text = until(&r, r.out, "\n");
 		if (strncmp(text, says, strlen(says)) != 0)
@@ -172,11 +178,8 @@ static void errors_are_one_line(void **state)
 	for (size_t i = 0; i < SM_ARRAY_SIZE(t); i++) {
 		char args[200], says[300];
 		struct run r;
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-		snprintf(args, sizeof(args), t[i].args, bad_conf);
-		snprintf(says, sizeof(says), t[i].says, bad_conf);
-#pragma GCC diagnostic pop
+		fill_in(args, sizeof(args), t[i].args, bad_conf);
+		fill_in(says, sizeof(says), t[i].says, bad_conf);
 		start(&r, args, false, NULL);
 		assert_string_equal(until(&r, r.err, NULL), says);
 		assert_string_equal(until(&r, r.out, NULL), "");

@@ -320,29 +320,38 @@ static void death_and_return(void **state SM_UNUSED)
 	waitpid(pid, &status, 0);
 }
 
-static void body_wrong_user(void)
+/* Another user connects, and reads so many bytes: 0 is the end. */
+static void as_nobody(ssize_t gets)
 {
-	char c;
-	pid_t pid;
-	int status, fd;
+	int status;
+	pid_t pid = fork();
 
-	/* From there: closed before a byte. */
-	t.sconf.umask = 0;
-	assert_int_equal(sm_rpc_listen(&t.sconf, &t.server), 0);
-	pid = fork();
 	if (pid == 0) {
 		struct sm_sa to;
+		char c;
+		int fd;
 
 		alarm(T_PATIENCE_MS / 1000);
 		fd = socket(AF_UNIX, SOCK_STREAM, 0);
 		if (setgid(NOBODY) != 0 || setuid(NOBODY) != 0 ||
 		    sm_sa_unix(&to, sm_str(t.path)) != 0 || connect(fd, &to.u.sa, to.len) != 0)
 			_exit(2);
-		_exit(read(fd, &c, 1) == 0 ? 0 : 3);
+		_exit(read(fd, &c, 1) == gets ? 0 : 3);
 	}
 	while (waitpid(pid, &status, WNOHANG) == 0)
 		t_settle();
 	assert_int_equal(status, 0);
+}
+
+static void body_wrong_user(void)
+{
+	pid_t pid;
+	int status, fd;
+
+	/* From there: closed before a byte. */
+	t.sconf.umask = 0;
+	assert_int_equal(sm_rpc_listen(&t.sconf, &t.server), 0);
+	as_nobody(0);
 	assert_int_equal(t.opened, 0);
 
 	/* A listed user may. */
@@ -350,20 +359,7 @@ static void body_wrong_user(void)
 	t.sconf.uids = &(uid_t){NOBODY};
 	t.sconf.uid_count = 1;
 	assert_int_equal(sm_rpc_listen(&t.sconf, &t.server), 0);
-	pid = fork();
-	if (pid == 0) {
-		struct sm_sa to;
-
-		alarm(T_PATIENCE_MS / 1000);
-		fd = socket(AF_UNIX, SOCK_STREAM, 0);
-		if (setgid(NOBODY) != 0 || setuid(NOBODY) != 0 ||
-		    sm_sa_unix(&to, sm_str(t.path)) != 0 || connect(fd, &to.u.sa, to.len) != 0)
-			_exit(2);
-		_exit(read(fd, &c, 1) == 1 ? 0 : 3);
-	}
-	while (waitpid(pid, &status, WNOHANG) == 0)
-		t_settle();
-	assert_int_equal(status, 0);
+	as_nobody(1);
 
 	/* Only by its group: in, but not trusted. */
 	sm_rpc_server_free(&t.server);

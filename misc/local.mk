@@ -121,7 +121,7 @@ misc_t_getgroup_SOURCES = misc/t-getgroup.c
 dist_man_MANS += doc/man/mcp.8 doc/man/mcp.sh.8 doc/man/runas.8 doc/man/statit.8 doc/man/noroot.8 doc/man/t-hostname.8 \
 	doc/man/t-getgroup.8
 TESTS += misc/t_tools.sh
-EXTRA_DIST += misc/t_tools.sh
+EXTRA_DIST += misc/t_common.sh misc/t_tools.sh
 
 TESTS += misc/t_smconf.sh
 

@@ -1,20 +1,6 @@
 #!/bin/sh
 # Tests qdump, run in the build directory by `make check`: what was written is printed, damage is found, a log in use is refused.
-set -u
-dir=$(mktemp -d) || exit 99
-trap 'rm -rf "$dir"' EXIT
-failed=0
-
-check() { # what expected got
-	[ "$2" = "$3" ] || {
-		echo "$1: expected '$2', got '$3'"
-		failed=1
-	}
-}
-status() {
-	"$@" >/dev/null 2>&1
-	echo $?
-}
+. "${srcdir:-.}/misc/t_common.sh"
 count() { # pattern: how often it is in $dir/out
 	grep -c -e "$1" "$dir/out"
 }

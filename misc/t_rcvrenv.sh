@@ -1,16 +1,6 @@
 #!/bin/sh
 # Tests of rcvrenv by itself, run in the build directory by `make check`: logs and contents that are made up.
-set -u
-dir=$(mktemp -d) || exit 99
-trap 'rm -rf "$dir"' EXIT
-failed=0
-
-check() { # what expected got
-	[ "$2" = "$3" ] || {
-		printf '%s: expected\n%s\ngot\n%s\n' "$1" "$2" "$3"
-		failed=1
-	}
-}
+. "${srcdir:-.}/misc/t_common.sh"
 # id of mail number N: its content is in directory N
 id() {
 	echo "S00000000000000${1}${1}00"

@@ -1,20 +1,6 @@
 #!/bin/sh
 # Tests of the small tools in misc, run in the build directory by `make check`.
-set -u
-dir=$(mktemp -d) || exit 99
-trap 'rm -rf "$dir"' EXIT
-failed=0
-
-check() { # what expected got
-	[ "$2" = "$3" ] || {
-		echo "$1: expected '$2', got '$3'"
-		failed=1
-	}
-}
-status() {
-	"$@" >/dev/null 2>&1
-	echo $?
-}
+. "${srcdir:-.}/misc/t_common.sh"
 
 # statit
 (umask 022 && printf hello >"$dir/file" && mkdir "$dir/sub" && ln -s file "$dir/link" && mkfifo "$dir/fifo")

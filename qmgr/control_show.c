@@ -209,6 +209,22 @@ static void recipient_line(struct qm_ctl *c, struct sm_id ta, const struct recip
 	qm_ctl_line(c);
 }
 
+/* What stands in its record. */
+static struct recipient recipient_of(const struct qm_rec_rcpt *r, const char *state)
+{
+	return (struct recipient){.index = r->index,
+	                          .tries = r->tries,
+	                          .code = r->code,
+	                          .addr = r->addr,
+	                          .orcpt = r->orcpt,
+	                          .text = r->text,
+	                          .host = r->host,
+	                          .state = state,
+	                          .notify = r->notify,
+	                          .last_try_s = r->last_try_s,
+	                          .next_try_s = r->next_try_s};
+}
+
 /* What operators did to this recipient that newer snapshots do not have yet. */
 static void acts(struct qm_ctl *c, struct sm_id ta, uint16_t index)
 {
@@ -259,25 +275,17 @@ static void show_txn(struct qm_ctl *c, const struct qm_txn *txn)
 	envelope_line(c, &e);
 	for (unsigned i = 0; i < txn->rcpt_count; i++) {
 		const struct qm_rcpt *r = &txn->rcpts[i];
-		const struct recipient x = {
-		    .index = r->index,
-		    .tries = r->tries,
-		    .code = r->code,
-		    .addr = r->addr,
-		    .orcpt = r->orcpt,
-		    .text = r->text,
-		    .host = r->host,
-		    .state = active_state(r),
-		    .held = (r->flags & QM_RCPT_HELD) != 0,
-		    .notify = r->notify,
-		    .last_try_s = r->last_try_s,
-		    .next_try_s = r->state == QM_RCPT_DEFERRED ? r->next_try_s : 0,
-		    .route =
-			r->state == QM_RCPT_READY && r->group ? r->group->route->key : SM_STR(""),
-		    .mark = (enum qm_mark_verb)r->mark};
+		const struct qm_rec_rcpt rec = qm_rcpt_to_rec(r);
+		struct recipient x = recipient_of(&rec, active_state(r));
 
 		if (r->state == QM_RCPT_SETTLED)
 			continue;
+		x.held = (r->flags & QM_RCPT_HELD) != 0;
+		x.mark = (enum qm_mark_verb)r->mark;
+		if (r->state != QM_RCPT_DEFERRED)
+			x.next_try_s = 0;
+		if (r->state == QM_RCPT_READY && r->group)
+			x.route = r->group->route->key;
 		recipient_line(c, txn->id, &x);
 		acts(c, txn->id, r->index);
 	}
@@ -310,17 +318,7 @@ static void show_rec(struct qm_ctl *c, const struct qm_rec_txn *rec, const struc
 	envelope_line(c, &e);
 	for (uint32_t i = 0; i < rec->rcpts_count; i++) {
 		const struct qm_rec_rcpt *r = &rec->rcpts[i];
-		struct recipient out = {.index = r->index,
-		                        .tries = r->tries,
-		                        .code = r->code,
-		                        .addr = r->addr,
-		                        .orcpt = r->orcpt,
-		                        .text = r->text,
-		                        .host = r->host,
-		                        .state = deferred_state(r),
-		                        .notify = r->notify,
-		                        .last_try_s = r->last_try_s,
-		                        .next_try_s = r->next_try_s};
+		struct recipient out = recipient_of(r, deferred_state(r));
 
 		out.mark = qm_edbc_marked(c->q->edbc, x, r->index, &out.held);
 		recipient_line(c, rec->ta, &out);

@@ -18,14 +18,6 @@
 /* Flags of a recipient in a tail; the verb that waits for it is above. */
 enum { HELD = 1, WAS_HELD = 2 /* in the snapshot */, FAILED = 4, DELIVERED = 8, VERB_SHIFT = 4 };
 
-struct source {
-	struct sm_str addr, host, text;
-	int64_t next_try_s;
-	uint16_t index, tries, code;
-	uint8_t flags; /* QM_RCPT_* */
-	uint8_t state; /* QM_REC_* */
-};
-
 static uint32_t cut_u32(int64_t v)
 {
 	return (uint32_t)SM_MAX(0, SM_MIN(v, (int64_t)UINT32_MAX));
@@ -80,7 +72,7 @@ static void draft_begin(struct qm_edbc *e, struct sm_str sender, int64_t receive
 	sm_buf_commit(&e->scratch, (size_t)(q - p));
 }
 
-static void draft_rcpt(struct qm_edbc *e, struct qm_edbc_draft *d, const struct source *s)
+static void draft_rcpt(struct qm_edbc *e, struct qm_edbc_draft *d, const struct qm_rec_rcpt *s)
 {
 	ptrdiff_t split = sm_str_rchr(s->addr, '@');
 	struct sm_str local = split < 0 ? s->addr : sm_str_head(s->addr, (size_t)split);
@@ -111,40 +103,18 @@ void qm_edbc_draft_txn(struct qm_edbc *e, const struct qm_txn *txn, struct qm_ed
 {
 	draft_begin(e, txn->sender, txn->received_s, txn->size, d);
 	for (unsigned i = 0; i < txn->rcpt_count; i++) {
-		const struct qm_rcpt *r = &txn->rcpts[i];
+		struct qm_rec_rcpt r = qm_rcpt_to_rec(&txn->rcpts[i]);
 
-		if (r->state == QM_RCPT_SETTLED)
-			continue;
-		draft_rcpt(e, d,
-		           &(struct source){.addr = r->addr,
-		                            .host = r->host,
-		                            .text = r->text,
-		                            .next_try_s = r->next_try_s,
-		                            .index = r->index,
-		                            .tries = r->tries,
-		                            .code = r->code,
-		                            .flags = r->flags,
-		                            .state = qm_rcpt_rec_state(r)});
+		if (r.state != QM_REC_DONE)
+			draft_rcpt(e, d, &r);
 	}
 }
 
 void qm_edbc_draft_rec(struct qm_edbc *e, const struct qm_rec_txn *rec, struct qm_edbc_draft *d)
 {
 	draft_begin(e, rec->sender, rec->received_s, rec->size, d);
-	for (uint32_t i = 0; i < rec->rcpts_count; i++) {
-		const struct qm_rec_rcpt *r = &rec->rcpts[i];
-
-		draft_rcpt(e, d,
-		           &(struct source){.addr = r->addr,
-		                            .host = r->host,
-		                            .text = r->text,
-		                            .next_try_s = r->next_try_s,
-		                            .index = r->index,
-		                            .tries = r->tries,
-		                            .code = r->code,
-		                            .flags = r->flags,
-		                            .state = r->state});
-	}
+	for (uint32_t i = 0; i < rec->rcpts_count; i++)
+		draft_rcpt(e, d, &rec->rcpts[i]);
 }
 
 struct qm_edbc_reader qm_edbc_read(const struct qm_edbc *e, const struct qm_edbc_entry *x)

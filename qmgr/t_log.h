@@ -69,6 +69,5 @@ uint8_t *t_slurp(const char *path, size_t *n);
 void t_spill(const char *path, const uint8_t *p, size_t n);
 bool t_exists(const struct t_log *t, uint32_t seq);
 unsigned t_files(const struct t_log *t, const char *prefix);
-void t_remove_all(const char *dir);
 
 #endif

@@ -17,6 +17,7 @@
 #include "libsm/fault.h"
 #include "libsm/loop.h"
 #include "libsm/rand.h"
+#include "libsm/t_dir.h"
 
 static void add(struct t_recs *r, struct t_rec rec)
 {
@@ -77,25 +78,6 @@ static void on_segment(void *arg, struct qm_log *log, const struct qm_log_segmen
 	t->torn += s->torn;
 	t->closed += s->closed;
 	t->segments++;
-}
-
-void t_remove_all(const char *dir)
-{
-	DIR *d = opendir(dir);
-	struct dirent *e;
-
-	if (d == NULL)
-		return;
-	while ((e = readdir(d)) != NULL) {
-		char path[512];
-		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
-			continue;
-		snprintf(path, sizeof path, "%s/%s", dir, e->d_name);
-		if (unlink(path) != 0)
-			t_remove_all(path);
-	}
-	closedir(d);
-	rmdir(dir);
 }
 
 void t_log_init(struct t_log *t, uint32_t segment_bytes)

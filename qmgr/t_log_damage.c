@@ -25,6 +25,15 @@ static void write_batches(struct t_log *t, unsigned n)
 		t_log_wait(t, t_log_put(t, 600).lsn, 30000);
 }
 
+static void write_three_segments(struct t_log *t)
+{
+	t_log_start(t);
+	do
+		write_batches(t, 1);
+	while (t->wrote.v[t->wrote.n - 1].loc.seq < 3);
+	t_log_stop(t);
+}
+
 static void flip(const struct t_log *t, uint32_t seq, size_t at)
 {
 	char path[128];
@@ -44,6 +53,17 @@ static bool is_hurt(const struct t_rec *r)
 	return r->lsn == hurt;
 }
 
+/* Load: all but that record is there, which was a batch of two blocks, and it is said where. */
+static void hurt_is_named(struct t_log *t, struct qm_loc loc)
+{
+	assert_int_equal(t_log_load(t), 0);
+	t_log_same(t, is_hurt);
+	assert_int_equal(t->damages, 1);
+	assert_int_equal(t->damage[0].seq, loc.seq);
+	assert_int_equal(t->damage[0].offset, loc.block * QM_BLOCK);
+	assert_int_equal(t->damage[0].length, 1024);
+}
+
 static void quarantine(void **state)
 {
 	struct t_log t;
@@ -59,12 +79,7 @@ static void quarantine(void **state)
 	hurt = r.lsn;
 	flip(&t, 1, r.loc.block * QM_BLOCK + r.loc.at + 300);
 	for (unsigned again = 0; again < 2; again++) { /* as long as the segment is there */
-		assert_int_equal(t_log_load(&t), 0);
-		t_log_same(&t, is_hurt);
-		assert_int_equal(t.damages, 1);
-		assert_int_equal(t.damage[0].seq, 1);
-		assert_int_equal(t.damage[0].offset, r.loc.block * QM_BLOCK);
-		assert_int_equal(t.damage[0].length, 1024);
+		hurt_is_named(&t, r.loc);
 		snprintf(path, sizeof path, "%s/quarantine.00000001.%u", t.dir,
 		         r.loc.block * QM_BLOCK);
 		assert_string_equal(t.damage_file[0], path + strlen(t.dir) + 1);
@@ -86,22 +101,13 @@ static void damaged_tail_of_full_segment(void **state)
 
 	(void)state;
 	t_log_init(&t, SMALL);
-	t_log_start(&t);
-	do
-		write_batches(&t, 1);
-	while (t.wrote.v[t.wrote.n - 1].loc.seq < 3);
-	t_log_stop(&t);
+	write_three_segments(&t);
 	size_t i = 0;
 	while (t.wrote.v[i + 1].loc.seq == 1)
 		i++;
 	hurt = t.wrote.v[i].lsn;
 	flip(&t, 1, t.wrote.v[i].loc.block * QM_BLOCK + 100);
-	assert_int_equal(t_log_load(&t), 0);
-	t_log_same(&t, is_hurt);
-	assert_int_equal(t.damages, 1);
-	assert_int_equal(t.damage[0].seq, 1);
-	assert_int_equal(t.damage[0].offset, t.wrote.v[i].loc.block * QM_BLOCK);
-	assert_int_equal(t.damage[0].length, 1024);
+	hurt_is_named(&t, t.wrote.v[i].loc);
 	assert_int_equal(t_files(&t, "quarantine."), 1);
 	t_log_fini(&t);
 }
@@ -114,22 +120,13 @@ static void damaged_first_batch(void **state)
 
 	(void)state;
 	t_log_init(&t, SMALL);
-	t_log_start(&t);
-	do
-		write_batches(&t, 1);
-	while (t.wrote.v[t.wrote.n - 1].loc.seq < 3);
-	t_log_stop(&t);
+	write_three_segments(&t);
 	for (size_t i = 0; i < t.wrote.n; i++) {
 		if (t.wrote.v[i].loc.block != 1)
 			continue;
 		hurt = t.wrote.v[i].lsn;
 		flip(&t, t.wrote.v[i].loc.seq, QM_BLOCK + 60);
-		assert_int_equal(t_log_load(&t), 0);
-		t_log_same(&t, is_hurt);
-		assert_int_equal(t.damages, 1);
-		assert_int_equal(t.damage[0].seq, t.wrote.v[i].loc.seq);
-		assert_int_equal(t.damage[0].offset, QM_BLOCK);
-		assert_int_equal(t.damage[0].length, 1024);
+		hurt_is_named(&t, t.wrote.v[i].loc);
 		t_log_stop(&t);
 		flip(&t, t.wrote.v[i].loc.seq, QM_BLOCK + 60);
 	}
@@ -148,11 +145,7 @@ static void missing_segment(void **state)
 
 	(void)state;
 	t_log_init(&t, SMALL);
-	t_log_start(&t);
-	do
-		write_batches(&t, 1);
-	while (t.wrote.v[t.wrote.n - 1].loc.seq < 3);
-	t_log_stop(&t);
+	write_three_segments(&t);
 	t_path(&t, 2, path);
 	assert_int_equal(unlink(path), 0);
 	t_log_start(&t);

@@ -8,7 +8,6 @@
 
 #include "qmgr/t_qm.h"
 
-#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +15,7 @@
 #include <unistd.h>
 #include "libsm/fault.h"
 #include "libsm/offload.h"
+#include "libsm/t_dir.h"
 #include "libsm/t_patience.h"
 #include "libsm/time.h"
 
@@ -82,26 +82,6 @@ bool t_ends(int ms)
 }
 
 /* ---- life of the queue ---- */
-
-static void remove_all(const char *dir)
-{
-	DIR *d = opendir(dir);
-	struct dirent *e;
-
-	if (d == NULL)
-		return;
-	while ((e = readdir(d)) != NULL) {
-		char path[512];
-
-		if (e->d_name[0] == '.')
-			continue;
-		snprintf(path, sizeof(path), "%s/%s", dir, e->d_name);
-		if (unlink(path) != 0)
-			remove_all(path);
-	}
-	closedir(d);
-	rmdir(dir);
-}
 
 int t_qm_setup(void **state)
 {
@@ -209,7 +189,7 @@ int t_qm_teardown(void **state)
 	sm_log_flush();
 	sm_loop_fini();
 	sm_co_cleanup();
-	remove_all(w.dir);
+	t_remove_all(w.dir);
 	return 0;
 }
 

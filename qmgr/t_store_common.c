@@ -8,28 +8,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "libsm/loop.h"
+#include "libsm/t_dir.h"
 #include "libsm/t_patience.h"
 #include "libsm/time.h"
-
-static void remove_all(const char *dir)
-{
-	DIR *d = opendir(dir);
-	struct dirent *e;
-
-	if (d == NULL)
-		return;
-	while ((e = readdir(d)) != NULL) {
-		char path[512];
-
-		if (e->d_name[0] == '.')
-			continue;
-		snprintf(path, sizeof(path), "%s/%s", dir, e->d_name);
-		if (unlink(path) != 0)
-			remove_all(path);
-	}
-	closedir(d);
-	rmdir(dir);
-}
 
 void t_store_dir(struct t_store *t, uint32_t segment_bytes)
 {
@@ -49,7 +30,7 @@ void t_store_dir(struct t_store *t, uint32_t segment_bytes)
 
 void t_store_rm(struct t_store *t)
 {
-	remove_all(t->dir);
+	t_remove_all(t->dir);
 }
 
 void t_store_open(struct t_store *t)

@@ -208,6 +208,24 @@ struct qm_txn *qm_txn_from_rec(struct qm_txn_table *t, const struct qm_rec_txn *
 	return txn;
 }
 
+struct qm_rec_rcpt qm_rcpt_to_rec(const struct qm_rcpt *r)
+{
+	return (struct qm_rec_rcpt){
+	    .index = r->index,
+	    .addr = r->addr,
+	    .orcpt = r->orcpt,
+	    .notify = r->notify,
+	    .state = qm_rcpt_rec_state(r),
+	    .tries = r->tries,
+	    .next_try_s = r->next_try_s,
+	    .code = r->code,
+	    .text = r->text,
+	    .host = r->host,
+	    .last_try_s = r->last_try_s,
+	    .flags = r->flags,
+	};
+}
+
 void qm_txn_to_rec(const struct qm_txn *txn, struct sm_arena *a, struct qm_rec_txn *rec)
 {
 	*rec = (struct qm_rec_txn){
@@ -235,20 +253,7 @@ void qm_txn_to_rec(const struct qm_txn *txn, struct sm_arena *a, struct qm_rec_t
 
 		if (r->state == QM_RCPT_SETTLED)
 			continue;
-		rec->rcpts[rec->rcpts_count++] = (struct qm_rec_rcpt){
-		    .index = r->index,
-		    .addr = r->addr,
-		    .orcpt = r->orcpt,
-		    .notify = r->notify,
-		    .state = qm_rcpt_rec_state(r),
-		    .tries = r->tries,
-		    .next_try_s = r->next_try_s,
-		    .code = r->code,
-		    .text = r->text,
-		    .host = r->host,
-		    .last_try_s = r->last_try_s,
-		    .flags = r->flags,
-		};
+		rec->rcpts[rec->rcpts_count++] = qm_rcpt_to_rec(r);
 	}
 	rec->dsn_rcpts = sm_arena_must(a, txn->dsn_count * sizeof(*rec->dsn_rcpts));
 	rec->dsn_rcpts_count = txn->dsn_count;

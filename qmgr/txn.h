@@ -133,6 +133,8 @@ struct qm_rcpt *qm_txn_rcpt(struct qm_txn *txn, uint16_t index);
 void qm_rcpt_set(struct qm_rcpt *r, enum qm_rcpt_state state);
 /* Its state as records have it: QM_REC_*. */
 uint8_t qm_rcpt_rec_state(const struct qm_rcpt *r);
+/* As a record has it; strings are borrowed. */
+struct qm_rec_rcpt qm_rcpt_to_rec(const struct qm_rcpt *r);
 /* Remember how the last try went; copies text and host into the transaction's arena, cut to what
  * fits. */
 void qm_rcpt_note(struct qm_rcpt *r, uint16_t code, struct sm_str text, struct sm_str host,

@@ -11,36 +11,15 @@
 #include "smar/conf.h"
 #include "smar/dns.h"
 #include "smar/dns_cache.h"
-#include "smar/t_dnsd.h"
+#include "smar/t_dns_run.h"
 
 /* A question that nobody answers takes TIMEOUT_MS. */
 enum { TIMEOUT_MS = 2000 };
 
-static void (*body)(void);
-
-static void run_body(void *arg SM_UNUSED)
-{
-	body();
-	sm_loop_stop(0);
-}
-
 static void run(const struct t_dns_row *rows, size_t max_entries, size_t max_queries,
                 void (*fn)(void))
 {
-	struct ar_dns_conf conf = {.count = 1, .timeout_ms = TIMEOUT_MS};
-
-	assert_int_equal(sm_loop_init(), 0);
-	conf.servers[0] = t_dnsd_start(rows);
-	ar_cache_init(&(struct ar_cache_conf){max_entries, max_queries});
-	assert_int_equal(ar_dns_init(&conf), 0);
-	body = fn;
-	assert_non_null(sm_co_spawn("test", run_body, NULL));
-	assert_int_equal(sm_loop_run(), 0);
-	ar_dns_fini();
-	ar_cache_fini();
-	t_dnsd_stop();
-	sm_co_cleanup();
-	sm_loop_fini();
+	t_dns_run(rows, &(struct ar_cache_conf){max_entries, max_queries}, TIMEOUT_MS, fn);
 }
 
 static struct ar_answer *ask(const char *name, uint16_t type)

@@ -12,7 +12,7 @@
 #include "smar/dns.h"
 #include "smar/dns_cache.h"
 #include "smar/own.h"
-#include "smar/t_dnsd.h"
+#include "smar/t_dns_run.h"
 
 static const struct t_dns_row zone[] = {
     {"one.example", AR_DNS_MX, 600, "10 a.one.example"},
@@ -169,43 +169,26 @@ static const struct {
     {"", AR_FAMILY_ANY, SM_ROUTE_PERM, 553, "5.1.3 ", NULL},
 };
 
+enum { TIMEOUT_MS = 600 };
+
 static struct ar_conf conf;
 static struct ar_router router;
 static struct sm_arena arena;
-static void (*body)(void);
-
-static void run_body(void *arg SM_UNUSED)
-{
-	body();
-	sm_loop_stop(0);
-}
 
 static void run(void (*fn)(void))
 {
 	struct sm_conf_list names = {1, &(struct sm_str){"alias.own.example", 17}};
-	struct ar_dns_conf dns = {.count = 1, .timeout_ms = 600};
 	struct sm_sa own;
 
 	conf = (struct ar_conf){.max_hosts = 4};
 	router = (struct ar_router){
-	    .conf = &conf, .hostname = SM_STR("mail.own.example"), .dns_timeout_ms = 600};
+	    .conf = &conf, .hostname = SM_STR("mail.own.example"), .dns_timeout_ms = TIMEOUT_MS};
 	assert_int_equal(ar_mt_parse("mt", sm_str(mailertable), &router.mt), 0);
 	ar_own_init(router.hostname, &names);
 	assert_int_equal(sm_sa_ip(&own, SM_STR("198.51.100.1"), 0), 0);
 	ar_own_add_addr(&own);
 	sm_arena_init(&arena, "test", 65536, 1 << 24);
-	assert_int_equal(sm_loop_init(), 0);
-	dns.servers[0] = t_dnsd_start(zone);
-	ar_cache_init(&(struct ar_cache_conf){1000, 1000});
-	assert_int_equal(ar_dns_init(&dns), 0);
-	body = fn;
-	assert_non_null(sm_co_spawn("test", run_body, NULL));
-	assert_int_equal(sm_loop_run(), 0);
-	ar_dns_fini();
-	ar_cache_fini();
-	t_dnsd_stop();
-	sm_co_cleanup();
-	sm_loop_fini();
+	t_dns_run(zone, &(struct ar_cache_conf){1000, 1000}, TIMEOUT_MS, fn);
 	sm_arena_fini(&arena);
 	ar_own_fini();
 	ar_mt_unref(&router.mt);

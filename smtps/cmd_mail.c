@@ -66,10 +66,7 @@ static bool parse(struct ss_session *s, struct sm_str arg, struct sm_arena *a, s
 		return false;
 	}
 	if (r != SS_R_NONE) {
-		char keyword[40];
-		sm_str_cut(what, keyword, sizeof(keyword));
-		ss_bad_detail(s, r, keyword);
-		s->refused = true;
+		ss_bad_param(s, r, what);
 		return false;
 	}
 	return true;

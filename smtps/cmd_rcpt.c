@@ -78,10 +78,7 @@ static bool parse(struct ss_session *s, struct sm_str arg, struct sm_arena *a, s
 	}
 	r = ss_rcpt_params(rest, a, params, &what);
 	if (r != SS_R_NONE) {
-		char keyword[40];
-		sm_str_cut(what, keyword, sizeof(keyword));
-		ss_bad_detail(s, r, keyword);
-		s->refused = true;
+		ss_bad_param(s, r, what);
 		return false;
 	}
 	if (addr->domain.n == 0) {

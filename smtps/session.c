@@ -68,6 +68,15 @@ void ss_bad_detail(struct ss_session *s, enum ss_reply_name r, const char *detai
 	log_bad(s);
 }
 
+void ss_bad_param(struct ss_session *s, enum ss_reply_name r, struct sm_str what)
+{
+	char keyword[40];
+
+	sm_str_cut(what, keyword, sizeof(keyword));
+	ss_bad_detail(s, r, keyword);
+	s->refused = true;
+}
+
 int64_t ss_deadline(const struct ss_session *s)
 {
 	return SM_MIN(sm_loop_now_ms() + s->conf->io_timeout_ms, s->ends_ms);

@@ -63,6 +63,8 @@ void ss_sessions_stop(struct ss *ss, bool all);
 /* For handlers of commands. A bad command: says `r`, or the 421 of the limit. */
 void ss_bad(struct ss_session *s, enum ss_reply_name r);
 void ss_bad_detail(struct ss_session *s, enum ss_reply_name r, const char *detail);
+/* A parameter of MAIL or RCPT: says which one. What was pipelined behind it is refused with it. */
+void ss_bad_param(struct ss_session *s, enum ss_reply_name r, struct sm_str what);
 /* Says `r` and ends the session. */
 void ss_say_and_close(struct ss_session *s, enum ss_reply_name r, const char *why);
 /* When the next read or write of the dialogue must be done. */
