@@ -27,7 +27,9 @@ qmgr_t_log_batch_LDADD = $(QM_LDADD)
 qmgr_t_log_damage_SOURCES = qmgr/t_log_damage.c $(t_log_common)
 qmgr_t_log_damage_LDADD = $(QM_LDADD)
 
-QM_TESTS += qmgr/t_limits qmgr/t_hosts qmgr/t_edbc qmgr/t_resource qmgr/t_retry qmgr/t_clients qmgr/t_holders qmgr/t_sched qmgr/t_txn
+QM_TESTS += qmgr/t_blocked qmgr/t_limits qmgr/t_hosts qmgr/t_edbc qmgr/t_resource qmgr/t_retry qmgr/t_clients qmgr/t_holders qmgr/t_sched qmgr/t_txn
+qmgr_t_blocked_SOURCES = qmgr/t_blocked.c
+qmgr_t_blocked_LDADD = $(QM_LDADD)
 qmgr_t_edbc_SOURCES = qmgr/t_edbc.c
 qmgr_t_edbc_LDADD = $(QM_LDADD)
 QM_TESTS += qmgr/t_atoms qmgr/t_view qmgr/t_filter
