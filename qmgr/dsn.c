@@ -34,13 +34,10 @@ enum qm_rcpt_state qm_dsn_done(const struct qm_rcpt *r, bool passed, bool final)
 	return final ? QM_RCPT_DELIVERED : QM_RCPT_RELAYED;
 }
 
-int64_t qm_dsn_delay_s(const struct qm *q, const struct qm_rcpt *r)
+bool qm_dsn_wants_delay(const struct qm_rcpt *r)
 {
-	if (r->txn->sender.n == 0 || !wants(r, SM_NOTIFY_DELAY) ||
-	    (r->flags & QM_RCPT_DELAY_TOLD) ||
-	    q->conf->delay_timeout_ms >= q->conf->return_timeout_ms)
-		return INT64_MAX;
-	return r->txn->queued_s + q->conf->delay_timeout_ms / 1000;
+	return r->txn->sender.n > 0 && wants(r, SM_NOTIFY_DELAY) &&
+	       !(r->flags & QM_RCPT_DELAY_TOLD);
 }
 
 /* Why nobody is told of a failure; NULL: somebody is. */

@@ -138,9 +138,8 @@ void qm_suspect(struct qm *q, struct qm_rcpt *r, struct sm_str who);
 bool qm_dsn_report(struct qm *q, struct qm_txn *txn);
 /* The state of a recipient that was delivered: settled, or its sender is to be told. */
 enum qm_rcpt_state qm_dsn_done(const struct qm_rcpt *r, bool passed, bool final);
-/* When the sender is to be told that it takes long (wall); INT64_MAX: not at all, or not any more.
- */
-int64_t qm_dsn_delay_s(const struct qm *q, const struct qm_rcpt *r);
+/* Is the sender to be told when it takes long, and was not yet? */
+bool qm_dsn_wants_delay(const struct qm_rcpt *r);
 /* The way that DSN_handling.submit wants for this transaction; false: it goes as any mail. `host`
  * is where *route points to. */
 bool qm_dsn_route(const struct qm *q, const struct qm_txn *txn, struct sm_msg_host *host,

@@ -21,11 +21,29 @@ int64_t qm_retry_next(const struct qm_retry_conf *c, int64_t received_s, int64_t
 	return now_s + delay;
 }
 
+/* And does not only seem so, because the clock was set forward since it was seen. */
+static bool is_old(int64_t seen_s, int64_t stepped_s)
+{
+	return stepped_s == 0 || seen_s >= stepped_s;
+}
+
 bool qm_retry_expired(const struct qm_retry_conf *c, int64_t received_s, int64_t now_s,
                       unsigned tries, int64_t seen_s, int64_t stepped_s)
 {
-	return tries > 0 && now_s - received_s >= c->return_s &&
-	       (stepped_s == 0 || seen_s >= stepped_s);
+	return tries > 0 && now_s - received_s >= c->return_s && is_old(seen_s, stepped_s);
+}
+
+bool qm_retry_late(const struct qm_retry_conf *c, int64_t received_s, int64_t now_s, bool tried,
+                   int64_t seen_s, int64_t stepped_s, int64_t *next_s)
+{
+	int64_t late_s = received_s + c->delay_s;
+
+	if (c->delay_s >= c->return_s)
+		return false;
+	if (now_s >= late_s)
+		return tried || is_old(seen_s, stepped_s);
+	*next_s = SM_MIN(*next_s, late_s);
+	return false;
 }
 
 bool qm_clock_look(struct qm_clock *c, int64_t wall_s, int64_t mono_ms)

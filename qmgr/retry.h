@@ -5,7 +5,7 @@
 #include "libsm/base.h"
 
 struct qm_retry_conf {
-	int64_t min_s, max_s, return_s;
+	int64_t min_s, max_s, return_s, delay_s;
 };
 /*
  * The delay grows with the age of the mail (so it doubles from try to try) between min and max,
@@ -22,6 +22,16 @@ int64_t qm_retry_next(const struct qm_retry_conf *c, int64_t received_s, int64_t
  */
 bool qm_retry_expired(const struct qm_retry_conf *c, int64_t received_s, int64_t now_s,
                       unsigned tries, int64_t seen_s, int64_t stepped_s);
+
+/*
+ * Mail that came at `received_s` could not be delivered just now: is it time to tell its sender
+ * that it takes long? If not, *next_s, its next try, comes no later than that time. Never when it
+ * would be given up by then. `tried`: itself, not by proxy; after a step of the clock the proxy may
+ * have been tried before it, so it counts only for mail that was seen since, as in
+ * qm_retry_expired.
+ */
+bool qm_retry_late(const struct qm_retry_conf *c, int64_t received_s, int64_t now_s, bool tried,
+                   int64_t seen_s, int64_t stepped_s, int64_t *next_s);
 
 /* Watches the wall clock against the monotonic one. Zeroed memory is a watch that has seen nothing.
  */

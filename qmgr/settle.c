@@ -16,6 +16,7 @@ static struct qm_retry_conf retry_conf(const struct qm *q)
 	    .min_s = q->conf->retry_min_ms / 1000,
 	    .max_s = q->conf->retry_max_ms / 1000,
 	    .return_s = q->conf->return_timeout_ms / 1000,
+	    .delay_s = q->conf->delay_timeout_ms / 1000,
 	};
 }
 
@@ -58,18 +59,6 @@ static void fail(struct qm *q, struct qm_rcpt *r, int64_t now_s)
 	r->next_try_s = now_s + q->conf->dsn.merge_delay_max_ms / 1000;
 	qm_rcpt_set(r, QM_RCPT_FAILED);
 	q->stats.failed++;
-}
-
-/* When it has become so late that the sender is to be told, it is; and in time: a try after that
- * moment comes at that moment. */
-static void mind_delay(const struct qm *q, struct qm_rcpt *r, int64_t now_s)
-{
-	int64_t delay_s = qm_dsn_delay_s(q, r);
-
-	if (delay_s <= now_s)
-		r->late = true;
-	else
-		r->next_try_s = SM_MIN(r->next_try_s, delay_s);
 }
 
 void qm_look_at_clock(struct qm *q)
@@ -116,8 +105,10 @@ void qm_settle_rcpt(struct qm *q, struct qm_rcpt *r, const struct qm_try *t)
 		r->next_try_s = t->retry_in_s
 		                    ? now + t->retry_in_s
 		                    : qm_retry_next(&rc, r->txn->queued_s, now, sm_rand_u64());
-		if (!t->local && r->tries + (unsigned)t->no_try > 0)
-			mind_delay(q, r, now);
+		if (!t->local && r->tries + (unsigned)t->no_try > 0 && qm_dsn_wants_delay(r) &&
+		    qm_retry_late(&rc, r->txn->queued_s, now, !t->no_try, seen, q->clock.stepped_s,
+		                  &r->next_try_s))
+			r->late = true;
 		qm_rcpt_set(r, QM_RCPT_DEFERRED);
 		q->stats.deferred++;
 		break;

@@ -7,7 +7,8 @@
 
 #include "qmgr/retry.h"
 
-static const struct qm_retry_conf conf = {.min_s = 900, .max_s = 14400, .return_s = 432000};
+static const struct qm_retry_conf conf = {
+    .min_s = 900, .max_s = 14400, .return_s = 432000, .delay_s = 14400};
 
 static void grows_with_age(void **state)
 {
@@ -82,6 +83,39 @@ static void a_step_back_forgives(void **state)
 	assert_true(qm_retry_expired(&conf, 500000, 1000900, 5, 1000010, c.stepped_s));
 }
 
+static void tells_of_a_delay_in_time(void **state)
+{
+	const struct qm_retry_conf never = {.return_s = 14400, .delay_s = 14400};
+	int64_t next = 20000;
+
+	(void)state;
+	assert_false(qm_retry_late(&conf, 0, 14399, true, 0, 0, &next));
+	assert_int_equal(next, 14400);
+	next = 14000; /* earlier is early enough */
+	assert_false(qm_retry_late(&conf, 0, 13000, true, 0, 0, &next));
+	assert_int_equal(next, 14000);
+	next = 20000;
+	assert_true(qm_retry_late(&conf, 0, 14400, true, 0, 0, &next));
+	assert_true(qm_retry_late(&conf, 0, 14400, false, 0, 0, &next));
+	assert_int_equal(next, 20000);
+	assert_false(qm_retry_late(&never, 0, 14399, true, 0, 0, &next));
+	assert_false(qm_retry_late(&never, 0, 99999, true, 0, 0, &next));
+	assert_int_equal(next, 20000);
+}
+
+/* Set forward at 30000: a failure of the mail itself says that it is late, another's does not. */
+static void a_step_of_the_clock_is_no_delay(void **state)
+{
+	int64_t next = 50000;
+
+	(void)state;
+	assert_true(qm_retry_late(&conf, 0, 30001, true, 100, 30000, &next));
+	assert_false(qm_retry_late(&conf, 0, 30001, false, 100, 30000, &next));
+	assert_true(qm_retry_late(&conf, 0, 31000, false, 30001, 30000, &next));
+	assert_true(qm_retry_late(&conf, 30010, 50000, false, 30010, 30000, &next));
+	assert_int_equal(next, 50000);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -90,6 +124,8 @@ int main(void)
 	    cmocka_unit_test(gives_up_after_a_try),
 	    cmocka_unit_test(a_step_of_the_clock_bounces_nothing_at_once),
 	    cmocka_unit_test(a_step_back_forgives),
+	    cmocka_unit_test(tells_of_a_delay_in_time),
+	    cmocka_unit_test(a_step_of_the_clock_is_no_delay),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,7 +8,7 @@
  * A line is a command; # begins a comment; times are seconds from the start, with fractions.
  *
  *     conf NAME NUMBER          oci ocm omr octo penalty penalty_max retry_min retry_max return
- *                               aq rcpts tasks
+ *                               delay aq rcpts tasks
  *     limit KEY VALUE           a line of the map qmgr_conf
  *     route DOMAIN HOST...      its hosts, ADDRESS[/PREFERENCE]; equal hosts: one route
  *     host ADDRESS takes S      time for one message there (0.1)
@@ -21,9 +21,10 @@
  *     at T limit KEY VALUE      likewise
  *     at T expect WHAT NAME OP NUMBER     OP is one of = < > <= >=
  *
- * WHAT: delivered, failed, deferrals, reads (back from the deferred queue) of a DOMAIN; delivered,
- * by `from`, of a SENDER; tries of a domain: those that came to a host; window, running, peak (most
- * connections at a time), connections, transactions of a HOST; aq (recipients), peak of NAME "-".
+ * WHAT: delivered, failed, deferrals, reads (back from the deferred queue), told (that it takes
+ * long) of a DOMAIN; delivered, by `from`, of a SENDER; tries of a domain: those that came to a
+ * host; window, running, peak (most connections at a time), connections, transactions of a HOST; aq
+ * (recipients), peak of NAME "-".
  */
 #include "checks/replay/replay.h"
 
@@ -38,7 +39,8 @@ static void begin(void)
 	                                .lmtp_max_rcpts = 100,
 	                                .smtp_max_rcpts = 100,
 	                                .max_routes = 10000};
-	w.retry = (struct qm_retry_conf){.min_s = 900, .max_s = 14400, .return_s = 432000};
+	w.retry = (struct qm_retry_conf){
+	    .min_s = 900, .max_s = 14400, .return_s = 432000, .delay_s = 14400};
 	w.aq_max = 8192;
 	w.tasks = 400;
 	w.now_ms = MONO_0;

@@ -28,7 +28,7 @@ struct domain {
 	char name[TEXT_MAX], key[256];
 	struct sm_msg_host hops[HOPS_MAX];
 	uint32_t hop_count;
-	unsigned delivered, failed, deferrals, reads, tries;
+	unsigned delivered, failed, deferrals, reads, tries, told;
 };
 
 struct from {
@@ -40,7 +40,7 @@ struct letter {
 	struct domain *domain;
 	int64_t next_s, last_s;
 	unsigned tries;
-	bool over;
+	bool over, told; /* its sender knows that it takes long */
 };
 
 struct mail {

@@ -36,8 +36,8 @@ static int64_t span_ms(const char *text)
 
 static int64_t figure(const char *what, const char *name)
 {
-	static const char *const of_domain[] = {"delivered", "failed", "deferrals", "reads",
-	                                        "tries"};
+	static const char *const of_domain[] = {"delivered", "failed", "deferrals",
+	                                        "reads",     "tries",  "told"};
 	struct qm_host *host = NULL;
 	struct sm_sa sa;
 
@@ -51,8 +51,8 @@ static int64_t figure(const char *what, const char *name)
 		if (strcmp(what, of_domain[i]) != 0)
 			continue;
 		d = domain_of(name);
-		return (const unsigned[]){d->delivered, d->failed, d->deferrals, d->reads,
-		                          d->tries}[i];
+		return (const unsigned[]){d->delivered, d->failed, d->deferrals,
+		                          d->reads,     d->tries,  d->told}[i];
 	}
 	if (sm_sa_ip(&sa, sm_str(name), 25) != 0)
 		broken("no such figure", what);
@@ -108,6 +108,8 @@ static void conf_set(const char *name, const char *value)
 		w.retry.max_s = n;
 	else if (strcmp(name, "return") == 0)
 		w.retry.return_s = n;
+	else if (strcmp(name, "delay") == 0)
+		w.retry.delay_s = n;
 	else if (strcmp(name, "aq") == 0)
 		w.aq_max = n;
 	else if (strcmp(name, "rcpts") == 0)

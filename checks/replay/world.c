@@ -124,6 +124,12 @@ static void settle(struct qm_rcpt *r, struct outcome o)
 	l->domain->deferrals++;
 	l->next_s =
 	    o.retry_in_s ? now + o.retry_in_s : qm_retry_next(&w.retry, m->queued_s, now, chance());
+	if (!o.local && l->tries + o.no_try > 0 && !l->told &&
+	    qm_retry_late(&w.retry, m->queued_s, now, !o.no_try, seen, w.clock.stepped_s,
+	                  &l->next_s)) {
+		l->told = true;
+		l->domain->told++;
+	}
 	qm_rcpt_set(r, QM_RCPT_DEFERRED);
 }
 
@@ -341,7 +347,7 @@ static void activate(struct mail *m)
 
 static bool put_off_blocked(struct mail *m, int64_t now_s)
 {
-	bool old = now_s - m->queued_s >= w.retry.return_s;
+	bool old = now_s - m->queued_s >= SM_MIN(w.retry.return_s, w.retry.delay_s);
 	int64_t first = INT64_MAX;
 
 	for (unsigned i = 0; i < m->count; i++) {
