@@ -4,16 +4,21 @@ libsmar_a_SOURCES = smar/conf.h smar/conf.c smar/lookup.h smar/lookup.c smar/mai
 	smar/mx.h smar/mx.c smar/own.h smar/own.c smar/dns_msg.h smar/dns_msg.c smar/dns.h smar/dns.c \
 	smar/dns_cache.h smar/dns_cache.c smar/route.h smar/route.c smar/check.h smar/check.c \
 	smar/handlers.h smar/handlers.c smar/macro.h smar/macro.c smar/alias_rhs.h smar/alias_rhs.c
+# The access map.
+libsmar_a_SOURCES += smar/access_rhs.h smar/access_rhs.c
 
 libexec_PROGRAMS += smar/smar
 smar_smar_SOURCES = smar/main.c
 smar_smar_LDADD = libsmar.a libsm.a $(CARES_LIBS) $(SECCOMP_LIBS)
 
 SMAR_TESTS = smar/t_lookup smar/t_mailertable smar/t_mx smar/t_alias_rhs smar/t_dns_msg smar/t_dns smar/t_route smar/t_handlers
+SMAR_TESTS += smar/t_access_rhs
 SMAR_LDADD = libsmar.a $(UNIT_LDADD) $(CARES_LIBS)
 smar_t_dnsd = smar/t_dnsd.h smar/t_dnsd.c
 smar_t_lookup_SOURCES = smar/t_lookup.c
 smar_t_lookup_LDADD = $(SMAR_LDADD)
+smar_t_access_rhs_SOURCES = smar/t_access_rhs.c
+smar_t_access_rhs_LDADD = $(SMAR_LDADD)
 smar_t_mailertable_SOURCES = smar/t_mailertable.c
 smar_t_mailertable_LDADD = $(SMAR_LDADD)
 smar_t_alias_rhs_SOURCES = smar/t_alias_rhs.c
