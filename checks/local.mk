@@ -151,3 +151,6 @@ checks_fuzz_fuzz_dsn_LDADD = libsmtpc.a libcdb.a $(fuzz_link)
 FUZZ_TARGETS += checks/fuzz/fuzz_smtps_session
 checks_fuzz_fuzz_smtps_session_SOURCES = checks/fuzz/fuzz_smtps_session.c $(fuzz_main)
 checks_fuzz_fuzz_smtps_session_LDADD = libsmtps.a $(fuzz_link)
+FUZZ_TARGETS += checks/fuzz/fuzz_mapsrc
+checks_fuzz_fuzz_mapsrc_SOURCES = checks/fuzz/fuzz_mapsrc.c $(fuzz_main)
+checks_fuzz_fuzz_mapsrc_LDADD = $(fuzz_link)
