@@ -1,6 +1,6 @@
 # bash completion for qmgrctl(8) and mailq(1): verbs, options, conditions. Ids and destinations are asked of qmgr when it answers soon.
 
-_qmgrctl_conditions='sender= rcpt= domain= host= reason= state= age> age< size> size< tries>= tries= next< id='
+_qmgrctl_conditions='sender= rcpt= domain= host= dest= reason= state= age> age< size> size< tries>= tries= next< id='
 
 _qmgrctl_options() { # verb
 	case $1 in
@@ -22,7 +22,7 @@ _qmgrctl_words() { # program verb
 	list | summary) echo "$_qmgrctl_conditions" ;;
 	hold | release | remove | bounce | requeue) echo "$_qmgrctl_conditions all" ;;
 	flush) echo "$_qmgrctl_conditions"; _qmgrctl_domains "$1" ;;
-	why | suspend) _qmgrctl_domains "$1" ;;
+	why | dest | suspend) _qmgrctl_domains "$1" ;;
 	resume) timeout 1 "$1" status 2>/dev/null | sed -n 's/^suspended: \([^,]*\),.*/\1/p' ;;
 	stop | start) echo 'accepting delivering' ;;
 	orphans) echo release ;;

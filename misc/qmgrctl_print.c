@@ -225,6 +225,14 @@ static void field(struct sm_buf *b, const char *label, const char *text)
 	sm_buf_char(b, '\n');
 }
 
+static void id_list(struct sm_buf *b, const json_t *o)
+{
+	const json_t *x;
+	size_t i;
+
+	json_array_foreach(o, i, x) sm_buf_printf(b, "%s%s", i ? " " : "", qc_str(x, "id"));
+}
+
 static void envelope(struct qc_print *p, const json_t *o)
 {
 	struct sm_buf *b = &p->out;
@@ -241,8 +249,11 @@ static void envelope(struct qc_print *p, const json_t *o)
 	field(b, "envid", qc_str(o, "envid"));
 	field(b, "DSN", qc_str(o, "dsn"));
 	field(b, "DSN about", qc_str(o, "dsn_of"));
-	if (qc_true(o, "content_shared"))
-		field(b, "content", "shared with DSNs that are under way");
+	if (json_array_size(json_object_get(o, "dsns"))) {
+		sm_buf_printf(b, "%-12s ", "DSNs");
+		id_list(b, json_object_get(o, "dsns"));
+		sm_buf_char(b, '\n');
+	}
 }
 
 static void rcpt(struct qc_print *p, const json_t *o)
@@ -288,7 +299,12 @@ static void history(struct qc_print *p, const json_t *o)
 static void missing(struct qc_print *p, const json_t *o)
 {
 	p->rows++;
-	sm_buf_printf(&p->out, "%s is not in the queue\n", qc_str(o, "id"));
+	sm_buf_printf(&p->out, "%s is not in the queue", qc_str(o, "id"));
+	if (json_array_size(json_object_get(o, "dsns"))) {
+		sm_buf_cstr(&p->out, "; DSNs about it are: ");
+		id_list(&p->out, json_object_get(o, "dsns"));
+	}
+	sm_buf_char(&p->out, '\n');
 }
 
 /* ---- acts ---- */

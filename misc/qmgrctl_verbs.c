@@ -9,13 +9,17 @@
 
 #define CONDITIONS                                                                            \
 	"Mail is chosen by ids and conditions; all of them must hold:\n"                      \
-	"  sender=GLOB  rcpt=GLOB  domain=NAME  host=GLOB  reason=GLOB  state=WORD\n"         \
-	"  age>2h  age<1d  size>1M  tries>=3  next<10m  id=S00...\n"                          \
+	"  sender=GLOB  rcpt=GLOB  domain=NAME  host=GLOB  dest=NAME  reason=GLOB\n"          \
+	"  state=WORD  age>2h  age<1d  size>1M  tries>=3  next<10m  id=S00...\n"              \
 	"Several values with commas: any of them. A ! in front: not. sender=<> is the null\n" \
 	"sender, domain=.example.org all below it. States: active, deferred, held, failed,\n" \
 	"delivered. A lone - reads ids from standard input.\n"
 
 #define ACTS CONDITIONS "The word all, instead of conditions, is all mail. --dry-run counts only.\n"
+
+#define DESTS                                                                                  \
+	"DEST is a domain (example.org), the name of a host (mx1.example.org) or an address\n" \
+	"(192.0.2.1, 2001:db8::1).\n"
 
 const struct qc_verb qc_verbs[] = {
     {"status", "", "figures of the queue manager, and what is stopped", "", 0},
@@ -26,11 +30,11 @@ const struct qc_verb qc_verbs[] = {
     {"summary", "[CONDITION ...]", "counts by domain, host, reason, sender, age or state",
      CONDITIONS "--by says by what (domain), --limit how many rows (20).\n", QC_BY | QC_LIMIT},
     {"show", "ID ...", "all that is known of a mail", "", 0},
-    {"why", "DEST", "what holds mail for a domain or host, and what it last said", "", 0},
-    {"dest", "[DEST]", "next hops: how they are, what waits for them", "", 0},
+    {"why", "DEST", "what holds mail for a domain or host, and what it last said", DESTS, 0},
+    {"dest", "[DEST]", "next hops: how they are, what waits for them", DESTS, 0},
     {"flush", "[DEST | CONDITION | ID ...]", "try now what waits for its time",
      CONDITIONS
-     "A bare word is a domain. Its hosts are tried at once, beginning with one session.\n"
+     "A bare word is a destination. Its hosts are tried at once, beginning with one session.\n"
      "Nothing: all.\n",
      QC_DRY_RUN},
     {"hold", "CONDITION | ID ... | all", "keep mail from being tried", ACTS,
@@ -42,9 +46,10 @@ const struct qc_verb qc_verbs[] = {
      QC_REASON | QC_DRY_RUN},
     {"requeue", "CONDITION | ID ... | all", "begin anew: tries, age and route", ACTS,
      QC_REASON | QC_DRY_RUN},
-    {"suspend", "DEST", "deliver nothing to a domain, host or [address]",
-     "--for 2h ends it by itself. It survives a restart.\n", QC_FOR | QC_REASON},
-    {"resume", "DEST", "deliver there again, beginning with one session", "", 0},
+    {"suspend", "DEST", "deliver nothing to a domain, host or address",
+     DESTS "--for 2h ends it by itself. It survives a restart.\n", QC_FOR | QC_REASON},
+    {"resume", "DEST", "deliver there again, beginning with one session",
+     "As it was suspended: what was said of a host does not end by resuming its domain.\n", 0},
     {"stop", "accepting | delivering", "take no new mail; deliver nothing",
      "--for is for delivering. It survives a restart.\n", QC_FOR | QC_REASON},
     {"start", "accepting | delivering", "the other way round", "", 0},

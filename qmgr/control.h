@@ -130,6 +130,31 @@ void qm_walk_view(const struct qm *q, const struct qm_walked *x, struct sm_arena
 struct sm_arena *qm_ctl_view_arena(struct qm *q);
 uint32_t *qm_ctl_which(struct qm *q, uint32_t count);
 
+/* ---- destinations ---- */
+
+/*
+ * What an operator named: a domain, a host, or an address. `hops` and `names` are known after
+ * qm_ctl_dest_hops. All of it in the arena of the request.
+ */
+#define QM_CTL_NAMES_MAX 64
+struct qm_ctl_hop {
+	struct sm_msg_host host;
+	struct sm_str key; /* of a route that has it; empty: none has */
+	unsigned waiting;  /* recipients, behind all routes that have it */
+};
+struct qm_ctl_dest {
+	struct sm_str text; /* as suspensions have it: a name without a dot at its end, or a literal */
+	struct sm_sa sa;    /* of an address, port 0: each; len 0: it is a name */
+	struct qm_ctl_hop *hops; /* next hops of that name or address */
+	unsigned hop_count, name_count;
+	struct sm_str *names; /* as which these may have said something: `text` first */
+};
+int qm_ctl_dest_of(struct qm_ctl *c, struct sm_str word, struct qm_ctl_dest *d) SM_MUST_CHECK;
+void qm_ctl_dest_hops(struct qm_ctl *c, struct qm_ctl_dest *d);
+bool qm_ctl_dest_is_host(const struct qm_ctl_dest *d, const struct sm_msg_host *h);
+bool qm_ctl_dest_is_domain(const struct qm_ctl_dest *d, struct sm_str domain);
+bool qm_ctl_dest_has_name(const struct qm_ctl_dest *d, struct sm_str host);
+
 /* ---- where mail for a domain goes ---- */
 
 /* Ask smar: `cb(c, m)` on the loop, m NULL when it did not answer; m is good during the call. */
@@ -141,7 +166,7 @@ qm_ctl_cb qm_ctl_status, qm_ctl_list, qm_ctl_summary, qm_ctl_show, qm_ctl_mark, 
     qm_ctl_suspend, qm_ctl_resume, qm_ctl_stop, qm_ctl_start, qm_ctl_reload, qm_ctl_loglevel,
     qm_ctl_orphans, qm_ctl_dest, qm_ctl_why;
 
-/* What an operator has stopped, a line each: for status and dest. */
-void qm_ctl_suspensions(struct qm_ctl *c, struct sm_str dest);
+/* What an operator has stopped, a line each: for status and dest. Gives how many. */
+unsigned qm_ctl_suspensions(struct qm_ctl *c, const struct qm_ctl_dest *dest);
 
 #endif

@@ -197,24 +197,24 @@ static bool gather_domains(struct qm_ctl *c)
 	return true;
 }
 
-/* A bare word is a domain. */
-static int words_to_domain(struct qm_ctl *c)
+/* Bare words are destinations, under all names that their hosts have. */
+static int words_to_dest(struct qm_ctl *c)
 {
-	struct sm_str text = SM_STR("");
+	struct sm_str text = SM_STR("dest=");
+	struct qm_ctl_dest d;
+	int err;
 
 	for (size_t i = 0; i < c->word_count; i++) {
-		struct sm_str s = c->words[i];
-
-		for (size_t k = 0; k < s.n; k++)
-			if (s.p[k] <= ' ' || s.p[k] == ',' || s.p[k] == '@' || s.p[k] == '\x7f')
-				return sm_fail(SM_E_SYNTAX,
-				               "flush takes a destination, ids, conditions, or "
-				               "nothing for all");
-		text = i ? sm_arena_printf(&c->arena, SM_STR_FMT "," SM_STR_FMT, SM_STR_ARG(text),
-		                           SM_STR_ARG(s))
-		         : sm_arena_printf(&c->arena, "domain=" SM_STR_FMT, SM_STR_ARG(s));
-		if (text.p == NULL)
-			return sm_fail(SM_E_TOOBIG, "too many destinations");
+		if ((err = qm_ctl_dest_of(c, c->words[i], &d)) != 0)
+			return err;
+		qm_ctl_dest_hops(c, &d);
+		for (unsigned k = 0; k < d.name_count; k++) {
+			text =
+			    sm_arena_printf(&c->arena, SM_STR_FMT "%s" SM_STR_FMT, SM_STR_ARG(text),
+			                    i + k ? "," : "", SM_STR_ARG(d.names[k]));
+			if (text.p == NULL)
+				return sm_fail(SM_E_TOOBIG, "too many destinations");
+		}
 	}
 	/* One word less than there were. */
 	c->conditions[c->condition_count++] = text;
@@ -228,7 +228,7 @@ void qm_ctl_flush(struct qm_ctl *c)
 	bool all =
 	    c->word_count == 0 || (c->word_count == 1 && sm_str_eq(c->words[0], SM_STR("all")));
 
-	if (!all && words_to_domain(c) != 0) {
+	if (!all && c->word_count > 0 && words_to_dest(c) != 0) {
 		qm_ctl_fail(c, QM_CTL_USAGE);
 		return;
 	}
@@ -256,24 +256,35 @@ static void suspension_line(struct qm_ctl *c, const char *type, const struct qm_
 	qm_ctl_line(c);
 }
 
-void qm_ctl_suspensions(struct qm_ctl *c, struct sm_str dest)
+/* Of a destination: what is said of it, of its hosts under another name, and of all. */
+static bool concerns(const struct qm_suspension *x, const struct qm_ctl_dest *dest)
+{
+	return dest == NULL || x->dest.n == 0 || qm_ctl_dest_is_domain(dest, x->dest) ||
+	       qm_ctl_dest_has_name(dest, x->dest);
+}
+
+unsigned qm_ctl_suspensions(struct qm_ctl *c, const struct qm_ctl_dest *dest)
 {
 	const struct qm_suspends *s = qm_store_suspends(c->q->store);
+	unsigned count = 0;
 
 	for (struct sm_hash_node *n = sm_hash_next(&s->by_dest, NULL); n;
 	     n = sm_hash_next(&s->by_dest, n)) {
 		const struct qm_suspension *x = SM_CONTAINER_OF(n, struct qm_suspension, node);
 
-		if (dest.n == 0 || x->dest.n == 0 || sm_str_caseeq(x->dest, dest))
-			suspension_line(c, x->dest.n ? "suspension" : "delivering_stopped", x);
+		if (!concerns(x, dest))
+			continue;
+		suspension_line(c, x->dest.n ? "suspension" : "delivering_stopped", x);
+		count++;
 	}
-	if (!s->accept.stopped)
-		return;
+	if (!s->accept.stopped || dest)
+		return count;
 	qm_ctl_begin(c, "accepting_stopped");
 	qm_ctl_time(c, "since_s", s->accept.since_s);
 	qm_ctl_num(c, "uid", s->accept.uid);
 	qm_ctl_str(c, "reason", sm_str(s->accept.reason));
 	qm_ctl_line(c);
+	return count + 1;
 }
 
 static void recorded(void *arg)
@@ -320,15 +331,36 @@ static bool one_word(struct qm_ctl *c, const char *wants)
 	return false;
 }
 
+/* The destination, and as what it is recorded. */
+static bool one_dest(struct qm_ctl *c, const char *wants)
+{
+	struct qm_ctl_dest d;
+
+	if (!one_word(c, wants))
+		return false;
+	if (qm_ctl_dest_of(c, c->words[0], &d) != 0) {
+		qm_ctl_fail(c, QM_CTL_USAGE);
+		return false;
+	}
+	if (d.sa.len > 0 && sm_sa_port(&d.sa)) {
+		qm_ctl_end(c, QM_CTL_USAGE,
+		           "an address is suspended with all its ports: leave "
+		           "the port away");
+		return false;
+	}
+	c->words[0] = d.text;
+	return true;
+}
+
 void qm_ctl_suspend(struct qm_ctl *c)
 {
-	if (one_word(c, "suspend takes one destination: a domain, host name or [address]"))
+	if (one_dest(c, "suspend takes one destination: a domain, host name or address"))
 		suspend(c, c->words[0]);
 }
 
 void qm_ctl_resume(struct qm_ctl *c)
 {
-	if (one_word(c, "resume takes one destination: a domain, host name or [address]"))
+	if (one_dest(c, "resume takes one destination: a domain, host name or address"))
 		resume(c, c->words[0]);
 }
 

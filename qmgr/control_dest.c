@@ -135,34 +135,20 @@ static const struct qm_host *host_line(struct qm_ctl *c, struct sm_str route,
 
 /* ---- dest ---- */
 
+/*
+ * With a word: the hosts that have this name or address; else where mail for that domain goes, as
+ * smar says; else the routes whose key has the word in it.
+ */
 struct dest {
+	struct qm_ctl_dest named;
 	struct sm_str *keys; /* of the routes at the beginning */
 	size_t count, at, shown;
 };
-
-static bool names(struct sm_str word, const struct sm_msg_host *h)
-{
-	char text[SM_SA_TEXT];
-
-	return sm_str_caseeq(word, h->name) ||
-	       (h->sa.len && (sm_str_eq(word, sm_str(sm_sa_literal(&h->sa, text))) ||
-	                      sm_str_eq(word, sm_str(sm_sa_host_text(&h->sa, text)))));
-}
 
 static bool contains(struct sm_str s, struct sm_str part)
 {
 	for (size_t i = 0; i + part.n <= s.n; i++)
 		if (sm_str_caseeq(sm_str_n(s.p + i, part.n), part))
-			return true;
-	return false;
-}
-
-static bool wanted(const struct qm_ctl *c, const struct qm_route *r)
-{
-	if (c->word_count == 0 || contains(r->key, c->words[0]))
-		return true;
-	for (uint32_t i = 0; i < r->hop_count; i++)
-		if (names(c->words[0], &r->hops[i].target))
 			return true;
 	return false;
 }
@@ -176,11 +162,11 @@ static bool dest_next(struct qm_ctl *c)
 		qm_ctl_end(c, d->shown ? QM_CTL_OK : QM_CTL_NOTHING,
 		           d->shown || c->word_count == 0
 		               ? ""
-		               : "no such next hop is known; for a domain ask why");
+		               : "no next hop is called that, and no mail can go to such a domain");
 		return false;
 	}
 	r = qm_route_find(&c->q->sched, d->keys[d->at++]);
-	if (r == NULL || !wanted(c, r))
+	if (r == NULL || (c->word_count > 0 && !contains(r->key, d->named.text)))
 		return true;
 	for (uint32_t i = 0; i < r->hop_count; i++)
 		(void)host_line(c, r->key, &r->hops[i].target, r->waiting);
@@ -188,9 +174,38 @@ static bool dest_next(struct qm_ctl *c)
 	return true;
 }
 
+static void dest_routed(struct qm_ctl *c, const struct sm_msg_route *m)
+{
+	const struct qm_route *r;
+
+	if (m == NULL || m->status != SM_ROUTE_OK || m->hosts_count == 0) {
+		qm_ctl_go_on(c, dest_next);
+		return;
+	}
+	r = qm_route_find(&c->q->sched, m->key);
+	for (uint32_t i = 0; i < m->hosts_count; i++)
+		(void)host_line(c, m->key, &m->hosts[i], r ? r->waiting : 0);
+	qm_ctl_end(c, QM_CTL_OK, "");
+}
+
+static bool dest_of_word(struct qm_ctl *c, struct dest *d)
+{
+	if (qm_ctl_dest_of(c, c->words[0], &d->named) != 0) {
+		qm_ctl_fail(c, QM_CTL_USAGE);
+		return false;
+	}
+	qm_ctl_dest_hops(c, &d->named);
+	d->shown = qm_ctl_suspensions(c, &d->named);
+	for (unsigned i = 0; i < d->named.hop_count; i++)
+		(void)host_line(c, d->named.hops[i].key, &d->named.hops[i].host,
+		                d->named.hops[i].waiting);
+	if (d->named.hop_count > 0)
+		qm_ctl_end(c, QM_CTL_OK, "");
+	return d->named.hop_count == 0;
+}
+
 void qm_ctl_dest(struct qm_ctl *c)
 {
-	const struct qm_suspends *s = qm_store_suspends(c->q->store);
 	const struct sm_hash *routes = &c->q->sched.routes;
 	struct dest *d;
 
@@ -206,9 +221,14 @@ void qm_ctl_dest(struct qm_ctl *c)
 		if ((d->keys[d->count] = sm_arena_str(&c->arena, r->key)).p)
 			d->count++;
 	}
-	qm_ctl_suspensions(c, c->word_count ? c->words[0] : SM_STR_NONE);
-	d->shown = s->by_dest.count > 0;
-	c->step = dest_next;
+	if (c->word_count == 0)
+		d->shown = qm_ctl_suspensions(c, NULL);
+	else if (!dest_of_word(c, d))
+		return;
+	if (c->word_count > 0 && d->named.sa.len == 0)
+		qm_ctl_ask_route(c, d->named.text, dest_routed);
+	else
+		c->step = dest_next;
 }
 
 /* ---- why ---- */
@@ -219,8 +239,10 @@ struct reason {
 };
 
 struct why {
-	struct sm_str dest;
+	struct qm_ctl_dest named;
+	struct sm_str dest; /* its text */
 	unsigned causes;
+	bool host; /* looked at as a host: no mail is for a domain of that name */
 	/* what smar said */
 	bool asked, answered;
 	uint8_t status;
@@ -230,7 +252,7 @@ struct why {
 	uint32_t host_count;
 	/* the mail */
 	struct qm_walk walk;
-	uint64_t mails, rcpts, active, held, deferred;
+	uint64_t mails, rcpts, of_domain, active, held, deferred;
 	int64_t next_try_s;
 	struct reason reasons[REASONS_MAX];
 	unsigned reason_count;
@@ -280,7 +302,7 @@ static void of_the_whole(struct qm_ctl *c)
 
 	if ((s = qm_halted(q, SM_STR(""))) != NULL)
 		halted(c, "delivering_stopped", SM_STR(""), s);
-	if (w->dest.n && (s = qm_suspends_of(qm_store_suspends(q->store), w->dest)) != NULL)
+	if (!w->host && (s = qm_suspends_of(qm_store_suspends(q->store), w->dest)) != NULL)
 		halted(c, "suspended", SM_STR(""), s);
 	if (running_agents(q) == 0)
 		cause(c, "no_smtpc", 0, 0, SM_STR(""), SM_STR("no delivery agent is there"));
@@ -373,19 +395,53 @@ static void mail_line(struct qm_ctl *c)
 	qm_ctl_line(c);
 }
 
-static void tell(struct qm_ctl *c)
+/* The hosts of that name or address, instead of where mail for a domain of that name would go. */
+static void look_at_hosts(struct qm_ctl *c, struct why *w)
+{
+	w->host = true;
+	w->asked = false;
+	w->host_count = w->named.hop_count;
+	w->hosts = sm_arena_must(&c->arena, w->host_count * sizeof(*w->hosts));
+	for (uint32_t i = 0; i < w->host_count; i++)
+		w->hosts[i] = w->named.hops[i].host;
+}
+
+static void hosts_lines(struct qm_ctl *c)
 {
 	struct why *w = c->work;
 	const struct qm_route *route = qm_route_find(&c->q->sched, w->key);
 
+	for (uint32_t i = 0; i < w->host_count; i++)
+		(void)host_line(c, w->host ? w->named.hops[i].key : w->key, &w->hosts[i],
+		                w->host ? w->named.hops[i].waiting
+		                : route ? route->waiting
+		                        : 0);
+}
+
+static bool is_unknown(const struct qm_ctl *c, const struct why *w)
+{
+	return w->named.sa.len > 0 && w->host_count == 0 && w->rcpts == 0 &&
+	       qm_suspends_of(qm_store_suspends(c->q->store), w->dest) == NULL;
+}
+
+static void tell(struct qm_ctl *c)
+{
+	struct why *w = c->work;
+
+	if (w->of_domain == 0 && w->named.hop_count > 0)
+		look_at_hosts(c, w);
+	if (is_unknown(c, w)) {
+		qm_ctl_end(c, QM_CTL_NOTHING,
+		           "no next hop has that address, and no mail waits for it");
+		return;
+	}
 	of_the_whole(c);
 	for (uint32_t i = 0; i < w->host_count; i++)
 		of_host(c, &w->hosts[i], qm_host_find(&c->q->sched.hosts, &w->hosts[i].sa));
 	of_the_mail(c);
 	if (w->causes == 0)
 		cause(c, "none", 0, 0, SM_STR(""), SM_STR("nothing holds it"));
-	for (uint32_t i = 0; i < w->host_count; i++)
-		(void)host_line(c, w->key, &w->hosts[i], route ? route->waiting : 0);
+	hosts_lines(c);
 	mail_line(c);
 	qm_ctl_end(c, QM_CTL_OK, "");
 }
@@ -421,6 +477,7 @@ static bool look_at_mail(struct qm_ctl *c)
 	struct qm_walked x;
 	struct qm_view v;
 	uint64_t before = w->rcpts;
+	bool of_domain;
 
 	if (!qm_walk_next(c->q, &w->walk, &x)) {
 		tell(c);
@@ -428,10 +485,12 @@ static bool look_at_mail(struct qm_ctl *c)
 	}
 	sm_arena_reset(a);
 	qm_walk_view(c->q, &x, a, &v);
-	for (uint32_t i = 0; i < v.rcpt_count; i++)
-		if (sm_str_caseeq(v.rcpts[i].domain, w->dest) ||
-		    sm_str_caseeq(v.rcpts[i].host, w->dest))
+	for (uint32_t i = 0; i < v.rcpt_count; i++) {
+		of_domain = qm_ctl_dest_is_domain(&w->named, v.rcpts[i].domain);
+		w->of_domain += of_domain;
+		if (of_domain || qm_ctl_dest_has_name(&w->named, v.rcpts[i].host))
 			count_rcpt(c, w, &v.rcpts[i]);
+	}
 	if (w->rcpts == before)
 		return true;
 	w->mails++;
@@ -456,37 +515,13 @@ static void keep_route(struct qm_ctl *c, struct why *w, const struct sm_msg_rout
 	}
 }
 
-/* A host that is no domain of mail: from the routes that have it. */
-static void find_host(struct qm_ctl *c, struct why *w)
-{
-	const struct sm_hash *routes = &c->q->sched.routes;
-
-	for (struct sm_hash_node *n = sm_hash_next(routes, NULL); n; n = sm_hash_next(routes, n)) {
-		const struct qm_route *r = SM_CONTAINER_OF(n, struct qm_route, node);
-
-		for (uint32_t i = 0; i < r->hop_count; i++) {
-			if (!names(w->dest, &r->hops[i].target))
-				continue;
-			w->key = sm_arena_str(&c->arena, r->key);
-			w->hosts = sm_arena_must(&c->arena, sizeof(*w->hosts));
-			w->hosts[0] = r->hops[i].target;
-			w->hosts[0].name = sm_arena_str(&c->arena, w->hosts[0].name);
-			w->host_count = 1;
-			w->asked =
-			    false; /* it does not matter where mail for postmaster@host goes */
-			return;
-		}
-	}
-}
-
 static void routed(struct qm_ctl *c, const struct sm_msg_route *m)
 {
 	struct why *w = c->work;
 
 	if (m)
 		keep_route(c, w, m);
-	if (w->host_count == 0)
-		find_host(c, w);
+	qm_ctl_dest_hops(c, &w->named);
 	qm_walk_begin(c->q, NULL, &c->arena, &w->walk);
 	qm_ctl_go_on(c, look_at_mail);
 }
@@ -495,14 +530,18 @@ void qm_ctl_why(struct qm_ctl *c)
 {
 	struct why *w;
 
-	if (c->word_count != 1 || c->words[0].n == 0 || c->words[0].n > 255) {
+	if (c->word_count != 1) {
 		qm_ctl_end(c, QM_CTL_USAGE,
-		           "why takes one destination: a domain, host name or [address]");
+		           "why takes one destination: a domain, host name or address");
 		return;
 	}
 	c->work = w = sm_arena_must(&c->arena, sizeof(*w));
-	w->dest = c->words[0];
-	if (w->dest.p[0] == '[') {
+	if (qm_ctl_dest_of(c, c->words[0], &w->named) != 0) {
+		qm_ctl_fail(c, QM_CTL_USAGE);
+		return;
+	}
+	w->dest = w->named.text;
+	if (w->named.sa.len > 0) {
 		routed(c, NULL);
 		return;
 	}

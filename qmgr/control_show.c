@@ -113,7 +113,7 @@ void qm_ctl_status(struct qm_ctl *c)
 	logs(c);
 	resources(c, &q->resources);
 	qm_ctl_line(c);
-	qm_ctl_suspensions(c, SM_STR_NONE);
+	(void)qm_ctl_suspensions(c, NULL);
 	qm_ctl_end(c, QM_CTL_OK, "");
 }
 
@@ -167,6 +167,23 @@ static const char *dsn_word(uint8_t kind)
 	return kind < SM_ARRAY_SIZE(words) ? words[kind] : "other";
 }
 
+/* DSNs about this transaction that are under way. */
+static void dsns(struct qm_ctl *c, struct sm_id id, struct sm_id content)
+{
+	size_t count;
+	const struct qm_content_dsn *dsn = qm_content_dsns(&c->q->txns, content, &count);
+
+	qm_ctl_array(c, "dsns");
+	for (size_t i = 0; i < count; i++) {
+		if (!sm_id_eq(dsn[i].of, id))
+			continue;
+		qm_ctl_open(c);
+		qm_ctl_id(c, "id", dsn[i].id);
+		qm_ctl_close(c);
+	}
+	qm_ctl_array_end(c);
+}
+
 static void envelope_line(struct qm_ctl *c, const struct envelope *e)
 {
 	qm_ctl_begin(c, "envelope");
@@ -182,6 +199,7 @@ static void envelope_line(struct qm_ctl *c, const struct envelope *e)
 	qm_ctl_time(c, "next_try_s", e->next_try_s);
 	qm_ctl_str(c, "dsn", sm_str(dsn_word(e->dsn_kind)));
 	qm_ctl_id(c, "dsn_of", e->dsn_of);
+	dsns(c, e->id, e->content);
 	qm_ctl_bool(c, "content_shared", qm_content_has_children(&c->q->txns, e->content));
 	qm_ctl_num(c, "rcpt_count", (int64_t)e->rcpt_count);
 	qm_ctl_line(c);
@@ -393,6 +411,7 @@ static bool show_next(struct qm_ctl *c)
 		s->missing++;
 		qm_ctl_begin(c, "missing");
 		qm_ctl_str(c, "id", sm_str(sm_id_text(id, text)));
+		dsns(c, id, id); /* a mail whose last recipient was reported is gone before its DSN */
 		qm_ctl_line(c);
 	} else if (x.txn) {
 		show_txn(c, x.txn);

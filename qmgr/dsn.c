@@ -201,7 +201,8 @@ static bool report(struct qm *q, struct qm_txn *parent, uint8_t kind, struct qm_
 	b = sm_calloc(1, sizeof(*b));
 	b->q = q;
 	b->child = make_child(q, id, parent, kind, rcpts, count);
-	qm_content_child(&q->txns, parent->content, sm_id_eq(parent->id, parent->content));
+	qm_content_child(&q->txns, parent->content, (struct qm_content_dsn){id, parent->id},
+	                 sm_id_eq(parent->id, parent->content));
 	for (unsigned i = 0; i < count; i++)
 		items[i].index = rcpts[i]->index;
 	qm_txn_reported(parent, kind, items, count);

@@ -225,6 +225,8 @@ static bool holds_rcpt(struct qm_cond *c, const struct qm_view_rcpt *r)
 		return shared(c, r->domain_atom, r->domain);
 	case QM_KEY_HOST:
 		return shared(c, r->host_atom, r->host);
+	case QM_KEY_DEST: /* both are strings of one table: one set of verdicts does */
+		return shared(c, r->domain_atom, r->domain) || shared(c, r->host_atom, r->host);
 	case QM_KEY_REASON:
 		return shared(c, r->reason_atom, r->reason);
 	case QM_KEY_TRIES:

@@ -7,11 +7,12 @@
  *
  *     id=S00...      sender=GLOB   rcpt=GLOB     domain=NAME   host=GLOB     reason=GLOB
  *     age>2h         age<1d        tries>=3      size>1M       state=deferred,held
- *     next<10m
+ *     next<10m       dest=NAME
  *
  * Times are 30s, 15m, 2h, 3d or 1w, sizes 2000, 64K, 10M or 1G; next_try of what is held is never.
  * Several values separated by commas: any of them. `!` before the key: not. sender=<> is the null
- * sender. domain=.example.org means all below it. Globs know * and ?, and ignore case; a glob
+ * sender. domain=.example.org means all below it. dest is domain or host; an
+ * address may be given to these three as people write it: 192.0.2.1. Globs know * and ?, and ignore case; a glob
  * without either matches the whole value, but for reason, where it matches any part.
  */
 #ifndef QM_FILTER_H

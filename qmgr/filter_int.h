@@ -16,6 +16,7 @@ enum qm_filter_key {
 	QM_KEY_RCPT,
 	QM_KEY_DOMAIN,
 	QM_KEY_HOST,
+	QM_KEY_DEST,
 	QM_KEY_REASON,
 	QM_KEY_TRIES,
 	QM_KEY_STATE,
@@ -36,7 +37,7 @@ struct qm_cond {
 	enum qm_filter_op op;
 	bool negated;
 	uint32_t count;              /* of what the key wants: */
-	struct qm_pattern *patterns; /* sender, rcpt, domain, host, reason */
+	struct qm_pattern *patterns; /* sender, rcpt, domain, host, dest, reason */
 	struct sm_id *ids;           /* sorted */
 	uint64_t *numbers;           /* seconds, bytes, tries */
 	unsigned states;             /* 1 << enum qm_view_state */

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include "libsm/err.h"
+#include "libsm/net.h"
 
 #define VALUES_MOST   20000u
 #define PATTERNS_MOST 1000u
@@ -54,6 +55,8 @@ static const struct key {
                        "below",
                        true, false},
     [QM_KEY_HOST] = {"host", values_patterns, NULL, "a host name, with * and ?", true, false},
+    [QM_KEY_DEST] = {"dest", values_patterns, NULL,
+                     "a domain, a host name or an address, with * and ?", true, false},
     [QM_KEY_REASON] = {"reason", values_patterns, NULL, "a part of a reply, with * and ?", true,
                        false},
     [QM_KEY_TRIES] = {"tries", values_numbers, no_units, "a number", true, true},
@@ -115,16 +118,24 @@ static int values_ids(struct sm_str list, struct sm_arena *a, struct qm_cond *c,
 	return 0;
 }
 
+static bool is_place(enum qm_filter_key key)
+{
+	return key == QM_KEY_DOMAIN || key == QM_KEY_HOST || key == QM_KEY_DEST;
+}
+
 static void make_pattern(struct sm_str v, struct sm_arena *a, struct qm_cond *c,
                          struct qm_pattern *out)
 {
-	bool part = c->key == QM_KEY_REASON;
-	char *p;
+	bool part = c->key == QM_KEY_REASON, place = is_place(c->key);
+	char *p, literal[SM_SA_TEXT];
+	struct sm_sa sa;
 
 	/* <> is the null sender; <a@b> is as good as a@b. */
 	if ((c->key == QM_KEY_SENDER || c->key == QM_KEY_RCPT) && v.n >= 2 && v.p[0] == '<' &&
 	    v.p[v.n - 1] == '>')
 		v = sm_str_n(v.p + 1, v.n - 2);
+	if (place && sm_sa_ip(&sa, v, 0) == 0)
+		v = sm_str(sm_sa_literal(&sa, literal));
 	out->text.p = p = sm_arena_must(a, v.n + 2);
 	if (part)
 		*p++ = '*';
@@ -134,7 +145,7 @@ static void make_pattern(struct sm_str v, struct sm_arena *a, struct qm_cond *c,
 		*p++ = '*';
 	out->text.n = (size_t)(p - out->text.p);
 	out->glob = sm_str_chr(out->text, '*') >= 0 || sm_str_chr(out->text, '?') >= 0;
-	out->below = c->key == QM_KEY_DOMAIN && !out->glob && v.n > 1 && v.p[0] == '.';
+	out->below = place && c->key != QM_KEY_HOST && !out->glob && v.n > 1 && v.p[0] == '.';
 }
 
 static int values_patterns(struct sm_str list, struct sm_arena *a, struct qm_cond *c,

@@ -232,7 +232,7 @@ static size_t copy_journal(struct qm_replay *rp)
 
 	SM_LIST_FOR_SAFE (txn, &rp->txns->active, struct qm_txn, link) {
 		if (txn->dsn_kind)
-			qm_replay_saw_dsn(rp, txn->id, txn->content);
+			qm_replay_saw_dsn(rp, txn->id, txn->content, txn->dsn_of);
 		copy(rp, txn);
 		count++;
 	}
@@ -292,6 +292,7 @@ static void count_contents(struct qm_replay *rp)
 			continue;
 		if (qm_edbc_find(rp->edbc, c->id))
 			qm_content_child(rp->txns, c->content,
+			                 (struct qm_content_dsn){c->id, c->of},
 			                 qm_edbc_find(rp->edbc, c->content) != NULL);
 	}
 }

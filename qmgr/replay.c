@@ -226,13 +226,13 @@ static void journal_yields(struct qm_replay *rp, struct sm_id id, uint64_t lsn)
 }
 
 /* DSNs use another one's content: counted at the end, when it is known which are open. */
-void qm_replay_saw_dsn(struct qm_replay *rp, struct sm_id id, struct sm_id content)
+void qm_replay_saw_dsn(struct qm_replay *rp, struct sm_id id, struct sm_id content, struct sm_id of)
 {
 	if (rp->dsn_count == rp->dsn_cap) {
 		rp->dsn_cap = rp->dsn_cap ? rp->dsn_cap * 2 : 64;
 		rp->dsns = sm_realloc(rp->dsns, rp->dsn_cap, sizeof(*rp->dsns));
 	}
-	rp->dsns[rp->dsn_count++] = (struct qm_replay_dsn){id, content};
+	rp->dsns[rp->dsn_count++] = (struct qm_replay_dsn){id, content, of};
 }
 
 struct marking {
@@ -262,7 +262,7 @@ static void index_txn(struct qm_replay *rp, const struct qm_rec_txn *rec, uint64
 	untouch(rp, rec->ta);
 	journal_yields(rp, rec->ta, lsn);
 	if (rec->dsn_kind)
-		qm_replay_saw_dsn(rp, rec->ta, rec->content);
+		qm_replay_saw_dsn(rp, rec->ta, rec->content, rec->dsn_of);
 	qm_edbc_put_rec(rp->edbc, rec, loc);
 	mark(rp, rec->ta, rec->act);
 }

@@ -12,7 +12,7 @@
 #define QM_ENDED_MAX 100000
 
 struct qm_replay_dsn {
-	struct sm_id id, content;
+	struct sm_id id, content, of;
 };
 
 struct qm_replay {
@@ -39,6 +39,7 @@ int qm_replay_logs(struct qm_replay *rp) SM_MUST_CHECK;
 bool qm_replay_touched(const struct qm_replay *rp, struct sm_id id);
 /* Apply them to what was read back. */
 void qm_replay_apply(struct qm_replay *rp, struct qm_txn *txn);
-void qm_replay_saw_dsn(struct qm_replay *rp, struct sm_id id, struct sm_id content);
+void qm_replay_saw_dsn(struct qm_replay *rp, struct sm_id id, struct sm_id content,
+                       struct sm_id of);
 
 #endif

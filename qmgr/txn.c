@@ -13,7 +13,8 @@
 struct content {
 	struct sm_hash_node node;
 	struct sm_id id;
-	unsigned children;
+	struct qm_content_dsn *dsns;
+	size_t count, cap;
 	bool owner_open;
 };
 
@@ -25,6 +26,13 @@ static bool txn_eq(const struct sm_hash_node *n, const void *key)
 static bool content_eq(const struct sm_hash_node *n, const void *key)
 {
 	return sm_id_eq(SM_CONTAINER_OF(n, struct content, node)->id, *(const struct sm_id *)key);
+}
+
+static void content_free(struct qm_txn_table *t, struct content *c)
+{
+	sm_hash_remove(&t->contents, &c->node);
+	sm_free(c->dsns);
+	sm_free(c);
 }
 
 void qm_txn_table_init(struct qm_txn_table *t)
@@ -45,8 +53,7 @@ void qm_txn_table_fini(struct qm_txn_table *t)
 	sm_hash_fini(&t->by_id);
 	for (struct sm_hash_node *n = sm_hash_next(&t->contents, NULL), *next; n; n = next) {
 		next = sm_hash_next(&t->contents, n);
-		sm_hash_remove(&t->contents, n);
-		sm_free(SM_CONTAINER_OF(n, struct content, node));
+		content_free(t, SM_CONTAINER_OF(n, struct content, node));
 	}
 	sm_hash_fini(&t->contents);
 }
@@ -390,7 +397,8 @@ static struct content *content_find(const struct qm_txn_table *t, struct sm_id i
 	return n ? SM_CONTAINER_OF(n, struct content, node) : NULL;
 }
 
-void qm_content_child(struct qm_txn_table *t, struct sm_id id, bool owner_open)
+void qm_content_child(struct qm_txn_table *t, struct sm_id id, struct qm_content_dsn dsn,
+                      bool owner_open)
 {
 	struct content *c = content_find(t, id);
 
@@ -400,7 +408,22 @@ void qm_content_child(struct qm_txn_table *t, struct sm_id id, bool owner_open)
 		c->owner_open = owner_open;
 		sm_hash_insert(&t->contents, &c->node, sm_id_hash(id));
 	}
-	c->children++;
+	if (c->count == c->cap) {
+		c->cap = c->cap ? c->cap * 2 : 1;
+		c->dsns = sm_realloc(c->dsns, c->cap, sizeof(*c->dsns));
+	}
+	c->dsns[c->count++] = dsn;
+}
+
+static void remove_dsn(struct content *c, struct sm_id id)
+{
+	size_t i = 0;
+
+	while (i < c->count && !sm_id_eq(c->dsns[i].id, id))
+		i++;
+	sm_assert(i < c->count);
+	c->count--;
+	memmove(&c->dsns[i], &c->dsns[i + 1], (c->count - i) * sizeof(*c->dsns));
 }
 
 bool qm_content_end(struct qm_txn_table *t, const struct qm_txn *txn)
@@ -412,17 +435,25 @@ bool qm_content_end(struct qm_txn_table *t, const struct qm_txn *txn)
 	if (sm_id_eq(txn->id, txn->content))
 		c->owner_open = false;
 	else
-		c->children--;
-	if (c->children > 0)
+		remove_dsn(c, txn->id);
+	if (c->count > 0)
 		return false;
 	bool last = !c->owner_open;
 
-	sm_hash_remove(&t->contents, &c->node);
-	sm_free(c);
+	content_free(t, c);
 	return last;
 }
 
 bool qm_content_has_children(const struct qm_txn_table *t, struct sm_id id)
 {
 	return content_find(t, id) != NULL;
+}
+
+const struct qm_content_dsn *qm_content_dsns(const struct qm_txn_table *t, struct sm_id id,
+                                             size_t *count)
+{
+	const struct content *c = content_find(t, id);
+
+	*count = c ? c->count : 0;
+	return c ? c->dsns : NULL;
 }

@@ -96,8 +96,7 @@ struct qm_txn_table {
 	struct sm_hash by_id;
 	size_t rcpts; /* in all transactions of the table: the size of the active queue */
 	struct sm_list active;
-	struct sm_hash
-	    contents; /* of contents that DSNs use: by how many, and whether the owner is open */
+	struct sm_hash contents; /* that DSNs use: by which, and whether the owner is open */
 };
 
 void qm_txn_table_init(struct qm_txn_table *t);
@@ -145,8 +144,15 @@ void qm_rcpt_note(struct qm_rcpt *r, uint16_t code, struct sm_str text, struct s
  * have an entry, so a queue of a million ordinary mails pays nothing for it. `child`: one more DSN
  * uses it. `end`: this transaction does not any more; true for the last user.
  */
-void qm_content_child(struct qm_txn_table *t, struct sm_id content, bool owner_open);
+struct qm_content_dsn {
+	struct sm_id id, of; /* the DSN, and on what it reports: the mail, or another DSN */
+};
+void qm_content_child(struct qm_txn_table *t, struct sm_id content, struct qm_content_dsn dsn,
+                      bool owner_open);
 bool qm_content_end(struct qm_txn_table *t, const struct qm_txn *txn) SM_MUST_CHECK;
 bool qm_content_has_children(const struct qm_txn_table *t, struct sm_id content);
+/* The DSNs that use it, oldest first, until the next change. */
+const struct qm_content_dsn *qm_content_dsns(const struct qm_txn_table *t, struct sm_id content,
+                                             size_t *count);
 
 #endif

@@ -8,7 +8,8 @@ import time
 
 import pytest
 from lib.client import message
-from lib.paths import BUILD, SRC, free_port
+from lib.dns import A, Dns
+from lib.paths import BUILD, SRC, free_port, is_testing_build
 from lib.sink import Serve, Sink
 from lib.site import Site
 from lib.wait import never, until
@@ -143,7 +144,7 @@ def test_list_and_filters(site, ctl):
     (("remove",), "say which mail"), (("remove", "all", "domain=x"), "say which mail"), (("remove", "everything"), "ids"), (("suspend",), "destination"),
     (("suspend", "a b"), ""), (("suspend", "x.test", "--for", "soon"), "takes a time"), (("stop", "working"), "accepting or delivering"),
     (("loglevel", "99"), "0 to 15"), (("dance",), "no verb"), (("status", "now"), "no words"), (("status", "--by", "x"), "does not know"), (("--frob",), "no option"),
-    (("show", "domain=x"), "ids"), (("why",), "destination"), (("flush", "no id"), "flush takes"), (("summary", "--by", "colour"), "domain, host"), ((), "usage"),
+    (("show", "domain=x"), "ids"), (("why",), "destination"), (("flush", "no id"), "one domain"), (("summary", "--by", "colour"), "domain, host"), ((), "usage"),
 ], ids=lambda x: " ".join(x) if isinstance(x, tuple) else "")
 def test_wrong_use(site, ctl, args, says):
     assert ctl(*args, status=64) == ""
@@ -178,7 +179,39 @@ def test_show(site, ctl):
     assert y["held"] and not x["held"] and history["verb"] == "hold" and history["reason"].startswith("look")
     assert "held" in ctl("show", mail["id"])
     missing = ctl.one("show", "S000000000000000000", status=1)
-    assert missing == {"type": "missing", "id": "S000000000000000000"}
+    assert missing == {"type": "missing", "id": "S000000000000000000", "dsns": []}
+
+
+def test_show_dsns(grey, away):
+    """From a mail to the DSNs about it, and back; also when qmgr was killed, and when the mail is gone."""
+    with Site(routes=[f"away.test {away}^esmtp:[127.0.0.1]", f"grey.test {grey.port}^esmtp:[127.0.0.1]"], relay=["away.test", "grey.test"],
+              settings=SLOW_RETRY) as site:
+        show_dsns(site, Ctl(site))
+
+
+def show_dsns(site, ctl):
+    send(site, ("s@away.test", "x@grey.test", "y@grey.test"))
+    mail, = deferred(ctl, 1)
+    assert ctl.lines("show", mail["id"])[0]["dsns"] == []
+    ctl("bounce", "rcpt=x@grey.test")
+    dsn, = deferred(ctl, 1, "sender=<>")
+
+    def linked():
+        parent, child = (ctl.lines("show", i)[0] for i in (mail["id"], dsn["id"]))
+        assert parent["dsns"] == [{"id": dsn["id"]}] and parent["dsn_of"] is None
+        assert child["dsn_of"] == mail["id"] and child["dsn"] == "failure" and child["dsns"] == []
+        assert f"DSNs         {dsn['id']}\n" in ctl("show", mail["id"]) and f"DSN about    {mail['id']}\n" in ctl("show", dsn["id"])
+    linked()
+    old = site.pids("qmgr")
+    site.kill("qmgr")
+    site.restarted("qmgr", old)
+    site.wait_ready()
+    linked()
+    ctl("bounce", "rcpt=y@grey.test")
+    both = [d["id"] for d in deferred(ctl, 2, "sender=<>")]
+    until(lambda: ctl("show", mail["id"], status=1) == f"{mail['id']} is not in the queue; DSNs about it are: {' '.join(both)}\n", "the mail is gone", 20)
+    ctl("remove", both[0])
+    until(lambda: ctl("show", mail["id"], status=1) == f"{mail['id']} is not in the queue; DSNs about it are: {both[1]}\n", "one DSN is gone", 20)
 
 
 def test_hold_release_remove(site, ctl):
@@ -270,6 +303,78 @@ def test_flush(site, ctl):
     ctl("flush")
     until(lambda: tries(mails[1]) == 2, "all are", 20)
     deferred(ctl, 2)
+
+
+@pytest.fixture(scope="module")
+def named(grey):
+    """A site with next hops that have names: (site, their port)."""
+    if not is_testing_build():
+        pytest.skip("only a testing build lets DNS name loopback addresses")
+    dns = Dns()
+    dns.add("mx1.named.test", A("127.0.0.71"))
+    dns.add("mx2.named.test", A("127.0.0.72"))
+    reply = {"RCPT": b"451 4.7.1 not now\r\n"}
+    with Sink(host="127.0.0.71", scripts=[[Serve(reply)]]) as one, Sink(one.port, host="127.0.0.72", scripts=[[Serve(reply)]]), \
+            Site(routes=[f"{d}.named.test {one.port}^esmtp:mx{n}.named.test" for d, n in (("one", 1), ("also", 1), ("two", 2))], relay=["named.test"] +
+                 [f"{d}.named.test" for d in ("one", "also", "two")], dns=dns.address, settings=SLOW_RETRY, environment={"SM_TEST_LOOPBACK": "1"}) as s:
+        ctl = Ctl(s)
+        send(s, *(("a@src.test", f"x{i}@{d}.named.test") for i, d in enumerate(("one", "one", "also", "two"))))
+        deferred(ctl, 4)
+        yield s, one.port
+    dns.stop()
+
+
+@pytest.mark.parametrize("word,mails,host", [
+    ("one.named.test", 2, "mx1"), ("ONE.named.test.", 2, "mx1"), ("also.named.test", 1, "mx1"), ("two.named.test", 1, "mx2"),
+    ("mx1.named.test", 3, "mx1"), ("MX2.named.test.", 1, "mx2"),
+    ("127.0.0.71", 3, "mx1"), ("[127.0.0.71]", 3, "mx1"), ("127.0.0.72:PORT", 1, "mx2"), ("::ffff:127.0.0.72", 1, "mx2"),
+])
+def test_destinations(named, word, mails, host):
+    """A domain, a host, an address: each verb takes each of them, however it is written."""
+    site, port = named
+    ctl, word, full = Ctl(site), word.replace("PORT", str(port)), f"{host}.named.test"
+    why = ctl.lines("why", word)
+    assert why[-1]["type"] == "waiting" and why[-1]["mails"] == mails
+    assert [o["name"] for o in why if o["type"] == "host"] == [full]
+    assert {o["cause"] for o in why if o["type"] == "cause"} == {"retry_time"}
+    assert [o["name"] for o in ctl.lines("dest", word)] == [full]
+    assert ctl.one("flush", "-n", word)["mails"] == mails
+    if ":" not in word:
+        assert len(ctl.mails("dest=" + word.rstrip("."))) == (mails if "127" not in word else 0), "of an address, only what has no name"
+    if str(port) in word:
+        ctl("suspend", word, status=64)
+        assert "leave the port away" in ctl.err
+        return
+    ctl("suspend", word, "--reason", "moving")
+    try:
+        assert [o["type"] for o in ctl.lines("dest", word)] == ["suspension", "host"]
+        causes = [o["cause"] for o in ctl.lines("why", word) if o["type"] == "cause"]
+        assert causes[0] == ("suspended" if mails < 3 and "mx" not in word.lower() and ":" not in word else "host_suspended")
+        domain = "one.named.test" if host == "mx1" else "two.named.test"
+        found = [o["cause"] for o in ctl.lines("why", domain) if o["type"] == "cause"]
+        assert ("suspended" in found or "host_suspended" in found) is not word.startswith("also")
+        assert "moving" in ctl("why", word)
+    finally:
+        ctl("resume", word)
+
+
+def test_destinations_that_are_none(named):
+    site, _ = named
+    ctl = Ctl(site)
+    assert ctl.lines("why", "127.0.0.99", status=1) == [] and "no next hop has that address" in ctl.err
+    assert ctl.lines("dest", "127.0.0.99", status=1) == [] and "no next hop is called that" in ctl.err
+    assert ctl.lines("dest", "nowhere.invalid", status=1) == []
+    assert [o["name"] for o in ctl.lines("dest", "x1.named")] == ["mx1.named.test"], "a part of the name of a route"
+    ctl("suspend", "::1")
+    assert [o["dest"] for o in ctl.lines("dest") if o["type"] == "suspension"] == ["[IPv6:::1]"]
+    assert [o["dest"] for o in ctl.lines("dest", "[::1]")] == ["[IPv6:::1]"]
+    assert ctl.lines("why", "[IPv6:::1]")[0]["cause"] == "suspended"
+    assert "::1]: done" in ctl("resume", "[::1]")
+    for verb in ("why", "dest", "suspend", "resume", "flush"):
+        for bad, says in (("lisa@one.named.test", "a mailbox"), (".named.test", "domain=.named.test"), ("*.named.test", "without * and ?"), ("[1.2.3]", "is no address"),
+                          ("a b", "one domain")):
+            ctl(verb, bad, status=64)
+            assert says in ctl.err, (verb, bad, ctl.err)
 
 
 def test_suspend_survives_a_restart(sink, tag):
