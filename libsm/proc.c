@@ -138,6 +138,8 @@ static void on_signal(int sig, void *arg)
 #ifdef SM_TESTING
 		if (sm_fault_reload() != 0)
 			sm_log(SM_ERROR, "fault.reload", "error=%s", sm_diag());
+		else
+			sm_log(SM_NOTICE, "fault.armed", "child_pid=%d", (int)getpid());
 #endif
 		break;
 	}

@@ -1,10 +1,9 @@
 """Making smx fail: its own fault points (--enable-testing), and system calls by strace."""
-import os
+import re
 import signal
 import subprocess
-import time
 
-from .wait import SLOW, until
+from .wait import until
 
 
 class FaultControl:
@@ -26,17 +25,19 @@ class FaultControl:
             f.write(text)
 
     def arm(self, text):
+        """Returns when each process has read it, or is none that can."""
+        marks = self.site.log_marks()
         self.write(text)
-        for pid in self.site.pids(self.component):
-            try:
-                os.kill(pid, signal.SIGRTMIN)
-            except ProcessLookupError:
-                pass
-        end = time.monotonic() + 10 * SLOW  # one that is stopped reads it later, and finds nothing
-        while not all(map(_has_heard, self.site.pids(self.component))) and time.monotonic() < end:
-            time.sleep(0.01)
-        time.sleep(0.1 * SLOW)  # from the signal to the file is no way, but nothing tells when it is read
+        told = self.site.kill(self.component, signal.SIGRTMIN)
+        until(lambda: all(_is_out(pid) for pid in set(told) - self.armed(marks)), lambda: f"{self.component} {told} read {text!r}")
         self.write("")
+
+    def armed(self, marks):
+        """Processes that said since then that they have read the file, or that they could not."""
+        said = "".join(text for name, text in self.site.logs_since(marks).items() if name.startswith(self.component))
+        wrong = re.search(r"fault\.reload .*", said)
+        assert not wrong, wrong
+        return set(map(int, re.findall(r"fault\.armed\W+child_pid\W+(\d+)", said)))
 
     def __enter__(self):
         self.arm(self.text)
@@ -73,14 +74,14 @@ class Inject:
         return self.log
 
 
-def _has_heard(pid):
-    """The signal is not pending any more."""
+def _is_out(pid):
+    """Gone, or stopped: one that is stopped reads it later, and finds nothing."""
     try:
-        with open(f"/proc/{pid}/status") as f:
-            pending = [int(line.split()[1], 16) for line in f if line.startswith(("SigPnd:", "ShdPnd:"))]
+        with open(f"/proc/{pid}/stat") as f:
+            text = f.read()
     except (FileNotFoundError, ProcessLookupError):
         return True
-    return not any(mask >> (signal.SIGRTMIN - 1) & 1 for mask in pending)
+    return text[text.rindex(")") + 2] in "ZXTt"
 
 
 def _traced(pid):
