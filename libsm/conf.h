@@ -94,11 +94,16 @@ struct sm_opt {
 	{          \
 		0  \
 	} /* name NULL */
-/* Every element of SECTIONS begins with this; it gets the name (empty: unnamed) and the line. */
+/* Every element of SECTIONS begins with this; it gets the name (empty: unnamed), the line, and the
+ * path of the file as it was given to sm_conf_load (the caller's). */
 struct sm_conf_where {
 	struct sm_str name;
+	const char *path;
 	int line;
 };
+/* Put "path:line: section NAME: " (line 0: none) before the diag of a check, unless that names a
+ * line of the file itself; gives `err` back. */
+int sm_conf_fail_in(int err, const char *path, int line, struct sm_str section);
 
 /* Set every target of the table to its default. A default that the table itself refuses is a bug
  * (asserted). */

@@ -373,6 +373,7 @@ static int bind_element(struct binding *b, struct sm_conf_node *n, const struct 
 	sm_conf_defaults(o->sub, v, b->arena);
 	where = (void *)v;
 	where->name = sm_arena_str(b->arena, n->name);
+	where->path = b->path;
 	where->line = n->line;
 	all->count++;
 	rc = bind_section(b, n, o->sub, NULL, v);
@@ -523,4 +524,15 @@ int sm_conf_add(const struct sm_opt *table, void *target, struct sm_arena *a, co
 		chain = v;
 	}
 	return bind_list(&b, o, chain, 0, at(target, o));
+}
+
+int sm_conf_fail_in(int err, const char *path, int line, struct sm_str section)
+{
+	size_t n = strlen(path);
+
+	if (strncmp(sm_diag(), path, n) == 0 && sm_diag()[n] == ':' && sm_isdigit(sm_diag()[n + 1]))
+		return err;
+	if (line == 0)
+		return sm_fail_in(err, "%s: section " SM_STR_FMT, path, SM_STR_ARG(section));
+	return sm_fail_in(err, "%s:%d: section " SM_STR_FMT, path, line, SM_STR_ARG(section));
 }

@@ -96,8 +96,8 @@ int sm_proc_load(struct sm_proc *p, int *status)
 	}
 	if (rc == 0 && p->check != NULL && (rc = p->check(p->conf)) != 0) {
 		*status = p->conf_path != NULL ? SM_EXIT_CONFIG : SM_EXIT_USAGE;
-		(void)sm_fail_in(rc, "%s: section %s",
-		                 p->conf_path != NULL ? p->conf_path : "command line", p->name);
+		(void)sm_conf_fail_in(rc, p->conf_path != NULL ? p->conf_path : "command line", 0,
+		                      sm_str(p->name));
 	}
 	if (rc != 0)
 		return rc;

@@ -63,8 +63,7 @@ static void load_component(struct cf *c, struct cf_section *s)
 	(void)sm_conf_bind_all(&c->file, s->node, sm_conf_worker_opts, sm_conf_any, &s->worker,
 	                       &c->arena, tell, c);
 	if (k->check != NULL && c->errors == before && k->check(s->conf) != 0) {
-		(void)sm_fail_in(SM_E_SYNTAX, "%s:%d: section " SM_STR_FMT, c->file.path,
-		                 s->node->line, SM_STR_ARG(s->node->key));
+		(void)sm_conf_fail_in(SM_E_SYNTAX, c->file.path, s->node->line, s->node->key);
 		tell_diag(c);
 	}
 }

@@ -62,19 +62,20 @@ static bool has_addr(const struct ar_answer *a, uint16_t type, const struct sm_s
 	return false;
 }
 
-static struct ar_answer *dns(struct sm_str name, uint16_t type, bool may_wait, int64_t deadline_ms)
+static struct ar_answer *dns(struct sm_str name, uint16_t type, const struct ar_ctx *ctx)
 {
-	return may_wait ? ar_cache_wait(name, type, deadline_ms) : ar_cache_get(name, type);
+	return ctx->may_wait ? ar_cache_wait(name, type, ctx->deadline_ms)
+	                     : ar_cache_get(name, type);
 }
 
 /* Does `name` lead to the client? */
-static int confirm(struct sm_str name, const struct sm_sa *client, bool may_wait,
-                   int64_t deadline_ms, enum sm_resolve *out)
+static int confirm(struct sm_str name, const struct sm_sa *client, const struct ar_ctx *ctx,
+                   enum sm_resolve *out)
 {
 	bool v4 =
 	    client->u.sa.sa_family == AF_INET || IN6_IS_ADDR_V4MAPPED(&client->u.in6.sin6_addr);
 	uint16_t type = v4 ? AR_DNS_A : AR_DNS_AAAA;
-	struct ar_answer *a = dns(name, type, may_wait, deadline_ms);
+	struct ar_answer *a = dns(name, type, ctx);
 
 	if (a == NULL)
 		return SM_E_AGAIN;
@@ -86,10 +87,9 @@ static int confirm(struct sm_str name, const struct sm_sa *client, bool may_wait
 	return 0;
 }
 
-static int resolve_client(const struct ar_router *r, const struct sm_sa *client, bool may_wait,
-                          struct sm_arena *arena, struct sm_msg_conn_verdict *out)
+static int resolve_client(const struct ar_ctx *ctx, const struct sm_sa *client,
+                          struct sm_msg_conn_verdict *out)
 {
-	int64_t deadline_ms = sm_now_ms() + 2 * r->dns_timeout_ms;
 	enum sm_resolve resolve = SM_RESOLVE_NO;
 	char name[REVERSE_MAX];
 	struct ar_answer *ptr;
@@ -99,16 +99,16 @@ static int resolve_client(const struct ar_router *r, const struct sm_sa *client,
 		out->resolve = SM_RESOLVE_NONE;
 		return 0;
 	}
-	ptr = dns(sm_str(name), AR_DNS_PTR, may_wait, deadline_ms);
+	ptr = dns(sm_str(name), AR_DNS_PTR, ctx);
 	if (ptr == NULL)
 		return SM_E_AGAIN;
 	if (ptr->status == AR_DNS_TEMP)
 		resolve = SM_RESOLVE_TEMP_PTR;
 	for (size_t i = 0;
 	     i < ptr->count && i < CLIENT_NAMES_MAX && rc == 0 && resolve != SM_RESOLVE_OK; i++) {
-		rc = confirm(ptr->rr[i].name, client, may_wait, deadline_ms, &resolve);
+		rc = confirm(ptr->rr[i].name, client, ctx, &resolve);
 		if (resolve == SM_RESOLVE_OK)
-			out->client_name = sm_arena_str(arena, ptr->rr[i].name);
+			out->client_name = sm_arena_str(ctx->a, ptr->rr[i].name);
 	}
 	ar_answer_put(&ptr);
 	out->resolve = (uint8_t)resolve;
@@ -117,11 +117,11 @@ static int resolve_client(const struct ar_router *r, const struct sm_sa *client,
 
 /* ---- the checks ---- */
 
-int ar_check_conn(const struct ar_router *r, const struct sm_msg_conn_check *m, bool may_wait,
-                  struct sm_arena *a, struct sm_msg_conn_verdict *out)
+int ar_check_conn(const struct ar *ar SM_UNUSED, const struct ar_ctx *ctx,
+                  const struct sm_msg_conn_check *m, struct sm_msg_conn_verdict *out)
 {
 	*out = (struct sm_msg_conn_verdict){.code = 0};
-	return resolve_client(r, &m->client, may_wait, a, out);
+	return resolve_client(ctx, &m->client, out);
 }
 
 static int refuse(struct sm_msg_verdict *out, uint16_t code, const char *text)
@@ -131,27 +131,27 @@ static int refuse(struct sm_msg_verdict *out, uint16_t code, const char *text)
 	return 0;
 }
 
-int ar_check_mail(const struct ar_router *r SM_UNUSED, const struct sm_msg_mail_check *m,
-                  struct sm_arena *a, struct sm_msg_verdict *out)
+int ar_check_mail(const struct ar *ar SM_UNUSED, const struct ar_ctx *ctx,
+                  const struct sm_msg_mail_check *m, struct sm_msg_verdict *out)
 {
 	struct sm_addr addr;
 
 	*out = (struct sm_msg_verdict){.code = 0};
-	if (m->sender.n > 0 && sm_addr_mailbox(m->sender, a, &addr) != 0)
+	if (m->sender.n > 0 && sm_addr_mailbox(m->sender, ctx->a, &addr) != 0)
 		return refuse(out, 553, "5.1.7 malformed sender address");
 	return 0;
 }
 
-int ar_check_rcpt(const struct ar_router *r, const struct sm_msg_rcpt_check *m, struct sm_arena *a,
+int ar_check_rcpt(const struct ar *ar, const struct ar_ctx *ctx, const struct sm_msg_rcpt_check *m,
                   struct sm_msg_verdict *out)
 {
 	const struct ar_mt_entry *e;
 	struct sm_str domain;
 
 	*out = (struct sm_msg_verdict){.code = 0};
-	if (ar_route_domain(r, m->rcpt, a, &domain) != 0)
+	if (ar_route_domain(ar, m->rcpt, ctx->a, &domain) != 0)
 		return refuse(out, 553, "5.1.3 malformed recipient address");
-	e = ar_mt_find(r->mt, domain);
+	e = ar_mt_find(ar->mt, domain);
 	if (e != NULL && e->agent == SM_AGENT_LMTP)
 		out->flags |= SM_VERDICT_LOCAL;
 	return 0;

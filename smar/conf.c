@@ -17,14 +17,6 @@ static const struct sm_word family_words[] = {
     {0},
 };
 
-static const struct sm_opt mailertable_opts[] = {
-    {.name = "file", .type = SM_OPT_PATH, .offset = offsetof(struct ar_conf, mailertable.file) - CONF(mailertable),
-     .def = "mt", .unit = "etc", .min = 1, .max = 4000, .reload = true,
-     .help = "text file that says which domains do not go where DNS says",
-     .man = "The file must exist; it may be empty. On HUP it is read again; if it has an error, the table stays as it is."},
-    SM_OPT_END,
-};
-
 const struct sm_opt ar_conf_opts[] = {
     {.name = "nameserver", .type = SM_OPT_LIST, .offset = CONF(nameserver), .def = "", .max = 4,
      .help = "up to four name servers: ip, ip:port or [ip6]:port; none: those of /etc/resolv.conf",
@@ -35,7 +27,16 @@ const struct sm_opt ar_conf_opts[] = {
      .man = "The environment variable SM_DNS_TIMEOUT (seconds) goes before it."},
     {.name = "address_delimiter", .type = SM_OPT_STR, .offset = CONF(address_delimiter), .def = "+",
      .min = 1, .max = 1, .help = "what separates user and detail in a local part"},
-    {.name = "mailertable", .type = SM_OPT_SECTION, .offset = CONF(mailertable), .sub = mailertable_opts,
+    {.name = "map", .type = SM_OPT_SECTIONS, .offset = CONF(map), .max = 100, .sub = ar_map_opts,
+     .sub_size = sizeof(struct ar_map_conf), .reload = true,
+     .help = "map NAME { ... } declares a map, to be used by its name"},
+    {.name = "access_map", .type = SM_OPT_SECTION, .offset = CONF(access_map), .sub = ar_access_opts,
+     .help = "whom to take mail from, and for whom; used by listeners with the flag access"},
+    {.name = "aliases", .type = SM_OPT_SECTION, .offset = CONF(aliases), .sub = ar_aliases_opts,
+     .help = "addresses that stand for others"},
+    {.name = "local_user_map", .type = SM_OPT_SECTION, .offset = CONF(local_user_map), .sub = ar_users_opts,
+     .help = "local addresses that exist"},
+    {.name = "mailertable", .type = SM_OPT_SECTION, .offset = CONF(mailertable), .sub = ar_mailertable_opts,
      .help = "routes that are not those of DNS"},
     {.name = "max_cache_entries", .type = SM_OPT_INT, .offset = CONF(max_cache_entries), .def = "20000",
      .min = 100, .max = 10000000, .help = "DNS answers kept; the longest unused go first"},
@@ -90,5 +91,5 @@ int ar_conf_check(const struct ar_conf *conf)
 		if (!sm_domain_valid(conf->own_names.v[i], false))
 			return sm_fail(SM_E_SYNTAX, "own_names: " SM_STR_FMT " is no domain name",
 			               SM_STR_ARG(sm_str_head(conf->own_names.v[i], 100)));
-	return 0;
+	return ar_map_conf_check(conf);
 }

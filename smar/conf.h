@@ -4,6 +4,7 @@
 
 #include "libsm/conf.h"
 #include "libsm/net.h"
+#include "smar/map_conf.h"
 
 enum ar_family {
 	AR_FAMILY_ANY,
@@ -17,9 +18,8 @@ struct ar_conf {
 	struct sm_conf_list nameserver;
 	int64_t dns_timeout_ms;
 	struct sm_str address_delimiter;
-	struct {
-		struct sm_str file;
-	} mailertable;
+	struct sm_conf_sections map; /* of struct ar_map_conf */
+	struct ar_map_use access_map, aliases, local_user_map, mailertable;
 	int64_t max_cache_entries, max_queries, max_requests, max_hosts;
 	struct sm_conf_list own_names;
 	int address_family; /* enum ar_family */

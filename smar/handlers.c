@@ -2,9 +2,9 @@
  * One function for each request: decode, decide, answer.
  *
  * Every request is first decided without waiting, in the turn of the loop that brought it. Only if
- * DNS has to be asked is its body kept, and a coroutine decides once more, now with patience.
- * Invariant: every request gets exactly one answer, also when it is cancelled or there are too
- * many. Thread: the loop's.
+ * something has to be waited for (DNS, a map) is its body kept, and a coroutine decides once more,
+ * now with patience. Invariant: every request gets exactly one answer, also when it is cancelled or
+ * there are too many. Thread: the loop's.
  */
 #include "smar/handlers.h"
 
@@ -33,8 +33,8 @@ struct handler {
 	uint16_t type;
 	/* 0; SM_E_AGAIN, only without may_wait; or what is wrong with the request: its sender is
 	 * disconnected. */
-	int (*decide)(const struct ar_router *r, struct sm_str body, bool may_wait,
-	              struct sm_arena *a, struct answer *out);
+	int (*decide)(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str body,
+	              struct answer *out);
 	/* The answer when there is no patience left for it. */
 	void (*busy)(struct answer *out);
 };
@@ -49,10 +49,11 @@ struct request {
 	struct sm_last_words words;
 	struct sm_arena arena;
 	struct sm_str body;
+	struct ar ar; /* what it is decided with, held */
 };
 
 struct ar_handlers {
-	const struct ar_router *router;
+	const struct ar *ar;
 	size_t max, count;
 	struct sm_list requests;
 	struct sm_arena fast;
@@ -63,16 +64,16 @@ struct ar_handlers {
 
 /* ---- the requests ---- */
 
-static int conn_check(const struct ar_router *r, struct sm_str body, bool may_wait,
-                      struct sm_arena *a, struct answer *out)
+static int conn_check(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str body,
+                      struct answer *out)
 {
 	struct sm_msg_conn_check m;
-	int rc = sm_msg_conn_check_decode(body, a, &m);
+	int rc = sm_msg_conn_check_decode(body, ctx->a, &m);
 
 	if (rc != 0)
 		return rc;
 	out->type = SM_MSG_conn_verdict;
-	rc = ar_check_conn(r, &m, may_wait, a, &out->m.conn);
+	rc = ar_check_conn(ar, ctx, &m, &out->m.conn);
 	if (rc == 0)
 		sm_log(SM_INFO, "ar.conn", "ss_sess=%I client=%A resolve=%u name=%S code=%u",
 		       m.sess, &m.client, out->m.conn.resolve, out->m.conn.client_name,
@@ -86,16 +87,16 @@ static void conn_busy(struct answer *out)
 	out->m.conn = (struct sm_msg_conn_verdict){.resolve = SM_RESOLVE_TEMP_PTR};
 }
 
-static int mail_check(const struct ar_router *r, struct sm_str body, bool may_wait SM_UNUSED,
-                      struct sm_arena *a, struct answer *out)
+static int mail_check(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str body,
+                      struct answer *out)
 {
 	struct sm_msg_mail_check m;
-	int rc = sm_msg_mail_check_decode(body, a, &m);
+	int rc = sm_msg_mail_check_decode(body, ctx->a, &m);
 
 	if (rc != 0)
 		return rc;
 	out->type = SM_MSG_verdict;
-	rc = ar_check_mail(r, &m, a, &out->m.verdict);
+	rc = ar_check_mail(ar, ctx, &m, &out->m.verdict);
 	if (rc == 0)
 		sm_log(out->m.verdict.code ? SM_INFO : SM_DEBUG, "ar.mail",
 		       "ss_sess=%I client=%A mail=<%S> code=%u text=%?S", m.sess, &m.client,
@@ -103,16 +104,16 @@ static int mail_check(const struct ar_router *r, struct sm_str body, bool may_wa
 	return rc;
 }
 
-static int rcpt_check(const struct ar_router *r, struct sm_str body, bool may_wait SM_UNUSED,
-                      struct sm_arena *a, struct answer *out)
+static int rcpt_check(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str body,
+                      struct answer *out)
 {
 	struct sm_msg_rcpt_check m;
-	int rc = sm_msg_rcpt_check_decode(body, a, &m);
+	int rc = sm_msg_rcpt_check_decode(body, ctx->a, &m);
 
 	if (rc != 0)
 		return rc;
 	out->type = SM_MSG_verdict;
-	rc = ar_check_rcpt(r, &m, a, &out->m.verdict);
+	rc = ar_check_rcpt(ar, ctx, &m, &out->m.verdict);
 	if (rc == 0)
 		sm_log(out->m.verdict.code ? SM_INFO : SM_DEBUG, "ar.rcpt",
 		       "ss_sess=%I ss_ta=%?I client=%A rcpt=<%S> code=%u text=%?S", m.sess, m.ta,
@@ -127,17 +128,17 @@ static void verdict_busy(struct answer *out)
 	    (struct sm_msg_verdict){.code = 451, .text = SM_STR("4.3.2 too busy, try again later")};
 }
 
-static int route_get(const struct ar_router *r, struct sm_str body, bool may_wait,
-                     struct sm_arena *a, struct answer *out)
+static int route_get(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str body,
+                     struct answer *out)
 {
 	struct sm_msg_route_get m;
-	int rc = sm_msg_route_get_decode(body, a, &m);
+	int rc = sm_msg_route_get_decode(body, ctx->a, &m);
 
 	if (rc != 0)
 		return rc;
 	out->type = SM_MSG_route;
 	(void)SM_FAULT_OF("smar.rcpt:", m.rcpt);
-	rc = ar_route(r, m.rcpt, may_wait, a, &out->m.route);
+	rc = ar_route(ar, ctx, m.rcpt, &out->m.route);
 	if (rc == 0 && out->m.route.status != SM_ROUTE_OK)
 		sm_log(SM_INFO, "ar.route", "ss_ta=%?I rcpt=<%S> code=%u text=%S", m.ta, m.rcpt,
 		       out->m.route.code, out->m.route.text);
@@ -165,11 +166,18 @@ static const struct handler handlers[] = {
 
 /* ---- with patience ---- */
 
+static struct ar_ctx ctx_of(const struct ar *ar, struct sm_arena *a, bool may_wait)
+{
+	return (struct ar_ctx){
+	    .a = a, .deadline_ms = sm_now_ms() + 2 * ar->dns_timeout_ms, .may_wait = may_wait};
+}
+
 static void end_request(struct request *q)
 {
 	struct ar_handlers *h = q->h;
 
 	sm_list_remove(&q->link);
+	ar_release(&q->ar);
 	sm_arena_fini(&q->arena);
 	sm_free(q);
 	h->count--;
@@ -180,12 +188,13 @@ static void end_request(struct request *q)
 static void run_request(void *arg)
 {
 	struct request *q = arg;
+	struct ar_ctx ctx = ctx_of(&q->ar, &q->arena, true);
 	struct answer out;
 	int rc;
 
 	sm_last_words_make(&q->words, q->peer, q->tag);
 	sm_last_words_set(&q->words);
-	rc = q->handler->decide(q->h->router, q->body, true, &q->arena, &out);
+	rc = q->handler->decide(&q->ar, &ctx, q->body, &out);
 	sm_last_words_set(NULL);
 	/* It was decoded once already; and with patience there is always a decision. */
 	sm_assert(rc == 0);
@@ -194,7 +203,7 @@ static void run_request(void *arg)
 }
 
 /* False: there are too many. */
-static bool wait_for_dns(struct ar_handlers *h, const struct handler *handler, struct sm_peer *p,
+static bool decide_later(struct ar_handlers *h, const struct handler *handler, struct sm_peer *p,
                          const struct sm_frame *f)
 {
 	struct request *q;
@@ -207,6 +216,7 @@ static bool wait_for_dns(struct ar_handlers *h, const struct handler *handler, s
 	q->handler = handler;
 	q->peer = p;
 	q->tag = f->tag;
+	q->ar = ar_hold(h->ar);
 	sm_list_push(&h->requests, &q->link);
 	h->count++;
 	sm_arena_init(&q->arena, "request", REQUEST_ARENA_BYTES, ARENA_CAP_BYTES);
@@ -223,6 +233,7 @@ int ar_handlers_frame(struct sm_peer *p, const struct sm_frame *f, void *arg)
 	struct ar_handlers *h = arg;
 	const struct handler *handler = NULL;
 	struct sm_last_words words;
+	struct ar_ctx ctx;
 	struct answer out;
 	int rc;
 
@@ -232,12 +243,13 @@ int ar_handlers_frame(struct sm_peer *p, const struct sm_frame *f, void *arg)
 	if (handler == NULL || f->tag == 0)
 		return sm_fail(SM_E_PROTO, "not a request for smar");
 	sm_arena_reset(&h->fast);
+	ctx = ctx_of(h->ar, &h->fast, false);
 	sm_last_words_make(&words, p, f->tag);
 	sm_last_words_set(&words);
-	rc = handler->decide(h->router, f->body, false, &h->fast, &out);
+	rc = handler->decide(h->ar, &ctx, f->body, &out);
 	sm_last_words_set(NULL);
 	if (rc == SM_E_AGAIN) {
-		if (wait_for_dns(h, handler, p, f))
+		if (decide_later(h, handler, p, f))
 			return 0;
 		sm_log(SM_WARN, "ar.busy", "waiting=%zu", h->count);
 		handler->busy(&out);
@@ -250,11 +262,11 @@ int ar_handlers_frame(struct sm_peer *p, const struct sm_frame *f, void *arg)
 
 /* ---- life ---- */
 
-struct ar_handlers *ar_handlers_new(const struct ar_router *r, size_t max_requests)
+struct ar_handlers *ar_handlers_new(const struct ar *ar, size_t max_requests)
 {
 	struct ar_handlers *h = sm_calloc(1, sizeof(*h));
 
-	h->router = r;
+	h->ar = ar;
 	h->max = max_requests;
 	sm_list_init(&h->requests);
 	sm_arena_init(&h->fast, "fast", FAST_ARENA_BYTES, ARENA_CAP_BYTES);

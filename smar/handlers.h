@@ -5,9 +5,9 @@
 #include "libsm/rpc.h"
 #include "smar/route.h"
 
-struct ar_handlers; /* requests that wait for DNS */
-struct ar_handlers *ar_handlers_new(const struct ar_router *r, size_t max_requests);
-/* on_frame of the server. Answers at once what needs no DNS, or only what is in the cache; else a
+struct ar_handlers; /* requests that wait for DNS or a map */
+struct ar_handlers *ar_handlers_new(const struct ar *ar, size_t max_requests);
+/* on_frame of the server. Answers at once what needs no waiting; else a
  * coroutine does. */
 int ar_handlers_frame(struct sm_peer *p, const struct sm_frame *f, void *handlers);
 /* Cancel what waits; idle(arg) comes when nothing is left, perhaps at once. New requests get a

@@ -35,7 +35,7 @@ const struct ar_mt_entry *ar_mt_find(const struct ar_mt *mt, struct sm_str domai
 	struct ar_keys keys;
 
 	ar_keys_domain(&keys, SM_STR(""), domain, AR_KEYS_DEFAULT);
-	while (e == NULL && ar_keys_next(&keys))
+	while (mt != NULL && e == NULL && ar_keys_next(&keys))
 		e = find_key(mt, keys.key);
 	return e;
 }

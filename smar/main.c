@@ -11,6 +11,7 @@
 #include "libsm/offload.h"
 #include "libsm/priv.h"
 #include "libsm/proc.h"
+#include "smar/ar.h"
 #include "smar/dns.h"
 #include "smar/dns_cache.h"
 #include "smar/handlers.h"
@@ -19,57 +20,91 @@
 enum { SOCKET_UMASK = 0007, MAX_PEERS = 512, PATH_BYTES = 4096, HELPERS = 1 };
 
 static struct sm_proc proc;
-static struct ar_router router;
+static struct ar ar;
 static struct ar_handlers *handlers;
 static struct sm_rpc_server *server;
 
-/* ---- the mailertable, read by a helper thread and exchanged as a whole ---- */
+/* ---- maps and mailertable, opened by a helper thread and exchanged as a whole ---- */
 
 static struct {
 	struct sm_offload_job job;
 	bool running, again;
-	char path[PATH_BYTES];
-	struct ar_mt *mt;
+	const struct ar_conf *conf; /* what is to be in force */
+	struct ar ar;               /* of it, only conf, maps and mt count */
 } load;
 
-static int load_mt(void *arg SM_UNUSED)
+/* Everything of `to->conf`, or nothing. Blocks. */
+static int open_all(struct ar *to)
 {
-	return ar_mt_load(load.path, &load.mt);
+	char path[PATH_BYTES];
+	int rc = ar_maps_open(to->conf, &to->maps);
+
+	to->mt = NULL;
+	if (rc == 0 && ar_maps_mailertable(to->maps) == NULL &&
+	    (rc = sm_str_copy(to->conf->mailertable.file, path, sizeof(path))) == 0)
+		rc = ar_mt_load(path, &to->mt);
+	if (rc != 0)
+		ar_release(to);
+	return rc;
 }
 
-static void start_load(const struct ar_conf *conf);
+static int load_all(void *arg)
+{
+	return open_all(arg);
+}
+
+static void tell_map(void *arg SM_UNUSED, const struct ar_map_info *info)
+{
+	if (info->entries == SIZE_MAX)
+		sm_log(SM_NOTICE, "ar.map", "map=%s type=%s file=%?S", info->name, info->type,
+		       info->file);
+	else
+		sm_log(SM_NOTICE, "ar.map", "map=%s type=%s file=%?S entries=%zu", info->name,
+		       info->type, info->file, info->entries);
+}
+
+static void tell_all(void)
+{
+	(void)ar_maps_each(ar.maps, tell_map, NULL);
+	if (ar.mt != NULL)
+		sm_log(SM_NOTICE, "ar.mailertable", "file=%S domains=%zu",
+		       ar.conf->mailertable.file, ar.mt->by_domain.count);
+}
+
+static void start_load(void);
 
 static void loaded(int rc, void *arg SM_UNUSED)
 {
 	load.running = false;
 	if (rc != 0) {
-		sm_log(SM_ERROR, "ar.mailertable", "kept=1 error=%s", load.job.diag);
+		sm_log(SM_ERROR, "ar.maps", "kept=1 error=%s", load.job.diag);
 	} else {
-		ar_mt_unref(&router.mt);
-		router.mt = load.mt;
-		load.mt = NULL;
-		sm_log(SM_NOTICE, "ar.mailertable", "file=%s domains=%zu", load.path,
-		       router.mt->by_domain.count);
+		ar_release(&ar);
+		ar.conf = load.ar.conf;
+		ar.maps = load.ar.maps;
+		ar.mt = load.ar.mt;
+		load.ar.maps = NULL;
+		load.ar.mt = NULL;
+		tell_all();
 	}
 	if (load.again)
-		start_load(router.conf);
+		start_load();
 }
 
-static void start_load(const struct ar_conf *conf)
+static void start_load(void)
 {
 	load.again = load.running;
 	if (load.running)
 		return;
-	if (sm_str_copy(conf->mailertable.file, load.path, sizeof(load.path)) != 0)
-		return;
 	load.running = true;
-	sm_offload_async(&load.job, load_mt, loaded, NULL);
+	load.ar.conf = load.conf;
+	sm_offload_async(&load.job, load_all, loaded, &load.ar);
 }
 
 static void on_reload(struct sm_proc *p SM_UNUSED, const void *new_conf)
 {
-	router.conf = new_conf;
-	start_load(new_conf);
+	load.conf = new_conf;
+	start_load();
 }
 
 /* ---- start ---- */
@@ -163,25 +198,23 @@ static int start(const struct ar_conf *conf)
 	sm_proc_users(&proc, "smtps", &uids);
 	sm_proc_users(&proc, "qmgr", &uids);
 
-	router.conf = conf;
-	router.hostname = proc.global.hostname;
+	ar.conf = load.conf = conf;
+	ar.hostname = proc.global.hostname;
 #ifdef SM_TESTING
 	/* Tests have nothing but loopback addresses for their domains to be at. */
-	router.loopback_ok = getenv("SM_TEST_LOOPBACK") != NULL;
+	ar.loopback_ok = getenv("SM_TEST_LOOPBACK") != NULL;
 #endif
 	if ((rc = servers_of(conf, &dns)) != 0 ||
-	    (rc = timeout_of(conf, &router.dns_timeout_ms)) != 0 ||
-	    (rc = sm_str_copy(conf->mailertable.file, load.path, sizeof(load.path))) != 0 ||
-	    (rc = ar_mt_load(load.path, &router.mt)) != 0)
+	    (rc = timeout_of(conf, &ar.dns_timeout_ms)) != 0 || (rc = open_all(&ar)) != 0)
 		return rc;
-	ar_own_init(router.hostname, &conf->own_names);
+	ar_own_init(ar.hostname, &conf->own_names);
 	rc = ar_own_interfaces();
 	if (rc != 0)
 		return rc;
-	dns.timeout_ms = router.dns_timeout_ms;
+	dns.timeout_ms = ar.dns_timeout_ms;
 	ar_cache_init(&(struct ar_cache_conf){.max_entries = (size_t)conf->max_cache_entries,
 	                                      .max_queries = (size_t)conf->max_queries});
-	handlers = ar_handlers_new(&router, (size_t)conf->max_requests);
+	handlers = ar_handlers_new(&ar, (size_t)conf->max_requests);
 	/* The listener comes first: afterwards it can make none. */
 	if ((rc = ar_dns_init(&dns)) != 0 || (rc = serve(&uids)) != 0 ||
 	    (rc = sm_last_words_install()) != 0 || (rc = drop_rights(conf)) != 0)
@@ -213,8 +246,8 @@ static void clean_up(void)
 	ar_handlers_free(&handlers);
 	ar_dns_fini();
 	ar_cache_fini();
-	ar_mt_unref(&load.mt);
-	ar_mt_unref(&router.mt);
+	ar_release(&load.ar);
+	ar_release(&ar);
 	ar_own_fini();
 }
 

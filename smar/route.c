@@ -37,12 +37,11 @@ enum note {
 };
 
 struct build {
-	const struct ar_router *r;
+	const struct ar *ar;
+	const struct ar_ctx *ctx;
 	struct sm_arena *a;
 	struct sm_msg_route *out;
-	bool may_wait;
 	bool missing; /* without may_wait: something has to be asked first */
-	int64_t deadline_ms;
 	uint32_t max_hosts;
 	uint16_t port;
 	enum note note;
@@ -71,8 +70,8 @@ static struct ar_answer *dns(struct build *b, struct sm_str name, uint16_t type)
 {
 	struct ar_answer *a;
 
-	if (b->may_wait)
-		a = ar_cache_wait(name, type, b->deadline_ms);
+	if (b->ctx->may_wait)
+		a = ar_cache_wait(name, type, b->ctx->deadline_ms);
 	else
 		a = ar_cache_get(name, type);
 	if (a == NULL)
@@ -110,14 +109,14 @@ static struct sm_sa rr_addr(const struct ar_rr *rr, uint16_t type, uint16_t port
 }
 
 /* DNS may not send mail to this host or to nowhere. */
-static bool forbidden(const struct ar_router *r, const struct sm_sa *sa)
+static bool forbidden(const struct ar *ar, const struct sm_sa *sa)
 {
-	return sm_sa_is_bogus(sa) || (sm_sa_is_loopback(sa) && !r->loopback_ok);
+	return sm_sa_is_bogus(sa) || (sm_sa_is_loopback(sa) && !ar->loopback_ok);
 }
 
-static size_t families(const struct ar_router *r, uint16_t types[2])
+static size_t families(const struct ar *ar, uint16_t types[2])
 {
-	switch ((enum ar_family)r->conf->address_family) {
+	switch ((enum ar_family)ar->conf->address_family) {
 	case AR_FAMILY_IPV4:
 		types[0] = AR_DNS_A;
 		return 1;
@@ -147,7 +146,7 @@ static size_t families(const struct ar_router *r, uint16_t types[2])
 static void prefetch(struct build *b, struct sm_str host)
 {
 	uint16_t types[2];
-	size_t n = families(b->r, types);
+	size_t n = families(b->ar, types);
 
 	for (size_t i = 0; i < n; i++) {
 		struct ar_answer *a = ar_cache_get(host, types[i]);
@@ -162,7 +161,7 @@ static bool add_host(struct build *b, struct sm_str host, uint16_t pref, enum no
 	uint32_t before = b->out->hosts_count;
 	size_t found = 0;
 	uint16_t types[2];
-	size_t n = families(b->r, types);
+	size_t n = families(b->ar, types);
 
 	for (size_t i = 0; i < n; i++) {
 		struct ar_answer *a = dns(b, host, types[i]);
@@ -184,7 +183,7 @@ static bool add_host(struct build *b, struct sm_str host, uint16_t pref, enum no
 				ar_answer_put(&a);
 				return false;
 			}
-			if (forbidden(b->r, &sa))
+			if (forbidden(b->ar, &sa))
 				note(b, NOTE_LOOP);
 			else
 				add(b, host, &sa, pref);
@@ -275,7 +274,7 @@ static void add_literal(struct build *b, struct sm_str domain)
 	b->out->ttl_s = LITERAL_TTL_S;
 	if (sm_sa_ip(&sa, domain, b->port) != 0)
 		note(b, NOTE_NO_HOST);
-	else if (forbidden(b->r, &sa) || ar_own_addr(&sa))
+	else if (forbidden(b->ar, &sa) || ar_own_addr(&sa))
 		note(b, NOTE_LOOP);
 	else
 		add(b, domain, &sa, 0);
@@ -398,14 +397,14 @@ static void conclude(struct build *b)
 	}
 }
 
-int ar_route_domain(const struct ar_router *r, struct sm_str rcpt, struct sm_arena *a,
+int ar_route_domain(const struct ar *ar, struct sm_str rcpt, struct sm_arena *a,
                     struct sm_str *domain)
 {
 	struct sm_addr addr;
 
 	/* RFC 5321 4.5.1: <postmaster> without domain is ours. */
 	if (sm_str_caseeq(rcpt, SM_STR("postmaster"))) {
-		*domain = r->hostname;
+		*domain = ar->hostname;
 		return 0;
 	}
 	if (sm_addr_mailbox(rcpt, a, &addr) != 0 || addr.domain.n == 0)
@@ -414,32 +413,29 @@ int ar_route_domain(const struct ar_router *r, struct sm_str rcpt, struct sm_are
 	return 0;
 }
 
-int ar_route(const struct ar_router *r, struct sm_str rcpt, bool may_wait, struct sm_arena *a,
+int ar_route(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str rcpt,
              struct sm_msg_route *out)
 {
 	const struct ar_mt_entry *e;
-	struct ar_mt *mt;
+	struct sm_arena *a = ctx->a;
 	struct build *b;
 	struct sm_str domain;
 
 	b = sm_arena_must(a, sizeof(*b));
-	b->r = r;
+	b->ar = ar;
+	b->ctx = ctx;
 	b->a = a;
 	b->out = out;
-	b->may_wait = may_wait;
-	b->deadline_ms = sm_now_ms() + 2 * r->dns_timeout_ms;
-	b->max_hosts = (uint32_t)SM_MIN(r->conf->max_hosts, ROUTE_HOSTS_MAX);
+	b->max_hosts = (uint32_t)SM_MIN(ar->conf->max_hosts, ROUTE_HOSTS_MAX);
 	b->port = SMTP_PORT;
 	*out = (struct sm_msg_route){
 	    .status = SM_ROUTE_OK, .agent = SM_AGENT_SMTP, .ttl_s = AR_DNS_TTL_MAX};
 
-	if (ar_route_domain(r, rcpt, a, &domain) != 0) {
+	if (ar_route_domain(ar, rcpt, a, &domain) != 0) {
 		refuse(b, SM_ROUTE_PERM, 553, "5.1.3 malformed recipient address");
 		return 0;
 	}
-	/* A reload may come while it waits. */
-	mt = ar_mt_ref(r->mt);
-	e = ar_mt_find(mt, domain);
+	e = ar_mt_find(ar->mt, domain);
 	if (e != NULL) {
 		out->key = sm_arena_str(a, e->key);
 		add_entry(b, e);
@@ -451,7 +447,6 @@ int ar_route(const struct ar_router *r, struct sm_str rcpt, bool may_wait, struc
 		else
 			add_domain(b, domain);
 	}
-	ar_mt_unref(&mt);
 	if (b->missing)
 		return SM_E_AGAIN;
 	if (e == NULL && out->hosts_count > 0)

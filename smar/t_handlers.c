@@ -24,7 +24,7 @@ static const struct t_dns_row zone[] = {
 };
 
 static struct ar_conf conf = {.max_hosts = 10};
-static struct ar_router router;
+static struct ar ar;
 static struct ar_handlers *handlers;
 static struct sm_link *to_smar;
 static int answers, busy, ups;
@@ -56,14 +56,13 @@ static void run(void (*fn)(void))
 
 	snprintf(path, sizeof(path), "/tmp/t_handlers.%d", (int)getpid());
 	ups = answers = busy = 0;
-	router = (struct ar_router){
-	    .conf = &conf, .hostname = SM_STR("own.example"), .dns_timeout_ms = 600};
-	assert_int_equal(ar_mt_parse("mt", SM_STR("local.example lmtp:\n"), &router.mt), 0);
+	ar = (struct ar){.conf = &conf, .hostname = SM_STR("own.example"), .dns_timeout_ms = 600};
+	assert_int_equal(ar_mt_parse("mt", SM_STR("local.example lmtp:\n"), &ar.mt), 0);
 	assert_int_equal(sm_loop_init(), 0);
 	dns.servers[0] = t_dnsd_start(zone);
 	ar_cache_init(&(struct ar_cache_conf){1000, 1000});
 	assert_int_equal(ar_dns_init(&dns), 0);
-	handlers = ar_handlers_new(&router, MAX_REQUESTS);
+	handlers = ar_handlers_new(&ar, MAX_REQUESTS);
 	sc.arg = handlers;
 	sm_rpc_self(SM_ROLE_QMGR, 0);
 	assert_int_equal(sm_rpc_listen(&sc, &server), 0);
@@ -79,7 +78,7 @@ static void run(void (*fn)(void))
 	t_dnsd_stop();
 	sm_co_cleanup();
 	sm_loop_fini();
-	ar_mt_unref(&router.mt);
+	ar_mt_unref(&ar.mt);
 }
 
 static int64_t soon(void)

@@ -172,8 +172,23 @@ static const struct {
 enum { TIMEOUT_MS = 600 };
 
 static struct ar_conf conf;
-static struct ar_router router;
+static struct ar ar;
 static struct sm_arena arena;
+static struct ar_ctx ctx;
+
+/* What a decision may do: wait, or not. */
+static const struct ar_ctx *patient(void)
+{
+	ctx = (struct ar_ctx){
+	    .a = &arena, .deadline_ms = sm_now_ms() + 2 * TIMEOUT_MS, .may_wait = true};
+	return &ctx;
+}
+
+static const struct ar_ctx *hasty(void)
+{
+	ctx = (struct ar_ctx){.a = &arena};
+	return &ctx;
+}
 
 static void run(void (*fn)(void))
 {
@@ -181,17 +196,17 @@ static void run(void (*fn)(void))
 	struct sm_sa own;
 
 	conf = (struct ar_conf){.max_hosts = 4};
-	router = (struct ar_router){
+	ar = (struct ar){
 	    .conf = &conf, .hostname = SM_STR("mail.own.example"), .dns_timeout_ms = TIMEOUT_MS};
-	assert_int_equal(ar_mt_parse("mt", sm_str(mailertable), &router.mt), 0);
-	ar_own_init(router.hostname, &names);
+	assert_int_equal(ar_mt_parse("mt", sm_str(mailertable), &ar.mt), 0);
+	ar_own_init(ar.hostname, &names);
 	assert_int_equal(sm_sa_ip(&own, SM_STR("198.51.100.1"), 0), 0);
 	ar_own_add_addr(&own);
 	sm_arena_init(&arena, "test", 65536, 1 << 24);
 	t_dns_run(zone, &(struct ar_cache_conf){1000, 1000}, TIMEOUT_MS, fn);
 	sm_arena_fini(&arena);
 	ar_own_fini();
-	ar_mt_unref(&router.mt);
+	ar_mt_unref(&ar.mt);
 }
 
 static struct sm_str hosts_text(const struct sm_msg_route *m)
@@ -221,7 +236,7 @@ static void body_routes(void)
 
 		sm_arena_reset(&arena);
 		conf.address_family = cases[i].family;
-		assert_int_equal(ar_route(&router, sm_str(cases[i].rcpt), true, &arena, &m), 0);
+		assert_int_equal(ar_route(&ar, patient(), sm_str(cases[i].rcpt), &m), 0);
 		got = m.status == SM_ROUTE_OK ? hosts_text(&m) : m.text;
 		if (m.status != cases[i].status || m.code != cases[i].code ||
 		    !sm_str_has_prefix(got, sm_str(cases[i].text)) ||
@@ -246,7 +261,7 @@ static struct sm_str key_of(const char *rcpt)
 {
 	struct sm_msg_route m;
 
-	assert_int_equal(ar_route(&router, sm_str(rcpt), true, &arena, &m), 0);
+	assert_int_equal(ar_route(&ar, patient(), sm_str(rcpt), &m), 0);
 	assert_int_equal(m.status, SM_ROUTE_OK);
 	return m.key;
 }
@@ -275,22 +290,21 @@ static void body_fast(void)
 	struct sm_msg_route m;
 
 	/* Without DNS at once. */
-	assert_int_equal(ar_route(&router, SM_STR("u@fixed.example"), false, &arena, &m), 0);
+	assert_int_equal(ar_route(&ar, hasty(), SM_STR("u@fixed.example"), &m), 0);
 	assert_int_equal(m.hosts_count, 2);
 	assert_int_equal(m.ttl_s, 300);
 	assert_int_equal(t_dnsd_asked(), 0);
 	/* Else it says so, asks, and knows later. */
-	assert_int_equal(ar_route(&router, SM_STR("u@nomx.example"), false, &arena, &m),
-	                 SM_E_AGAIN);
-	assert_int_equal(ar_route(&router, SM_STR("u@nomx.example"), true, &arena, &m), 0);
-	assert_int_equal(ar_route(&router, SM_STR("u@nomx.example"), false, &arena, &m), 0);
+	assert_int_equal(ar_route(&ar, hasty(), SM_STR("u@nomx.example"), &m), SM_E_AGAIN);
+	assert_int_equal(ar_route(&ar, patient(), SM_STR("u@nomx.example"), &m), 0);
+	assert_int_equal(ar_route(&ar, hasty(), SM_STR("u@nomx.example"), &m), 0);
 	assert_int_equal(m.hosts_count, 1);
 	/* No more addresses than wanted; which of them come first changes. */
-	assert_int_equal(ar_route(&router, SM_STR("u@many.example"), true, &arena, &m), 0);
+	assert_int_equal(ar_route(&ar, patient(), SM_STR("u@many.example"), &m), 0);
 	assert_int_equal(m.hosts_count, 4);
 	/* For tests on loopback. */
-	router.loopback_ok = true;
-	assert_int_equal(ar_route(&router, SM_STR("u@loop4.example"), true, &arena, &m), 0);
+	ar.loopback_ok = true;
+	assert_int_equal(ar_route(&ar, patient(), SM_STR("u@loop4.example"), &m), 0);
 	assert_int_equal(m.status, SM_ROUTE_OK);
 }
 
@@ -306,7 +320,7 @@ static void assert_client(const char *ip, enum sm_resolve want, const char *name
 
 	if (ip != NULL)
 		assert_int_equal(sm_sa_ip(&m.client, sm_str(ip), 1234), 0);
-	assert_int_equal(ar_check_conn(&router, &m, true, &arena, &v), 0);
+	assert_int_equal(ar_check_conn(&ar, patient(), &m, &v), 0);
 	assert_int_equal(v.code, 0);
 	assert_int_equal(v.resolve, want);
 	assert_true(sm_str_eq(v.client_name, sm_str(name)));
@@ -328,26 +342,26 @@ static void body_checks(void)
 	assert_client("192.0.2.5", SM_RESOLVE_NO, "");
 	assert_client(NULL, SM_RESOLVE_NONE, "");
 
-	assert_int_equal(ar_check_mail(&router, &mail, &arena, &v), 0);
+	assert_int_equal(ar_check_mail(&ar, hasty(), &mail, &v), 0);
 	assert_int_equal(v.code, 0);
 	mail.sender = SM_STR("u@one.example");
-	assert_int_equal(ar_check_mail(&router, &mail, &arena, &v), 0);
+	assert_int_equal(ar_check_mail(&ar, hasty(), &mail, &v), 0);
 	assert_int_equal(v.code, 0);
 	mail.sender = SM_STR("u@one..example");
-	assert_int_equal(ar_check_mail(&router, &mail, &arena, &v), 0);
+	assert_int_equal(ar_check_mail(&ar, hasty(), &mail, &v), 0);
 	assert_int_equal(v.code, 553);
 
-	assert_int_equal(ar_check_rcpt(&router, &rcpt, &arena, &v), 0);
+	assert_int_equal(ar_check_rcpt(&ar, hasty(), &rcpt, &v), 0);
 	assert_int_equal(v.code, 0);
 	assert_int_equal(v.flags, SM_VERDICT_LOCAL);
 	rcpt.rcpt = SM_STR("u@lmtp.example");
-	assert_int_equal(ar_check_rcpt(&router, &rcpt, &arena, &v), 0);
+	assert_int_equal(ar_check_rcpt(&ar, hasty(), &rcpt, &v), 0);
 	assert_int_equal(v.flags, SM_VERDICT_LOCAL);
 	rcpt.rcpt = SM_STR("u@fixed.example");
-	assert_int_equal(ar_check_rcpt(&router, &rcpt, &arena, &v), 0);
+	assert_int_equal(ar_check_rcpt(&ar, hasty(), &rcpt, &v), 0);
 	assert_int_equal(v.flags, 0);
 	rcpt.rcpt = SM_STR("u@");
-	assert_int_equal(ar_check_rcpt(&router, &rcpt, &arena, &v), 0);
+	assert_int_equal(ar_check_rcpt(&ar, hasty(), &rcpt, &v), 0);
 	assert_int_equal(v.code, 553);
 }
 
