@@ -11,7 +11,8 @@
 #include "libsm/id.h"
 #include "misc/qmgrctl.h"
 
-#define IDS_MAX (500u * 1024) /* bytes: what a condition may have */
+#define IDS_MAX   (500u * 1024)   /* bytes: what a condition may have */
+#define FOR_MAX_S (366 * 86400LL) /* as qmgr takes it */
 
 static struct {
 	bool json, help, dry_run, stdin_ids;
@@ -186,6 +187,15 @@ static int add_option(struct qc_ask *ask, const char *name, const char *value)
 	return add_word(ask, sm_str(text)); /* until the end of the process */
 }
 
+static int no_verb(const char *name)
+{
+	fprintf(stderr, "qmgrctl: there is no verb %s; there are", name);
+	for (const struct qc_verb *v = qc_verbs; v->name; v++)
+		fprintf(stderr, "%s %s", v == qc_verbs ? "" : ",", v->name);
+	fputc('\n', stderr);
+	return QC_USAGE;
+}
+
 static int add_time(struct qc_ask *ask)
 {
 	char seconds[24];
@@ -195,6 +205,8 @@ static int add_time(struct qc_ask *ask)
 		return QC_OK;
 	if (!qc_seconds(given.time, &s))
 		return complain("--for takes a time: 90s, 15m, 2h, 1h30m, 3d, 1w");
+	if (s > FOR_MAX_S)
+		return complain("--for takes at most 366d; without it, it lasts until you end it");
 	snprintf(seconds, sizeof(seconds), "%" PRId64, s);
 	return add_option(ask, "for", seconds);
 }
@@ -206,7 +218,8 @@ static int check_options(const struct qc_verb *v)
 
 		if (o->needs && !(v->options & o->needs) &&
 		    (o->flag ? *o->flag : *o->value != NULL))
-			return complain("%s does not know --%s", v->name, o->name);
+			return complain("%s does not know --%s; see qmgrctl help %s", v->name,
+			                o->name, v->name);
 	}
 	return QC_OK;
 }
@@ -257,7 +270,7 @@ static int help(const char *name)
 	const struct qc_verb *v = qc_verb(name);
 
 	if (v == NULL)
-		return complain("there is no verb %s; see qmgrctl --help", name);
+		return no_verb(name);
 	qc_help_verb(stdout, v);
 	return QC_OK;
 }
@@ -274,13 +287,17 @@ int main(int argc, char **argv)
 	if (given.count == 0 || strcmp(given.words[0], "help") == 0) {
 		if (given.count > 1)
 			return help(given.words[1]);
-		qc_help(given.count || given.help ? stdout : stderr);
-		return given.count || given.help ? QC_OK : QC_USAGE;
+		if (given.count == 0 && !given.help)
+			return complain(
+			    "usage: qmgrctl [OPTION ...] VERB [WORD ...]; qmgrctl --help "
+			    "lists the verbs");
+		qc_help(stdout);
+		return QC_OK;
 	}
 	if (given.help)
 		return help(given.words[0]);
 	if ((v = qc_verb(given.words[0])) == NULL)
-		return complain("there is no verb %s; see qmgrctl --help", given.words[0]);
+		return no_verb(given.words[0]);
 	sm_buf_init(&ids, IDS_MAX);
 	sm_buf_init(&print.out, 64 * 1024 * 1024);
 	if ((status = make_request(&ask, v)) != QC_OK)

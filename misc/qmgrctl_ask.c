@@ -48,8 +48,8 @@ static void give_up(void *arg)
 	(void)arg;
 	if (sm_link_peer(a.link) == NULL) {
 		if (!a.ask->quiet)
-			fprintf(stderr, "%s: %s: %s\n", a.ask->program, a.ask->socket,
-			        sm_link_trouble(a.link));
+			fprintf(stderr, "%s: %s: %s: is qmgr running?\n", a.ask->program,
+			        a.ask->socket, sm_link_trouble(a.link));
 		sm_loop_stop(QC_AWAY);
 	} else {
 		fprintf(stderr, "%s: qmgr does not answer\n", a.ask->program);

@@ -315,7 +315,7 @@ static int take_option(struct qm_ctl *c, struct sm_str s, unsigned takes)
 		return number(value, "limit", QM_CTL_LIMIT_MAX, &c->limit);
 	if ((takes & QM_CTL_AFTER) && is_option(s, "--after=", &value)) {
 		if (sm_id_parse(value, &c->after) != 0)
-			return sm_fail(SM_E_SYNTAX, "--after takes a transaction id");
+			return sm_fail(SM_E_SYNTAX, "--after takes " QM_CTL_AN_ID);
 		return 0;
 	}
 	if ((takes & QM_CTL_BY) && is_option(s, "--by=", &c->by))
@@ -330,6 +330,22 @@ static int take_option(struct qm_ctl *c, struct sm_str s, unsigned takes)
 	}
 	return sm_fail(SM_E_SYNTAX, "%s does not take " SM_STR_FMT, c->verb->name,
 	               SM_STR_ARG(sm_str_head(s, 40)));
+}
+
+int qm_ctl_no_choice(struct sm_str word)
+{
+	static const char *const keys[] = {"age", "size", "next", "tries"};
+
+	for (size_t i = 0; i < SM_ARRAY_SIZE(keys); i++)
+		if (sm_str_caseeq(word, sm_str(keys[i])))
+			return sm_fail(SM_E_SYNTAX,
+			               "%s alone is no condition; the shell takes < and >: quote "
+			               "it, as '%s>2'",
+			               keys[i], keys[i]);
+	return sm_fail(SM_E_SYNTAX,
+	               "\"" SM_STR_FMT "\" is neither an id (S and 18 hex digits) nor a condition "
+	               "as domain=example.org",
+	               SM_STR_ARG(sm_str_head(word, 60)));
 }
 
 /* Several ids are one condition. */
@@ -376,10 +392,7 @@ static int take_words(struct qm_ctl *c, const struct sm_msg_ctl_request *m)
 		} else if (takes & QM_CTL_WORDS) {
 			c->words[c->word_count++] = s;
 		} else if (takes & QM_CTL_FILTER) {
-			return sm_fail(SM_E_SYNTAX,
-			               "\"" SM_STR_FMT "\" is neither an id nor a condition as "
-			               "domain=example.org",
-			               SM_STR_ARG(sm_str_head(s, 60)));
+			return qm_ctl_no_choice(s);
 		} else {
 			return sm_fail(SM_E_SYNTAX, "%s takes no words", c->verb->name);
 		}
@@ -454,7 +467,7 @@ static int on_frame(struct sm_peer *peer, const struct sm_frame *f, void *arg)
 	if ((verb = verb_of(m.verb)) == NULL)
 		refuse(peer, f->tag, QM_CTL_USAGE, "there is no such verb");
 	else if (verb->act && !sm_peer_trusted(peer))
-		refuse(peer, f->tag, QM_CTL_NOPERM, "you may look, but not act");
+		refuse(peer, f->tag, QM_CTL_NOPERM, QM_CTL_LOOK_ONLY);
 	else
 		begin(q, peer, f->tag, verb, &m);
 	return 0;

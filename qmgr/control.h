@@ -100,6 +100,13 @@ void qm_ctl_array_end(struct qm_ctl *c);
 
 /* That was all: `c` is gone. */
 void qm_ctl_end(struct qm_ctl *c, uint8_t status, const char *why);
+/* Words for people: what a caller without the rights is told. */
+#define QM_CTL_LOOK_ONLY \
+	"you may look, but not act: that is for root and the owner of the queue (qmgrctl.sh)"
+#define QM_CTL_AN_ID "a transaction id: S and 18 hex digits"
+/* `word` is nothing that chooses mail. */
+int qm_ctl_no_choice(struct sm_str word);
+
 /* Complains with what sm_diag says. */
 void qm_ctl_fail(struct qm_ctl *c, uint8_t status);
 
@@ -143,8 +150,9 @@ struct qm_ctl_hop {
 	unsigned waiting;  /* recipients, behind all routes that have it */
 };
 struct qm_ctl_dest {
-	struct sm_str text; /* as suspensions have it: a name without a dot at its end, or a literal */
-	struct sm_sa sa;    /* of an address, port 0: each; len 0: it is a name */
+	struct sm_str
+	    text;        /* as suspensions have it: a name without a dot at its end, or a literal */
+	struct sm_sa sa; /* of an address, port 0: each; len 0: it is a name */
 	struct qm_ctl_hop *hops; /* next hops of that name or address */
 	unsigned hop_count, name_count;
 	struct sm_str *names; /* as which these may have said something: `text` first */

@@ -88,15 +88,24 @@ static void act(struct qm_ctl *c)
 		qm_ctl_fail(c, QM_CTL_LATER);
 }
 
+#define ALL_ALONE "all stands alone; with conditions, leave it away: what they say is chosen"
+
 /* Nobody means all of the queue by saying nothing. */
 void qm_ctl_mark(struct qm_ctl *c)
 {
-	bool all = c->word_count == 1 && sm_str_eq(c->words[0], SM_STR("all"));
+	bool all = false;
 
-	if (c->word_count > (all ? 1 : 0))
-		qm_ctl_end(c, QM_CTL_USAGE,
-		           "it takes ids, conditions as domain=example.org, or all");
-	else if (all == (c->condition_count > 0))
+	for (size_t i = 0; i < c->word_count; i++) {
+		if (!sm_str_eq(c->words[i], SM_STR("all"))) {
+			(void)qm_ctl_no_choice(c->words[i]);
+			qm_ctl_fail(c, QM_CTL_USAGE);
+			return;
+		}
+		all = true;
+	}
+	if (all && c->condition_count > 0)
+		qm_ctl_end(c, QM_CTL_USAGE, ALL_ALONE);
+	else if (!all && c->condition_count == 0)
 		qm_ctl_end(c, QM_CTL_USAGE, "say which mail: ids, conditions, or all");
 	else
 		act(c);
@@ -205,6 +214,8 @@ static int words_to_dest(struct qm_ctl *c)
 	int err;
 
 	for (size_t i = 0; i < c->word_count; i++) {
+		if (sm_str_eq(c->words[i], SM_STR("all")))
+			return sm_fail(SM_E_SYNTAX, ALL_ALONE);
 		if ((err = qm_ctl_dest_of(c, c->words[i], &d)) != 0)
 			return err;
 		qm_ctl_dest_hops(c, &d);
@@ -226,7 +237,7 @@ void qm_ctl_flush(struct qm_ctl *c)
 {
 	struct flush *f;
 	bool all =
-	    c->word_count == 0 || (c->word_count == 1 && sm_str_eq(c->words[0], SM_STR("all")));
+	    c->word_count == 1 && c->condition_count == 0 && sm_str_eq(c->words[0], SM_STR("all"));
 
 	if (!all && c->word_count > 0 && words_to_dest(c) != 0) {
 		qm_ctl_fail(c, QM_CTL_USAGE);
@@ -364,7 +375,16 @@ void qm_ctl_resume(struct qm_ctl *c)
 		resume(c, c->words[0]);
 }
 
-#define SWITCHES "it takes accepting or delivering"
+/* What a word of stop and start says. */
+static bool one_switch(struct qm_ctl *c, bool *accepting)
+{
+	*accepting = c->word_count == 1 && sm_str_eq(c->words[0], SM_STR("accepting"));
+	if (*accepting || (c->word_count == 1 && sm_str_eq(c->words[0], SM_STR("delivering"))))
+		return true;
+	(void)sm_fail(SM_E_SYNTAX, "%s takes accepting or delivering", c->verb->name);
+	qm_ctl_fail(c, QM_CTL_USAGE);
+	return false;
+}
 
 static void switch_accepting(struct qm_ctl *c, bool on)
 {
@@ -373,7 +393,7 @@ static void switch_accepting(struct qm_ctl *c, bool on)
 		return;
 	}
 	if (on && qm_halt_accepting(c->q)) {
-		qm_ctl_end(c, QM_CTL_NOTHING, "it is not stopped");
+		qm_ctl_end(c, QM_CTL_NOTHING, "accepting mail is not stopped");
 		return;
 	}
 	c->fini = nobody_waits;
@@ -382,26 +402,26 @@ static void switch_accepting(struct qm_ctl *c, bool on)
 
 void qm_ctl_stop(struct qm_ctl *c)
 {
-	if (!one_word(c, SWITCHES))
+	bool accepting;
+
+	if (!one_switch(c, &accepting))
 		return;
-	if (sm_str_eq(c->words[0], SM_STR("accepting")))
+	if (accepting)
 		switch_accepting(c, false);
-	else if (sm_str_eq(c->words[0], SM_STR("delivering")))
-		suspend(c, SM_STR(""));
 	else
-		qm_ctl_end(c, QM_CTL_USAGE, SWITCHES);
+		suspend(c, SM_STR(""));
 }
 
 void qm_ctl_start(struct qm_ctl *c)
 {
-	if (!one_word(c, SWITCHES))
+	bool accepting;
+
+	if (!one_switch(c, &accepting))
 		return;
-	if (sm_str_eq(c->words[0], SM_STR("accepting")))
+	if (accepting)
 		switch_accepting(c, true);
-	else if (sm_str_eq(c->words[0], SM_STR("delivering")))
-		resume(c, SM_STR(""));
 	else
-		qm_ctl_end(c, QM_CTL_USAGE, SWITCHES);
+		resume(c, SM_STR(""));
 }
 
 /* ---- the process ---- */
@@ -478,7 +498,7 @@ void qm_ctl_orphans(struct qm_ctl *c)
 		return;
 	}
 	if (release && !sm_peer_trusted(c->peer)) {
-		qm_ctl_end(c, QM_CTL_NOPERM, "you may look, but not act");
+		qm_ctl_end(c, QM_CTL_NOPERM, QM_CTL_LOOK_ONLY);
 		return;
 	}
 	qm_ctl_begin(c, "orphans");

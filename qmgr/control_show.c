@@ -411,7 +411,8 @@ static bool show_next(struct qm_ctl *c)
 		s->missing++;
 		qm_ctl_begin(c, "missing");
 		qm_ctl_str(c, "id", sm_str(sm_id_text(id, text)));
-		dsns(c, id, id); /* a mail whose last recipient was reported is gone before its DSN */
+		dsns(c, id,
+		     id); /* a mail whose last recipient was reported is gone before its DSN */
 		qm_ctl_line(c);
 	} else if (x.txn) {
 		show_txn(c, x.txn);
@@ -436,7 +437,9 @@ void qm_ctl_show(struct qm_ctl *c)
 	const struct sm_id *ids = qm_filter_ids(c->filter, &count);
 
 	if (ids == NULL || c->condition_count > 1) {
-		qm_ctl_end(c, QM_CTL_USAGE, "show takes transaction ids");
+		qm_ctl_end(c, QM_CTL_USAGE,
+		           "show takes transaction ids: S and 18 hex digits; list and the log have "
+		           "them");
 		return;
 	}
 	c->work = s = sm_arena_must(&c->arena, sizeof(*s));

@@ -355,7 +355,10 @@ int qm_halt_resume(struct qm *q, struct sm_str dest, uint32_t uid, void (*cb)(vo
 	uint64_t lsn;
 
 	if (!qm_suspends_remove(q->store, dest, uid, sm_wall_s(), &lsn))
-		return sm_fail(SM_E_NOTFOUND, "it is not suspended");
+		return dest.n ? sm_fail(SM_E_NOTFOUND,
+		                        SM_STR_FMT " is not suspended; status shows what is",
+		                        SM_STR_ARG(dest))
+		              : sm_fail(SM_E_NOTFOUND, "delivering is not stopped");
 	sm_log(SM_NOTICE, "qm.resume", "destination=%S uid=%u", dest.n ? dest : SM_STR("all"), uid);
 	come_back(q);
 	tell_when(q, lsn, cb, arg);

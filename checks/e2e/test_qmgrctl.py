@@ -3,6 +3,7 @@ import json
 import os
 import pwd
 import re
+import socket
 import subprocess
 import time
 
@@ -139,16 +140,39 @@ def test_list_and_filters(site, ctl):
     assert [m["id"] for m in ctl.mails("--limit=2", "--after", page[1]["id"])] == [everything[2]["id"]]
 
 
-@pytest.mark.parametrize("args,says", [
-    (("list", "colour=red"), "conditions are on"), (("list", "age=3"), "age"), (("list", "word"), "neither an id nor a condition"), (("list", "--limit=0"), "1 to"),
-    (("remove",), "say which mail"), (("remove", "all", "domain=x"), "say which mail"), (("remove", "everything"), "ids"), (("suspend",), "destination"),
-    (("suspend", "a b"), ""), (("suspend", "x.test", "--for", "soon"), "takes a time"), (("stop", "working"), "accepting or delivering"),
-    (("loglevel", "99"), "0 to 15"), (("dance",), "no verb"), (("status", "now"), "no words"), (("status", "--by", "x"), "does not know"), (("--frob",), "no option"),
-    (("show", "domain=x"), "ids"), (("why",), "destination"), (("flush", "no id"), "one domain"), (("summary", "--by", "colour"), "domain, host"), ((), "usage"),
-], ids=lambda x: " ".join(x) if isinstance(x, tuple) else "")
-def test_wrong_use(site, ctl, args, says):
-    assert ctl(*args, status=64) == ""
-    assert says in ctl.err
+@pytest.fixture(scope="module")
+def wrong(site):
+    return Ctl(site)
+
+
+@pytest.mark.parametrize("words,says", [
+    ("", "usage: qmgrctl"), ("dance", "there is no verb dance; there are status, list,"), ("help dance", "there are status"), ("--frob", "no option --frob"), ("-z", "no option -z"),
+    ("list --json=1", "takes no value"), ("list --limit", "wants a value"), ("-s", "wants a value"), ("status now", "takes no words"), ("reload now", "takes no words"),
+    ("status --by x", "status does not know --by; see qmgrctl help status"), ("list -n", "does not know --dry-run"), ("flush --reason x", "does not know --reason"),
+    ("list colour=red", "conditions are on id, sender,"), ("list age=3h", "after age comes one of"), ("list age>x", "takes a time: 30s"), ("list size>big", "takes a size: 2000"),
+    ("list tries=many", "takes a number"), ("list state=dead", "active, deferred, held"), ("list domain=", "a value is missing"), ("list domain!=x", 'for "not" put !'),
+    ("list !!x=1", "a condition is key=value"), ("list word", '"word" is neither an id (S and 18 hex digits) nor a condition'), ("list S0001", "18 hex digits"),
+    ("list id=S0001", "18 hex digits"), ("list age", "quote it, as 'age>2'"), ("list --limit=0", "1 to 10000"), ("list --limit x", "1 to 10000"), ("list --after=x", "18 hex digits"),
+    ("summary --by colour", "domain, host, reason"), ("show", "18 hex digits"), ("show domain=x", "18 hex digits"), ("show word", "18 hex digits"),
+    ("remove", "say which mail"), ("remove -n", "say which mail"), ("remove all domain=x", "all stands alone"), ("remove everything", "neither an id"), ("hold age", "quote it"),
+    ("hold --reason", "wants a value"), ("flush all x.test", "all stands alone"), ("flush all domain=x", "all stands alone"), ("flush no,id", "one domain"),
+    ("suspend", "suspend takes one destination"), ("resume", "resume takes one destination"), ("suspend a b", "suspend takes one destination"), ("why", "why takes one destination"),
+    ("why a b", "why takes one destination"), ("dest a b", "dest takes one destination, or nothing"), ("suspend x.test --for soon", "takes a time"),
+    ("suspend x.test --for 9999w", "at most 366d"), ("stop", "stop takes accepting or delivering"), ("stop working", "stop takes accepting or delivering"),
+    ("start x y", "start takes accepting or delivering"), ("stop accepting --for 2h", "stop delivering only"), ("loglevel", "0 to 15"), ("loglevel 99", "0 to 15"),
+    ("loglevel all", "0 to 15"), ("orphans x", "nothing, list or release"), ("orphans list release", "nothing, list or release"),
+])
+def test_wrong_use(wrong, words, says):
+    """One line that says what would be right."""
+    assert wrong(*words.split(), status=64) == ""
+    assert says in wrong.err and wrong.err.startswith("qmgrctl: ") and wrong.err.count("\n") == 1, wrong.err
+
+
+def test_nothing_there(wrong):
+    for words, says in (("resume x.test", "x.test is not suspended"), ("start accepting", "accepting mail is not stopped"), ("start delivering", "delivering is not stopped"),
+                        ("hold -", "no ids on standard input")):
+        assert wrong(*words.split(), status=1) == ""
+        assert says in wrong.err and wrong.err.count("\n") == 1, wrong.err
 
 
 def test_help(site, ctl):
@@ -567,4 +591,11 @@ def test_completion(site, ctl):
 
 def test_no_qmgr(site, ctl):
     r = subprocess.run([os.path.join(BUILD, "misc/qmgrctl"), "-s", "/nowhere/qmgr", "status"], capture_output=True, text=True)
-    assert r.returncode == 69 and "is qmgr running?" in r.stderr
+    assert r.returncode == 69 and "is qmgr running?" in r.stderr and r.stderr.count("\n") == 1
+    stale = os.path.join(site.dir, "stale")
+    with socket.socket(socket.AF_UNIX) as s:
+        s.bind(stale)
+    r = subprocess.run([os.path.join(BUILD, "misc/qmgrctl"), "-s", stale, "status"], capture_output=True, text=True)
+    assert r.returncode == 69 and "Connection refused: is qmgr running?" in r.stderr and r.stderr.count("\n") == 1
+    with open("/dev/full", "w") as full:
+        assert subprocess.run([os.path.join(site.dir, "qmgrctl"), "status"], stdout=full, cwd=site.dir).returncode == 71
