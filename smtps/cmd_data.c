@@ -25,6 +25,7 @@ struct data {
 	int io_err; /* the connection's; no reply is owed to data that never ended */
 	int64_t start_ms;
 	uint64_t bytes; /* read from the client */
+	bool vanishes;  /* a map says so: it is read and looked at as ever, and not kept */
 };
 
 static int put_received(struct ss_session *s)
@@ -79,7 +80,7 @@ static void read_content(struct ss_session *s, struct data *d)
 
 	while ((n = sm_stream_data(&s->io, piece, PIECE_BYTES, data_deadline(s, d))) > 0) {
 		d->bytes += (size_t)n;
-		if (s->txn.content == NULL) {
+		if (s->txn.content == NULL && (!d->vanishes || d->fault != SS_R_NONE)) {
 			ss_limits_junk(&s->limits, (uint64_t)n);
 			if (ss_limits_junk_left(&s->limits, s->conf) == 0) {
 				n = SM_E_TOOBIG;
@@ -90,7 +91,7 @@ static void read_content(struct ss_session *s, struct data *d)
 		d->fault = ss_scan_feed(&d->scan, piece, (size_t)n);
 		if (d->fault == SS_R_NONE && d->bytes > (uint64_t)s->conf->max_message_bytes)
 			d->fault = SS_R_SIZE_TOO_BIG;
-		if (d->fault == SS_R_NONE)
+		if (d->fault == SS_R_NONE && !d->vanishes)
 			d->store_err = cdb_append(s->txn.content, piece, (size_t)n);
 		if (d->fault != SS_R_NONE || d->store_err != 0)
 			give_up(s);
@@ -137,10 +138,18 @@ static void cut(struct ss_session *s, struct data *d)
 	ss_txn_reset(s, false);
 }
 
+static void say_accepted(struct ss_session *s)
+{
+	char text[64], id_text[SM_ID_SIZE];
+
+	snprintf(text, sizeof(text), "2.0.0 %s Message accepted for delivery",
+	         sm_id_text(s->txn.id, id_text));
+	ss_say_text(s, ss_reply_code(SS_R_ACCEPTED), sm_str(text));
+}
+
 static void accept_message(struct ss_session *s, struct data *d)
 {
 	struct sm_id id = s->txn.id;
-	char text[64], id_text[SM_ID_SIZE];
 	uint32_t offset;
 	uint64_t size;
 	struct sm_str why;
@@ -157,9 +166,7 @@ static void accept_message(struct ss_session *s, struct data *d)
 	}
 	switch (ss_commit(s, offset, size, &code, &why)) {
 	case SS_TAKEN:
-		snprintf(text, sizeof(text), "2.0.0 %s Message accepted for delivery",
-		         sm_id_text(id, id_text));
-		ss_say_text(s, ss_reply_code(SS_R_ACCEPTED), sm_str(text));
+		say_accepted(s);
 		log_final(s, d, id, offset, size);
 		ss_txn_reset(s, true);
 		break;
@@ -180,14 +187,38 @@ static void accept_message(struct ss_session *s, struct data *d)
 	}
 }
 
+/* Says the same as if it had been taken. */
+static void vanish(struct ss_session *s, const struct data *d)
+{
+	say_accepted(s);
+	s->txn.told = true;
+	sm_log(SM_INFO, "ss.discard",
+	       "ss_sess=%I ss_ta=%I client=%A where=final mail=<%S> nrcpts=%u size=%llu msgid=%S "
+	       "stat=%d why=%s",
+	       s->id, s->txn.id, &s->client, s->txn.sender, s->txn.rcpt_count + s->txn.discarded,
+	       (unsigned long long)d->bytes, sm_str_n(d->scan.msgid, d->scan.msgid_n),
+	       s->reply_code, "discarded by policy");
+	ss_txn_reset(s, true);
+}
+
 void ss_cmd_data(struct ss_session *s, struct sm_str arg)
 {
 	struct data d = {.fault = SS_R_NONE, .start_ms = sm_loop_now_ms()};
 
 	(void)arg;
+	if (!sm_str_empty(s->txn.greylisted)) {
+		ss_say_text(s, 421, s->txn.greylisted);
+		s->closing = s->linger = true;
+		s->why = "greylisted";
+		ss_txn_reset(s, false);
+		return;
+	}
 	ss_scan_init(&d.scan, s->conf);
-	s->txn.content = cdb_write(s->ss->cdb, s->txn.id, 0);
-	d.store_err = put_received(s);
+	d.vanishes = ss_txn_vanishes(s);
+	if (!d.vanishes) {
+		s->txn.content = cdb_write(s->ss->cdb, s->txn.id, 0);
+		d.store_err = put_received(s);
+	}
 	if (d.store_err != 0)
 		give_up(s);
 	ss_say(s, SS_R_GO_AHEAD);
@@ -200,7 +231,10 @@ void ss_cmd_data(struct ss_session *s, struct sm_str arg)
 	if (d.fault == SS_R_NONE && (s->io.bare_cr || s->io.bare_lf))
 		d.fault = SS_R_BARE_LINE_END;
 	if (d.fault == SS_R_NONE && d.store_err == 0) {
-		accept_message(s, &d);
+		if (d.vanishes)
+			vanish(s, &d);
+		else
+			accept_message(s, &d);
 		return;
 	}
 	if (d.store_err != 0)

@@ -18,6 +18,9 @@ enum { SCRATCH_CAP = 8192 };
 struct mail {
 	struct sm_addr sender;
 	struct ss_mail_params params;
+	bool discard;   /* by the access map */
+	int later_code; /* delay_checks: to be said at RCPT; 0: nothing */
+	struct sm_str later_text;
 };
 
 /*
@@ -99,29 +102,32 @@ static bool admit(struct ss_session *s, const struct mail *m)
 }
 
 /* What smar says of the sender; <> is never asked about. False: refused. */
-static bool check(struct ss_session *s, const struct mail *m, int *later_code, char *later_text,
-                  size_t later_size)
+static bool check(struct ss_session *s, struct sm_arena *arena, struct mail *m)
 {
 	bool ok = false;
 	struct ss_ask *a;
 	int err;
 
-	*later_code = 0;
+	if (s->discard)
+		return true;
 	if (sm_str_empty(m->sender.mailbox)) {
 		ss_prefetch(s, m->sender.mailbox);
 		return true;
 	}
 	a = ss_ask_start(s, SS_ASK_MAIL, m->sender.mailbox, SM_STR_NONE);
-	ss_prefetch(s, m->sender.mailbox);
+	/* Greylisting writes down who came: not before it is known that the sender may. */
+	if (!(s->conf->flags & SS_F_GREYLISTING))
+		ss_prefetch(s, m->sender.mailbox);
 	err = ss_ask_wait(a);
 	if (err != 0) {
 		refuse_by(s, m, SS_R_MAIL_CHECK_AWAY);
 	} else if (a->code < 400) {
+		m->discard = (a->flags & SM_VERDICT_DISCARD) != 0;
 		ok = true;
-	} else if ((s->conf->flags & SS_F_DELAY_CHECKS) && !(a->flags & SM_VERDICT_CLOSE) &&
-	           a->code != 421) {
-		*later_code = a->code;
-		sm_str_cut(a->text, later_text, later_size);
+	} else if ((s->conf->flags & SS_F_DELAY_CHECKS) &&
+	           !(a->flags & (SM_VERDICT_CLOSE | SM_VERDICT_QUICK))) {
+		m->later_code = a->code;
+		m->later_text = sm_arena_str(arena, a->text);
 		ok = true;
 	} else {
 		refuse(s, m, a->code, a->text);
@@ -137,13 +143,10 @@ void ss_cmd_mail(struct ss_session *s, struct sm_str arg)
 	struct mail m = {.params = {.size = 0}};
 	struct sm_arena a;
 	struct sm_id id;
-	int later_code;
-	char later_text[sizeof(s->txn.mail_text)];
 
 	sm_arena_init(&a, "MAIL", 512, SCRATCH_CAP);
 	s->refused = false;
-	if (!parse(s, arg, &a, &m) || !admit(s, &m) ||
-	    !check(s, &m, &later_code, later_text, sizeof(later_text)))
+	if (!parse(s, arg, &a, &m) || !admit(s, &m) || !check(s, &a, &m))
 		goto out;
 	if (!ss_peers_id(s->ss, &id)) {
 		refuse_by(s, &m, SS_R_NO_TA_ID);
@@ -154,9 +157,9 @@ void ss_cmd_mail(struct ss_session *s, struct sm_str arg)
 	s->txn.body = m.params.body;
 	s->txn.ret = m.params.ret;
 	s->txn.envid = sm_arena_str(&s->txn.arena, m.params.envid);
-	s->txn.mail_code = later_code;
-	if (later_code != 0)
-		memcpy(s->txn.mail_text, later_text, sizeof(later_text));
+	s->txn.discard = m.discard;
+	s->txn.mail_code = m.later_code;
+	s->txn.mail_text = sm_arena_str(&s->txn.arena, m.later_text);
 	ss_say(s, SS_R_SENDER_OK);
 	sm_log(SM_INFO, "ss.mail",
 	       "ss_sess=%I ss_ta=%I where=mail mail=<%S> size=%?llu body=%?u ret=%?u envid=%?S "

@@ -32,6 +32,14 @@ static void log_refused(const struct ss_session *s, struct sm_str rcpt)
 	       s->txn.id, &s->client, rcpt, s->reply_code, s->reply_text);
 }
 
+/* A name of its own: rcvrenv must not take it for a recipient that is to have the mail. */
+static void log_vanishes(const struct ss_session *s, struct sm_str rcpt)
+{
+	sm_log(SM_INFO, "ss.discard",
+	       "ss_sess=%I ss_ta=%I client=%A where=rcpt rcpt=<%S> stat=%d why=%s", s->id,
+	       s->txn.id, &s->client, rcpt, s->reply_code, "discarded by policy");
+}
+
 /* Refuse this recipient, and count it, so that nobody tries addresses for ever. */
 static void refuse(struct ss_session *s, struct sm_str rcpt, int code, struct sm_str text)
 {
@@ -93,57 +101,97 @@ static bool parse(struct ss_session *s, struct sm_str arg, struct sm_arena *a, s
 	return true;
 }
 
-/* What limits, a stored rejection, smar and the relay policy say. True: accepted. */
-static bool admit(struct ss_session *s, const struct sm_addr *addr)
+/* What the check at connect has left to say, or else that of MAIL. */
+static void refuse_stored(struct ss_session *s, struct sm_str rcpt)
 {
-	struct sm_str rcpt = addr->mailbox;
-	enum ss_reply_name r = ss_limits_rcpt(&s->limits, s->conf, s->txn.rcpt_count);
+	if (s->conn_code != 0)
+		refuse(s, rcpt, s->conn_code, s->conn_text);
+	else
+		refuse(s, rcpt, s->txn.mail_code, s->txn.mail_text);
+}
+
+/* By the verdict on the recipient. True: accepted; the verdict may want it to vanish. */
+static bool decide(struct ss_session *s, const struct sm_addr *addr, const struct ss_ask *a)
+{
+	const uint32_t ok_or_relay = SM_VERDICT_OK | SM_VERDICT_RELAY;
+	bool map = (s->conf->flags & SS_F_ACCESS) != 0;
+	bool greylisted = (a->flags & SM_VERDICT_GREYLISTED) != 0;
+	bool grey_later = greylisted && (s->conf->flags & SS_F_GREY_AT_DATA) != 0;
+	struct ss_policy p = {
+	    .code = grey_later ? 0 : a->code,
+	    .local = (a->flags & SM_VERDICT_LOCAL) != 0,
+	    .map_relays = map && (a->flags & SM_VERDICT_RELAY) != 0,
+	    .domain_listed = ss_conf_domain_in(&s->conf->relay_to, addr->domain),
+	    .session_may_relay = s->may_relay,
+	    .local_needs_right = (s->conf->flags & SS_F_LMTP_NO_RELAY) != 0,
+	    .stored = s->conn_code != 0 || s->txn.mail_code != 0,
+	    .overrides = map && (a->flags & SM_VERDICT_QUICK) != 0 && (a->flags & ok_or_relay) != 0,
+	};
+
+	switch (ss_policy_rcpt(&p)) {
+	case SS_POLICY_ACCEPT:
+		if (grey_later)
+			s->txn.greylisted = sm_arena_str(&s->txn.arena, a->text);
+		return true;
+	case SS_POLICY_NO_RELAY:
+		refuse_by(s, addr->mailbox, SS_R_NO_RELAY);
+		break;
+	case SS_POLICY_SAY_VERDICT:
+		refuse(s, addr->mailbox, greylisted ? 421 : a->code, a->text);
+		break;
+	case SS_POLICY_SAY_STORED:
+		refuse_stored(s, addr->mailbox);
+		break;
+	}
+	if (a->flags & SM_VERDICT_CLOSE)
+		s->closing = true;
+	return false;
+}
+
+enum admitted { REFUSED, ACCEPTED, VANISHES };
+
+/* What limits, a stored rejection, smar and the relay policy say. */
+static enum admitted admit(struct ss_session *s, const struct sm_addr *addr)
+{
+	struct ss_txn *t = &s->txn;
+	enum ss_reply_name r = ss_limits_rcpt(&s->limits, s->conf, t->rcpt_count + t->discarded);
+	enum admitted result = REFUSED;
 	struct ss_ask *a;
-	int err;
-	bool ok = false;
 
 	if (r == SS_R_NONE && s->ss->rcpt_count >= s->ss->credit.max_rcpts)
 		r = SS_R_NO_RCPT_ROOM;
 	if (r != SS_R_NONE) {
 		ss_prefetch_drop(s);
-		refuse_by(s, rcpt, r);
-		return false;
+		refuse_by(s, addr->mailbox, r);
+		return REFUSED;
 	}
-	ss_prefetch(s, s->txn.sender);
-	a = ss_prefetch_rcpt(s, s->txn.sender, rcpt);
-	ss_prefetch(s, s->txn.sender);
-	err = ss_ask_wait(a);
-	if (err != 0) {
-		refuse_by(s, rcpt, SS_R_RCPT_CHECK_AWAY);
-	} else if (a->code < 400 && s->conn_code != 0) {
-		refuse(s, rcpt, s->conn_code, sm_str(s->conn_text));
-	} else if (a->code < 400 && s->txn.mail_code != 0) {
-		refuse(s, rcpt, s->txn.mail_code, sm_str(s->txn.mail_text));
-	} else {
-		struct ss_policy p = {
-		    .code = a->code,
-		    .local = (a->flags & SM_VERDICT_LOCAL) != 0,
-		    .map_relays = (a->flags & SM_VERDICT_RELAY) != 0,
-		    .domain_listed = ss_conf_domain_in(&s->conf->relay_to, addr->domain),
-		    .session_may_relay = s->may_relay,
-		    .local_needs_right = (s->conf->flags & SS_F_LMTP_NO_RELAY) != 0,
-		};
-		switch (ss_policy_rcpt(&p)) {
-		case SS_POLICY_ACCEPT:
-			ok = true;
-			break;
-		case SS_POLICY_NO_RELAY:
-			refuse_by(s, rcpt, SS_R_NO_RELAY);
-			break;
-		case SS_POLICY_SAY_VERDICT:
-			refuse(s, rcpt, a->code, a->text);
-			break;
-		}
-		if (!ok && (a->flags & SM_VERDICT_CLOSE))
-			s->closing = true;
+	if ((s->discard || t->discard) && s->conn_code == 0)
+		return VANISHES;
+	ss_prefetch(s, t->sender);
+	a = ss_prefetch_rcpt(s, t->sender, addr->mailbox);
+	ss_prefetch(s, t->sender);
+	if (ss_ask_wait(a) != 0) {
+		refuse_by(s, addr->mailbox, SS_R_RCPT_CHECK_AWAY);
+	} else if (decide(s, addr, a)) {
+		bool vanishes = (a->flags & SM_VERDICT_DISCARD) != 0;
+
+		if (vanishes && (a->flags & SM_VERDICT_QUICK))
+			t->discard = true;
+		result = vanishes || t->discard ? VANISHES : ACCEPTED;
 	}
 	ss_ask_free(&a);
-	return ok;
+	return result;
+}
+
+static void add(struct ss_session *s, const struct sm_addr *addr,
+                const struct ss_rcpt_params *params)
+{
+	if (ss_txn_add_rcpt(s, addr->mailbox, params->orcpt, params->notify) != 0) {
+		refuse_by(s, addr->mailbox, SS_R_NO_RCPT_ROOM);
+		return;
+	}
+	ss_say(s, SS_R_RCPT_OK);
+	log_accepted(s);
 }
 
 void ss_cmd_rcpt(struct ss_session *s, struct sm_str arg)
@@ -153,12 +201,18 @@ void ss_cmd_rcpt(struct ss_session *s, struct sm_str arg)
 	struct sm_arena a;
 
 	sm_arena_init(&a, "RCPT", 512, SCRATCH_CAP);
-	if (parse(s, arg, &a, &addr, &params) && admit(s, &addr)) {
-		if (ss_txn_add_rcpt(s, addr.mailbox, params.orcpt, params.notify) != 0) {
-			refuse_by(s, addr.mailbox, SS_R_NO_RCPT_ROOM);
-		} else {
+	if (parse(s, arg, &a, &addr, &params)) {
+		switch (admit(s, &addr)) {
+		case REFUSED:
+			break;
+		case ACCEPTED:
+			add(s, &addr, &params);
+			break;
+		case VANISHES:
+			ss_txn_discard_rcpt(s);
 			ss_say(s, SS_R_RCPT_OK);
-			log_accepted(s);
+			log_vanishes(s, addr.mailbox);
+			break;
 		}
 	}
 	sm_arena_fini(&a);

@@ -38,7 +38,7 @@ enum ss_state ss_state(const struct ss_session *s)
 		return SS_ST_NEW;
 	if (!s->txn.open)
 		return SS_ST_READY;
-	return s->txn.rcpt_count == 0 ? SS_ST_MAIL : SS_ST_RCPT;
+	return s->txn.rcpt_count + s->txn.discarded == 0 ? SS_ST_MAIL : SS_ST_RCPT;
 }
 
 enum ss_reply_name ss_cmd_illegal(const struct ss_cmd *c, enum ss_state state)

@@ -6,6 +6,7 @@
 #include "libcdb/cdb.h"
 #include "libsm/addr.h"
 #include "libsm/err.h"
+#include "libsm/msg.h"
 #include "libsm/net.h"
 
 #define AT(m) offsetof(struct ss_conf, m)
@@ -18,6 +19,9 @@ static const struct sm_word flag_words[] = {
     {"soft_bounce", SS_F_SOFT_BOUNCE, "answer 4yz where 5yz would be said"},
     {"strict_ehlo_checks", SS_F_STRICT_EHLO, "the argument of EHLO must be a domain or an address"},
     {"access", SS_F_ACCESS, "ask the access map; look up client names"},
+    {"greylisting", SS_F_GREYLISTING, "clients that are not known have to come twice"},
+    {"delay_greylisting_error_until_DATA", SS_F_GREY_AT_DATA,
+     "say the refusal of greylisting at DATA, so that RCPT tells which addresses exist"},
     {"allow_loopback_relaying", SS_F_LOOPBACK_RELAY,
      "loopback and Unix clients may relay, on every listener"},
     {0},
@@ -30,7 +34,32 @@ static const struct sm_word sync_words[] = {
     {0},
 };
 
+static const struct sm_word allow_words[] = {
+    {"sender", SS_ALLOW_SENDER, "by the sender's address: restrictions from: and list:"},
+    {"client_ip", SS_ALLOW_CLIENT_IP, "by the client's address: restriction cltaddr:"},
+    {0},
+};
+
+static const struct sm_word match_words[] = {
+    {"exact", SS_MATCH_EXACT, "addresses are equal"},
+    {"generic_lookup", SS_MATCH_LOOKUP, "by the lookup order: networks, @domain, user*@domain"},
+    {"implicitly_match_detail", SS_MATCH_DETAIL,
+     "the same, and user@domain stands for user+detail@domain, too"},
+    {0},
+};
+
 /* clang-format off */
+static const struct sm_opt protect_opts[] = {
+	{.name = "allow_by", .type = SM_OPT_FLAGS, .def = "", .words = allow_words, .reload = true,
+	 .offset = offsetof(struct ss_conf, protected_recipients.allow_by) - AT(protected_recipients),
+	 .help = "what may open the way to a protected recipient; nothing: no recipient is protected",
+	 .man = "A restriction in the access map whose word is missing here is never met. Needs the flag access."},
+	{.name = "match_type", .type = SM_OPT_ENUM, .def = "exact", .words = match_words, .reload = true,
+	 .offset = offsetof(struct ss_conf, protected_recipients.match_type) - AT(protected_recipients),
+	 .help = "how sender and client are compared with the restrictions"},
+	SM_OPT_END,
+};
+
 const struct sm_opt ss_conf_opts[] = {
 	{.name = "flags", .type = SM_OPT_FLAGS, .offset = AT(flags), .def = "8bitmime",
 	 .words = flag_words, .reload = true, .help = "switches of the server"},
@@ -44,6 +73,8 @@ const struct sm_opt ss_conf_opts[] = {
 	 .help = "domains that anybody may relay to; \".domain\" means all below it", .man = "The same as option -T."},
 	{.name = "relay_from_local", .type = SM_OPT_LIST, .offset = AT(relay_from_local), .def = "", .max = 64,
 	 .reload = true, .help = "names of listeners on which loopback and Unix clients may relay"},
+	{.name = "protected_recipients", .type = SM_OPT_SECTION, .offset = AT(protected_recipients), .sub = protect_opts,
+	 .help = "recipients that not everybody may send to: entries protectedrcpt: of the access map"},
 	{.name = "listen", .type = SM_OPT_LIST, .offset = AT(listen), .def = "", .max = 16,
 	 .help = "addresses to listen on without a supervisor, \"1.2.3.4:25\", \"[::1]:25\", \"unix:/path\"",
 	 .man = "The same as option -L; the name of such a listener is its address."},
@@ -111,6 +142,11 @@ int ss_conf_check(const struct ss_conf *c)
 {
 	struct sm_sa sa;
 
+	if (c->protected_recipients.match_type != SS_MATCH_EXACT &&
+	    c->protected_recipients.allow_by == 0)
+		return sm_fail(SM_E_SYNTAX,
+		               "protected_recipients: allow_by needs sender, client_ip, or both");
+
 	for (size_t i = 0; i < c->relay_to.count; i++) {
 		struct sm_str d = c->relay_to.v[i];
 		if (!sm_domain_valid(d.n > 0 && d.p[0] == '.' ? sm_str_from(d, 1) : d, true))
@@ -122,6 +158,31 @@ int ss_conf_check(const struct ss_conf *c)
 			return sm_fail(SM_E_SYNTAX, "listen: \"%.*s\" is no address with port",
 			               SM_STR_ARG(c->listen.v[i]));
 	return 0;
+}
+
+uint32_t ss_conf_check_flags(const struct ss_conf *c)
+{
+	static const struct {
+		uint32_t flag, check;
+	} same[] = {
+	    {SS_F_ACCESS, SM_CHECK_ACCESS},
+	    {SS_F_LMTP_NO_RELAY, SM_CHECK_LMTP_NO_RELAY},
+	};
+	static const uint32_t match[] = {
+	    [SS_MATCH_EXACT] = 0,
+	    [SS_MATCH_LOOKUP] = SM_CHECK_PROTECT_LOOKUP,
+	    [SS_MATCH_DETAIL] = SM_CHECK_PROTECT_LOOKUP | SM_CHECK_PROTECT_DETAIL,
+	};
+	uint32_t out = match[c->protected_recipients.match_type];
+
+	for (size_t i = 0; i < SM_ARRAY_SIZE(same); i++)
+		if (c->flags & same[i].flag)
+			out |= same[i].check;
+	if (c->protected_recipients.allow_by & SS_ALLOW_SENDER)
+		out |= SM_CHECK_PROTECT_SENDER;
+	if (c->protected_recipients.allow_by & SS_ALLOW_CLIENT_IP)
+		out |= SM_CHECK_PROTECT_CLIENT;
+	return out;
 }
 
 int ss_conf_listen_address(struct sm_str text, struct sm_sa *sa)

@@ -15,7 +15,12 @@ enum {
 	SS_F_STRICT_EHLO = 16,
 	SS_F_ACCESS = 32,
 	SS_F_LOOPBACK_RELAY = 64,
+	SS_F_GREYLISTING = 128,
+	SS_F_GREY_AT_DATA = 256,
 };
+/* protected_recipients.allow_by */
+enum { SS_ALLOW_SENDER = 1, SS_ALLOW_CLIENT_IP = 2 };
+enum ss_match { SS_MATCH_EXACT, SS_MATCH_LOOKUP, SS_MATCH_DETAIL };
 
 struct ss_conf {
 	uint32_t flags;
@@ -25,6 +30,11 @@ struct ss_conf {
 	struct sm_conf_list relay_to;         /* -T */
 	struct sm_conf_list relay_from_local; /* names of listeners */
 	struct sm_conf_list listen;           /* -L, for use without a supervisor */
+
+	struct {
+		uint32_t allow_by; /* 0: no recipient is protected */
+		int match_type;    /* enum ss_match */
+	} protected_recipients;
 
 	/* Time. */
 	int64_t io_timeout_ms, session_timeout_ms, check_timeout_ms, commit_timeout_ms;
@@ -47,6 +57,8 @@ extern const struct sm_opt ss_conf_opts[];
 
 /* What the table cannot say; SM_E_RANGE or SM_E_SYNTAX with a diag. */
 int ss_conf_check(const struct ss_conf *c) SM_MUST_CHECK;
+/* SM_CHECK_* for smar that are the same for all of a server's sessions. */
+uint32_t ss_conf_check_flags(const struct ss_conf *c);
 
 /* "1.2.3.4:25", "[::1]:25", "unix:/path". SM_E_SYNTAX. */
 struct sm_sa;

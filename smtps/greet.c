@@ -36,22 +36,37 @@ static bool ask_qmgr(struct ss_session *s, struct ss_ask *a)
 	return true;
 }
 
+/* What the access map said of the connection holds for all of the session. */
+static void take_verdict(struct ss_session *s, uint32_t flags)
+{
+	if (!(s->conf->flags & SS_F_ACCESS))
+		return;
+	if (flags & SM_VERDICT_RELAY) {
+		s->may_relay = true;
+		s->verdict |= SM_CHECK_SESSION_RELAY;
+	}
+	if (flags & SM_VERDICT_OK)
+		s->verdict |= SM_CHECK_SESSION_OK;
+	if (s->verdict != 0 && (flags & SM_VERDICT_QUICK))
+		s->verdict |= SM_CHECK_SESSION_QUICK;
+	s->discard = (flags & SM_VERDICT_DISCARD) != 0;
+}
+
 static bool ask_smar(struct ss_session *s, struct ss_ask *a)
 {
 	if (ss_ask_wait(a) != 0) {
 		ss_say_and_close(s, SS_R_CHECK_AWAY_CONN, "smar away");
 		return false;
 	}
-	if (a->flags & SM_VERDICT_RELAY)
-		s->may_relay = true;
+	take_verdict(s, a->flags);
 	if (!sm_str_empty(a->client_name))
 		s->client_name = sm_arena_str(&s->arena, a->client_name);
 	if (a->code < 400)
 		return true;
-	if ((s->conf->flags & SS_F_DELAY_CHECKS) && !(a->flags & SM_VERDICT_CLOSE) &&
-	    a->code != 421) {
+	if ((s->conf->flags & SS_F_DELAY_CHECKS) &&
+	    !(a->flags & (SM_VERDICT_CLOSE | SM_VERDICT_QUICK))) {
 		s->conn_code = a->code;
-		sm_str_cut(a->text, s->conn_text, sizeof(s->conn_text));
+		s->conn_text = sm_arena_str(&s->arena, a->text);
 		return true;
 	}
 	refuse(s, a->code, a->text, "refused by smar");

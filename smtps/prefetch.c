@@ -28,7 +28,9 @@ void ss_prefetch(struct ss_session *s, struct sm_str sender)
 	struct sm_str line;
 	size_t at = 0;
 
-	if (!sm_list_empty(&s->prefetch) || !sm_stream_has_input(&s->io))
+	/* Nobody is asked about the recipients of what vanishes. */
+	if (!sm_list_empty(&s->prefetch) || !sm_stream_has_input(&s->io) || s->discard ||
+	    s->txn.discard)
 		return;
 	sm_arena_init(&a, "look-ahead", 512, 65536);
 	for (int i = 0; i < BATCH_MAX && sm_stream_peek_line(&s->io, &at, &line); i++) {

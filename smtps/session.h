@@ -29,8 +29,10 @@ struct ss_session {
 	struct sm_str helo;    /* empty: none yet */
 	bool esmtp;
 	struct sm_str client_name;
-	int conn_code; /* delay_checks: to be said at RCPT; 0: nothing */
-	char conn_text[200];
+	uint32_t verdict; /* SM_CHECK_SESSION_*: what the access map said of the connection */
+	bool discard;     /* ... that whatever is sent shall vanish */
+	int conn_code;    /* delay_checks: to be said at RCPT; 0: nothing */
+	struct sm_str conn_text;
 
 	struct ss_txn txn;
 	struct sm_list prefetch; /* prefetch.c */

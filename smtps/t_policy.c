@@ -7,25 +7,29 @@
 
 #include "smtps/policy.h"
 
-/* All 64 combinations of the five rights and each kind of verdict. */
+/* All combinations of the five rights, a stored rejection, and each kind of verdict. */
 static void test_all(void **state)
 {
 	static const int codes[] = {0, 250, 450, 421, 550, 553};
 	(void)state;
 
-	for (unsigned bits = 0; bits < 32; bits++) {
+	for (unsigned bits = 0; bits < 128; bits++) {
 		for (size_t i = 0; i < SM_ARRAY_SIZE(codes); i++) {
 			struct ss_policy p = {.code = codes[i],
 			                      .local = bits & 1,
 			                      .map_relays = bits & 2,
 			                      .domain_listed = bits & 4,
 			                      .session_may_relay = bits & 8,
-			                      .local_needs_right = bits & 16};
+			                      .local_needs_right = bits & 16,
+			                      .stored = bits & 32,
+			                      .overrides = bits & 64};
 			bool allowed = (bits & (2 | 4 | 8)) != 0 || (bits & (1 | 16)) == 1;
 			enum ss_policy_result got = ss_policy_rcpt(&p);
 
 			if (codes[i] / 100 == 4)
 				assert_int_equal(got, SS_POLICY_SAY_VERDICT);
+			else if ((bits & (32 | 64)) == 32)
+				assert_int_equal(got, SS_POLICY_SAY_STORED);
 			else if (!allowed)
 				assert_int_equal(got, SS_POLICY_NO_RELAY);
 			else if (codes[i] >= 500)
@@ -45,6 +49,9 @@ static void test_no_open_relay(void **state)
 
 	assert_int_equal(ss_policy_rcpt(&p), SS_POLICY_NO_RELAY);
 	p.code = 250;
+	assert_int_equal(ss_policy_rcpt(&p), SS_POLICY_NO_RELAY);
+	/* What overrides a rejection allows nothing by itself. */
+	p.stored = p.overrides = true;
 	assert_int_equal(ss_policy_rcpt(&p), SS_POLICY_NO_RELAY);
 }
 

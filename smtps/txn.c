@@ -55,6 +55,17 @@ int ss_txn_add_rcpt(struct ss_session *s, struct sm_str addr, struct sm_str orcp
 	return 0;
 }
 
+void ss_txn_discard_rcpt(struct ss_session *s)
+{
+	s->txn.discarded++;
+	ss_limits_rcpt_taken(&s->limits);
+}
+
+bool ss_txn_vanishes(const struct ss_session *s)
+{
+	return s->discard || s->txn.discard || (s->txn.rcpt_count == 0 && s->txn.discarded > 0);
+}
+
 void ss_txn_reset(struct ss_session *s, bool accepted)
 {
 	struct ss_txn *t = &s->txn;

@@ -27,7 +27,10 @@ struct ss_txn {
 	uint32_t rcpt_count, rcpt_cap;
 	struct cdb_writer *content; /* while data is read */
 	int mail_code; /* delay_checks: what MAIL is to be refused with at RCPT; 0: nothing */
-	char mail_text[200];
+	struct sm_str mail_text;
+	bool discard;             /* a map says so: all of it vanishes */
+	uint32_t discarded;       /* recipients that were accepted only to vanish */
+	struct sm_str greylisted; /* to be said at DATA; empty: not */
 };
 
 void ss_txn_init(struct ss_txn *t);
@@ -36,6 +39,10 @@ void ss_txn_begin(struct ss_session *s, struct sm_id id, struct sm_str sender);
 /* Room for one more recipient; strings are copied. SM_E_TOOBIG. */
 int ss_txn_add_rcpt(struct ss_session *s, struct sm_str addr, struct sm_str orcpt,
                     uint8_t notify) SM_MUST_CHECK;
+/* A recipient that is accepted, and vanishes. */
+void ss_txn_discard_rcpt(struct ss_session *s);
+/* Nobody is left to deliver it to. */
+bool ss_txn_vanishes(const struct ss_session *s);
 /*
  * THE reset: whatever way a transaction ends, it ends here, and nothing of it (addresses, verdicts,
  * look-ahead, counters, a half-written content) is left. Harmless when none is open. `accepted`:
