@@ -18,7 +18,7 @@ struct ar;
  * Is this address of a local domain known? `parts` in lower case. 0: yes. SM_E_NOTFOUND: no.
  * SM_E_AGAIN: only without may_wait. Anything else is a temporary failure; the diag says why.
  */
-int ar_local_known(struct ar *ar, const struct ar_ctx *ctx,
+int ar_local_known(const struct ar *ar, const struct ar_ctx *ctx,
                    const struct ar_parts *parts) SM_YIELDS SM_MUST_CHECK;
 
 #endif
