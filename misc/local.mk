@@ -85,6 +85,15 @@ misc/smx.conf: $(srcdir)/misc/smx.conf.in Makefile
 CLEANFILES += misc/smx.conf
 EXTRA_DIST += misc/smx.conf.in misc/t_smconf.sh
 
+# Databases from the source text of maps.
+bin_PROGRAMS += createmap
+createmap_SOURCES = misc/createmap.h misc/createmap.c misc/createmap_build.c misc/createmap_check.c misc/createmap_db.c \
+	misc/createmap_lmdb.c misc/createmap_cdb.c
+createmap_LDADD = libsmar.a libsm.a $(BDB_LIBS) $(LMDB_LIBS) $(TINYCDB_LIBS)
+TESTS += misc/t_createmap.sh
+EXTRA_DIST += misc/t_createmap.sh
+dist_man_MANS += doc/man/createmap.1
+
 # After a loss of the queue's own records: envelopes from the logs.
 sbin_PROGRAMS += rcvrenv
 rcvrenv_SOURCES = misc/rcvrenv.h misc/rcvrenv.c misc/rcvrenv_read.c misc/rcvrenv_smtp.c
