@@ -46,9 +46,9 @@ struct cm_job {
 	const char *source; /* NULL: standard input */
 	cm_check_cb *check;
 	bool append, replace, keep_case, empty_ok, dry;
-	/* Results. */
-	uint64_t read, kept,
-	    wrong; /* entries of the source; of the old map; errors in the source */
+	/* Entries of the source; of the old map; errors in the source. */
+	uint64_t read, kept, wrong;
+	bool unreadable; /* the source could not even be begun */
 };
 /* Build, and put it in the target's place. What is wrong with the source has been said on standard
  * error then (SM_E_SYNTAX); of other errors the diag tells. */
