@@ -1,7 +1,8 @@
 # smar: DNS, routes, policy. Everything but main() is a library, so that the unit tests can have it.
 noinst_LIBRARIES += libsmar.a
 libsmar_a_SOURCES = smar/ar.h smar/conf.h smar/conf.c smar/map.h smar/map_int.h smar/map.c smar/map_conf.h smar/map_conf.c \
-	smar/map_drivers.c smar/map_table.h smar/map_table.c smar/map_text.c smar/lookup.h smar/lookup.c smar/mailertable.h smar/mailertable.c \
+	smar/map_drivers.c smar/map_table.h smar/map_table.c smar/map_text.c \
+	smar/map_hash.c smar/bdb.h smar/bdb.c smar/map_sequence.c smar/lookup.h smar/lookup.c smar/mailertable.h smar/mailertable.c \
 	smar/mx.h smar/mx.c smar/own.h smar/own.c smar/dns_msg.h smar/dns_msg.c smar/dns.h smar/dns.c \
 	smar/dns_cache.h smar/dns_cache.c smar/route.h smar/route.c smar/check.h smar/check.c \
 	smar/handlers.h smar/handlers.c
@@ -14,13 +15,16 @@ libexec_PROGRAMS += smar/smar
 smar_smar_SOURCES = smar/main.c
 smar_smar_LDADD = libsmar.a libsm.a $(CARES_LIBS) $(SECCOMP_LIBS)
 
-SMAR_TESTS = smar/t_map smar/t_lookup smar/t_mailertable smar/t_mx smar/t_dns_msg smar/t_dns smar/t_route smar/t_handlers
+SMAR_TESTS = smar/t_map smar/t_bdb smar/t_lookup smar/t_mailertable smar/t_mx smar/t_dns_msg smar/t_dns smar/t_route smar/t_handlers
 SMAR_TESTS += smar/t_alias_rhs smar/t_include
 SMAR_TESTS += smar/t_access_rhs
 SMAR_LDADD = libsmar.a $(UNIT_LDADD) $(CARES_LIBS)
 smar_t_dnsd = smar/t_dnsd.h smar/t_dnsd.c
-smar_t_map_SOURCES = smar/t_map.c
-smar_t_map_LDADD = $(SMAR_LDADD)
+smar_t_bdb_make = smar/t_bdb.h smar/t_bdb_make.c
+smar_t_map_SOURCES = smar/t_map.c $(smar_t_bdb_make)
+smar_t_map_LDADD = $(SMAR_LDADD) $(BDB_LIBS)
+smar_t_bdb_SOURCES = smar/t_bdb.c $(smar_t_bdb_make)
+smar_t_bdb_LDADD = $(SMAR_LDADD) $(BDB_LIBS)
 smar_t_lookup_SOURCES = smar/t_lookup.c
 smar_t_lookup_LDADD = $(SMAR_LDADD)
 smar_t_access_rhs_SOURCES = smar/t_access_rhs.c

@@ -1,16 +1,25 @@
 /* Which kinds of maps there are. */
 #include "smar/map_int.h"
 
-const struct ar_map_driver *const ar_map_drivers[] = {
-    &ar_map_text,
-    &ar_map_inline,
-    NULL,
+static const struct ar_map_driver *const drivers[] = {
+    &ar_map_text, &ar_map_inline, &ar_map_hash, &ar_map_sequence, NULL,
 };
+
+static const struct ar_map_driver *replacement;
+static enum ar_map_type replaced;
+
+void ar_map_driver_replace(enum ar_map_type type, const struct ar_map_driver *by)
+{
+	replaced = type;
+	replacement = by;
+}
 
 const struct ar_map_driver *ar_map_driver(enum ar_map_type type)
 {
-	for (size_t i = 0; ar_map_drivers[i] != NULL; i++)
-		if (ar_map_drivers[i]->type == type)
-			return ar_map_drivers[i];
+	if (replacement != NULL && replaced == type)
+		return replacement;
+	for (size_t i = 0; drivers[i] != NULL; i++)
+		if (drivers[i]->type == type)
+			return drivers[i];
 	return NULL;
 }

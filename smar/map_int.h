@@ -38,10 +38,10 @@ struct ar_map_driver {
 
 #define AR_ENTRIES_UNKNOWN SIZE_MAX
 
-/* Ends with NULL. */
-extern const struct ar_map_driver *const ar_map_drivers[];
 const struct ar_map_driver *ar_map_driver(enum ar_map_type type); /* NULL: not in this build */
+/* Tests only: in the place of one type; NULL ends it. */
+void ar_map_driver_replace(enum ar_map_type type, const struct ar_map_driver *by);
 
-extern const struct ar_map_driver ar_map_text, ar_map_inline;
+extern const struct ar_map_driver ar_map_text, ar_map_inline, ar_map_hash, ar_map_sequence;
 
 #endif

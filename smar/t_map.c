@@ -12,6 +12,8 @@
 
 #include "libsm/err.h"
 #include "smar/ar.h"
+#include "smar/map_int.h"
+#include "smar/t_bdb.h"
 
 static char dir[64];
 static struct sm_arena arena;
@@ -39,10 +41,12 @@ static int tear_down(void **state SM_UNUSED)
 
 static const char *path(const char *name)
 {
-	static char p[100];
+	static char p[4][100];
+	static unsigned next;
+	char *here = p[next++ % 4];
 
-	snprintf(p, sizeof(p), "%s/%s", dir, name);
-	return p;
+	snprintf(here, sizeof(p[0]), "%s/%s", dir, name);
+	return here;
 }
 
 /* Made anew under another name and moved there, as a careful program does. */
@@ -134,6 +138,113 @@ static void text_and_inline(void **state)
 	assert_null(ar_maps_find(NULL, SM_STR("few")));
 	ar_maps_unref(&set);
 	assert_null(set);
+}
+
+static void hash_entry(unsigned i, char *key, char *value)
+{
+	snprintf(key, 2001, "key%u", i);
+	snprintf(value, 2001, "value%u", i);
+}
+
+static void hash_and_sequence(void **state)
+{
+	struct t_bdb how = {.path = path("h.db"), .nul = true};
+	struct ar_maps *set;
+	struct ar_map *m;
+
+	(void)state;
+	t_bdb_make(&how, 100, hash_entry);
+	how.path = path("b.db");
+	how.btree = true;
+	t_bdb_make(&how, 200, hash_entry);
+	set = open_set("map seq { type = sequence; maps = { first, more }; }\n"
+	               "map more { type = sequence; maps = { h, b }; }\n"
+	               "map h { type = hash; file = \"@/h.db\"; } map b { file = \"@/b.db\"; }\n"
+	               "map first { type = inline; entries = { \"key7 seven\" }; }");
+	m = ar_maps_find(set, SM_STR("seq"));
+	assert_string_equal(get(m, "key7"), "seven");
+	assert_string_equal(get(m, "key8"), "value8");
+	assert_string_equal(get(m, "key199"), "value199");
+	assert_null(get(m, "key200"));
+	assert_null(get(ar_maps_find(set, SM_STR("h")), "key199"));
+	ar_maps_unref(&set);
+	/* One that is broken breaks the set. */
+	write_file("b.db", "key value\n");
+	assert_int_equal(ar_maps_open(&conf, &set), SM_E_CORRUPT);
+	assert_null(set);
+}
+
+/* What a map can say beside a value, as a driver gives it: that of its name. */
+static int odd_open(const struct ar_map_conf *c, void **handle, size_t *entries SM_UNUSED)
+{
+	*handle = (void *)(uintptr_t)c;
+	return 0;
+}
+
+static int odd_get(void *handle, const struct ar_ctx *c, struct sm_str key SM_UNUSED,
+                   struct sm_str *value SM_UNUSED)
+{
+	struct sm_str name = ((const struct ar_map_conf *)handle)->where.name;
+
+	if (sm_str_eq(name, SM_STR("broken")))
+		return sm_fail(SM_E_CORRUPT, "broken");
+	if (sm_str_eq(name, SM_STR("nomore")))
+		return SM_E_EOF;
+	/* "slow": has to wait, and then does not get it in time. */
+	return c->may_wait ? sm_fail(SM_E_AGAIN, "no answer") : SM_E_AGAIN;
+}
+
+static void odd_close(void *handle SM_UNUSED)
+{
+}
+
+static const struct ar_map_driver odd = {
+    .type = AR_MAP_PASSWD, .name = "odd", .open = odd_open, .get = odd_get, .close = odd_close};
+
+static void failures_are_not_misses(void **state)
+{
+	static const struct {
+		const char *members;
+		bool may_wait;
+		int get, find;
+		const char *diag;
+	} cases[] = {
+	    {"broken, has", false, SM_E_CORRUPT, SM_E_CORRUPT, "map s: map broken: broken"},
+	    {"has, broken", false, 0, 0, NULL},
+	    {"none, broken", false, SM_E_CORRUPT, SM_E_CORRUPT, "map s: map broken: broken"},
+	    {"nomore, has", false, SM_E_EOF, SM_E_NOTFOUND, NULL},
+	    {"slow, has", false, SM_E_AGAIN, SM_E_AGAIN, NULL},
+	    {"slow, has", true, SM_E_TIMEOUT, SM_E_TIMEOUT, "map s: map slow: no answer"},
+	    {"none, has", true, 0, 0, NULL},
+	};
+
+	(void)state;
+	ar_map_driver_replace(AR_MAP_PASSWD, &odd);
+	for (size_t i = 0; i < SM_ARRAY_SIZE(cases); i++) {
+		char text[500];
+		struct ar_maps *set;
+		struct ar_map *m;
+		struct sm_str value;
+		struct ar_keys keys;
+
+		snprintf(text, sizeof(text),
+		         "map s { type = sequence; maps = { %s }; } map broken { type = passwd; }"
+		         "map nomore { type = passwd; } map slow { type = passwd; }"
+		         "map has { type = inline; entries = { \"a.b 1\" }; }"
+		         "map none { type = inline; entries = { \"x 1\" }; }",
+		         cases[i].members);
+		set = open_set(text);
+		m = ar_maps_find(set, SM_STR("s"));
+		ctx.may_wait = cases[i].may_wait;
+		assert_int_equal(ar_map_get(m, &ctx, SM_STR("a.b"), &value), cases[i].get);
+		if (cases[i].diag != NULL)
+			assert_string_equal(sm_diag(), cases[i].diag);
+		ar_keys_domain(&keys, SM_STR(""), SM_STR("a.b"), 0);
+		assert_int_equal(ar_map_find(m, &ctx, &keys, &value), cases[i].find);
+		ctx.may_wait = false;
+		ar_maps_unref(&set);
+	}
+	ar_map_driver_replace(AR_MAP_PASSWD, NULL);
 }
 
 static void lookup_orders(void **state)
@@ -272,6 +383,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(text_and_inline),
+	    cmocka_unit_test(hash_and_sequence),
+	    cmocka_unit_test(failures_are_not_misses),
 	    cmocka_unit_test(lookup_orders),
 	    cmocka_unit_test(refused_by_the_configuration),
 	    cmocka_unit_test(refused_at_opening),
