@@ -36,6 +36,10 @@
  *
  * Two messages with one number, or two fields of one name, do not compile. A part stands before
  * what uses it. A field ARRAY(x, part, max) becomes `uint32_t x_count; struct P_part *x;`.
+ *
+ * In a table whose messages outlive the program that wrote them, a message may get further fields
+ * behind SINCE(version): a body that ends there was written before they were, and they are zeros.
+ * So only at the end of a message, which is last in whatever it is a part of; not in a PART.
  */
 #ifndef SM_DEF_H
 #define SM_DEF_H

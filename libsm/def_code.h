@@ -5,7 +5,9 @@
  */
 /* clang-format off */
 
-/* ---- least and most bytes on the wire: array counts are checked by the first, frames by the second ---- */
+/* ---- least bytes on the wire, against which array counts are checked: without what came later ---- */
+#define SM_DEF_REST_(n)                   sm_def_later_##n##_
+#define SM_DEF_REST(n)                    SM_DEF_REST_(n)
 #define PART(name)                        enum { SM_DEF(name##_least_) = 0
 #define MSG(name, number, from, to, what) PART(name)
 #define U8(f)                             + 1
@@ -17,9 +19,12 @@
 #define SA(f)                             + 1
 #define STR(f, max)                       + 4
 #define ARRAY(f, part, max)               + 4
+#define SINCE(version)                    , SM_DEF_REST(__COUNTER__) = 0
 #define END(name)                         };
 #include SM_DEF_FILE
 #include "libsm/def_undef.h"
+#undef SM_DEF_REST
+#undef SM_DEF_REST_
 
 /* ---- encode ---- */
 #define PART(name) void SM_DEF(name##_encode)(struct sm_buf *b SM_UNUSED, const struct SM_DEF(name) *m SM_UNUSED) {
@@ -36,6 +41,7 @@
 	sm_w_count(b, m->f##_count, max);                                                        \
 	for (uint32_t i = 0; i < m->f##_count; i++)                                              \
 		SM_DEF(part##_encode)(b, &m->f[i]);
+#define SINCE(version)
 #define END(name) }
 #include SM_DEF_FILE
 #include "libsm/def_undef.h"
@@ -43,8 +49,13 @@
 /* ---- read ---- */
 #define PART(name)                                                                               \
 	void SM_DEF(name##_read)(struct sm_reader *r SM_UNUSED, struct sm_arena *a SM_UNUSED,    \
-				 struct SM_DEF(name) *m SM_UNUSED) {
-#define MSG(name, number, from, to, what) PART(name)
+				 struct SM_DEF(name) *m SM_UNUSED) {                     \
+		enum { SM_DEF_PART_ = 1 };
+#define MSG(name, number, from, to, what)                                                        \
+	void SM_DEF(name##_read)(struct sm_reader *r SM_UNUSED, struct sm_arena *a SM_UNUSED,    \
+				 struct SM_DEF(name) *m SM_UNUSED) {                     \
+		enum { SM_DEF_PART_ = 0 };                                                       \
+		memset(m, 0, sizeof(*m));
 #define U8(f)                             m->f = sm_r_u8(r);
 #define U16(f)                            m->f = sm_r_u16(r);
 #define U32(f)                            m->f = sm_r_u32(r);
@@ -57,6 +68,10 @@
 	m->f = sm_r_array(r, a, max, SM_DEF(part##_least_), sizeof(*m->f), &m->f##_count);       \
 	for (uint32_t i = 0; i < m->f##_count; i++)                                              \
 		SM_DEF(part##_read)(r, a, &m->f[i]);
+#define SINCE(version)                                                                           \
+	_Static_assert(!SM_DEF_PART_, "what lies within a message has no end that could come early"); \
+	if (r->err == 0 && r->p == r->end)                                                       \
+		return;
 #define END(name) }
 #include SM_DEF_FILE
 #include "libsm/def_undef.h"
@@ -99,6 +114,7 @@
 		sm_buf_char(b, '}');                                                             \
 	}                                                                                        \
 	sm_buf_char(b, ']');
+#define SINCE(version)
 #define END(name) (void)sep; }
 #include SM_DEF_FILE
 #include "libsm/def_undef.h"
@@ -123,6 +139,7 @@
 	m->f = sm_arena_must(a, m->f##_count * sizeof(*m->f));                                   \
 	for (uint32_t i = 0; i < m->f##_count; i++)                                              \
 		SM_DEF(part##_sample)(sm_def_sample_u64(&seed), a, &m->f[i]);
+#define SINCE(version)
 #define END(name) }
 #include SM_DEF_FILE
 #include "libsm/def_undef.h"
@@ -217,6 +234,7 @@ uint64_t SM_DEF(table_hash)(void)
 #define SA(f)                             "SA " #f "\n"
 #define STR(f, max)                       "STR " #f " " SM_DEF_TEXT(max) "\n"
 #define ARRAY(f, part, max)               "ARRAY " #f " " #part " " SM_DEF_TEXT(max) "\n"
+#define SINCE(version)                    "SINCE " #version "\n"
 #define END(name)                         "END\n"
 	static const char text[] =
 #include SM_DEF_FILE

@@ -9,3 +9,4 @@
 #define SA(f)
 #define STR(f, max)
 #define ARRAY(f, part, max)
+#define SINCE(version)

@@ -11,6 +11,7 @@
 #define SA(f)                              struct sm_sa f;
 #define STR(f, max)                        struct sm_str f;
 #define ARRAY(f, part, max)                uint32_t f##_count; struct SM_DEF(part) *f;
+#define SINCE(version)
 #define END(name)                          };
 #include SM_DEF_FILE
 #include "libsm/def_undef.h"

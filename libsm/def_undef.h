@@ -12,4 +12,5 @@
 #undef SA
 #undef STR
 #undef ARRAY
+#undef SINCE
 #undef END

@@ -109,6 +109,48 @@ static void empty_message(void **state)
 	assert_int_equal(ONE_empty, 0x7002);
 }
 
+/* What was written before fields were added ends where they begin; nothing else may be missing. */
+static void came_later(void **state)
+{
+	static const struct one_grown first = {.first = 7}, second = {7, 8, SM_STR("xy"), 0};
+	struct one_grown whole = {7, 8, SM_STR("xy"), 9}, back;
+	struct one_wrapped outer = {1, 1, &whole}, outer_back;
+	struct sm_arena a;
+	struct sm_str s;
+	struct sm_buf b;
+
+	(void)state;
+	sm_arena_init(&a, "test", 1024, 65536);
+	sm_buf_init(&b, 1024);
+	one_grown_encode(&b, &whole);
+	s = sm_buf_view(&b);
+	assert_int_equal(s.n, 10);
+	for (size_t n = 0; n <= s.n; n++) {
+		bool good = n == 1 || n == 9 || n == 10;
+
+		memset(&back, 0xff, sizeof(back));
+		assert_int_equal(one_grown_decode(sm_str_head(s, n), &a, &back),
+		                 good ? 0 : SM_E_PROTO);
+		if (n == 1)
+			assert_memory_equal(&back, &first, sizeof(back));
+		if (n == 9) {
+			assert_true(sm_str_eq(back.third, second.third));
+			assert_int_equal(back.second, 8);
+			assert_int_equal(back.fourth, 0);
+		}
+	}
+	assert_int_equal(back.fourth, 9);
+	sm_buf_reset(&b);
+	one_wrapped_encode(&b, &outer);
+	s = sm_buf_view(&b);
+	assert_int_equal(one_wrapped_decode(sm_str_head(s, 6), &a, &outer_back), 0);
+	assert_int_equal(outer_back.grown[0].first, 7);
+	assert_int_equal(outer_back.grown[0].second, 0);
+	assert_int_equal(one_wrapped_decode(sm_str_head(s, 5), &a, &outer_back), SM_E_PROTO);
+	sm_buf_fini(&b);
+	sm_arena_fini(&a);
+}
+
 static void hash(void **state)
 {
 	(void)state;
@@ -125,6 +167,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(exact_bytes),
 	    cmocka_unit_test(empty_message),
+	    cmocka_unit_test(came_later),
 	    cmocka_unit_test(hash),
 	};
 
