@@ -171,7 +171,11 @@ static int from_files(const char *ibdb, const char *defedb)
 	qm_log_close(&f.st.defedb);
 	if (err == 0)
 		qc_mailq_end(&f.out);
-	return err == SM_E_BUSY ? QC_LATER : err || f.unreadable ? QC_DATA : QC_OK;
+	if (err == SM_E_BUSY)
+		return QC_LATER;
+	if (err == SM_E_NOTSUP)
+		return QC_FOREIGN;
+	return err || f.unreadable ? QC_DATA : QC_OK;
 }
 
 static int from_qmgr(const char *socket)

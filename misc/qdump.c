@@ -3,7 +3,7 @@
  *
  * Changes nothing on the disk. It takes the log's lock, so that it refuses while qmgr runs and qmgr
  * does not start meanwhile. Exit status: 0; 1 with -v when anything is damaged, missing or
- * undecodable; 64 wrong use; 65 the log cannot be read; 75 in use.
+ * undecodable; 64 wrong use; 65 the log cannot be read; 75 in use; 78 another release wrote it.
  */
 #include <getopt.h>
 #include <inttypes.h>
@@ -17,7 +17,7 @@
 #include "qmgr/log.h"
 #include "qmgr/rec.h"
 
-enum { EX_DAMAGED = 1, EX_WRONG_USE = 64, EX_UNREADABLE = 65, EX_IN_USE = 75 };
+enum { EX_DAMAGED = 1, EX_WRONG_USE = 64, EX_UNREADABLE = 65, EX_IN_USE = 75, EX_FOREIGN = 78 };
 
 #define HEX_SHOWN 32
 
@@ -38,15 +38,15 @@ static void show_raw(struct sm_buf *b, struct sm_str body)
 		sm_buf_cstr(b, "...");
 }
 
-/* Every record of a transaction begins with its id; those that are about none (version, id_block)
- * are never asked for. */
+/* Every record of a transaction begins with its id; those that are about none are never asked for.
+ */
 static bool wanted(const struct qdump *q, uint16_t type, struct sm_str body)
 {
 	struct sm_reader r = sm_reader(body);
 
 	if (sm_id_none(q->only))
 		return true;
-	if (type == QM_REC_version || type == QM_REC_id_block)
+	if (type == QM_REC_id_block)
 		return false;
 	return sm_id_eq(sm_r_id(&r), q->only) && r.err == 0;
 }
@@ -106,7 +106,7 @@ static void on_lost(void *arg, struct qm_log *log, const struct qm_log_lost *l)
 
 	(void)log;
 	q->lost++;
-	if (l->type != QM_REC_version && l->type != QM_REC_id_block) {
+	if (l->type != QM_REC_id_block) {
 		struct sm_id ta = sm_r_id(&r);
 
 		if (r.err == 0)
@@ -128,11 +128,12 @@ static void on_segment(void *arg, struct qm_log *log, const struct qm_log_segmen
 	if (s->created_wall_ms != 0)
 		sm_time_iso(s->created_wall_ms, created);
 	if (!q->verify)
-		printf("# %08" PRIx32 " created=%s epoch=%016" PRIx64 " records=%" PRIu64
+		printf("# %08" PRIx32 " format=%u table=%" PRIu32 " hash=%016" PRIx64
+		       " build=\"%s\" created=%s epoch=%016" PRIx64 " records=%" PRIu64
 		       " batches=%" PRIu32 " used=%" PRIu64 "/%" PRIu64 "%s%s%s\n",
-		       s->seq, created, s->epoch, s->records, s->batches, s->end, s->bytes,
-		       s->torn ? " torn" : "", s->closed ? " closed" : "",
-		       s->damages ? " DAMAGED" : "");
+		       s->seq, (unsigned)s->format, s->table, s->table_hash, s->build, created,
+		       s->epoch, s->records, s->batches, s->end, s->bytes, s->torn ? " torn" : "",
+		       s->closed ? " closed" : "", s->damages ? " DAMAGED" : "");
 }
 
 static int usage(void)
@@ -170,7 +171,7 @@ static int replay(struct qdump *q, const struct qm_log_conf *conf)
 		fprintf(stderr, "qdump: %s: %s\n", sm_strerr(rc), sm_diag());
 	qm_log_close(&log);
 	if (rc != 0)
-		return rc == SM_E_BUSY ? EX_IN_USE : EX_UNREADABLE;
+		return rc == SM_E_BUSY ? EX_IN_USE : rc == SM_E_NOTSUP ? EX_FOREIGN : EX_UNREADABLE;
 	printf("# segments=%" PRIu64 " records=%" PRIu64 " undecodable=%" PRIu64 " damaged=%" PRIu64
 	       " lost=%" PRIu64 " missing=%" PRIu64 " torn=%" PRIu64 "\n",
 	       q->segments, q->records, q->undecodable, q->damages, q->lost, q->missing, q->torn);

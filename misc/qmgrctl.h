@@ -20,7 +20,8 @@ enum {
 	QC_AWAY = 69, /* no qmgr is there */
 	QC_OSERR = 71,
 	QC_LATER = 75, /* it is there, but cannot do it now */
-	QC_NOPERM = 77
+	QC_NOPERM = 77,
+	QC_FOREIGN = 78 /* another release wrote the queue's files */
 };
 
 #define QC_SOCKET SMX_QUEUEDIR "/ctl/qmgr"

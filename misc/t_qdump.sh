@@ -13,6 +13,7 @@ check "written" ready "$(cat "$dir/ready")"
 check "status" 0 $?
 check "records" 3 "$(count '^[0-9]* 0000000[1-9]:[0-9]*+[0-9]* id_block first=')"
 check "undecodable" 0 "$(count UNDECODABLE)"
+check "who wrote it" 1 "$(count '^# 00000001 format=3 table=[0-9]* hash=[0-9a-f]\{16\} build="smx [^"]*" created=2')"
 check "closed" 1 "$(count ' closed$')"
 check "summary" 1 "$(count 'undecodable=0 damaged=0 lost=0 missing=0 torn=0$')"
 id=$(sed -n 's/^[0-9]* [^ ]* end ta=\(S[0-9A-F]*\).*/\1/p' "$dir/out" | head -1)
@@ -44,6 +45,18 @@ misc/t_qdump_write "$q" 1 bad </dev/null >/dev/null || failed=1
 check "undecodable fails" 1 "$(status ./qdump -v "$q")"
 ./qdump "$q" >"$dir/out"
 check "undecodable shown" 1 "$(count ' end 12 bytes .* UNDECODABLE$')"
+
+# A later release: refused, and nothing is changed.
+rm -rf "$q" && mkdir "$q" "$dir/defedb"
+misc/t_qdump_write "$q" 1 later </dev/null >/dev/null || failed=1
+sum=$(cat "$q"/* | cksum)
+check "a later one" 78 "$(status ./qdump "$q")"
+check "a later one, verified" 78 "$(status ./qdump -v "$q")"
+./qdump "$q" 2>"$dir/out"
+check "its file, table and release" 1 "$(count "$q/ibdb.00000001: written in log format 3 with record table [0-9]* (feedfacecafebeef) by smx 9.1.4; this")"
+check "in metaqueue" 78 "$(status misc/metaqueue -f -i "$q" -D "$dir/defedb")"
+check "untouched" "$sum" "$(cat "$q"/* | cksum)"
+rm -rf "$q" && mkdir "$q"
 
 # In use.
 mkfifo "$dir/hold"

@@ -1,15 +1,15 @@
 /*
- * Writes a log for the test of qdump: t_qdump_write directory rounds [bad]. Each round has one
- * record of each type; with `bad` comes one at the end that cannot be decoded. Then it holds the
- * log until its input ends.
+ * Writes a log for the test of qdump: t_qdump_write directory rounds [bad|later]. Each round has
+ * one record of each type; with `bad` comes one at the end that cannot be decoded. Then it holds
+ * the log until its input ends. With `later` its first segment then says that a later release wrote
+ * it.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include "libsm/loop.h"
-#include "qmgr/log.h"
-#include "qmgr/rec.h"
+#include "qmgr/log_batch.h"
 
 static void die(const char *what)
 {
@@ -45,6 +45,24 @@ static void append_samples(struct qm_log *log, uint64_t seed)
 	sm_arena_fini(&a);
 }
 
+static void say_later(const char *dir)
+{
+	struct qm_segment_info info = {.name = "ibdb",
+	                               .table = {qm_rec_own()->number + 1, 0xfeedfacecafebeef},
+	                               .build = "smx 9.1.4"};
+	uint8_t lead[QM_BLOCK];
+	char path[512];
+	FILE *f;
+
+	snprintf(path, sizeof path, "%s/ibdb.00000001", dir);
+	if ((f = fopen(path, "r+")) == NULL || fread(lead, 1, sizeof lead, f) != sizeof lead)
+		die(path);
+	qm_segment_put(lead, qm_batch_epoch(lead), 1, &info);
+	rewind(f);
+	if (fwrite(lead, 1, sizeof lead, f) != sizeof lead || fclose(f) != 0)
+		die(path);
+}
+
 int main(int argc, char **argv)
 {
 	struct qm_lsn lsn = {0};
@@ -62,7 +80,7 @@ int main(int argc, char **argv)
 		die(argv[1]);
 	for (int i = 0; i < atoi(argv[2]); i++)
 		append_samples(log, (uint64_t)i);
-	if (argc > 3)
+	if (argc > 3 && strcmp(argv[3], "bad") == 0)
 		qm_log_append(log, QM_REC_end, SM_STR("no id at all"), NULL);
 	if (qm_log_flush(log) != 0)
 		die("flush");
@@ -72,5 +90,7 @@ int main(int argc, char **argv)
 		;
 	qm_log_close(&log);
 	sm_loop_fini();
+	if (argc > 3 && strcmp(argv[3], "later") == 0)
+		say_later(argv[1]);
 	return 0;
 }

@@ -13,10 +13,14 @@ libqm_a_SOURCES += qmgr/rec.h qmgr/rec.c qmgr/txn.h qmgr/txn.c qmgr/sched.h qmgr
 	qmgr/marks.h qmgr/marks.c qmgr/suspend.h qmgr/suspend.c
 EXTRA_DIST += qmgr/rec.def
 
+QM_TESTS += qmgr/t_rec
+qmgr_t_rec_SOURCES = qmgr/t_rec.c
+qmgr_t_rec_LDADD = $(QM_LDADD)
+
 # The record log.
 libqm_a_SOURCES += qmgr/log.h qmgr/log_impl.h qmgr/log_batch.h qmgr/log.c qmgr/log_batch.c qmgr/log_segment.c \
-	qmgr/log_commit.c qmgr/log_keep.c qmgr/log_replay.c
-QM_TESTS += qmgr/t_log qmgr/t_log_segments qmgr/t_log_batch qmgr/t_log_damage
+	qmgr/log_commit.c qmgr/log_keep.c qmgr/log_replay.c qmgr/log_format.c
+QM_TESTS += qmgr/t_log qmgr/t_log_segments qmgr/t_log_batch qmgr/t_log_damage qmgr/t_log_format
 t_log_common = qmgr/t_log.h qmgr/t_log_common.c
 qmgr_t_log_SOURCES = qmgr/t_log.c $(t_log_common)
 qmgr_t_log_LDADD = $(QM_LDADD)
@@ -26,6 +30,8 @@ qmgr_t_log_batch_SOURCES = qmgr/t_log_batch.c
 qmgr_t_log_batch_LDADD = $(QM_LDADD)
 qmgr_t_log_damage_SOURCES = qmgr/t_log_damage.c $(t_log_common)
 qmgr_t_log_damage_LDADD = $(QM_LDADD)
+qmgr_t_log_format_SOURCES = qmgr/t_log_format.c $(t_log_common)
+qmgr_t_log_format_LDADD = $(QM_LDADD)
 
 QM_TESTS += qmgr/t_blocked qmgr/t_limits qmgr/t_hosts qmgr/t_edbc qmgr/t_resource qmgr/t_retry qmgr/t_clients qmgr/t_holders qmgr/t_sched qmgr/t_txn
 qmgr_t_blocked_SOURCES = qmgr/t_blocked.c
@@ -66,6 +72,9 @@ qmgr_qmgr_LDADD = libqm.a libcdb.a libsm.a $(SECCOMP_LIBS) $(BDB_LIBS)
 QM_TESTS += qmgr/t_flip
 qmgr_t_flip_SOURCES = qmgr/t_flip.c $(t_store_common)
 qmgr_t_flip_LDADD = $(QM_LDADD)
+QM_TESTS += qmgr/t_foreign
+qmgr_t_foreign_SOURCES = qmgr/t_foreign.c $(t_store_common)
+qmgr_t_foreign_LDADD = $(QM_LDADD)
 QM_TESTS += qmgr/t_recover qmgr/t_store
 t_store_common = qmgr/t_store.h qmgr/t_store_common.c
 qmgr_t_recover_SOURCES = qmgr/t_recover.c $(t_store_common)

@@ -408,6 +408,8 @@ int qm_log_open(const struct qm_log_conf *conf, struct qm_log **out)
 	pthread_condattr_destroy(&attr);
 	rc = qm_seg_dirs_open(log);
 	log->c.dir = log->c.log_dir = NULL; /* the caller's strings; ours are in log->dir */
+	if (rc == 0)
+		rc = qm_log_check_formats(log);
 	if (rc != 0) {
 		log_free(&log);
 		return rc;

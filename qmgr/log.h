@@ -63,6 +63,10 @@ struct qm_log_segment {
 	uint64_t bytes, end;     /* of the file; behind the last valid batch */
 	uint64_t epoch;          /* 0: nothing of this segment is in the file */
 	int64_t created_wall_ms; /* 0: its first block is damaged */
+	uint16_t format;         /* the same; else of which version its batches are */
+	uint32_t table;          /* which version of the table of records; 0: not known */
+	uint64_t table_hash;
+	const char *build; /* what wrote it; "": not known */
 	uint64_t records, damages;
 	uint32_t batches;
 	bool torn;   /* the last write was cut off: normal after a crash */
@@ -108,7 +112,10 @@ struct qm_log_stat {
 
 /*
  * Open the directories and lock them: SM_E_BUSY when another process has the lock, SM_E_NOTFOUND
- * and others as the system says. The conf is copied, its strings too.
+ * and others as the system says. Then look at the head of each segment: SM_E_NOTSUP when one has
+ * another format, or records of a table that this program does not know; the diag names the file,
+ * what it has and what this program has. Nothing was changed then. The conf is copied, its strings
+ * too.
  */
 int qm_log_open(const struct qm_log_conf *conf, struct qm_log **out) SM_MUST_CHECK;
 /*
@@ -120,8 +127,8 @@ void qm_log_close(struct qm_log **log);
 /*
  * Read all segments; `cb` gets each record in order of lsn and gives 0, or an error that ends the
  * replay. `body` is valid during the call. Damage is reported and stepped over, a torn tail is
- * normal. SM_E_NOTSUP: a segment of another format; SM_E_IO: unreadable (starting without it could
- * lose mail: try later); SM_E_FULL: damaged bytes could not be set aside.
+ * normal. SM_E_IO: a segment is unreadable (starting without it could lose mail: try later);
+ * SM_E_FULL: damaged bytes could not be set aside.
  */
 typedef int qm_log_record_cb(void *arg, uint64_t lsn, struct qm_loc loc, uint16_t type,
                              struct sm_str body);

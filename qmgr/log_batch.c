@@ -9,6 +9,7 @@
 
 #include <endian.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include "libsm/crc32c.h"
 
 #define MAGIC 0x4c584d53u /* "SMXL" */
@@ -31,8 +32,16 @@ enum {
 /* In a record. */
 enum { AT_LSN = 0, AT_BODY_LENGTH = 8, AT_TYPE = 12, AT_REC_ZERO = 14, AT_REC_CRC = 16 };
 #define RECORD_HEADER_1 16u /* in version 1: no checksum */
-/* In the segment batch, behind the header. */
-enum { AT_CREATED = 48, AT_BYTES = 56, AT_NAME = 64 };
+/* In the segment batch, behind the header. From version 3 on these, too, stay where they are. */
+enum {
+	AT_CREATED = 48,
+	AT_BYTES = 56,
+	AT_NAME = 64,
+	AT_TABLE_HASH = 80,
+	AT_TABLE_NUMBER = 88,
+	AT_INFO_ZERO = 92,
+	AT_BUILD = 96,
+};
 
 static void put16(uint8_t *p, uint16_t v)
 {
@@ -164,6 +173,11 @@ static bool records_fit(const uint8_t *p, const struct qm_batch *b)
 	return at == b->length;
 }
 
+static uint32_t info_bytes(uint16_t version)
+{
+	return version < 3 ? QM_SEGMENT_INFO_BYTES_2 : QM_SEGMENT_INFO_BYTES;
+}
+
 int qm_batch_check(const uint8_t *p, size_t n, uint32_t seq, uint64_t epoch, struct qm_batch *b,
                    uint16_t *version)
 {
@@ -171,7 +185,7 @@ int qm_batch_check(const uint8_t *p, size_t n, uint32_t seq, uint64_t epoch, str
 		return SM_E_NOTFOUND;
 	*version = get16(p + AT_VERSION);
 	b->length = get32(p + AT_LENGTH);
-	if (*version != QM_BATCH_VERSION && *version != 1) {
+	if (*version < 1 || *version > QM_BATCH_VERSION) {
 		bool whole = b->length >= QM_BATCH_HEADER && b->length <= n &&
 		             b->length <= QM_BATCH_MAX &&
 		             batch_crc(p, b->length) == get32(p + AT_CRC);
@@ -193,7 +207,7 @@ int qm_batch_check(const uint8_t *p, size_t n, uint32_t seq, uint64_t epoch, str
 	/* From here on the bytes are as they were written: only a faulty writer fails. */
 	switch (b->kind) {
 	case QM_BATCH_SEGMENT:
-		return b->length == QM_BATCH_HEADER + QM_SEGMENT_INFO_BYTES ? 0 : SM_E_CORRUPT;
+		return b->length == QM_BATCH_HEADER + info_bytes(b->version) ? 0 : SM_E_CORRUPT;
 	case QM_BATCH_RECORDS:
 		return b->count > 0 && records_fit(p, b) ? 0 : SM_E_CORRUPT;
 	case QM_BATCH_END:
@@ -279,24 +293,90 @@ uint64_t qm_batch_epoch(const uint8_t *p)
 
 void qm_segment_put(uint8_t *p, uint64_t epoch, uint32_t seq, const struct qm_segment_info *info)
 {
-	struct qm_batch b = {.kind = QM_BATCH_SEGMENT,
+	uint16_t version = info->format ? info->format : QM_BATCH_VERSION;
+	struct qm_batch b = {.version = version,
+	                     .kind = QM_BATCH_SEGMENT,
 	                     .epoch = epoch,
 	                     .seq = seq,
-	                     .length = QM_BATCH_HEADER + QM_SEGMENT_INFO_BYTES};
+	                     .length = QM_BATCH_HEADER + info_bytes(version)};
 
 	memset(p, 0, QM_BLOCK);
 	put64(p + AT_CREATED, (uint64_t)info->created_wall_ms);
 	put64(p + AT_BYTES, info->segment_bytes);
 	memcpy(p + AT_NAME, info->name, sizeof info->name);
+	if (version >= 3) {
+		put64(p + AT_TABLE_HASH, info->table.hash);
+		put32(p + AT_TABLE_NUMBER, info->table.number);
+		put32(p + AT_INFO_ZERO, 0);
+		memcpy(p + AT_BUILD, info->build, sizeof info->build);
+	}
 	qm_batch_seal(p, &b);
 }
 
 void qm_segment_get(const uint8_t *p, struct qm_segment_info *info)
 {
-	info->created_wall_ms = (int64_t)get64(p + AT_CREATED);
-	info->segment_bytes = get64(p + AT_BYTES);
+	*info = (struct qm_segment_info){.created_wall_ms = (int64_t)get64(p + AT_CREATED),
+	                                 .segment_bytes = get64(p + AT_BYTES),
+	                                 .format = get16(p + AT_VERSION)};
 	memcpy(info->name, p + AT_NAME, sizeof info->name);
 	info->name[sizeof info->name - 1] = '\0';
+	if (info->format < 3)
+		return;
+	info->table.hash = get64(p + AT_TABLE_HASH);
+	info->table.number = get32(p + AT_TABLE_NUMBER);
+	memcpy(info->build, p + AT_BUILD, sizeof info->build);
+	info->build[sizeof info->build - 1] = '\0';
+	for (char *c = info->build; *c; c++) /* it goes into logs and to terminals */
+		if (*c < ' ' || *c > '~')
+			*c = '?';
+}
+
+/* What a person needs to find the right program. */
+static int not_ours(const struct qm_segment_info *found)
+{
+	const struct qm_rec_version *own = qm_rec_own();
+	char table[64] = "";
+
+	if (found->table.number != 0)
+		snprintf(table, sizeof table, " with record table %" PRIu32 " (%016" PRIx64 ")",
+		         found->table.number, found->table.hash);
+	return sm_fail(SM_E_NOTSUP,
+	               "written in log format %u%s by %s; this program has format %u and record "
+	               "table %" PRIu32 " (%016" PRIx64 ")",
+	               found->format, table, found->build[0] ? found->build : "another release",
+	               QM_BATCH_VERSION, own->number, own->hash);
+}
+
+/* The batch at p is whole, of a version that is not known: what it says nevertheless. */
+static int not_ours_at(const uint8_t *p)
+{
+	struct qm_segment_info found = {.format = get16(p + AT_VERSION)};
+
+	if (get16(p + AT_KIND) == QM_BATCH_SEGMENT &&
+	    get32(p + AT_LENGTH) >= QM_BATCH_HEADER + QM_SEGMENT_INFO_BYTES)
+		qm_segment_get(p, &found);
+	return not_ours(&found);
+}
+
+int qm_segment_readable(const uint8_t *p, size_t n, bool *lead_good)
+{
+	struct qm_segment_info info;
+	struct qm_batch b;
+	uint16_t version;
+
+	*lead_good = false;
+	for (size_t at = 0; at < n; at += QM_BLOCK) {
+		int rc = qm_batch_check(p + at, n - at, 0, 0, &b, &version);
+
+		if (rc == SM_E_NOTSUP)
+			return not_ours_at(p + at);
+		if (at > 0 || rc != 0 || b.kind != QM_BATCH_SEGMENT)
+			continue;
+		*lead_good = true;
+		qm_segment_get(p, &info);
+		return info.format < 3 || qm_rec_reads(info.table) ? 0 : not_ours(&info);
+	}
+	return 0;
 }
 
 /* The leading batch: says of which run the segment is. Damaged or from before a renaming: then the
@@ -305,18 +385,17 @@ static int scan_lead(const uint8_t *p, size_t n, struct qm_scan *s)
 {
 	struct qm_batch b;
 	uint16_t version;
-	int rc = qm_batch_check(p, n, 0, 0, &b, &version);
+	bool good;
+	int rc = qm_segment_readable(p, n, &good);
 
-	if (rc == SM_E_NOTSUP)
-		return sm_fail(SM_E_NOTSUP,
-		               "segment %08" PRIx32 " has format version %u, this program knows %u",
-		               s->seq, version, QM_BATCH_VERSION);
-	if (rc != 0 || b.seq != s->seq || b.kind != QM_BATCH_SEGMENT || b.epoch == 0)
+	if (rc != 0)
+		return rc;
+	if (!good || qm_batch_check(p, n, s->seq, 0, &b, &version) != 0 || b.epoch == 0)
 		return 0;
 	qm_segment_get(p, &s->info);
 	if (s->name != NULL && strcmp(s->name, s->info.name) != 0)
-		return sm_fail(SM_E_CORRUPT, "segment %08" PRIx32 " belongs to log \"%.*s\"",
-		               s->seq, QM_LOG_NAME_MAX, s->info.name);
+		return sm_fail(SM_E_CORRUPT, "belongs to log \"%.*s\"", QM_LOG_NAME_MAX,
+		               s->info.name);
 	s->epoch = b.epoch;
 	s->end = QM_BLOCK;
 	return 0;

@@ -6,17 +6,19 @@
  *             records ... | zeros to the next block
  *     record: lsn | length type zero | crc | body
  *
- * Version 1, which is still read, had no checksum in its records.
+ * Former versions are read: 1 had no checksum in its records, 2 did not name the table of its
+ * records in the leading batch.
  */
 #ifndef QM_LOG_BATCH_H
 #define QM_LOG_BATCH_H
 
 #include "qmgr/log.h"
+#include "qmgr/rec.h"
 
 #define QM_BLOCK         512u
 #define QM_BATCH_HEADER  48u
 #define QM_RECORD_HEADER 20u
-#define QM_BATCH_VERSION 2u
+#define QM_BATCH_VERSION 3u
 #define QM_BATCH_MAX     (QM_BATCH_HEADER + QM_RECORD_HEADER + QM_LOG_RECORD_MAX)
 
 enum qm_batch_kind {
@@ -89,16 +91,28 @@ bool qm_record_guess(const uint8_t *p, size_t n, struct qm_record *r);
 uint64_t qm_batch_epoch(const uint8_t *p);
 
 /* The segment batch's own bytes. */
+#define QM_BUILD_MAX 31
 struct qm_segment_info {
 	int64_t created_wall_ms;
 	uint64_t segment_bytes;
 	char name[QM_LOG_NAME_MAX + 1];
+	uint16_t format;              /* version of the batches; 0: not known */
+	struct qm_rec_version table;  /* of the records; 0 before version 3 of the format */
+	char build[QM_BUILD_MAX + 1]; /* what wrote it, likewise */
 };
-#define QM_SEGMENT_INFO_BYTES 32u
-/* Fill a block (QM_BLOCK bytes) with the segment batch. */
+#define QM_SEGMENT_INFO_BYTES   80u
+#define QM_SEGMENT_INFO_BYTES_2 32u /* up to version 2 */
+/* Fill a block (QM_BLOCK bytes) with the segment batch. info->format 0: QM_BATCH_VERSION. */
 void qm_segment_put(uint8_t *p, uint64_t epoch, uint32_t seq, const struct qm_segment_info *info);
 void qm_segment_get(const uint8_t *p,
                     struct qm_segment_info *info); /* of a checked segment batch */
+/*
+ * May this program read the segment that is in p? The leading batch says it; when it is damaged,
+ * any batch among the n bytes that is whole and of another version. SM_E_NOTSUP: no, and the diag
+ * has what was found and what this program has. 0: yes, or nothing speaks against it; `*lead_good`:
+ * it was the leading batch that said it. No damage can make a 0 an SM_E_NOTSUP: the checksums hold.
+ */
+int qm_segment_readable(const uint8_t *p, size_t n, bool *lead_good);
 
 /* ---- all of a segment ---- */
 struct qm_scan {

@@ -127,8 +127,9 @@ struct qm_log {
 /* ---- log_segment.c: files; blocking; any thread; uses only the constant part ---- */
 int qm_seg_dirs_open(struct qm_log *log);
 void qm_seg_dirs_close(struct qm_log *log);
-/* All segments by rising seq; removes half-made ones (not when read_only). `*v` is the caller's. */
+/* All segments by rising seq. `*v` is the caller's; after an error it is NULL. */
 int qm_seg_list(struct qm_log *log, struct qm_seg **v, size_t *n);
+void qm_seg_sweep(struct qm_log *log); /* remove half-made ones */
 /* Prepared segments: zeroed or recycled, with a synced leading batch, under their name in a synced
  * directory. */
 int qm_seg_create(struct qm_log *log, uint32_t seq, int *fd, bool *fatal);
@@ -149,6 +150,9 @@ int qm_seg_load(const struct qm_log *log, uint32_t seq, uint8_t **p, size_t *n);
  */
 int qm_seg_quarantine(const struct qm_log *log, uint32_t seq, uint64_t offset, const uint8_t *p,
                       size_t n, char file[QM_SEG_PATH_MAX]);
+
+/* ---- log_format.c ---- */
+int qm_log_check_formats(struct qm_log *log); /* see qm_log_open */
 
 /* ---- log_commit.c ---- */
 void *qm_commit_main(void *log);

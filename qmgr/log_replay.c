@@ -191,6 +191,8 @@ static int replay_segment(const struct qm_log *log, struct replay *rp, uint32_t 
 	                            .on_damage = on_damage,
 	                            .last_lsn = last_lsn};
 	rc = qm_segment_scan(p, n, &rp->scan);
+	if (rc == SM_E_NOTSUP || rc == SM_E_CORRUPT)
+		rc = sm_fail_in(rc, "%s.%08" PRIx32, log->c.name, seq);
 	/* Whether a torn end was whole once only the next segment knows, as replay does. Who scans
 	 * knows what to look for. */
 	if (rc == 0 && rp->log == NULL && rp->scan.torn)
@@ -215,6 +217,10 @@ static void tell_segment(struct qm_log *log, const struct replay *rp, uint64_t b
 	                             .end = s->end,
 	                             .epoch = s->epoch,
 	                             .created_wall_ms = s->info.created_wall_ms,
+	                             .format = s->info.format,
+	                             .table = s->info.table.number,
+	                             .table_hash = s->info.table.hash,
+	                             .build = s->info.build,
 	                             .records = rp->records,
 	                             .damages = s->damages,
 	                             .batches = s->batches,
@@ -232,6 +238,8 @@ int qm_log_replay(struct qm_log *log, qm_log_record_cb *cb, void *arg)
 	int rc;
 
 	sm_assert(!log->replayed);
+	if (!log->c.read_only)
+		qm_seg_sweep(log);
 	rc = qm_seg_list(log, &log->seg, &log->segs);
 	log->seg_cap = log->segs;
 	for (size_t i = 0; i < log->segs && rc == 0; i++) {

@@ -123,7 +123,6 @@ static bool parse_name(const struct qm_log *log, const char *file, uint32_t *seq
 
 static int list_dir(struct qm_log *log, uint8_t where, struct qm_seg **v, size_t *n, size_t *cap)
 {
-	char half_made[QM_SEG_PATH_MAX];
 	int fd = openat(log->dirfd[where], ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *d = fd < 0 ? NULL : fdopendir(fd);
 	int rc = 0;
@@ -134,7 +133,6 @@ static int list_dir(struct qm_log *log, uint8_t where, struct qm_seg **v, size_t
 			close(fd);
 		return rc;
 	}
-	snprintf(half_made, sizeof half_made, "%s.new", log->c.name);
 	for (;;) {
 		struct stat st;
 		uint32_t seq;
@@ -145,8 +143,6 @@ static int list_dir(struct qm_log *log, uint8_t where, struct qm_seg **v, size_t
 				rc = sm_fail_sys(errno, "%s: readdir", log->dir[where]);
 			break;
 		}
-		if (!log->c.read_only && strcmp(e->d_name, half_made) == 0)
-			unlinkat(log->dirfd[where], half_made, 0);
 		if (!parse_name(log, e->d_name, &seq))
 			continue;
 		if (fstatat(log->dirfd[where], e->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0) {
@@ -184,9 +180,20 @@ int qm_seg_list(struct qm_log *log, struct qm_seg **v, size_t *n)
 		if ((*v)[i].seq == (*v)[i - 1].seq)
 			rc = sm_fail(SM_E_EXISTS, "%s.%08" PRIx32 " is in %s and in %s",
 			             log->c.name, (*v)[i].seq, log->dir[0], log->dir[1]);
-	if (rc != 0)
+	if (rc != 0) {
 		SM_FREE(*v);
+		*n = 0;
+	}
 	return rc;
+}
+
+void qm_seg_sweep(struct qm_log *log)
+{
+	char half_made[QM_SEG_PATH_MAX];
+
+	snprintf(half_made, sizeof half_made, "%s.new", log->c.name);
+	for (unsigned i = 0; i < log->dirs; i++)
+		unlinkat(log->dirfd[i], half_made, 0);
 }
 
 /* ---- reading and writing ---- */
@@ -319,6 +326,8 @@ static int put_lead(const struct qm_log *log, int fd, uint32_t seq)
 	int rc;
 
 	memcpy(info.name, log->c.name, strlen(log->c.name));
+	info.table = *qm_rec_own();
+	(void)sm_str_cut(sm_str(PACKAGE_STRING), info.build, sizeof info.build);
 	qm_segment_put(block, log->epoch, seq, &info);
 	rc = write_all(log, SM_FAULT(log->fault.prepare), fd, seq, block, sizeof block, 0);
 	return rc ? rc : sync_data(log, 0, fd, seq);

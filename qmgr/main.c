@@ -160,10 +160,11 @@ int main(int argc, char **argv)
 	    (err = qm_queue_open(&qmgr)) != 0) {
 		sm_log(SM_FATAL, "qm.start", "error=%E", err);
 		/* Another qmgr has the queue, the disk is away: worth another try. A missing
-		 * directory is not. */
-		return sm_proc_end(&proc, err == SM_E_NOTFOUND || err == SM_E_DENIED
-		                              ? SM_EXIT_CONFIG
-		                              : SM_EXIT_TEMP);
+		 * directory is not, nor a queue that another release wrote. */
+		return sm_proc_end(&proc,
+		                   err == SM_E_NOTFOUND || err == SM_E_DENIED || err == SM_E_NOTSUP
+		                       ? SM_EXIT_CONFIG
+		                       : SM_EXIT_TEMP);
 	}
 	status = sm_loop_run();
 	qm_queue_close(&qmgr);

@@ -43,4 +43,14 @@ enum qm_rec_type {
 #undef SM_DEF
 #undef SM_DEF_NUMBER
 
+/* A state of the table, as a segment names the one of its records. */
+struct qm_rec_version {
+	uint32_t number; /* from 1; for people, and for what the hash does not cover */
+	uint64_t hash;
+};
+/* All whose records this program reads, oldest first; the last one is its own. */
+const struct qm_rec_version *qm_rec_versions(size_t *count);
+const struct qm_rec_version *qm_rec_own(void);
+bool qm_rec_reads(struct qm_rec_version v);
+
 #endif

@@ -21,11 +21,14 @@ struct touched {
 	struct sm_id id;
 	struct change *first, **last;
 };
-static int decode_error(const char *log, uint64_t lsn, int err)
+/*
+ * The checksum was right, so another program wrote it, and its segment's head, which would have
+ * said so, is damaged. Refuse to start rather than to forget mail.
+ */
+static int decode_error(uint64_t lsn, uint16_t type)
 {
-	/* The checksum was right: this build reads what another wrote. Refuse to start rather than
-	 * to forget mail. */
-	return sm_fail_in(err, "%s: record %llu does not decode", log, (unsigned long long)lsn);
+	return sm_fail(SM_E_NOTSUP, "record %llu, of type %u, does not decode",
+	               (unsigned long long)lsn, type);
 }
 
 static void saw_id(struct qm_replay *rp, struct sm_id id)
@@ -162,9 +165,9 @@ static int ibdb_record(void *arg, uint64_t lsn, struct qm_loc loc, uint16_t type
 		break;
 	}
 	default:
-		break; /* version, and what a later release may add */
+		err = SM_E_NOTSUP;
 	}
-	return err ? decode_error("ibdb", lsn, err) : 0;
+	return err ? decode_error(lsn, type) : 0;
 }
 
 static bool touched_eq(const struct sm_hash_node *n, const void *key)
@@ -313,9 +316,9 @@ static int defedb_record(void *arg, uint64_t lsn, struct qm_loc loc, uint16_t ty
 		break;
 	}
 	default:
-		break;
+		err = qm_rec_info(type) ? 0 : SM_E_NOTSUP; /* the journal's say nothing here */
 	}
-	return err ? decode_error("defedb", lsn, err) : 0;
+	return err ? decode_error(lsn, type) : 0;
 }
 
 static void apply_one(struct qm_replay *rp, struct qm_txn *txn, const struct change *c)

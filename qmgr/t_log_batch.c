@@ -48,8 +48,10 @@ static size_t put_batch(uint8_t *p, uint64_t epoch, uint32_t seq, uint64_t lsn, 
 
 static void make_image(struct image *m, uint64_t epoch, uint32_t seq, uint64_t lsn)
 {
-	struct qm_segment_info info = {
-	    .created_wall_ms = 12345, .segment_bytes = SEGMENT, .name = "ibdb"};
+	struct qm_segment_info info = {.created_wall_ms = 12345,
+	                               .segment_bytes = SEGMENT,
+	                               .name = "ibdb",
+	                               .table = *qm_rec_own()};
 	size_t at = QM_BLOCK;
 
 	qm_segment_put(m->p, epoch, seq, &info);
