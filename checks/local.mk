@@ -41,6 +41,11 @@ EXTRA_DIST += checks/powercut/controls.py checks/powercut/disk.py checks/powercu
 check-powercut: all
 	SMX_BUILD=$(abs_top_builddir) $(PYTHON) -B $(top_srcdir)/checks/powercut/powercut.py --keep
 
+# 100,000 mails for hosts that refuse, SMX_DEAD_MAILS: mail for others arrives within 10 s.
+.PHONY: check-dead-mx
+check-dead-mx: all
+	SMX_DEAD_MAILS=$${SMX_DEAD_MAILS:-100000} $(PYTEST) -s $(top_srcdir)/checks/e2e/test_dead_mx.py
+
 # One flipped bit at each of 1,000 places of the queue.
 .PHONY: check-flip
 check-flip: qmgr/t_flip$(EXEEXT)
