@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #include "libsm/addr.h"
+#include "libsm/log.h"
 #include "smar/dns_cache.h"
 
 enum { CLIENT_NAMES_MAX = 4, REVERSE_MAX = 80 };
@@ -147,11 +148,18 @@ int ar_check_rcpt(const struct ar *ar, const struct ar_ctx *ctx, const struct sm
 {
 	const struct ar_mt_entry *e;
 	struct sm_str domain;
+	int rc;
 
 	*out = (struct sm_msg_verdict){.code = 0};
 	if (ar_route_domain(ar, m->rcpt, ctx->a, &domain) != 0)
 		return refuse(out, 553, "5.1.3 malformed recipient address");
-	e = ar_mt_find(ar->mt, domain);
+	rc = ar_mt_lookup(ar, ctx, domain, &e);
+	if (rc == SM_E_AGAIN)
+		return rc;
+	if (rc != 0) {
+		sm_log(SM_WARN, "ar.mailertable", "rcpt=<%S> error=%E", m->rcpt, rc);
+		return refuse(out, 451, "4.3.0 the table of routes cannot be read");
+	}
 	if (e != NULL && e->agent == SM_AGENT_LMTP)
 		out->flags |= SM_VERDICT_LOCAL;
 	return 0;

@@ -1,6 +1,8 @@
 /*
- * The mailertable's text: parsed once into a table that never changes. A reload makes a new one or
- * none at all, so that no answer ever comes from half a file. Any thread.
+ * The mailertable. Its file is parsed once into a table that never changes; a reload makes a new
+ * one or none at all, so that no answer ever comes from half a file. Where a map is the
+ * mailertable, each value is parsed when it is found, by the same grammar. Any thread, but lookups
+ * in maps.
  */
 #include "smar/mailertable.h"
 
@@ -12,7 +14,7 @@
 #include "libsm/addr.h"
 #include "libsm/buf.h"
 #include "libsm/err.h"
-#include "smar/lookup.h"
+#include "smar/ar.h"
 
 enum { LINE_MAX_BYTES = 8192, SMTP_PORT = 25 };
 
@@ -35,7 +37,7 @@ const struct ar_mt_entry *ar_mt_find(const struct ar_mt *mt, struct sm_str domai
 	struct ar_keys keys;
 
 	ar_keys_domain(&keys, SM_STR(""), domain, AR_KEYS_DEFAULT);
-	while (mt != NULL && e == NULL && ar_keys_next(&keys))
+	while (e == NULL && ar_keys_next(&keys))
 		e = find_key(mt, keys.key);
 	return e;
 }
@@ -52,9 +54,9 @@ static struct sm_str next_word(struct sm_str *line)
 	return w;
 }
 
-static struct sm_str lower(struct ar_mt *mt, struct sm_str s)
+static struct sm_str lower(struct sm_arena *a, struct sm_str s)
 {
-	struct sm_str copy = sm_arena_str(&mt->arena, s);
+	struct sm_str copy = sm_arena_str(a, s);
 	char *p = (char *)(uintptr_t)copy.p;
 
 	sm_assert(p != NULL);
@@ -76,7 +78,7 @@ static int parse_lhs(struct ar_mt *mt, struct ar_mt_entry *e, struct sm_str w)
 	    !(is_literal(w) ? sm_domain_literal_valid(w) : sm_domain_valid(bare, true)))
 		return sm_fail(SM_E_SYNTAX, "\"" SM_STR_FMT "\" is no domain",
 		               SM_STR_ARG(sm_str_head(w, 100)));
-	e->domain = lower(mt, w);
+	e->domain = lower(&mt->arena, w);
 	return 0;
 }
 
@@ -111,32 +113,91 @@ static int parse_mailer(struct ar_mt_entry *e, struct sm_str *w)
 	return 0;
 }
 
-static int parse_host(struct ar_mt *mt, const struct ar_mt_entry *e, struct ar_mt_host *h,
+/* "[host.name]": not a domain whose last label is a number, that was meant to be an address. */
+static bool is_bracketed_host(struct sm_str inner)
+{
+	struct sm_str last = sm_str_from(inner, (size_t)(sm_str_rchr(inner, '.') + 1));
+	uint64_t number;
+
+	return sm_domain_valid(inner, true) && sm_str_u64(last, 10, UINT64_MAX, &number) != 0;
+}
+
+static int parse_host(struct sm_arena *a, const struct ar_mt_entry *e, struct ar_mt_host *h,
                       struct sm_str w)
 {
-	h->name = lower(mt, w);
-	memset(&h->sa, 0, sizeof(h->sa));
-	if (is_literal(w)) {
-		if (!sm_domain_literal_valid(w) || sm_sa_ip(&h->sa, w, e->port) != 0)
-			return sm_fail(SM_E_SYNTAX, "\"" SM_STR_FMT "\" is no address",
-			               SM_STR_ARG(sm_str_head(w, 100)));
-		if (sm_sa_is_bogus(&h->sa))
-			return sm_fail(SM_E_SYNTAX, "nothing can be sent to " SM_STR_FMT,
-			               SM_STR_ARG(w));
+	*h = (struct ar_mt_host){.text = lower(a, w)};
+	h->name = h->text;
+	if (!is_literal(w))
+		return sm_domain_valid(w, true)
+		           ? 0
+		           : sm_fail(SM_E_SYNTAX, "\"" SM_STR_FMT "\" is no host",
+		                     SM_STR_ARG(sm_str_head(w, 100)));
+	if (w.p[w.n - 1] == ']' && is_bracketed_host(sm_str_n(w.p + 1, w.n - 2))) {
+		h->name = sm_str_n(h->text.p + 1, w.n - 2);
+		h->no_mx = true;
 		return 0;
 	}
-	if (!sm_domain_valid(w, true))
-		return sm_fail(SM_E_SYNTAX, "\"" SM_STR_FMT "\" is no host",
+	if (!sm_domain_literal_valid(w) || sm_sa_ip(&h->sa, w, e->port) != 0)
+		return sm_fail(SM_E_SYNTAX, "\"" SM_STR_FMT "\" is no address",
 		               SM_STR_ARG(sm_str_head(w, 100)));
+	if (sm_sa_is_bogus(&h->sa))
+		return sm_fail(SM_E_SYNTAX, "nothing can be sent to " SM_STR_FMT, SM_STR_ARG(w));
 	return 0;
 }
 
-static int parse_rhs(struct ar_mt *mt, struct ar_mt_entry *e, struct sm_str first,
-                     struct sm_str rest)
+struct hosts {
+	size_t count;
+	struct ar_mt_host v[AR_MT_HOSTS_MAX];
+};
+
+/* One word: hosts of equal preference. */
+static int parse_hosts(struct sm_arena *a, const struct ar_mt_entry *e, struct sm_str word,
+                       uint16_t pref, struct hosts *to)
 {
-	struct ar_mt_host hosts[AR_MT_HOSTS_MAX];
-	struct sm_str w = first;
+	struct sm_str rest = word;
+
+	do {
+		struct sm_str w = sm_str_split(rest, ',', &rest);
+		int rc;
+
+		if (to->count == AR_MT_HOSTS_MAX)
+			return sm_fail(SM_E_SYNTAX, "more than %d hosts", AR_MT_HOSTS_MAX);
+		if (e->port == 0)
+			return sm_fail(SM_E_SYNTAX, "LMTP to a host needs a port (port^lmtp:host)");
+		rc = parse_host(a, e, &to->v[to->count], w);
+		if (rc != 0)
+			return rc;
+		to->v[to->count++].pref = pref;
+	} while (rest.p != NULL);
+	return 0;
+}
+
+static struct sm_str key_of(struct sm_arena *a, const struct ar_mt_entry *e)
+{
+	struct sm_str copy;
 	struct sm_buf key;
+
+	sm_buf_init(&key, 65536);
+	sm_buf_cstr(&key, e->agent == SM_AGENT_LMTP ? "lmtp:" : "smtp:");
+	if (e->port != 0)
+		sm_buf_printf(&key, "%u:", e->port);
+	for (size_t i = 0; i < e->count; i++) {
+		const char *before = "";
+
+		if (i > 0)
+			before = e->hosts[i].pref == e->hosts[i - 1].pref ? "," : " ";
+		sm_buf_printf(&key, "%s" SM_STR_FMT, before, SM_STR_ARG(e->hosts[i].text));
+	}
+	copy = sm_arena_str(a, sm_buf_view(&key));
+	sm_buf_fini(&key);
+	return copy;
+}
+
+int ar_mt_parse_rhs(struct sm_str rhs, struct sm_arena *a, struct ar_mt_entry *e)
+{
+	struct sm_str w = next_word(&rhs);
+	struct hosts hosts = {0};
+	uint16_t pref = 0;
 	int rc;
 
 	rc = parse_port(e, &w);
@@ -147,37 +208,28 @@ static int parse_rhs(struct ar_mt *mt, struct ar_mt_entry *e, struct sm_str firs
 	if (e->agent == SM_AGENT_SMTP && e->port == 0)
 		e->port = SMTP_PORT;
 	if (w.n == 0)
-		w = next_word(&rest);
-	for (; w.n > 0; w = next_word(&rest)) {
-		if (e->count == AR_MT_HOSTS_MAX)
-			return sm_fail(SM_E_SYNTAX, "more than %d hosts", AR_MT_HOSTS_MAX);
-		if (e->port == 0)
-			return sm_fail(SM_E_SYNTAX, "LMTP to a host needs a port (port^lmtp:host)");
-		rc = parse_host(mt, e, &hosts[e->count++], w);
+		w = next_word(&rhs);
+	for (; w.n > 0; w = next_word(&rhs)) {
+		rc = parse_hosts(a, e, w, pref++, &hosts);
 		if (rc != 0)
 			return rc;
 	}
-	if (e->count == 0 && e->agent == SM_AGENT_SMTP)
+	if (hosts.count == 0 && e->agent == SM_AGENT_SMTP)
 		return sm_fail(SM_E_SYNTAX, "no host");
-	if (e->count == 0 && e->port != 0)
+	if (hosts.count == 0 && e->port != 0)
 		return sm_fail(SM_E_SYNTAX, "a port, but no host");
-	e->hosts = sm_arena_must(&mt->arena, e->count * sizeof(hosts[0]));
-	memcpy(e->hosts, hosts, e->count * sizeof(hosts[0]));
-
-	sm_buf_init(&key, 65536);
-	sm_buf_cstr(&key, e->agent == SM_AGENT_LMTP ? "lmtp:" : "smtp:");
-	if (e->port != 0)
-		sm_buf_printf(&key, "%u:", e->port);
-	for (size_t i = 0; i < e->count; i++)
-		sm_buf_printf(&key, "%s" SM_STR_FMT, i ? " " : "", SM_STR_ARG(e->hosts[i].name));
-	e->key = sm_arena_str(&mt->arena, sm_buf_view(&key));
-	sm_buf_fini(&key);
-	return 0;
+	e->count = hosts.count;
+	e->hosts = sm_arena_alloc(a, e->count * sizeof(hosts.v[0]));
+	if (e->hosts == NULL)
+		return sm_fail(SM_E_TOOBIG, "the right hand side is too long");
+	memcpy(e->hosts, hosts.v, e->count * sizeof(hosts.v[0]));
+	e->key = key_of(a, e);
+	return e->key.p != NULL ? 0 : sm_fail(SM_E_TOOBIG, "the right hand side is too long");
 }
 
 static int parse_line(struct ar_mt *mt, struct sm_str line, int number)
 {
-	struct sm_str lhs = next_word(&line), rhs;
+	struct sm_str lhs = next_word(&line), rhs = line;
 	const struct ar_mt_entry *before;
 	struct ar_mt_entry *e;
 	int rc;
@@ -186,15 +238,14 @@ static int parse_line(struct ar_mt *mt, struct sm_str line, int number)
 		return 0;
 	if (lhs.n > SM_DOMAIN_MAX + 1)
 		return sm_fail(SM_E_SYNTAX, "domain too long");
-	rhs = next_word(&line);
-	if (rhs.n == 0)
+	if (next_word(&line).n == 0)
 		return sm_fail(SM_E_SYNTAX, "nothing behind \"" SM_STR_FMT "\"",
 		               SM_STR_ARG(sm_str_head(lhs, 100)));
 	e = SM_ARENA_NEW(&mt->arena, struct ar_mt_entry);
 	e->line = number;
 	rc = parse_lhs(mt, e, lhs);
 	if (rc == 0)
-		rc = parse_rhs(mt, e, rhs, line);
+		rc = ar_mt_parse_rhs(rhs, &mt->arena, e);
 	if (rc != 0)
 		return rc;
 	before = find_key(mt, e->domain);
@@ -282,4 +333,35 @@ void ar_mt_unref(struct ar_mt **mtp)
 	sm_hash_fini(&mt->by_domain);
 	sm_arena_fini(&mt->arena);
 	sm_free(mt);
+}
+
+/* ---- file or map ---- */
+
+int ar_mt_lookup(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str domain,
+                 const struct ar_mt_entry **out)
+{
+	struct ar_map *map = ar_maps_mailertable(ar->maps);
+	struct ar_mt_entry *e;
+	struct ar_keys keys;
+	struct sm_str rhs;
+	int rc;
+
+	*out = NULL;
+	if (map == NULL) {
+		*out = ar->mt != NULL ? ar_mt_find(ar->mt, domain) : NULL;
+		return 0;
+	}
+	ar_keys_domain(&keys, SM_STR(""), domain, AR_KEYS_DEFAULT);
+	rc = ar_map_find(map, ctx, &keys, &rhs);
+	if (rc != 0)
+		return rc == SM_E_NOTFOUND ? 0 : rc;
+	e = SM_ARENA_NEW(ctx->a, struct ar_mt_entry);
+	e->domain = sm_arena_str(ctx->a, keys.key);
+	rc = rhs.n <= LINE_MAX_BYTES ? ar_mt_parse_rhs(rhs, ctx->a, e)
+	                             : sm_fail(SM_E_TOOBIG, "too long");
+	if (rc != 0)
+		return sm_fail_in(rc, "map %s: " SM_STR_FMT, ar_map_name(map),
+		                  SM_STR_ARG(sm_str_head(keys.key, 100)));
+	*out = e;
+	return 0;
 }

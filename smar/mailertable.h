@@ -4,8 +4,12 @@
  *   line  = LHS blanks RHS
  *   LHS   = [ "." ] domain / "." / "[" IPv4 "]" / "[IPv6:" IPv6 "]"
  *   RHS   = [ port "^" ] [ "esmtp:" ] hosts / "lmtp:" / port "^lmtp:" hosts
- *   hosts = host *( blanks host )
- *   host  = domain / "[" IPv4 "]" / "[IPv6:" IPv6 "]"
+ *   hosts = equal *( blanks equal )
+ *   equal = host *( "," host )
+ *   host  = domain / "[" domain "]" / "[" IPv4 "]" / "[IPv6:" IPv6 "]"
+ *
+ * Hosts are tried in order; those joined by commas in a new random order each time. A domain in
+ * brackets is a host whose mail exchangers are not asked for.
  *
  * "#" begins a comment, at the start of a line or of a word. Case is folded. No domain is listed
  * twice.
@@ -20,8 +24,11 @@
 enum { AR_MT_HOSTS_MAX = 64, AR_MT_FILE_MAX = 64 * 1024 * 1024 };
 
 struct ar_mt_host {
-	struct sm_str name; /* as written, lower case: "[1.2.3.4]" for a literal */
+	struct sm_str text; /* as written, lower case: "[1.2.3.4]", "[host.example]" */
+	struct sm_str name; /* the same without the brackets of a host */
 	struct sm_sa sa;    /* of a literal, with port; else none */
+	uint16_t pref;      /* 0, 1 ... */
+	bool no_mx;
 };
 struct ar_mt_entry {
 	struct sm_hash_node node;
@@ -43,11 +50,24 @@ struct ar_mt {
  * is no table. Blocks; any thread. */
 int ar_mt_load(const char *path, struct ar_mt **out) SM_MUST_CHECK;
 int ar_mt_parse(const char *path, struct sm_str text, struct ar_mt **out) SM_MUST_CHECK;
+/* A right hand side alone: all of `e` but domain and line. It was zeroed. Memory of `a`.
+ * SM_E_SYNTAX, SM_E_TOOBIG with diag. */
+int ar_mt_parse_rhs(struct sm_str rhs, struct sm_arena *a, struct ar_mt_entry *e) SM_MUST_CHECK;
 /* A new table has one reference. */
 struct ar_mt *ar_mt_ref(struct ar_mt *mt);
 void ar_mt_unref(struct ar_mt **mt); /* frees with the last one; sets NULL */
 
 /* The entry for a domain (lower case) by the lookup order, NULL: none. */
 const struct ar_mt_entry *ar_mt_find(const struct ar_mt *mt, struct sm_str domain);
+
+/*
+ * The same in what the configuration says is the mailertable: the file, or a map. 0 with *out, NULL
+ * if there is none; SM_E_AGAIN as ar_map_get; anything else: the map failed, or its value is wrong,
+ * with diag.
+ */
+struct ar;
+struct ar_ctx;
+int ar_mt_lookup(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str domain,
+                 const struct ar_mt_entry **out) SM_YIELDS SM_MUST_CHECK;
 
 #endif

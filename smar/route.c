@@ -13,6 +13,7 @@
 
 #include "libsm/addr.h"
 #include "libsm/buf.h"
+#include "libsm/log.h"
 #include "libsm/rand.h"
 #include "smar/dns_cache.h"
 #include "smar/mx.h"
@@ -42,6 +43,7 @@ struct build {
 	struct sm_arena *a;
 	struct sm_msg_route *out;
 	bool missing; /* without may_wait: something has to be asked first */
+	bool told;    /* the mailertable names this very host: it may be this one */
 	uint32_t max_hosts;
 	uint16_t port;
 	enum note note;
@@ -177,13 +179,13 @@ static bool add_host(struct build *b, struct sm_str host, uint16_t pref, enum no
 			struct sm_sa sa =
 			    rr_addr(&a->rr[(start + k) % a->count], types[i], b->port);
 
-			if (ar_own_addr(&sa)) {
+			if (!b->told && ar_own_addr(&sa)) {
 				b->out->hosts_count = before;
 				note(b, NOTE_LOOP);
 				ar_answer_put(&a);
 				return false;
 			}
-			if (forbidden(b->ar, &sa))
+			if (b->told ? sm_sa_is_bogus(&sa) : forbidden(b->ar, &sa))
 				note(b, NOTE_LOOP);
 			else
 				add(b, host, &sa, pref);
@@ -280,31 +282,48 @@ static void add_literal(struct build *b, struct sm_str domain)
 		add(b, domain, &sa, 0);
 }
 
+static void add_target(struct build *b, const struct ar_mt_host *h)
+{
+	uint32_t before = b->out->hosts_count;
+
+	b->told = h->no_mx || b->out->agent == SM_AGENT_LMTP;
+	if (h->sa.len > 0)
+		add(b, h->name, &h->sa, 0);
+	else if (b->told)
+		(void)add_host(b, h->name, 0, NOTE_NO_HOST);
+	else
+		add_domain(b, h->name);
+	b->told = false;
+	for (uint32_t k = before; k < b->out->hosts_count; k++)
+		b->hosts[k].pref = h->pref;
+	if (b->note == NOTE_NO_HOST || b->note == NOTE_NO_ADDRESS || b->note == NOTE_NULL_MX)
+		note_temp(b, "mailertable", h->name, "no such host");
+}
+
 /* What the mailertable names goes where it says, to this host too. */
 static void add_entry(struct build *b, const struct ar_mt_entry *e)
 {
+	const struct ar_mt_host *order[AR_MT_HOSTS_MAX];
+	size_t from = 0;
+
 	b->out->agent = (uint8_t)e->agent;
 	b->out->ttl_s = LITERAL_TTL_S;
 	b->port = e->port;
 	if (e->count == 0)
 		add(b, SM_STR(""), &(struct sm_sa){0}, 0);
 	for (size_t i = 0; i < e->count; i++) {
-		const struct ar_mt_host *h = &e->hosts[i];
-		uint32_t before = b->out->hosts_count;
+		size_t k;
 
-		if (h->sa.len > 0)
-			add(b, h->name, &h->sa, 0);
-		else if (e->agent == SM_AGENT_LMTP)
-			(void)add_host(b, h->name, 0, NOTE_NO_HOST);
-		else
-			add_domain(b, h->name);
-		/* They are tried in the order of the line. */
-		for (uint32_t k = before; k < b->out->hosts_count; k++)
-			b->hosts[k].pref = (uint16_t)i;
-		if (b->note == NOTE_NO_HOST || b->note == NOTE_NO_ADDRESS ||
-		    b->note == NOTE_NULL_MX)
-			note_temp(b, "mailertable", h->name, "no such host");
+		order[i] = &e->hosts[i];
+		if (i > 0 && e->hosts[i].pref != e->hosts[i - 1].pref)
+			from = i;
+		/* Equal ones change places. */
+		k = from + sm_rand_below(i - from + 1);
+		order[i] = order[k];
+		order[k] = &e->hosts[i];
 	}
+	for (size_t i = 0; i < e->count; i++)
+		add_target(b, order[i]);
 }
 
 /* ---- the key ---- */
@@ -420,6 +439,7 @@ int ar_route(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str rcpt,
 	struct sm_arena *a = ctx->a;
 	struct build *b;
 	struct sm_str domain;
+	int rc;
 
 	b = sm_arena_must(a, sizeof(*b));
 	b->ar = ar;
@@ -435,7 +455,14 @@ int ar_route(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str rcpt,
 		refuse(b, SM_ROUTE_PERM, 553, "5.1.3 malformed recipient address");
 		return 0;
 	}
-	e = ar_mt_find(ar->mt, domain);
+	rc = ar_mt_lookup(ar, ctx, domain, &e);
+	if (rc == SM_E_AGAIN)
+		return rc;
+	if (rc != 0) {
+		sm_log(SM_WARN, "ar.mailertable", "rcpt=<%S> error=%E", rcpt, rc);
+		refuse(b, SM_ROUTE_TEMP, 451, "4.3.0 the table of routes cannot be read");
+		return 0;
+	}
 	if (e != NULL) {
 		out->key = sm_arena_str(a, e->key);
 		add_entry(b, e);

@@ -34,6 +34,7 @@ static void meaning(void **state)
 	                         "other.example mta.server.example\n"
 	                         "[192.0.2.1] [192.0.2.9]\n"
 	                         "six.example esmtp: [IPv6:2001:db8::25]\n"
+	                         "some.example a.example,[B.example],[10.0.0.1] c.example\n"
 	                         ".tld esmtp:Gate.Way.example gate2.example\n"
 	                         ". 587^smart.host.example");
 	const struct ar_mt_entry *e;
@@ -69,6 +70,20 @@ static void meaning(void **state)
 	e = find(mt, "a.b.tld");
 	assert_int_equal(e->count, 2);
 	assert_true(sm_str_eq(e->hosts[0].name, SM_STR("gate.way.example")));
+
+	e = find(mt, "some.example");
+	assert_int_equal(e->count, 4);
+	assert_int_equal(e->hosts[0].pref, 0);
+	assert_int_equal(e->hosts[1].pref, 0);
+	assert_int_equal(e->hosts[2].pref, 0);
+	assert_int_equal(e->hosts[3].pref, 1);
+	assert_false(e->hosts[0].no_mx);
+	assert_true(e->hosts[1].no_mx);
+	assert_true(sm_str_eq(e->hosts[1].name, SM_STR("b.example")));
+	assert_int_equal(e->hosts[1].sa.len, 0);
+	assert_false(e->hosts[2].no_mx);
+	assert_true(
+	    sm_str_eq(e->key, SM_STR("smtp:25:a.example,[b.example],[10.0.0.1] c.example")));
 
 	/* No implicit match of subdomains; the default takes the rest, literals too. */
 	e = find(mt, ".");
@@ -119,7 +134,12 @@ static void errors(void **state)
 	    {"a.example [0.0.0.0]", "nothing can be sent to"},
 	    {"a.example [224.0.0.1]", "nothing can be sent to"},
 	    {"a.example b..example", "is no host"},
-	    {"a.example b.example,c.example", "is no host"},
+	    {"a.example b.example,", "\"\" is no host"},
+	    {"a.example b.example,,c.example", "\"\" is no host"},
+	    {"a.example [mail.10]", "is no address"},
+	    {"a.example [mail..example]", "is no address"},
+	    {"a.example []", "is no address"},
+	    {"a.example [", "is no address"},
 	    {"a.example lmtp:\nb.example lmtp:\nA.example lmtp:\n",
 	     "mt:3: a.example is in line 1 already"},
 	};

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <cmocka.h>
+#include <unistd.h>
 
 #include "libsm/rand.h"
 #include "smar/check.h"
@@ -85,6 +86,11 @@ static const char mailertable[] = "local.example lmtp:\n"
 				  "fixed2.example 2525^[127.0.0.1]  [IPV6:2001:db8::9]\n"
 				  "gate.example 26^two.example [10.0.0.2]\n"
 				  "gone.example none.example\n"
+				  "host.example [two.example] [a.two.example]\n"
+				  "nomx-host.example 2525^[cname-a.example]\n"
+				  "here.example 2525^[mail.own.example] [loop4.example]\n"
+				  "lmtp-here.example 24^lmtp:loop4.example\n"
+				  "dice.example [10.0.0.1],[10.0.0.2],[10.0.0.3] [10.0.0.4]\n"
 				  ".sub.example lmtp:\n"
 				  "[192.0.2.99] [10.0.0.3]\n"
 				  "literal-own.example [198.51.100.1]\n"
@@ -163,6 +169,16 @@ static const struct {
     /* Our own table is wrong: that is no reason to send mail back. */
     {"u@gone.example", AR_FAMILY_ANY, SM_ROUTE_TEMP, 451, "4.4.3 DNS: mailertable of none.example",
      NULL},
+    /* Exchangers are not asked for, and it may be this host. */
+    {"u@host.example", AR_FAMILY_IPV4, SM_ROUTE_OK, 0, "a.two.example=192.0.2.2:25/1",
+     "smtp:25:[two.example] [a.two.example]"},
+    {"u@nomx-host.example", AR_FAMILY_IPV4, SM_ROUTE_TEMP, 451,
+     "4.4.3 DNS: mailertable of cname-a.example", NULL},
+    {"u@here.example", AR_FAMILY_IPV4, SM_ROUTE_OK, 0,
+     "mail.own.example=198.51.100.1:2525/0 loop4.example=127.0.0.1:2525/1",
+     "smtp:2525:[mail.own.example] [loop4.example]"},
+    {"u@lmtp-here.example", AR_FAMILY_IPV4, SM_ROUTE_OK, 0, "loop4.example=127.0.0.1:24/0",
+     "lmtp:24:loop4.example"},
     {"u@literal-own.example", AR_FAMILY_ANY, SM_ROUTE_OK, 0, "[198.51.100.1]=198.51.100.1:25/0",
      NULL},
     {"no domain", AR_FAMILY_ANY, SM_ROUTE_PERM, 553, "5.1.3 ", NULL},
@@ -308,6 +324,77 @@ static void body_fast(void)
 	assert_int_equal(m.status, SM_ROUTE_OK);
 }
 
+/* What is joined by commas comes first in turn; what stands behind it never. */
+static void body_dice(void)
+{
+	unsigned first[3] = {0};
+	struct sm_msg_route m;
+
+	for (int i = 0; i < 300; i++) {
+		assert_int_equal(ar_route(&ar, hasty(), SM_STR("u@dice.example"), &m), 0);
+		assert_int_equal(m.hosts_count, 4);
+		assert_int_equal(m.hosts[2].pref, 0);
+		assert_int_equal(m.hosts[3].pref, 1);
+		assert_true(sm_str_eq(m.hosts[3].name, SM_STR("[10.0.0.4]")));
+		first[m.hosts[0].name.p[8] - '1']++;
+		sm_arena_reset(&arena);
+	}
+	for (size_t i = 0; i < 3; i++)
+		assert_true(first[i] > 50);
+}
+
+static void dice(void **state SM_UNUSED)
+{
+	run(body_dice);
+}
+
+/* The same table as a map, and values that are none. */
+static void open_mailertable_map(const char *path)
+{
+	static struct ar_map_conf map;
+	FILE *f = fopen(path, "w");
+
+	assert_non_null(f);
+	fprintf(f, "%swrong.example smtp:a.example\nempty.example \"\"\n", mailertable);
+	assert_int_equal(fclose(f), 0);
+	map.where.name = SM_STR("mt");
+	map.file = sm_str(path);
+	map.type = AR_MAP_TEXT;
+	conf.map = (struct sm_conf_sections){1, &map};
+	conf.mailertable.name = SM_STR("mt");
+	if (ar_maps_open(&conf, &ar.maps) != 0)
+		fail_msg("%s", sm_diag());
+	assert_int_equal(unlink(path), 0);
+}
+
+static void body_map(void)
+{
+	struct sm_msg_rcpt_check rcpt = {.rcpt = SM_STR("u@wrong.example")};
+	struct sm_msg_route m;
+	struct sm_msg_verdict v;
+	static char path[64];
+
+	ar_mt_unref(&ar.mt);
+	snprintf(path, sizeof(path), "/tmp/t_route.%d", (int)getpid());
+	open_mailertable_map(path);
+	body_routes();
+	assert_int_equal(ar_route(&ar, hasty(), SM_STR("u@wrong.example"), &m), 0);
+	assert_int_equal(m.status, SM_ROUTE_TEMP);
+	assert_int_equal(m.code, 451);
+	assert_int_equal(ar_check_rcpt(&ar, hasty(), &rcpt, &v), 0);
+	assert_int_equal(v.code, 451);
+	rcpt.rcpt = SM_STR("u@a.sub.example");
+	assert_int_equal(ar_check_rcpt(&ar, hasty(), &rcpt, &v), 0);
+	assert_int_equal(v.code, 0);
+	assert_int_equal(v.flags, SM_VERDICT_LOCAL);
+	ar_maps_unref(&ar.maps);
+}
+
+static void by_map(void **state SM_UNUSED)
+{
+	run(body_map);
+}
+
 static void fast(void **state SM_UNUSED)
 {
 	run(body_fast);
@@ -373,7 +460,8 @@ static void checks(void **state SM_UNUSED)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(routes), cmocka_unit_test(keys),
-	                                   cmocka_unit_test(fast), cmocka_unit_test(checks)};
+	                                   cmocka_unit_test(fast),   cmocka_unit_test(dice),
+	                                   cmocka_unit_test(by_map), cmocka_unit_test(checks)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
