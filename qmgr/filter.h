@@ -12,8 +12,8 @@
  * Times are 30s, 15m, 2h, 3d or 1w, sizes 2000, 64K, 10M or 1G; next_try of what is held is never.
  * Several values separated by commas: any of them. `!` before the key: not. sender=<> is the null
  * sender. domain=.example.org means all below it. dest is domain or host; an
- * address may be given to these three as people write it: 192.0.2.1. Globs know * and ?, and ignore case; a glob
- * without either matches the whole value, but for reason, where it matches any part.
+ * address may be given to these three as people write it: 192.0.2.1. Globs know * and ?, and ignore
+ * case; a glob without either matches the whole value, but for reason, where it matches any part.
  */
 #ifndef QM_FILTER_H
 #define QM_FILTER_H

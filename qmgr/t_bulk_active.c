@@ -66,10 +66,7 @@ static void while_it_waits_for_smtpc(void **state)
 {
 	(void)state;
 	t_slow_retries();
-	w.conf.wait_for_client_ms = 60000;
-	t_qm_start();
-	t_smar_up();
-	t_smtps_up(&w.ss, 1);
+	t_qm_no_smtpc();
 	t_taken("a@a.test", "x@b.test");
 	t_taken("b@a.test", "x@b.test");
 	t_taken("c@a.test", "x@b.test");
@@ -99,10 +96,7 @@ static void some_of_what_waits_together(void **state)
 {
 	(void)state;
 	t_slow_retries();
-	w.conf.wait_for_client_ms = 60000;
-	t_qm_start();
-	t_smar_up();
-	t_smtps_up(&w.ss, 1);
+	t_qm_no_smtpc();
 	t_taken("a@a.test", "x@b.test y@later.test z@later.test");
 	assert_true(t_wait(one_ready));
 	t_act(QM_MARK_HOLD, "rcpt=x@*,y@*", 2);

@@ -85,6 +85,7 @@ int t_qm_teardown(void **state); /* closes what runs, removes the directories */
 void t_qm_start(void);           /* the queue, until it is running */
 void t_qm_stop(void);            /* orderly: closes it; start again */
 void t_qm_all(void);             /* start, and smtps, smtpc, smar */
+void t_qm_no_smtpc(void);        /* the same, but what is ready stays there until one comes */
 
 /* Runs the loop until so; false after T_PATIENCE_MS, which is a failure. */
 bool t_wait(bool (*until)(void));

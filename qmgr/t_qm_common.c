@@ -163,6 +163,13 @@ void t_qm_stop(void)
 	w.q = (struct qm){0};
 }
 
+void t_qm_no_smtpc(void)
+{
+	t_qm_start();
+	t_smar_up();
+	t_smtps_up(&w.ss, 1);
+}
+
 void t_qm_all(void)
 {
 	t_qm_start();

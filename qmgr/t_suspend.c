@@ -149,10 +149,7 @@ static void a_host(void **state)
 static void what_is_ready_already(void **state)
 {
 	(void)state;
-	w.conf.wait_for_client_ms = 60000;
-	t_qm_start();
-	t_smar_up();
-	t_smtps_up(&w.ss, 1);
+	t_qm_no_smtpc();
 	t_taken("s@a.test", "x@b.test");
 	t_taken("s@a.test", "x@c.test");
 	t_wait_n(ready, 2);
