@@ -23,23 +23,29 @@ static const struct sm_str include_prefix = SM_STR(":include:");
 
 /* ---- members ---- */
 
-static int add(struct parse *p, enum ar_member_kind kind, struct sm_str text)
+int ar_members_add(struct ar_members *m, const struct ar_member *member,
+                   const struct ar_rhs_how *how, struct sm_arena *a)
 {
-	struct ar_members *m = p->out;
-
-	if (m->count >= p->how->max_members)
-		return sm_fail(SM_E_TOOBIG, "more than %zu members", p->how->max_members);
+	if (m->count >= how->max_members)
+		return sm_fail(SM_E_TOOBIG, "more than %zu members", how->max_members);
 	if (m->count == m->cap) {
 		size_t cap = m->cap > 0 ? 2 * m->cap : 8;
-		struct ar_member *v = sm_arena_must(p->a, cap * sizeof(*v));
+		struct ar_member *v = sm_arena_must(a, cap * sizeof(*v));
 
 		if (m->count > 0)
 			memcpy(v, m->v, m->count * sizeof(*v));
 		m->v = v;
 		m->cap = cap;
 	}
-	m->v[m->count++] = (struct ar_member){.kind = kind, .text = text};
+	m->v[m->count++] = *member;
 	return 0;
+}
+
+static int add(struct parse *p, enum ar_member_kind kind, struct sm_str text)
+{
+	const struct ar_member m = {.kind = kind, .text = text};
+
+	return ar_members_add(p->out, &m, p->how, p->a);
 }
 
 /* ":include:" is taken off already. */

@@ -40,6 +40,9 @@ struct ar_rhs_how {
 	size_t max_members;
 };
 
+/* Add one. SM_E_TOOBIG. */
+int ar_members_add(struct ar_members *m, const struct ar_member *member,
+                   const struct ar_rhs_how *how, struct sm_arena *a) SM_MUST_CHECK;
 /*
  * SM_E_SYNTAX: it is wrong, whatever the address; the diag says what and what to write instead.
  * SM_E_RANGE: with this address its macros make no address. SM_E_TOOBIG: too many members.

@@ -19,7 +19,8 @@ struct ar_conf {
 	int64_t dns_timeout_ms;
 	struct sm_str address_delimiter;
 	struct sm_conf_sections map; /* of struct ar_map_conf */
-	struct ar_map_use access_map, aliases, local_user_map, mailertable;
+	struct ar_map_use access_map, local_user_map, mailertable;
+	struct ar_aliases_conf aliases;
 	int64_t max_cache_entries, max_queries, max_requests, max_hosts;
 	struct sm_conf_list own_names;
 	int address_family; /* enum ar_family */

@@ -12,6 +12,7 @@
 #include "libsm/last_words.h"
 #include "libsm/log.h"
 #include "smar/check.h"
+#include "smar/resolve.h"
 
 enum {
 	FAST_ARENA_BYTES = 64 * 1024,
@@ -138,8 +139,11 @@ static int route_get(const struct ar *ar, const struct ar_ctx *ctx, struct sm_st
 		return rc;
 	out->type = SM_MSG_route;
 	(void)SM_FAULT_OF("smar.rcpt:", m.rcpt);
-	rc = ar_route(ar, ctx, m.rcpt, &out->m.route);
-	if (rc == 0 && out->m.route.status != SM_ROUTE_OK)
+	rc = ar_resolve(ar, ctx, &m, &out->m.route);
+	if (rc == 0 && out->m.route.status == SM_ROUTE_ALIAS)
+		sm_log(SM_INFO, "ar.route", "ss_ta=%?I rcpt=<%S> members=%u more=%u", m.ta, m.rcpt,
+		       out->m.route.aliases_count, out->m.route.more);
+	else if (rc == 0 && out->m.route.status != SM_ROUTE_OK)
 		sm_log(SM_INFO, "ar.route", "ss_ta=%?I rcpt=<%S> code=%u text=%S", m.ta, m.rcpt,
 		       out->m.route.code, out->m.route.text);
 	else if (rc == 0)

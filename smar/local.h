@@ -9,11 +9,11 @@
 #ifndef AR_LOCAL_H
 #define AR_LOCAL_H
 
-#include "smar/lookup.h"
-#include "smar/map.h"
+#include "smar/ar.h"
 
-struct ar;
-
+/* Is the domain (lower case) local? 0: yes. SM_E_NOTFOUND: no. Otherwise as below. */
+int ar_local_domain(const struct ar *ar, const struct ar_ctx *ctx,
+                    struct sm_str domain) SM_YIELDS SM_MUST_CHECK;
 /*
  * Is this address of a local domain known? `parts` in lower case. 0: yes. SM_E_NOTFOUND: no.
  * SM_E_AGAIN: only without may_wait. Anything else is a temporary failure; the diag says why.

@@ -7,7 +7,8 @@ libsmar_a_SOURCES = smar/ar.h smar/conf.h smar/conf.c smar/map.h smar/map_int.h 
 	smar/dns_cache.h smar/dns_cache.c smar/route.h smar/route.c smar/check.h smar/check.c \
 	smar/handlers.h smar/handlers.c
 # Aliases.
-libsmar_a_SOURCES += smar/macro.h smar/macro.c smar/alias_rhs.h smar/alias_rhs.c smar/include.h smar/include.c smar/local.h
+libsmar_a_SOURCES += smar/macro.h smar/macro.c smar/alias_rhs.h smar/alias_rhs.c smar/include.h smar/include.c \
+	smar/alias.h smar/alias.c smar/alias_expand.c smar/local.h smar/local.c smar/resolve.h smar/resolve.c
 # The access map.
 libsmar_a_SOURCES += smar/access_rhs.h smar/access_rhs.c
 
@@ -16,7 +17,7 @@ smar_smar_SOURCES = smar/main.c
 smar_smar_LDADD = libsmar.a libsm.a $(CARES_LIBS) $(SECCOMP_LIBS)
 
 SMAR_TESTS = smar/t_map smar/t_bdb smar/t_lookup smar/t_mailertable smar/t_mx smar/t_dns_msg smar/t_dns smar/t_route smar/t_handlers
-SMAR_TESTS += smar/t_alias_rhs smar/t_include
+SMAR_TESTS += smar/t_alias_rhs smar/t_include smar/t_alias
 SMAR_TESTS += smar/t_access_rhs
 SMAR_LDADD = libsmar.a $(UNIT_LDADD) $(CARES_LIBS)
 smar_t_dnsd = smar/t_dnsd.h smar/t_dnsd.c
@@ -33,6 +34,8 @@ smar_t_mailertable_SOURCES = smar/t_mailertable.c
 smar_t_mailertable_LDADD = $(SMAR_LDADD)
 smar_t_alias_rhs_SOURCES = smar/t_alias_rhs.c
 smar_t_alias_rhs_LDADD = $(SMAR_LDADD)
+smar_t_alias_SOURCES = smar/t_alias.c
+smar_t_alias_LDADD = $(SMAR_LDADD)
 smar_t_include_SOURCES = smar/t_include.c
 smar_t_include_LDADD = $(SMAR_LDADD)
 smar_t_mx_SOURCES = smar/t_mx.c

@@ -11,6 +11,7 @@
 #include "libsm/offload.h"
 #include "libsm/priv.h"
 #include "libsm/proc.h"
+#include "smar/alias.h"
 #include "smar/ar.h"
 #include "smar/dns.h"
 #include "smar/dns_cache.h"
@@ -244,6 +245,7 @@ static void clean_up(void)
 	sm_offload_fini();
 	sm_rpc_server_free(&server);
 	ar_handlers_free(&handlers);
+	ar_alias_fini();
 	ar_dns_fini();
 	ar_cache_fini();
 	ar_release(&load.ar);

@@ -110,7 +110,7 @@ int ar_maps_open(const struct ar_conf *conf, struct ar_maps **out)
 	if (rc == 0)
 		rc = use_map(set, &conf->access_map, "access_map", &set->access);
 	if (rc == 0)
-		rc = use_map(set, &conf->aliases, "aliases", &set->aliases);
+		rc = use_map(set, &conf->aliases.use, "aliases", &set->aliases);
 	if (rc == 0)
 		rc = use_map(set, &conf->local_user_map, "local_user_map", &set->users);
 	if (rc == 0 && conf->mailertable.name.n > 0)

@@ -7,6 +7,7 @@ enum { SEQUENCE_DEPTH_MAX = 8 };
 
 #define MAP(m) offsetof(struct ar_map_conf, m)
 #define USE(m) offsetof(struct ar_map_use, m)
+#define ALIASES(m) offsetof(struct ar_aliases_conf, m)
 
 /* clang-format off */
 static const struct sm_word type_words[] = {
@@ -74,6 +75,17 @@ const struct sm_opt ar_aliases_opts[] = {
     USE_NAME,
     {.name = "flags", .type = SM_OPT_FLAGS, .offset = USE(flags), .def = "", .words = alias_words, .reload = true,
      .help = "how it is looked up"},
+    {.name = "include_directory", .type = SM_OPT_PATH, .offset = ALIASES(include_directory), .def = "", .max = 4000,
+     .help = "where the files of :include:NAME are; none: nothing can be included",
+     .man = "Neither it nor anything below may be written to by others than owner and group, and nothing below may be a symbolic "
+            "link. A list is read each time that mail comes for it."},
+    {.name = "max_list_size", .type = SM_OPT_SIZE, .offset = ALIASES(max_list_bytes), .def = "4M", .min = 100, .max = 256 << 20,
+     .reload = true, .help = "size of an included list", .man = "For a larger one mail is deferred."},
+    {.name = "max_members", .type = SM_OPT_INT, .offset = ALIASES(max_members), .def = "10000", .min = 1, .max = 1000000,
+     .reload = true, .help = "addresses that one alias may lead to, with all aliases and lists in it",
+     .man = "Mail for an alias with more is deferred with 452 4.5.3: raise the limit, and it goes out."},
+    {.name = "max_levels", .type = SM_OPT_INT, .offset = ALIASES(max_levels), .def = "5", .min = 1, .max = 10,
+     .reload = true, .help = "how deep aliases may be nested; beyond that mail is refused with 550 5.4.6"},
     SM_OPT_END,
 };
 
@@ -238,7 +250,7 @@ int ar_map_conf_check(const struct ar_conf *conf)
 	/* Its file has a default: the name goes before it. */
 	mailertable.file = SM_STR("");
 	if (rc != 0 || (rc = check_use(conf, &conf->access_map, "access_map")) != 0 ||
-	    (rc = check_use(conf, &conf->aliases, "aliases")) != 0 ||
+	    (rc = check_use(conf, &conf->aliases.use, "aliases")) != 0 ||
 	    (rc = check_use(conf, &conf->local_user_map, "local_user_map")) != 0)
 		return rc;
 	return check_use(conf, &mailertable, "mailertable");

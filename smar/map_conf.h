@@ -42,6 +42,12 @@ struct ar_map_use {
 	struct sm_str file, name;
 	uint32_t flags; /* AR_USE_*: aliases, local_user_map */
 };
+/* The section aliases. */
+struct ar_aliases_conf {
+	struct ar_map_use use; /* first: it is bound as such */
+	struct sm_str include_directory;
+	int64_t max_members, max_list_bytes, max_levels;
+};
 static inline bool ar_map_used(const struct ar_map_use *u)
 {
 	return u->file.n > 0 || u->name.n > 0;
@@ -52,7 +58,7 @@ enum ar_map_type ar_map_type(const struct ar_map_conf *m);
 
 extern const struct sm_opt ar_map_opts[];    /* map NAME */
 extern const struct sm_opt ar_access_opts[]; /* of struct ar_map_use: access_map */
-extern const struct sm_opt ar_aliases_opts[];
+extern const struct sm_opt ar_aliases_opts[]; /* of struct ar_aliases_conf */
 extern const struct sm_opt ar_users_opts[]; /* local_user_map */
 extern const struct sm_opt ar_mailertable_opts[];
 

@@ -23,7 +23,7 @@ static const struct t_dns_row zone[] = {
     {NULL, 0, 0, NULL},
 };
 
-static struct ar_conf conf = {.max_hosts = 10};
+static struct ar_conf conf = {.max_hosts = 10, .address_delimiter = SM_STR("+")};
 static struct ar ar;
 static struct ar_handlers *handlers;
 static struct sm_link *to_smar;

@@ -1,0 +1,52 @@
+/*
+ * The order of aliases, local users and routes for a recipient in the queue. Thread: the loop's;
+ * coroutine when it may wait.
+ */
+#include "smar/resolve.h"
+
+#include "libsm/log.h"
+#include "smar/alias.h"
+#include "smar/local.h"
+#include "smar/route.h"
+
+/* 0: it may be there. */
+static int known(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str rcpt)
+{
+	struct sm_str mailbox;
+	struct ar_parts parts;
+	bool local;
+	int rc;
+
+	/* What is malformed gets its answer from the route. */
+	if (ar_alias_mailbox(ar, ctx->a, rcpt, &mailbox) != 0)
+		return 0;
+	ar_parts_of(ar_alias_lower(ctx->a, mailbox), ar->conf->address_delimiter.p[0], &parts);
+	rc = ar_alias_local(ar, ctx, &parts, &local);
+	return rc == 0 && local ? ar_local_known(ar, ctx, &parts) : rc;
+}
+
+int ar_resolve(const struct ar *ar, const struct ar_ctx *ctx, const struct sm_msg_route_get *m,
+               struct sm_msg_route *out)
+{
+	int rc = ar_alias_route(ar, ctx, m, out);
+
+	if (rc != SM_E_NOTFOUND)
+		return rc;
+	rc = known(ar, ctx, m->rcpt);
+	if (rc == 0)
+		return ar_route(ar, ctx, m->rcpt, out);
+	if (rc == SM_E_AGAIN)
+		return rc;
+	*out = (struct sm_msg_route){.ttl_s = 60};
+	if (rc == SM_E_NOTFOUND) {
+		out->status = SM_ROUTE_PERM;
+		out->code = 550;
+		out->text = SM_STR("5.1.1 unknown user");
+	} else {
+		sm_log(SM_ERROR, "ar.local", "ss_ta=%?I rcpt=<%S> error=%E", m->ta, m->rcpt, rc);
+		out->status = SM_ROUTE_TEMP;
+		out->code = 451;
+		out->text = SM_STR("4.3.0 local users cannot be looked up now");
+	}
+	return 0;
+}
