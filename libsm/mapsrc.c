@@ -105,10 +105,16 @@ static int unquote(struct sm_str *key)
 static int take_apart(struct reader *r, struct sm_mapsrc_entry *e)
 {
 	struct sm_str text = sm_str_trim(sm_buf_view(&r->entry)), rest;
-	ptrdiff_t end = word_end(text);
+	ptrdiff_t end;
 	bool colon = false;
 	int rc;
 
+	if (r->src->flags & SM_MAPSRC_WHOLE) {
+		e->key = SM_STR("");
+		e->value = text;
+		return 0;
+	}
+	end = word_end(text);
 	if (end < 0)
 		return sm_fail(SM_E_SYNTAX, "a double quote is not closed");
 	e->key = sm_str_head(text, (size_t)end);

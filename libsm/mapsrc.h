@@ -27,6 +27,7 @@ enum sm_mapsrc_flags {
 	SM_MAPSRC_CASE = 1,   /* keys keep upper case; otherwise they are folded */
 	SM_MAPSRC_UNIQUE = 2, /* a key that was there is an error, which names both lines */
 	SM_MAPSRC_EMPTY = 4,  /* a key may stand without value */
+	SM_MAPSRC_WHOLE = 8,  /* entries are not taken apart: the key is empty, all is value */
 };
 
 struct sm_mapsrc_entry {

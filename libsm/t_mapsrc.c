@@ -150,6 +150,13 @@ static void test_continuation(void **state)
 	             "t:3: the line begins with white space, but there is nothing to continue");
 }
 
+static void test_whole(void **state)
+{
+	expect(state, SM_MAPSRC_WHOLE, "/a \"b/ c\n\t d \n# no\nx\n", "1:=/a \"b/ c d;4:=x;");
+	expect_wrong(state, SM_MAPSRC_WHOLE, SM_STR("a\x01\n"), SM_E_SYNTAX,
+	             "t:1: control character 0x01");
+}
+
 static void test_bad_bytes(void **state)
 {
 	expect_wrong(state, 0, SM_STR("a b\nc \0d\n"), SM_E_SYNTAX, "t:2: control character 0x00");
@@ -320,6 +327,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_colons, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_quotes, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_continuation, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_whole, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_bad_bytes, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_too_long, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_unique, setup, teardown),

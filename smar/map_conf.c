@@ -5,8 +5,8 @@
 
 enum { SEQUENCE_DEPTH_MAX = 8 };
 
-#define MAP(m) offsetof(struct ar_map_conf, m)
-#define USE(m) offsetof(struct ar_map_use, m)
+#define MAP(m)     offsetof(struct ar_map_conf, m)
+#define USE(m)     offsetof(struct ar_map_use, m)
 #define ALIASES(m) offsetof(struct ar_aliases_conf, m)
 
 /* clang-format off */

@@ -56,10 +56,10 @@ static inline bool ar_map_used(const struct ar_map_use *u)
 /* Its type, if need be by the end of its file's name. */
 enum ar_map_type ar_map_type(const struct ar_map_conf *m);
 
-extern const struct sm_opt ar_map_opts[];    /* map NAME */
-extern const struct sm_opt ar_access_opts[]; /* of struct ar_map_use: access_map */
+extern const struct sm_opt ar_map_opts[];     /* map NAME */
+extern const struct sm_opt ar_access_opts[];  /* of struct ar_map_use: access_map */
 extern const struct sm_opt ar_aliases_opts[]; /* of struct ar_aliases_conf */
-extern const struct sm_opt ar_users_opts[]; /* local_user_map */
+extern const struct sm_opt ar_users_opts[];   /* local_user_map */
 extern const struct sm_opt ar_mailertable_opts[];
 
 /* What the tables cannot say: SM_E_SYNTAX with diag, "line N: ..." where there is a line. */
