@@ -102,6 +102,14 @@ static void routed(struct qm *q, struct qm_rcpt *r, struct sm_msg_route *m)
 
 	if (qm_bulk_caught(q, r))
 		return;
+	if (m->status == SM_ROUTE_ALIAS) {
+		t.outcome = SM_OUTCOME_TEMP;
+		t.code = 451;
+		t.text = SM_STR("4.3.3 the queue manager does not expand aliases");
+		t.local = true;
+		qm_settle_rcpt(q, r, &t);
+		return;
+	}
 	if (m->status != SM_ROUTE_OK) {
 		t.outcome = m->status == SM_ROUTE_PERM ? SM_OUTCOME_PERM : SM_OUTCOME_TEMP;
 		t.code = m->code;

@@ -16,6 +16,7 @@
 #include "smar/dns.h"
 #include "smar/dns_cache.h"
 #include "smar/handlers.h"
+#include "smar/include.h"
 #include "smar/own.h"
 
 enum { SOCKET_UMASK = 0007, MAX_PEERS = 512, PATH_BYTES = 4096, HELPERS = 1 };
@@ -148,13 +149,26 @@ static void directory_of(struct sm_str path, char *out, size_t size)
 		snprintf(out, size, slash == 0 ? "/" : ".");
 }
 
+/* The directory of included lists; "": none. */
+static int lists_of(const struct ar_conf *conf, char *out, size_t size)
+{
+	struct sm_str directory = conf->aliases.include_directory;
+	int rc;
+
+	rc = sm_str_copy(directory, out, size);
+	if (rc == 0 && directory.n > 0)
+		rc = ar_include_check(out);
+	return rc == 0 ? 0 : sm_fail_in(rc, "aliases.include_directory");
+}
+
 static int drop_rights(const struct ar_conf *conf)
 {
-	static char sockets[256], maps[PATH_BYTES], etc[PATH_BYTES];
+	static char sockets[256], maps[PATH_BYTES], etc[PATH_BYTES], lists[PATH_BYTES];
 	const struct sm_priv_path paths[] = {
 	    {sockets, SM_PATH_SOCKET | SM_PATH_CREATE},
 	    {maps, SM_PATH_READ},
 	    {etc, SM_PATH_READ},
+	    {lists, SM_PATH_READ},
 	    {NULL, 0},
 	};
 	const struct sm_priv_profile profile = {
@@ -165,6 +179,9 @@ static int drop_rights(const struct ar_conf *conf)
 	directory_of(proc.global.smar_socket, sockets, sizeof(sockets));
 	directory_of(conf->mailertable.file, maps, sizeof(maps));
 	directory_of(sm_str(proc.conf_path ? proc.conf_path : ""), etc, sizeof(etc));
+	rc = lists_of(conf, lists, sizeof(lists));
+	if (rc != 0)
+		return rc;
 	rc = sm_priv_drop(&profile, report, sizeof(report));
 	if (rc == 0)
 		sm_log(SM_NOTICE, "ar.rights", "sandbox=%s", report);
