@@ -21,6 +21,7 @@ struct ar_conf {
 	struct sm_conf_sections map; /* of struct ar_map_conf */
 	struct ar_map_use access_map, local_user_map, mailertable;
 	struct ar_aliases_conf aliases;
+	int64_t map_check_interval_ms; /* 0: never */
 	int64_t max_cache_entries, max_queries, max_requests, max_hosts;
 	struct sm_conf_list own_names;
 	int address_family; /* enum ar_family */

@@ -18,6 +18,7 @@
 #include "smar/handlers.h"
 #include "smar/include.h"
 #include "smar/own.h"
+#include "smar/reload.h"
 
 enum { SOCKET_UMASK = 0007, MAX_PEERS = 512, PATH_BYTES = 4096, HELPERS = 1 };
 
@@ -26,87 +27,9 @@ static struct ar ar;
 static struct ar_handlers *handlers;
 static struct sm_rpc_server *server;
 
-/* ---- maps and mailertable, opened by a helper thread and exchanged as a whole ---- */
-
-static struct {
-	struct sm_offload_job job;
-	bool running, again;
-	const struct ar_conf *conf; /* what is to be in force */
-	struct ar ar;               /* of it, only conf, maps and mt count */
-} load;
-
-/* Everything of `to->conf`, or nothing. Blocks. */
-static int open_all(struct ar *to)
-{
-	char path[PATH_BYTES];
-	int rc = ar_maps_open(to->conf, &to->maps);
-
-	to->mt = NULL;
-	if (rc == 0 && ar_maps_mailertable(to->maps) == NULL &&
-	    (rc = sm_str_copy(to->conf->mailertable.file, path, sizeof(path))) == 0)
-		rc = ar_mt_load(path, &to->mt);
-	if (rc != 0)
-		ar_release(to);
-	return rc;
-}
-
-static int load_all(void *arg)
-{
-	return open_all(arg);
-}
-
-static void tell_map(void *arg SM_UNUSED, const struct ar_map_info *info)
-{
-	if (info->entries == SIZE_MAX)
-		sm_log(SM_NOTICE, "ar.map", "map=%s type=%s file=%?S", info->name, info->type,
-		       info->file);
-	else
-		sm_log(SM_NOTICE, "ar.map", "map=%s type=%s file=%?S entries=%zu", info->name,
-		       info->type, info->file, info->entries);
-}
-
-static void tell_all(void)
-{
-	(void)ar_maps_each(ar.maps, tell_map, NULL);
-	if (ar.mt != NULL)
-		sm_log(SM_NOTICE, "ar.mailertable", "file=%S domains=%zu",
-		       ar.conf->mailertable.file, ar.mt->by_domain.count);
-}
-
-static void start_load(void);
-
-static void loaded(int rc, void *arg SM_UNUSED)
-{
-	load.running = false;
-	if (rc != 0) {
-		sm_log(SM_ERROR, "ar.maps", "kept=1 error=%s", load.job.diag);
-	} else {
-		ar_release(&ar);
-		ar.conf = load.ar.conf;
-		ar.maps = load.ar.maps;
-		ar.mt = load.ar.mt;
-		load.ar.maps = NULL;
-		load.ar.mt = NULL;
-		tell_all();
-	}
-	if (load.again)
-		start_load();
-}
-
-static void start_load(void)
-{
-	load.again = load.running;
-	if (load.running)
-		return;
-	load.running = true;
-	load.ar.conf = load.conf;
-	sm_offload_async(&load.job, load_all, loaded, &load.ar);
-}
-
 static void on_reload(struct sm_proc *p SM_UNUSED, const void *new_conf)
 {
-	load.conf = new_conf;
-	start_load();
+	ar_reload_now(new_conf);
 }
 
 /* ---- start ---- */
@@ -140,48 +63,80 @@ static int timeout_of(const struct ar_conf *conf, int64_t *ms)
 	return 0;
 }
 
+/* ---- rights ---- */
+
+/* Whose directories it may read: those that are in use, and no other. */
+struct places {
+	size_t count;
+	struct sm_priv_path v[4 + AR_MAPS_MAX + 4];
+};
+
+static void add_place(struct places *p, struct sm_str dir, unsigned rights)
+{
+	const char *text = sm_arena_str(&proc.arena, dir).p;
+
+	for (size_t i = 0; i < p->count; i++)
+		if (strcmp(p->v[i].path, text) == 0 && p->v[i].rights == rights)
+			return;
+	sm_assert(p->count + 1 < SM_ARRAY_SIZE(p->v));
+	p->v[p->count++] = (struct sm_priv_path){text, rights};
+}
+
 /* The directory that a path is in. */
-static void directory_of(struct sm_str path, char *out, size_t size)
+static struct sm_str directory_of(struct sm_str path)
 {
 	ptrdiff_t slash = sm_str_rchr(path, '/');
 
-	if (slash <= 0 || sm_str_copy(sm_str_head(path, (size_t)slash), out, size) != 0)
-		snprintf(out, size, slash == 0 ? "/" : ".");
+	if (slash > 0)
+		return sm_str_head(path, (size_t)slash);
+	return slash == 0 ? SM_STR("/") : SM_STR(".");
 }
 
-/* The directory of included lists; "": none. */
-static int lists_of(const struct ar_conf *conf, char *out, size_t size)
+static void add_file(struct places *p, struct sm_str file)
 {
-	struct sm_str directory = conf->aliases.include_directory;
-	int rc;
+	if (file.n > 0)
+		add_place(p, directory_of(file), SM_PATH_READ);
+}
 
-	rc = sm_str_copy(directory, out, size);
+/* The directory of included lists, if there is one. */
+static int add_lists(struct places *p, struct sm_str directory)
+{
+	char path[PATH_BYTES];
+	int rc = sm_str_copy(directory, path, sizeof(path));
+
 	if (rc == 0 && directory.n > 0)
-		rc = ar_include_check(out);
-	return rc == 0 ? 0 : sm_fail_in(rc, "aliases.include_directory");
+		rc = ar_include_check(path);
+	if (rc != 0)
+		return sm_fail_in(rc, "aliases.include_directory");
+	if (directory.n > 0)
+		add_place(p, directory, SM_PATH_READ);
+	return 0;
 }
 
 static int drop_rights(const struct ar_conf *conf)
 {
-	static char sockets[256], maps[PATH_BYTES], etc[PATH_BYTES], lists[PATH_BYTES];
-	const struct sm_priv_path paths[] = {
-	    {sockets, SM_PATH_SOCKET | SM_PATH_CREATE},
-	    {maps, SM_PATH_READ},
-	    {etc, SM_PATH_READ},
-	    {lists, SM_PATH_READ},
-	    {NULL, 0},
-	};
+	const struct ar_map_conf *maps = conf->map.v;
+	struct places places = {0};
 	const struct sm_priv_profile profile = {
-	    .role = SM_ROLE_SMAR, .paths = paths, .inet = true, .max_files = 4096};
+	    .role = SM_ROLE_SMAR, .paths = places.v, .inet = true, .max_files = 4096};
 	char report[200];
 	int rc;
 
-	directory_of(proc.global.smar_socket, sockets, sizeof(sockets));
-	directory_of(conf->mailertable.file, maps, sizeof(maps));
-	directory_of(sm_str(proc.conf_path ? proc.conf_path : ""), etc, sizeof(etc));
-	rc = lists_of(conf, lists, sizeof(lists));
+	add_place(&places, directory_of(proc.global.smar_socket), SM_PATH_SOCKET | SM_PATH_CREATE);
+	add_place(&places, directory_of(sm_str(proc.conf_path ? proc.conf_path : "")),
+	          SM_PATH_READ);
+	add_file(&places, conf->access_map.file);
+	add_file(&places, conf->aliases.use.file);
+	rc = add_lists(&places, conf->aliases.include_directory);
 	if (rc != 0)
 		return rc;
+	if (conf->mailertable.name.n == 0)
+		add_file(&places, conf->mailertable.file);
+	for (size_t i = 0; i < conf->map.count; i++) {
+		add_file(&places, maps[i].file);
+		if (maps[i].path.n > 0)
+			add_place(&places, directory_of(maps[i].path), SM_PATH_CONNECT);
+	}
 	rc = sm_priv_drop(&profile, report, sizeof(report));
 	if (rc == 0)
 		sm_log(SM_NOTICE, "ar.rights", "sandbox=%s", report);
@@ -211,19 +166,20 @@ static int start(const struct ar_conf *conf)
 {
 	struct ar_dns_conf dns;
 	struct sm_uids uids = {0};
+	uint64_t files = ar_maps_look(conf);
 	int rc;
 
 	sm_proc_users(&proc, "smtps", &uids);
 	sm_proc_users(&proc, "qmgr", &uids);
 
-	ar.conf = load.conf = conf;
+	ar.conf = conf;
 	ar.hostname = proc.global.hostname;
 #ifdef SM_TESTING
 	/* Tests have nothing but loopback addresses for their domains to be at. */
 	ar.loopback_ok = getenv("SM_TEST_LOOPBACK") != NULL;
 #endif
 	if ((rc = servers_of(conf, &dns)) != 0 ||
-	    (rc = timeout_of(conf, &ar.dns_timeout_ms)) != 0 || (rc = open_all(&ar)) != 0)
+	    (rc = timeout_of(conf, &ar.dns_timeout_ms)) != 0 || (rc = ar_reload_open(&ar)) != 0)
 		return rc;
 	ar_own_init(ar.hostname, &conf->own_names);
 	rc = ar_own_interfaces();
@@ -237,7 +193,10 @@ static int start(const struct ar_conf *conf)
 	if ((rc = ar_dns_init(&dns)) != 0 || (rc = serve(&uids)) != 0 ||
 	    (rc = sm_last_words_install()) != 0 || (rc = drop_rights(conf)) != 0)
 		return rc;
-	return sm_offload_init(HELPERS);
+	rc = sm_offload_init(HELPERS);
+	if (rc == 0)
+		ar_reload_start(&ar, files);
+	return rc;
 }
 
 /* ---- end ---- */
@@ -254,6 +213,7 @@ static void on_term(struct sm_proc *p SM_UNUSED)
 	sm_log(SM_NOTICE, "ar.stop", "waiting=%zu cached=%zu hits=%llu misses=%llu asked=%llu",
 	       ar_handlers_waiting(handlers), s.entries, (unsigned long long)s.hits,
 	       (unsigned long long)s.misses, (unsigned long long)s.asked);
+	ar_reload_stop();
 	ar_handlers_stop(handlers, idle, NULL);
 }
 
@@ -265,7 +225,7 @@ static void clean_up(void)
 	ar_alias_fini();
 	ar_dns_fini();
 	ar_cache_fini();
-	ar_release(&load.ar);
+	ar_reload_free();
 	ar_release(&ar);
 	ar_own_fini();
 }

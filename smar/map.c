@@ -7,10 +7,9 @@
  */
 #include "smar/map.h"
 
-#include <errno.h>
 #include <sys/stat.h>
 
-#include "libsm/list.h"
+#include "libsm/hash.h"
 #include "smar/map_int.h"
 
 struct ar_map {
@@ -20,7 +19,6 @@ struct ar_map {
 	bool open;
 	void *handle;
 	size_t entries;
-	struct stat file; /* as it was before it was opened */
 };
 
 /* Those of sections that name a file come behind the declared ones. */
@@ -33,22 +31,41 @@ struct ar_maps {
 	struct ar_map *access, *aliases, *users, *mailertable;
 };
 
-/* ---- opening ---- */
+/* ---- files ---- */
 
-static bool has_file(const struct ar_map *m)
+static uint64_t mix(uint64_t h, uint64_t v)
 {
-	return m->conf->file.n > 0;
+	return sm_hash_u64(h ^ v) + 1;
 }
 
-static int stat_file(const struct ar_map *m, struct stat *st)
+static uint64_t look_at(uint64_t h, struct sm_str file)
 {
 	char path[AR_PATH_BYTES];
-	int rc = sm_str_copy(m->conf->file, path, sizeof(path));
+	struct stat st;
 
-	if (rc != 0)
-		return sm_fail_in(rc, "file");
-	return stat(path, st) != 0 ? sm_fail_sys(errno, "%s", path) : 0;
+	if (file.n == 0)
+		return h;
+	if (sm_str_copy(file, path, sizeof(path)) != 0 || stat(path, &st) != 0)
+		return mix(h, 0);
+	h = mix(mix(mix(h, st.st_dev), st.st_ino), (uint64_t)st.st_size);
+	return mix(mix(h, (uint64_t)st.st_mtim.tv_sec), (uint64_t)st.st_mtim.tv_nsec);
 }
+
+uint64_t ar_maps_look(const struct ar_conf *conf)
+{
+	const struct ar_map_conf *declared = conf->map.v;
+	uint64_t h = 1;
+
+	for (size_t i = 0; i < conf->map.count; i++)
+		h = look_at(h, declared[i].file);
+	h = look_at(look_at(h, conf->access_map.file), conf->aliases.use.file);
+	h = look_at(h, conf->local_user_map.file);
+	if (conf->mailertable.name.n == 0)
+		h = look_at(h, conf->mailertable.file);
+	return h;
+}
+
+/* ---- opening ---- */
 
 static int open_map(struct ar_map *m, const struct ar_map_conf *conf)
 {
@@ -60,9 +77,7 @@ static int open_map(struct ar_map *m, const struct ar_map_conf *conf)
 	m->driver = ar_map_driver(ar_map_type(conf));
 	if (m->driver == NULL)
 		rc = sm_fail(SM_E_NOTSUP, "this build has no maps of its type");
-	else if (has_file(m))
-		rc = stat_file(m, &m->file);
-	if (rc == 0)
+	else
 		rc = m->driver->open(conf, &m->handle, &m->entries);
 	m->open = rc == 0;
 	return rc != 0 ? sm_fail_in(rc, "map %s", m->name) : 0;
@@ -139,25 +154,6 @@ void ar_maps_unref(struct ar_maps **mp)
 			set->v[i].driver->close(set->v[i].handle);
 	sm_free(set->v);
 	sm_free(set);
-}
-
-bool ar_maps_stale(const struct ar_maps *set)
-{
-	for (size_t i = 0; i < set->count; i++) {
-		const struct ar_map *m = &set->v[i];
-		struct stat now;
-
-		if (m->driver->stale != NULL && m->driver->stale(m->handle))
-			return true;
-		/* One that is away for the moment is being replaced. */
-		if (has_file(m) && stat_file(m, &now) == 0 &&
-		    (now.st_dev != m->file.st_dev || now.st_ino != m->file.st_ino ||
-		     now.st_size != m->file.st_size ||
-		     now.st_mtim.tv_sec != m->file.st_mtim.tv_sec ||
-		     now.st_mtim.tv_nsec != m->file.st_mtim.tv_nsec))
-			return true;
-	}
-	return false;
 }
 
 /* ---- finding ---- */

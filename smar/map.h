@@ -49,9 +49,10 @@ int ar_maps_open(const struct ar_conf *conf, struct ar_maps **out) SM_MUST_CHECK
 /* A new set has one reference. Of the loop's thread. The configuration has to live longer. */
 struct ar_maps *ar_maps_ref(struct ar_maps *m);
 void ar_maps_unref(struct ar_maps **m); /* closes with the last one; sets NULL */
-/* Has a file of the set changed since it was opened (another inode, size or time)? Blocks (stat);
- * any thread. */
-bool ar_maps_stale(const struct ar_maps *m);
+/* How the files look that a configuration names, the mailertable's included: their inodes, sizes
+ * and times as one number, another one when one of them is another one. Blocks (stat); any thread.
+ */
+uint64_t ar_maps_look(const struct ar_conf *conf);
 /* By name as declared; NULL: none. It lives as long as the set. In all of these `m` may be NULL:
  * a set without maps. */
 struct ar_map *ar_maps_find(const struct ar_maps *m, struct sm_str name);

@@ -4,7 +4,7 @@
 
 #include "libsm/conf.h"
 
-enum { AR_PATH_BYTES = 4096, AR_MAP_NAME_MAX = 63 };
+enum { AR_PATH_BYTES = 4096, AR_MAP_NAME_MAX = 63, AR_MAPS_MAX = 100 };
 
 enum ar_map_type {
 	AR_MAP_NONE, /* not said: by the end of the file's name */

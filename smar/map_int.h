@@ -31,9 +31,6 @@ struct ar_map_driver {
 	           struct sm_str *value) SM_YIELDS;
 	/* In the loop's thread, or in that of a failed open. */
 	void (*close)(void *handle);
-	/* Is there something newer than what is open, beyond the file of conf? NULL: no. Blocks;
-	 * any thread. */
-	bool (*stale)(const void *handle);
 };
 
 #define AR_ENTRIES_UNKNOWN SIZE_MAX
