@@ -1,0 +1,166 @@
+"""Maps of smar: the mailertable in a map, files that change while it runs, files that are broken."""
+import os
+import re
+import subprocess
+
+import pytest
+from lib.client import message
+from lib.paths import BUILD, free_port
+from lib.sink import Sink
+from lib.site import Site
+from lib.wait import until
+
+DEAD = "[127.0.0.98]"  # nobody listens there
+
+
+def add_to_smar(site, text):
+    """More of the section smar, with the site's directory for @."""
+    with open(site.conf) as f:
+        conf = f.read()
+    conf, n = re.subn(r"(?m)^smar \{$", lambda m: m.group(0) + "\n" + text.replace("@", site.dir), conf, count=1)
+    assert n == 1
+    with open(site.conf, "w") as f:
+        f.write(conf)
+
+
+def createmap(site, name, text, kind="mailertable"):
+    subprocess.run([os.path.join(BUILD, "createmap"), "-k", kind, os.path.join(site.dir, name)], input=text, text=True, check=True)
+    os.chmod(os.path.join(site.dir, name), 0o644)
+
+
+def replace(site, name, text):
+    new = os.path.join(site.dir, name + ".new")
+    with open(new, "w") as f:
+        f.write(text)
+    os.chmod(new, 0o644)
+    os.rename(new, os.path.join(site.dir, name))
+
+
+class Taken:
+    """Counts what smar has taken, and what it has refused."""
+
+    def __init__(self, site):
+        self.site, self.maps, self.refused = site, *self.now(site)
+
+    @staticmethod
+    def now(site):
+        return len(site.log_lines("smar", "ar.map")), len(site.log_lines("smar", "ar.maps"))
+
+    def until_taken(self, count):
+        until(lambda: self.now(self.site)[0] >= self.maps + count, "maps are taken", 30)
+        self.maps, refused = self.now(self.site)
+        assert refused == self.refused
+
+    def until_refused(self):
+        until(lambda: self.now(self.site)[1] > self.refused, "maps are refused", 30)
+        maps, self.refused = self.now(self.site)
+        assert maps == self.maps
+        return self.site.log_lines("smar", "ar.maps")[-1]
+
+
+@pytest.fixture(name="sinks")
+def fixture_sinks():
+    port = free_port()
+    both = Sink(port, host="127.0.0.1"), Sink(port, host="127.0.0.2")
+    yield (port, *both)
+    for s in both:
+        s.stop()
+
+
+def sends(site, sink, tag):
+    with site.client() as c:
+        assert c.send_mail("a@src.test", "x@d.test", message(tag)).code == 250
+    sink.wait(tag, timeout=20)
+    site.wait_empty()
+
+
+@pytest.mark.parametrize("name, declared", [("mt.db", ""), ("mt.cdb", ""), ("mt.mdb", ""), ("mt.db", "type = hash; "), ("mt.txt", "")])
+def test_a_changed_map_is_taken(sinks, name, declared, tag):
+    port, first, second = sinks
+
+    def write(rhs):
+        text = f"d.test {port}^{rhs}\nother.test lmtp:\n"
+        (createmap if name != "mt.txt" else replace)(site, name, text)
+
+    site = Site(relay=["d.test"])
+    add_to_smar(site, f'map_check_interval = 200ms; map routes {{ {declared}file = "@/{name}"; }} mailertable {{ name = routes; }}')
+    write("[127.0.0.1]")
+    with site:
+        taken = Taken(site)
+        assert taken.maps == 1 and "entries=2" in site.log_lines("smar", "ar.map")[0]
+        sends(site, first, tag + "-1")
+        write("[127.0.0.2]")
+        taken.until_taken(1)
+        # qmgr keeps a route for a while.
+        until(lambda: route_of(site) == "127.0.0.2", "the new route is used", 30)
+
+
+def route_of(site):
+    """Which sink a new mail reaches: by the log of smtpc."""
+    with site.client() as c:
+        tag = os.urandom(6).hex()
+        assert c.send_mail("a@src.test", "x@d.test", message(tag)).code == 250
+    site.wait_empty()
+    return re.search(r"127\.0\.0\.\d", site.log_lines("smtpc", "sc.delivered")[-1]).group(0)
+
+
+def test_a_broken_map_is_refused_and_the_old_one_stays(sinks, tag):
+    port, first, _ = sinks
+    site = Site(relay=["d.test"])
+    add_to_smar(site, 'map_check_interval = 200ms; map routes { file = "@/mt.db"; } mailertable { name = routes; } '
+                      'access_map { file = "@/access"; }')
+    createmap(site, "mt.db", f"d.test {port}^[127.0.0.1]\n")
+    replace(site, "access", "to:abuse quick:ok\n")
+    with site:
+        taken = Taken(site)
+        # Cut off in the middle: not even the other one, which is well, is taken.
+        with open(os.path.join(site.dir, "mt.db"), "rb") as f:
+            db = f.read()
+        replace(site, "access", "to:abuse quick:ok\nto:b ok\n")
+        os.truncate(os.path.join(site.dir, "mt.db"), len(db) // 2)
+        line = taken.until_refused()
+        assert "kept=1" in line and "map routes" in line and "mt.db" in line
+        sends(site, first, tag + "-1")
+        # What was refused is not tried again ...
+        replace(site, "access", "to:abuse quick:ok\nto:b ok\nto:abuse relay\n")
+        createmap(site, "mt.db", f"d.test {port}^[127.0.0.1]\n")
+        line = taken.until_refused()
+        assert re.search(r"map access_map: \S*/access:3: .*line 1", line)
+        # ... but taken when it is well.
+        replace(site, "access", "to:abuse quick:ok\n")
+        taken.until_taken(2)
+        sends(site, first, tag + "-2")
+
+
+def test_reload_by_signal_only(sinks):
+    port, *_ = sinks
+    site = Site(relay=["d.test"])
+    add_to_smar(site, 'map_check_interval = 0; map routes { file = "@/mt.db"; } mailertable { name = routes; }')
+    createmap(site, "mt.db", f"d.test {port}^[127.0.0.1]\n")
+    with site:
+        taken = Taken(site)
+        createmap(site, "mt.db", f"d.test {port}^[127.0.0.2]\ne.test lmtp:\n")
+        site.reload()
+        taken.until_taken(1)
+        assert "entries=2" in site.log_lines("smar", "ar.map")[-1]
+        # A new configuration with a map that is not there: nothing changes.
+        add_to_smar(site, 'map more { file = "@/more.db"; }')
+        site.reload()
+        assert "map more" in taken.until_refused()
+        createmap(site, "more.db", "a b\n", kind="plain")
+        site.reload()
+        taken.until_taken(2)
+
+
+@pytest.mark.parametrize("text, says", [
+    ('map m { file = "@/none.db"; }', "map m: .*none.db: No such file"),
+    ('map m { file = "@/broken.db"; }', "map m: .*broken.db: no Berkeley DB file"),
+    ('map s { type = sequence; maps = { s }; }', r"smx.conf:\d+: map s: sequences lead in a circle"),
+    ('aliases { name = none; }', "aliases.name: there is no map none")])
+def test_what_cannot_be_opened_at_the_start_is_said(text, says):
+    site = Site()
+    replace(site, "broken.db", "no database\n")
+    add_to_smar(site, text)
+    r = subprocess.run([os.path.join(BUILD, "smar", "smar"), "-f", site.conf], cwd=site.dir, capture_output=True, text=True, timeout=60, check=False)
+    assert r.returncode == 78, r.stderr
+    assert re.search(says, r.stderr)
