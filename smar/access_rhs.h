@@ -21,7 +21,7 @@
 enum { AR_ACTION_TEXT_MAX = 480 }; /* bytes of a reply's enhanced code and text: it is one line */
 
 enum ar_action_kind {
-	AR_ACTION_CONT, /* also: nothing was found */
+	AR_ACTION_CONT,
 	AR_ACTION_OK,
 	AR_ACTION_RELAY,
 	AR_ACTION_ERROR,
@@ -30,6 +30,8 @@ enum ar_action_kind {
 struct ar_action {
 	enum ar_action_kind kind;
 	bool quick;
+	/* Of access.h: nothing was found; nobody said so, the map could not be asked. */
+	bool none, failed;
 	uint16_t code;      /* ERROR */
 	struct sm_str text; /* ERROR: "5.7.1 text", part of the value or static; printable, at most
 	                       AR_ACTION_TEXT_MAX */

@@ -1,18 +1,35 @@
 /*
- * What smtps asks about a client, a sender and a recipient. The maps of policy plug in here.
+ * What smtps asks about a client, a sender, a recipient and a certificate: the lookups of the
+ * access map in the order of the dialogue, and what else decides.
+ *
+ * In each stage the checks run one after the other until one says something else than "go on".
+ *   connect  cltaddr:, black lists, name of the client, cltresolve:, cltname:     check_conn.c
+ *   MAIL     routable domain, local sender known, from:, mxbadip:                check_mail.c
+ *   RCPT     local recipient known, relaying, protectedrcpt:, to:, greylisting   check_rcpt.c
+ *   TLS      certissuer:, certsubject:                                           check_cert.c
  */
 #ifndef AR_CHECK_H
 #define AR_CHECK_H
 
-#include "smar/route.h"
+#include "libsm/msg.h"
+#include "smar/ar.h"
 
 /* Each fills the whole answer (strings in ctx->a or static): 0; SM_E_AGAIN, only without may_wait,
  * as for ar_route. */
 int ar_check_conn(const struct ar *ar, const struct ar_ctx *ctx, const struct sm_msg_conn_check *m,
                   struct sm_msg_conn_verdict *out) SM_YIELDS SM_MUST_CHECK;
 int ar_check_mail(const struct ar *ar, const struct ar_ctx *ctx, const struct sm_msg_mail_check *m,
-                  struct sm_msg_verdict *out) SM_MUST_CHECK;
+                  struct sm_msg_verdict *out) SM_YIELDS SM_MUST_CHECK;
 int ar_check_rcpt(const struct ar *ar, const struct ar_ctx *ctx, const struct sm_msg_rcpt_check *m,
-                  struct sm_msg_verdict *out) SM_MUST_CHECK;
+                  struct sm_msg_verdict *out) SM_YIELDS SM_MUST_CHECK;
+/* RELAY or nothing; 4xx: it cannot be told now. */
+int ar_check_cert(const struct ar *ar, const struct ar_ctx *ctx, const struct sm_msg_cert_check *m,
+                  struct sm_msg_verdict *out) SM_YIELDS SM_MUST_CHECK;
+
+/*
+ * A DN as it stands in the access map: bytes that are not printable and < > ( ) " + and blank are
+ * "+" and two hexadecimal digits. In lower case, as all keys. p NULL: longer than any key.
+ */
+struct sm_str ar_dn_key(struct sm_arena *a, struct sm_str dn);
 
 #endif

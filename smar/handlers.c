@@ -37,7 +37,7 @@ struct handler {
 	int (*decide)(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str body,
 	              struct answer *out);
 	/* The answer when there is no patience left for it. */
-	void (*busy)(struct answer *out);
+	void (*busy)(const struct ar_ctx *ctx, struct sm_str body, struct answer *out);
 };
 
 struct request {
@@ -82,10 +82,17 @@ static int conn_check(const struct ar *ar, const struct ar_ctx *ctx, struct sm_s
 	return rc;
 }
 
-static void conn_busy(struct answer *out)
+/* Without a name, but not past the access map. */
+static void conn_busy(const struct ar_ctx *ctx, struct sm_str body, struct answer *out)
 {
+	struct sm_msg_conn_check m;
+
 	out->type = SM_MSG_conn_verdict;
 	out->m.conn = (struct sm_msg_conn_verdict){.resolve = SM_RESOLVE_TEMP_PTR};
+	if (sm_msg_conn_check_decode(body, ctx->a, &m) != 0 || (m.flags & SM_CHECK_ACCESS)) {
+		out->m.conn.code = 451;
+		out->m.conn.text = SM_STR("4.3.2 too busy, try again later");
+	}
 }
 
 static int mail_check(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str body,
@@ -122,7 +129,26 @@ static int rcpt_check(const struct ar *ar, const struct ar_ctx *ctx, struct sm_s
 	return rc;
 }
 
-static void verdict_busy(struct answer *out)
+static int cert_check(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str body,
+                      struct answer *out)
+{
+	struct sm_msg_cert_check m;
+	int rc = sm_msg_cert_check_decode(body, ctx->a, &m);
+
+	if (rc != 0)
+		return rc;
+	out->type = SM_MSG_verdict;
+	rc = ar_check_cert(ar, ctx, &m, &out->m.verdict);
+	if (rc == 0)
+		sm_log(SM_INFO, "ar.cert",
+		       "ss_sess=%I client=%A issuer=%S subject=%S code=%u relay=%u", m.sess,
+		       &m.client, m.issuer, m.subject, out->m.verdict.code,
+		       (out->m.verdict.flags & SM_VERDICT_RELAY) != 0);
+	return rc;
+}
+
+static void verdict_busy(const struct ar_ctx *ctx SM_UNUSED, struct sm_str body SM_UNUSED,
+                         struct answer *out)
 {
 	out->type = SM_MSG_verdict;
 	out->m.verdict =
@@ -152,7 +178,8 @@ static int route_get(const struct ar *ar, const struct ar_ctx *ctx, struct sm_st
 	return rc;
 }
 
-static void route_busy(struct answer *out)
+static void route_busy(const struct ar_ctx *ctx SM_UNUSED, struct sm_str body SM_UNUSED,
+                       struct answer *out)
 {
 	out->type = SM_MSG_route;
 	out->m.route = (struct sm_msg_route){.status = SM_ROUTE_TEMP,
@@ -162,9 +189,8 @@ static void route_busy(struct answer *out)
 }
 
 static const struct handler handlers[] = {
-    {SM_MSG_conn_check, conn_check, conn_busy},
-    {SM_MSG_mail_check, mail_check, verdict_busy},
-    {SM_MSG_rcpt_check, rcpt_check, verdict_busy},
+    {SM_MSG_conn_check, conn_check, conn_busy},    {SM_MSG_mail_check, mail_check, verdict_busy},
+    {SM_MSG_rcpt_check, rcpt_check, verdict_busy}, {SM_MSG_cert_check, cert_check, verdict_busy},
     {SM_MSG_route_get, route_get, route_busy},
 };
 
@@ -256,7 +282,7 @@ int ar_handlers_frame(struct sm_peer *p, const struct sm_frame *f, void *arg)
 		if (decide_later(h, handler, p, f))
 			return 0;
 		sm_log(SM_WARN, "ar.busy", "waiting=%zu", h->count);
-		handler->busy(&out);
+		handler->busy(&ctx, f->body, &out);
 		rc = 0;
 	}
 	if (rc == 0)

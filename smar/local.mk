@@ -4,14 +4,15 @@ libsmar_a_SOURCES = smar/ar.h smar/conf.h smar/conf.c smar/map.h smar/map_int.h 
 	smar/map_drivers.c smar/map_table.h smar/map_table.c smar/map_text.c \
 	smar/map_hash.c smar/bdb.h smar/bdb.c smar/map_sequence.c smar/reload.h smar/reload.c smar/lookup.h smar/lookup.c smar/mailertable.h smar/mailertable.c \
 	smar/mx.h smar/mx.c smar/own.h smar/own.c smar/dns_msg.h smar/dns_msg.c smar/dns.h smar/dns.c \
-	smar/dns_cache.h smar/dns_cache.c smar/route.h smar/route.c smar/check.h smar/check.c \
+	smar/dns_cache.h smar/dns_cache.c smar/route.h smar/route.c smar/check.h smar/check_conn.c \
 	smar/handlers.h smar/handlers.c
 libsmar_a_SOURCES += smar/map_file.h smar/map_file.c smar/map_lmdb.c smar/map_cdb.c smar/map_regex.c
 # Aliases.
 libsmar_a_SOURCES += smar/macro.h smar/macro.c smar/alias_rhs.h smar/alias_rhs.c smar/include.h smar/include.c \
 	smar/alias.h smar/alias.c smar/alias_expand.c smar/local.h smar/local.c smar/resolve.h smar/resolve.c
 # The access map.
-libsmar_a_SOURCES += smar/access_rhs.h smar/access_rhs.c
+libsmar_a_SOURCES += smar/access_rhs.h smar/access_rhs.c smar/access.h smar/access.c smar/check_int.h \
+	smar/check_cert.c smar/check_mail.c smar/check_rcpt.c smar/protect.h smar/protect.c
 
 libexec_PROGRAMS += smar/smar
 smar_smar_SOURCES = smar/main.c

@@ -1,0 +1,176 @@
+/*
+ * The checks of a connection: the client's address and its name.
+ *
+ * The name of a client is believed only when it leads back to the client's address; a name server
+ * that does not answer makes the name unknown for now, never wrong. Thread: the loop's; coroutine
+ * when it may wait.
+ */
+#include <stdio.h>
+
+#include "smar/check_int.h"
+
+enum { CLIENT_NAMES_MAX = 4, REVERSE_MAX = 80 };
+
+/* ---- the client's name ---- */
+
+/* "4.3.2.1.in-addr.arpa"; RFC 3596 2.5 for IPv6. False: not an Internet address. */
+static bool reverse_name(const struct sm_sa *sa, char out[REVERSE_MAX])
+{
+	const uint8_t *p;
+	size_t n = 0;
+
+	if (sa->len == 0)
+		return false;
+	if (sa->u.sa.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&sa->u.in6.sin6_addr)) {
+		p = &sa->u.in6.sin6_addr.s6_addr[12];
+	} else if (sa->u.sa.sa_family == AF_INET6) {
+		p = sa->u.in6.sin6_addr.s6_addr;
+		for (int i = 15; i >= 0; i--)
+			n += (size_t)snprintf(out + n, REVERSE_MAX - n, "%x.%x.", p[i] & 15U,
+			                      p[i] >> 4);
+		snprintf(out + n, REVERSE_MAX - n, "ip6.arpa");
+		return true;
+	} else if (sa->u.sa.sa_family == AF_INET) {
+		p = (const uint8_t *)&sa->u.in4.sin_addr;
+	} else {
+		return false;
+	}
+	snprintf(out, REVERSE_MAX, "%u.%u.%u.%u.in-addr.arpa", p[3], p[2], p[1], p[0]);
+	return true;
+}
+
+static bool has_addr(const struct ar_answer *a, uint16_t type, const struct sm_sa *client)
+{
+	for (size_t i = 0; i < a->count; i++) {
+		struct sm_sa sa = ar_rr_sa(&a->rr[i], type);
+
+		if (sm_sa_eq_host(&sa, client))
+			return true;
+	}
+	return false;
+}
+
+/* Does `name` lead to the client? */
+static int confirm(struct sm_str name, const struct sm_sa *client, const struct ar_ctx *ctx,
+                   enum sm_resolve *out)
+{
+	bool v4 =
+	    client->u.sa.sa_family == AF_INET || IN6_IS_ADDR_V4MAPPED(&client->u.in6.sin6_addr);
+	uint16_t type = v4 ? AR_DNS_A : AR_DNS_AAAA;
+	struct ar_answer *a = ar_ask(ctx, name, type);
+
+	if (a == NULL)
+		return SM_E_AGAIN;
+	if (has_addr(a, type, client))
+		*out = SM_RESOLVE_OK;
+	else if (a->status == AR_DNS_TEMP && *out != SM_RESOLVE_OK)
+		*out = SM_RESOLVE_TEMP_A;
+	ar_answer_put(&a);
+	return 0;
+}
+
+static int resolve_client(const struct ar_ctx *ctx, const struct sm_sa *client,
+                          struct sm_msg_conn_verdict *out)
+{
+	enum sm_resolve resolve = SM_RESOLVE_NO;
+	char name[REVERSE_MAX];
+	struct ar_answer *ptr;
+	int rc = 0;
+
+	if (!reverse_name(client, name)) {
+		out->resolve = SM_RESOLVE_NONE;
+		return 0;
+	}
+	ptr = ar_ask(ctx, sm_str(name), AR_DNS_PTR);
+	if (ptr == NULL)
+		return SM_E_AGAIN;
+	if (ptr->status == AR_DNS_TEMP)
+		resolve = SM_RESOLVE_TEMP_PTR;
+	for (size_t i = 0;
+	     i < ptr->count && i < CLIENT_NAMES_MAX && rc == 0 && resolve != SM_RESOLVE_OK; i++) {
+		rc = confirm(ptr->rr[i].name, client, ctx, &resolve);
+		if (resolve == SM_RESOLVE_OK)
+			out->client_name = sm_arena_str(ctx->a, ptr->rr[i].name);
+	}
+	ar_answer_put(&ptr);
+	out->resolve = (uint8_t)resolve;
+	return rc;
+}
+
+/* ---- the access map ---- */
+
+static int find_address(const struct ar *ar, const struct ar_ctx *ctx, const struct sm_sa *client,
+                        struct ar_action *out)
+{
+	struct ar_keys keys;
+
+	ar_keys_ip(&keys, SM_STR("cltaddr:"), client, 0);
+	return ar_access_find(ar, ctx, &keys, out);
+}
+
+static int find_resolve(const struct ar *ar, const struct ar_ctx *ctx, unsigned resolve,
+                        struct ar_action *out)
+{
+	static const struct sm_str words[] = {
+	    [SM_RESOLVE_OK] = SM_STR("ok"),
+	    [SM_RESOLVE_NO] = SM_STR("no"),
+	    [SM_RESOLVE_TEMP_PTR] = SM_STR("tempptr"),
+	    [SM_RESOLVE_TEMP_A] = SM_STR("tempa"),
+	};
+	struct ar_keys keys;
+
+	*out = (struct ar_action){.kind = AR_ACTION_CONT};
+	if (resolve == SM_RESOLVE_NONE)
+		return 0;
+	ar_keys_word(&keys, SM_STR("cltresolve:"), words[resolve]);
+	return ar_access_find(ar, ctx, &keys, out);
+}
+
+static int find_name(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str name,
+                     struct ar_action *out)
+{
+	struct ar_keys keys;
+
+	*out = (struct ar_action){.kind = AR_ACTION_CONT};
+	if (name.n == 0)
+		return 0;
+	ar_keys_domain(&keys, SM_STR("cltname:"), name, 0);
+	return ar_access_find(ar, ctx, &keys, out);
+}
+
+/* What only matters when the address alone has not decided. */
+static int check_name(const struct ar *ar, const struct ar_ctx *ctx,
+                      const struct sm_msg_conn_verdict *client, struct ar_action *out)
+{
+	int rc = find_resolve(ar, ctx, client->resolve, out);
+
+	if (rc == 0 && out->kind == AR_ACTION_CONT)
+		rc = find_name(ar, ctx, client->client_name, out);
+	return rc;
+}
+
+int ar_check_conn(const struct ar *ar, const struct ar_ctx *ctx, const struct sm_msg_conn_check *m,
+                  struct sm_msg_conn_verdict *out)
+{
+	bool access = (m->flags & SM_CHECK_ACCESS) != 0;
+	struct ar_action action = {.kind = AR_ACTION_CONT};
+	struct sm_msg_verdict v = {.text = SM_STR("")};
+	int rc = 0;
+
+	*out = (struct sm_msg_conn_verdict){.text = SM_STR("")};
+	if (access)
+		rc = find_address(ar, ctx, &m->client, &action);
+	/* Black lists are asked from here on, unless the address has decided. */
+	/* Who is refused at once needs no name. */
+	if (rc == 0 && !(action.kind == AR_ACTION_ERROR && action.quick))
+		rc = resolve_client(ctx, &m->client, out);
+	if (rc == 0 && access && action.kind == AR_ACTION_CONT)
+		rc = check_name(ar, ctx, out, &action);
+	/* The answers of black lists are looked up here, if nothing has decided. */
+	if (rc == 0 && ar_access_apply(ctx, &action, &v)) {
+		out->code = v.code;
+		out->text = v.text;
+		out->flags = v.flags;
+	}
+	return rc;
+}

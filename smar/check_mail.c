@@ -1,0 +1,162 @@
+/*
+ * The checks of a sender: could a report be sent back to its domain, does it exist if it is ours,
+ * what says the access map of it and of the addresses of its domain.
+ *
+ * Nothing is refused for good by a name server's bad day: as long as one question has no answer and
+ * nothing was found, the refusal is temporary. Thread: the loop's; coroutine when it may wait.
+ */
+#include "smar/check_int.h"
+#include "smar/mx.h"
+
+enum { EXCHANGERS_MAX = 20, ADDRS_MAX = 100 };
+
+/* The addresses behind a domain. */
+struct found {
+	size_t count;
+	bool missing; /* without may_wait: something has to be asked first */
+	bool temp;    /* something had no answer */
+	bool no_mail; /* null MX (RFC 7505) */
+	bool routed;  /* the mailertable says where it goes: nothing is asked */
+	struct sm_sa v[ADDRS_MAX];
+};
+
+/* ---- is it routable? ---- */
+
+static void add_host(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str host,
+                     struct found *f)
+{
+	static const uint16_t types[] = {AR_DNS_A, AR_DNS_AAAA};
+	static const int excluded[] = {AR_FAMILY_IPV6, AR_FAMILY_IPV4};
+
+	for (size_t i = 0; i < SM_ARRAY_SIZE(types); i++) {
+		struct ar_answer *a;
+
+		if (ar->conf->address_family == excluded[i])
+			continue;
+		a = ar_ask(ctx, host, types[i]);
+		if (a == NULL) {
+			f->missing = true;
+			continue;
+		}
+		f->temp = f->temp || a->status == AR_DNS_TEMP;
+		for (size_t k = 0; k < a->count && f->count < ADDRS_MAX; k++)
+			f->v[f->count++] = ar_rr_sa(&a->rr[k], types[i]);
+		ar_answer_put(&a);
+	}
+}
+
+static void add_exchangers(const struct ar *ar, const struct ar_ctx *ctx,
+                           const struct ar_answer *answer, struct found *f)
+{
+	struct ar_mx only = {answer->rr[0].pref, answer->rr[0].name};
+
+	if (answer->count == 1 && ar_mx_is_null(&only, 1)) {
+		f->no_mail = true;
+		return;
+	}
+	for (size_t i = 0; i < answer->count && i < EXCHANGERS_MAX; i++)
+		if (answer->rr[i].name.n > 0)
+			add_host(ar, ctx, answer->rr[i].name, f);
+}
+
+static void find_addresses(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str domain,
+                           struct found *f)
+{
+	struct ar_answer *a;
+
+	if (domain.p[0] == '[') {
+		if (sm_sa_ip(&f->v[0], domain, 0) == 0)
+			f->count = 1;
+		return;
+	}
+	a = ar_ask(ctx, domain, AR_DNS_MX);
+	if (a == NULL) {
+		f->missing = true;
+		return;
+	}
+	if (a->status == AR_DNS_OK && a->count > 0)
+		add_exchangers(ar, ctx, a, f);
+	else if (a->status == AR_DNS_NODATA)
+		add_host(ar, ctx, domain, f);
+	else if (a->status == AR_DNS_TEMP)
+		f->temp = true;
+	ar_answer_put(&a);
+}
+
+static int check_routable(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str domain,
+                          struct found *f, struct sm_msg_verdict *out)
+{
+	if (f->routed)
+		return 0;
+	find_addresses(ar, ctx, domain, f);
+	if (f->missing)
+		return SM_E_AGAIN;
+	if (f->no_mail)
+		return ar_refuse(out, 550, "5.7.27 The sender's domain takes no mail (null MX)");
+	if (f->count == 0 && f->temp)
+		return ar_refuse(out, 451,
+		                 "4.1.8 The sender's domain cannot be looked up, try again later");
+	if (f->count == 0)
+		return ar_refuse(out, 553, "5.1.8 The sender's domain does not exist");
+	return 0;
+}
+
+/* ---- the access map ---- */
+
+static int check_sender(const struct ar *ar, const struct ar_ctx *ctx, const struct ar_parts *parts,
+                        struct ar_action *out)
+{
+	struct ar_keys keys;
+
+	ar_keys_address(&keys, SM_STR("from:"), parts, AR_KEYS_LOCALPART);
+	return ar_access_find(ar, ctx, &keys, out);
+}
+
+static int check_addresses(const struct ar *ar, const struct ar_ctx *ctx, const struct found *f,
+                           struct ar_action *out)
+{
+	struct ar_keys keys;
+	int rc = 0;
+
+	for (size_t i = 0; i < f->count && rc == 0 && out->kind == AR_ACTION_CONT; i++) {
+		ar_keys_ip(&keys, SM_STR("mxbadip:"), &f->v[i], 0);
+		rc = ar_access_find(ar, ctx, &keys, out);
+	}
+	return rc;
+}
+
+/* ---- all of it ---- */
+
+int ar_check_mail(const struct ar *ar, const struct ar_ctx *ctx, const struct sm_msg_mail_check *m,
+                  struct sm_msg_verdict *out)
+{
+	struct ar_action action = {.kind = AR_ACTION_CONT};
+	bool access = (m->flags & SM_CHECK_ACCESS) != 0;
+	struct ar_parts parts;
+	struct found *f;
+	bool local;
+	int rc;
+
+	*out = (struct sm_msg_verdict){.text = SM_STR("")};
+	if (m->sender.n == 0)
+		return 0;
+	if (ar_access_address(ar, ctx->a, m->sender, &parts) != 0)
+		return ar_refuse(out, 553, "5.1.7 malformed sender address");
+	if (m->flags & SM_CHECK_SESSION_QUICK)
+		return 0;
+	f = SM_ARENA_NEW(ctx->a, struct found);
+	rc = ar_check_domain(ar, ctx, parts.domain, &f->routed, &local, out);
+	if (rc == 0 && out->code == 0 && access)
+		rc = check_routable(ar, ctx, parts.domain, f, out);
+	if (rc == 0 && out->code == 0 && local)
+		rc =
+		    ar_check_local(ar, ctx, &parts, 550, "5.1.0 There is no such sender here", out);
+	if (rc != 0 || out->code != 0 || !access)
+		return rc;
+	rc = check_sender(ar, ctx, &parts, &action);
+	if (rc == 0 && action.kind == AR_ACTION_CONT)
+		rc = check_addresses(ar, ctx, f, &action);
+	if (rc == 0)
+		(void)ar_access_apply(ctx, &action, out);
+	return rc;
+}

@@ -1,0 +1,118 @@
+/*
+ * The checks of a recipient: does it exist if it is ours, may this client have it relayed, may this
+ * sender write to it, what says the access map of it.
+ *
+ * smtps decides about relaying once more (smtps/policy.c); what is said here is never more than
+ * what was found. Thread: the loop's; coroutine when it may wait.
+ */
+#include "smar/check_int.h"
+
+#include "libsm/err.h"
+#include "libsm/log.h"
+#include "smar/local.h"
+#include "smar/protect.h"
+
+int ar_check_domain(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str domain,
+                    bool *routed, bool *local, struct sm_msg_verdict *out)
+{
+	const struct ar_mt_entry *e = NULL;
+	int rc = ar_mt_lookup(ar, ctx, domain, &e);
+
+	*routed = rc == 0 && e != NULL;
+	*local = *routed && e->agent == SM_AGENT_LMTP;
+	if (rc == 0 || rc == SM_E_AGAIN)
+		return rc;
+	sm_log(SM_WARN, "ar.mailertable", "domain=%S error=%E", domain, rc);
+	return ar_refuse(out, 451, "4.3.0 Routes cannot be looked up now, try again later");
+}
+
+int ar_check_local(const struct ar *ar, const struct ar_ctx *ctx, const struct ar_parts *parts,
+                   uint16_t code, const char *text, struct sm_msg_verdict *out)
+{
+	int rc = ar_local_known(ar, ctx, parts);
+
+	if (rc == 0 || rc == SM_E_AGAIN)
+		return rc;
+	if (rc == SM_E_NOTFOUND)
+		return ar_refuse(out, code, text);
+	sm_log(SM_WARN, "ar.local", "local=<%S@%S> error=%E", parts->local, parts->domain, rc);
+	return ar_refuse(out, 451, "4.3.0 Addresses cannot be checked now, try again later");
+}
+
+/* ---- relaying ---- */
+
+struct rcpt {
+	const struct sm_msg_rcpt_check *m;
+	struct ar_parts parts;
+	bool local;              /* its domain is */
+	bool allowed;            /* to have it relayed, or it need not be */
+	struct ar_action action; /* of its to: entry */
+};
+
+static bool has(const struct rcpt *r, uint32_t flags)
+{
+	return (r->m->flags & flags) == flags;
+}
+
+/* Is it allowed whatever its entry says? */
+static bool allowed_without_map(const struct rcpt *r)
+{
+	return (r->local && !has(r, SM_CHECK_LMTP_NO_RELAY)) || has(r, SM_CHECK_MAY_RELAY) ||
+	       has(r, SM_CHECK_SESSION_RELAY);
+}
+
+/*
+ * The entry is asked for to see whether it allows relaying, and for what else it says; not at all
+ * for sessions that were told "quick:", unless they need it to relay.
+ */
+static int find_entry(const struct ar *ar, const struct ar_ctx *ctx, struct rcpt *r)
+{
+	struct ar_keys keys;
+	int rc;
+
+	r->action = (struct ar_action){.kind = AR_ACTION_CONT, .none = true};
+	if (!has(r, SM_CHECK_ACCESS) || (has(r, SM_CHECK_SESSION_QUICK) && r->allowed))
+		return 0;
+	ar_keys_address(&keys, SM_STR("to:"), &r->parts, AR_KEYS_LOCALPART);
+	rc = ar_access_find(ar, ctx, &keys, &r->action);
+	r->allowed = r->allowed || r->action.kind == AR_ACTION_RELAY;
+	return rc;
+}
+
+/* ---- all of it ---- */
+
+int ar_check_rcpt(const struct ar *ar, const struct ar_ctx *ctx, const struct sm_msg_rcpt_check *m,
+                  struct sm_msg_verdict *out)
+{
+	struct rcpt r = {.m = m};
+	bool routed;
+	int rc;
+
+	*out = (struct sm_msg_verdict){.text = SM_STR("")};
+	if (ar_access_address(ar, ctx->a, m->rcpt, &r.parts) != 0)
+		return ar_refuse(out, 553, "5.1.3 malformed recipient address");
+	rc = ar_check_domain(ar, ctx, r.parts.domain, &routed, &r.local, out);
+	if (rc != 0 || out->code != 0)
+		return rc;
+	out->flags = r.local ? SM_VERDICT_LOCAL : 0;
+	r.allowed = allowed_without_map(&r);
+	rc = find_entry(ar, ctx, &r);
+	if (rc != 0)
+		return rc;
+	/* What overrides a rejection of before does so also if something else is wrong now. */
+	if (r.action.kind == AR_ACTION_OK || r.action.kind == AR_ACTION_RELAY)
+		(void)ar_access_apply(ctx, &r.action, out);
+	if (!r.allowed && !r.action.failed)
+		return ar_refuse(out, 550, "5.7.1 Relaying denied");
+	if (r.local)
+		rc = ar_check_local(ar, ctx, &r.parts, 550, "5.1.1 User unknown", out);
+	if (rc == 0 && out->code == 0 && has(&r, SM_CHECK_ACCESS))
+		rc = ar_protect(ar, ctx, m, &r.parts, out);
+	if (rc != 0 || out->code != 0)
+		return rc;
+	if (r.action.kind == AR_ACTION_ERROR || r.action.kind == AR_ACTION_DISCARD)
+		(void)ar_access_apply(ctx, &r.action, out);
+	/* Greylisting (SM_CHECK_GREYLIST) comes last, for recipients that are good otherwise:
+	 * out->code is 0, and they do not vanish. */
+	return 0;
+}
