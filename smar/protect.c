@@ -43,6 +43,12 @@ bool ar_protect_client_is(struct sm_str pattern, const struct sm_sa *client, uin
 
 /* ---- restrictions ---- */
 
+struct question {
+	const struct sm_msg_rcpt_check *m;
+	const struct ar_parts *rcpt;
+	struct ar_parts sender;
+};
+
 struct member {
 	const struct ar_parts *sender;
 	uint32_t flags;
@@ -57,16 +63,16 @@ static bool member_is(void *arg, struct sm_str member)
 
 /* Members of members are none: a list names whom it means. */
 static int sender_in_list(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str list,
-                          const struct ar_parts *sender, uint32_t flags, bool *met)
+                          const struct question *q, bool *met)
 {
-	struct member m = {sender, flags};
+	struct member m = {&q->sender, q->m->flags};
 	struct sm_str mailbox = list;
 	int rc;
 
-	/* A local part alone is one of this host. */
+	/* A local part alone is one beside the recipient. */
 	if (sm_str_chr(list, '@') < 0)
 		mailbox = sm_arena_printf(ctx->a, SM_STR_FMT "@" SM_STR_FMT, SM_STR_ARG(list),
-		                          SM_STR_ARG(ar->hostname));
+		                          SM_STR_ARG(q->rcpt->domain));
 	rc = ar_alias_any(ar, ctx, mailbox, member_is, &m);
 	*met = rc == 0;
 	return rc == SM_E_NOTFOUND ? 0 : rc;
@@ -74,21 +80,21 @@ static int sender_in_list(const struct ar *ar, const struct ar_ctx *ctx, struct 
 
 /* 0 and *met, SM_E_AGAIN, or why it cannot be told. */
 static int try_restriction(const struct ar *ar, const struct ar_ctx *ctx,
-                           const struct ar_restriction *r, const struct sm_msg_rcpt_check *m,
-                           const struct ar_parts *sender, bool *met)
+                           const struct ar_restriction *r, const struct question *q, bool *met)
 {
-	bool by_sender = (m->flags & SM_CHECK_PROTECT_SENDER) != 0 && sender->local.n > 0;
+	uint32_t flags = q->m->flags;
+	bool by_sender = (flags & SM_CHECK_PROTECT_SENDER) != 0 && q->sender.local.n > 0;
 
 	switch (r->kind) {
 	case AR_RESTRICTION_FROM:
-		*met = by_sender && ar_protect_sender_is(r->what, sender, m->flags);
+		*met = by_sender && ar_protect_sender_is(r->what, &q->sender, flags);
 		break;
 	case AR_RESTRICTION_CLIENT:
-		*met = (m->flags & SM_CHECK_PROTECT_CLIENT) != 0 &&
-		       ar_protect_client_is(r->what, &m->client, m->flags);
+		*met = (flags & SM_CHECK_PROTECT_CLIENT) != 0 &&
+		       ar_protect_client_is(r->what, &q->m->client, flags);
 		break;
 	case AR_RESTRICTION_LIST:
-		return by_sender ? sender_in_list(ar, ctx, r->what, sender, m->flags, met) : 0;
+		return by_sender ? sender_in_list(ar, ctx, r->what, q, met) : 0;
 	}
 	return 0;
 }
@@ -96,8 +102,7 @@ static int try_restriction(const struct ar *ar, const struct ar_ctx *ctx,
 /* All restrictions are read, also behind one that is met: an error in one of them has to be seen.
  */
 static int any_restriction(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str value,
-                           const struct sm_msg_rcpt_check *m, const struct ar_parts *sender,
-                           bool *met)
+                           const struct question *q, bool *met)
 {
 	struct ar_restriction r;
 	int rc, count = 0;
@@ -105,7 +110,7 @@ static int any_restriction(const struct ar *ar, const struct ar_ctx *ctx, struct
 	*met = false;
 	while ((rc = ar_restriction_next(&value, &r)) == 0) {
 		count++;
-		if (!*met && (rc = try_restriction(ar, ctx, &r, m, sender, met)) != 0)
+		if (!*met && (rc = try_restriction(ar, ctx, &r, q, met)) != 0)
 			return rc;
 	}
 	if (rc == SM_E_EOF)
@@ -116,7 +121,7 @@ static int any_restriction(const struct ar *ar, const struct ar_ctx *ctx, struct
 int ar_protect(const struct ar *ar, const struct ar_ctx *ctx, const struct sm_msg_rcpt_check *m,
                const struct ar_parts *rcpt, struct sm_msg_verdict *out)
 {
-	struct ar_parts sender = {.has_detail = false};
+	struct question q = {.m = m, .rcpt = rcpt};
 	struct ar_action failed;
 	struct ar_keys keys;
 	struct sm_str value;
@@ -131,9 +136,9 @@ int ar_protect(const struct ar *ar, const struct ar_ctx *ctx, const struct sm_ms
 	if (rc == SM_E_NOTFOUND)
 		return 0;
 	if (rc == 0 && m->sender.n > 0)
-		rc = ar_access_address(ar, ctx->a, m->sender, &sender);
+		rc = ar_access_address(ar, ctx->a, m->sender, &q.sender);
 	if (rc == 0)
-		rc = any_restriction(ar, ctx, value, m, &sender, &met);
+		rc = any_restriction(ar, ctx, value, &q, &met);
 	if (rc == SM_E_AGAIN)
 		return rc;
 	if (rc != 0) {

@@ -125,6 +125,7 @@ class Table:
             domain = self._sender(kind, kind)
             self.access[f"from:@{domain}"] = "quick:ok"
         self.senders["local"] = "s@local.test"
+        self.senders["local-unknown"] = "nobody@local.test"
         self.senders["routed"] = "s@routed.test"
 
     # -- RCPT
@@ -147,13 +148,25 @@ class Table:
         self.access["protectedrcpt:protected-bad"] = "from:<s@none.senders.test> for:<x@y>"
         self.access["to:protected-both@local.test"] = "quick:ok"
         self.access["protectedrcpt:protected-both@local.test"] = "from:<s@none.senders.test>"
-        for name in ("protected-from", "protected-client", "protected-bad", "protected-both"):
-            self.rcpts[name] = f"{name}@local.test"
+        self.access["protectedrcpt:protected-list"] = "cltaddr:127.0.0.5 list:<members@local.test>"
+        self.access["protectedrcpt:protected-beside"] = "list:members"
+        for name in ("from", "client", "bad", "both", "list", "beside"):
+            self.rcpts[f"protected-{name}"] = f"protected-{name}@local.test"
         self.rcpts["protected-detail"] = "protected-from+any@local.test"
+        known = {r.rpartition("@")[0].lower() for r in self.rcpts.values()}
+        self.aliases = {x: "local:" for x in known | {"s"}}
+        self.members = ("s@none.senders.test", "s@from-e5.senders.test")
+        self.aliases["members"] = " ".join(f"<{m}>" for m in self.members)
+        # What is not among them does not exist, whatever the access map says.
+        self.rcpts["unknown"] = "nobody@local.test"
+        self.rcpts["unknown-quick"] = "quick.nobody@local.test"
+        self.access["to:quick.nobody@local.test"] = "quick:relay"
 
     def world(self):
         return World(access={k.lower(): v for k, v in self.access.items()}, local=("local.test",), routed=("routed.test", "listed.test"),
-                     relay_to=("listed.test",), resolve=lambda ip: self.names[ip], senders=self.mail_domains, **self.settings)
+                     relay_to=("listed.test",), resolve=lambda ip: self.names[ip], senders=self.mail_domains,
+                     unknown=("nobody@local.test", "quick.nobody@local.test"), lists={"members@local.test": self.members, "members": self.members},
+                     **self.settings)
 
 
 SITES = {
@@ -182,6 +195,7 @@ def served(request):
     sets = {
         "smtps.flags": "{ " + ", ".join(flags) + " }",
         "smar.access_map.file": "../access",
+        "smar.aliases.file": "../aliases",
         **{f"smtps.max_{x}": "100000" for x in (
             "bad_commands_per_session", "bad_commands_per_transaction", "invalid_addresses_per_session",
             "invalid_addresses_per_transaction", "nop_commands_between_transactions", "nop_commands_in_transaction", "transactions")},
@@ -194,8 +208,9 @@ def served(request):
     site = Site(routes=[f"local.test {sink.port}^lmtp:[127.0.0.1]", f"routed.test {smtp.port}^esmtp:[127.0.0.1]",
                         f"listed.test {smtp.port}^esmtp:[127.0.0.1]"],
                 relay=["listed.test"], dns=dns.address, settings=sets)
-    with open(os.path.join(site.dir, "access"), "w") as f:
-        f.writelines(f"{k} {v}\n" for k, v in table.access.items())
+    for name, entries in (("access", table.access), ("aliases", table.aliases)):
+        with open(os.path.join(site.dir, name), "w") as f:
+            f.writelines(f"{k} {v}\n" for k, v in entries.items())
     with site:
         yield table, site, (sink, smtp)
     for s in (sink, smtp):
