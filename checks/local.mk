@@ -76,7 +76,8 @@ EXTRA_DIST += checks/replay/back-off.scn checks/replay/backup-mx.scn checks/repl
 	checks/replay/penalty.scn checks/replay/rate.scn checks/replay/retry-times.scn checks/replay/return-timeout.scn \
 	checks/replay/run.sh checks/replay/shared-host.scn checks/replay/slow-start.scn
 
-# Fuzz targets: a program checks/fuzz/fuzz_NAME for each parser of outside bytes, with a corpus in checks/fuzz/corpus/NAME. To add one:
+# Fuzz targets: a program checks/fuzz/fuzz_NAME for each parser of outside bytes, with a corpus in checks/fuzz/corpus/NAME and, if its
+# language has words, these in checks/fuzz/dict/NAME. To add one:
 #     FUZZ_TARGETS += checks/fuzz/fuzz_NAME
 #     checks_fuzz_fuzz_NAME_SOURCES = checks/fuzz/fuzz_NAME.c $(fuzz_main)
 #     checks_fuzz_fuzz_NAME_LDADD = $(fuzz_link)
@@ -92,7 +93,7 @@ TESTS += checks/fuzz/replay.sh
 AM_TESTS_ENVIRONMENT = FUZZ_TARGETS='$(FUZZ_TARGETS)'; export FUZZ_TARGETS; \
 	PROGRAMS='$(bin_PROGRAMS) $(sbin_PROGRAMS) $(libexec_PROGRAMS)'; export PROGRAMS; \
 	SM_HARDEN='$(SM_HARDEN)'; export SM_HARDEN;
-EXTRA_DIST += checks/fuzz/replay.sh checks/fuzz/run.sh checks/fuzz/corpus checks/fuzz/replay_main.c
+EXTRA_DIST += checks/fuzz/replay.sh checks/fuzz/run.sh checks/fuzz/corpus checks/fuzz/dict checks/fuzz/replay_main.c
 .PHONY: fuzz fuzz-targets
 fuzz-targets: $(FUZZ_TARGETS)
 FUZZ_SECONDS = 60
@@ -144,6 +145,9 @@ checks_fuzz_fuzz_rec_LDADD = libqm.a $(fuzz_link)
 FUZZ_TARGETS += checks/fuzz/fuzz_filter
 checks_fuzz_fuzz_filter_SOURCES = checks/fuzz/fuzz_filter.c $(fuzz_main)
 checks_fuzz_fuzz_filter_LDADD = libqm.a $(fuzz_link)
+FUZZ_TARGETS += checks/fuzz/fuzz_limits
+checks_fuzz_fuzz_limits_SOURCES = checks/fuzz/fuzz_limits.c qmgr/limits_load.c $(fuzz_main)
+checks_fuzz_fuzz_limits_LDADD = libqm.a $(fuzz_link) $(BDB_LIBS)
 FUZZ_TARGETS += checks/fuzz/fuzz_log_line
 checks_fuzz_fuzz_log_line_SOURCES = checks/fuzz/fuzz_log_line.c $(fuzz_main)
 checks_fuzz_fuzz_log_line_LDADD = $(fuzz_link)

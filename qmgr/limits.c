@@ -79,6 +79,23 @@ size_t qm_limits_count(const struct qm_limits *l)
 
 /* ---- keys ---- */
 
+static void prefix_of(const struct sm_sa *sa, struct prefix *p)
+{
+	if (sa->len == 0 || sa->u.sa.sa_family == AF_UNIX)
+		return;
+	if (sa->u.sa.sa_family == AF_INET) {
+		p->family = p->size = 4;
+		memcpy(p->octet, &sa->u.in4.sin_addr, 4);
+	} else if (IN6_IS_ADDR_V4MAPPED(&sa->u.in6.sin6_addr)) {
+		p->family = p->size = 4;
+		memcpy(p->octet, sa->u.in6.sin6_addr.s6_addr + 12, 4);
+	} else {
+		p->family = 6;
+		p->size = 16;
+		memcpy(p->octet, &sa->u.in6.sin6_addr, 16);
+	}
+}
+
 static int parse_octets(struct sm_str s, struct prefix *p)
 {
 	struct sm_str rest = s;
@@ -88,7 +105,9 @@ static int parse_octets(struct sm_str s, struct prefix *p)
 		struct sm_str part = sm_str_split(rest, '.', &rest);
 		uint64_t v;
 
-		if (p->size == 4 || sm_str_u64(part, 10, 255, &v) != 0)
+		/* 010 is 8 to some programs. */
+		if (p->size == 4 || (part.n > 1 && part.p[0] == '0') ||
+		    sm_str_u64(part, 10, 255, &v) != 0)
 			return SM_E_SYNTAX;
 		p->octet[p->size++] = (uint8_t)v;
 	}
@@ -100,17 +119,18 @@ static int parse_groups(struct sm_str s, struct prefix *p)
 	struct sm_str rest = s;
 	struct sm_sa sa;
 
-	p->family = 6;
+	if (s.n == 0)
+		return SM_E_SYNTAX; /* of all IPv6 addresses nothing can be said at once */
 	if (sm_sa_ip(&sa, s, 0) == 0 && sa.u.sa.sa_family == AF_INET6) {
-		p->size = 16;
-		memcpy(p->octet, &sa.u.in6.sin6_addr, 16);
+		prefix_of(&sa, p);
 		return 0;
 	}
+	p->family = 6;
 	while (rest.p != NULL && rest.n > 0) {
 		struct sm_str part = sm_str_split(rest, ':', &rest);
 		uint64_t v;
 
-		if (p->size == 16 || sm_str_u64(part, 16, 0xffff, &v) != 0)
+		if (p->size == 16 || part.n > 4 || sm_str_u64(part, 16, 0xffff, &v) != 0)
 			return SM_E_SYNTAX;
 		p->octet[p->size++] = (uint8_t)(v >> 8);
 		p->octet[p->size++] = (uint8_t)v;
@@ -201,23 +221,6 @@ int qm_limits_add(struct qm_limits *l, struct sm_str key, struct sm_str value)
 }
 
 /* ---- questions ---- */
-
-static void prefix_of(const struct sm_sa *sa, struct prefix *p)
-{
-	if (sa->len == 0 || sa->u.sa.sa_family == AF_UNIX)
-		return;
-	if (sa->u.sa.sa_family == AF_INET) {
-		p->family = p->size = 4;
-		memcpy(p->octet, &sa->u.in4.sin_addr, 4);
-	} else if (IN6_IS_ADDR_V4MAPPED(&sa->u.in6.sin6_addr)) {
-		p->family = p->size = 4;
-		memcpy(p->octet, sa->u.in6.sin6_addr.s6_addr + 12, 4);
-	} else {
-		p->family = 6;
-		p->size = 16;
-		memcpy(p->octet, &sa->u.in6.sin6_addr, 16);
-	}
-}
 
 unsigned qm_limits_get(const struct qm_limits *l, enum qm_limit kind, const struct sm_sa *sa,
                        unsigned otherwise)

@@ -42,6 +42,8 @@ static void the_longest_prefix_rules(void **state)
 	                             "ocm:10.1.2.3 5\n"
 	                             "ocm:2001:db8 4\n"
 	                             "ocm:IPv6:2001:db8::1 3\n"
+	                             "ocm:::ffff:10.9.9.9 2\n"
+	                             "ocm:IPv6:0:0:0:0:0:ffff:0a09:0908 1\n"
 	                             "oci:10.1.2.3 1\n"
 	                             "octo: 2m\n");
 	struct sm_sa none = {0};
@@ -49,6 +51,9 @@ static void the_longest_prefix_rules(void **state)
 	(void)state;
 	assert_int_equal(ocm(l, "10.1.2.3"), 5);
 	assert_int_equal(ocm(l, "::ffff:10.1.2.3"), 5);
+	assert_int_equal(ocm(l, "10.9.9.9"), 2); /* a mapped address is the IPv4 one */
+	assert_int_equal(ocm(l, "::ffff:10.9.9.9"), 2);
+	assert_int_equal(ocm(l, "10.9.9.8"), 1);
 	assert_int_equal(ocm(l, "10.1.2.4"), 6);
 	assert_int_equal(ocm(l, "10.1.3.4"), 7);
 	assert_int_equal(ocm(l, "10.11.2.3"), 8); /* on octet boundaries only */
@@ -73,6 +78,7 @@ static void errors_name_their_line(void **state)
 	    "ocm:1.2.3.4.5 5", "ocm:10..1 5", "ocm:host 5",   "ocm:2001:db8:g 5",
 	    "ocm: 0",          "oci: -1",     "icr: 1000001", "omr: 60001",
 	    "octo: 0",         "octo: soon",  "ocm: 5 6",     "ocm:1:2:3:4:5:6:7:8:9 5",
+	    "ocm:010 5",       "ocm:10.01 5", "ocm:IPv6: 5",  "ocm:00001:2 5",
 	};
 	char text[64];
 

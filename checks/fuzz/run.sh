@@ -10,8 +10,10 @@ one() {
 	name=${2##*/fuzz_}
 	work=$(mktemp -d) || exit 255
 	trap 'rm -rf "$work"' EXIT
+	words=${srcdir:-.}/checks/fuzz/dict/$name
+	[ -f "$words" ] || words=
 	mkdir -p "fuzz-findings/$name" "$work/corpus"
-	if "./$2" -max_total_time="$1" -timeout=10 -rss_limit_mb=1024 -close_fd_mask=1 -print_final_stats=1 \
+	if "./$2" ${words:+-dict="$words"} -max_total_time="$1" -timeout=10 -rss_limit_mb=1024 -close_fd_mask=1 -print_final_stats=1 \
 		-artifact_prefix="fuzz-findings/$name/" "$work/corpus" "${srcdir:-.}/checks/fuzz/corpus/$name" 2>"$work/said"; then
 		runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$work/said")
 		cov=$(sed -n 's/.* cov: \([0-9]*\) .*/\1/p' "$work/said" | tail -1)
