@@ -1,10 +1,11 @@
 /*
  * What the files of the control socket share: a request under way, its words, its answer.
  *
- * control.c has the socket, the rights and the table of verbs; control_list.c, control_show.c,
- * control_act.c and control_dest.c each answer some of them. An answer is a stream of JSON objects,
- * a line each (doc/formats.md), and an end with an exit status. Whatever takes long is done in
- * steps, a little each turn of the loop, and not while the reader is behind.
+ * control.c has the socket, the rights and the table of verbs, control_words.c what may follow a
+ * verb; control_list.c, control_show.c, control_act.c and control_dest.c each answer some of them.
+ * An answer is a stream of JSON objects, a line each (doc/formats.md), and an end with an exit
+ * status. Whatever takes long is done in steps, a little each turn of the loop, and not while the
+ * reader is behind.
  */
 #ifndef QM_CONTROL_H
 #define QM_CONTROL_H
@@ -36,6 +37,7 @@ enum {
 
 #define QM_CTL_WORDS_MAX 64
 #define QM_CTL_LIMIT_MAX 10000
+#define QM_CTL_FOR_MAX_S (366 * 86400LL)
 
 struct qm_ctl;
 typedef void qm_ctl_cb(struct qm_ctl *c);
@@ -76,6 +78,10 @@ struct qm_ctl {
 	void *work;                   /* the handler's, in the arena */
 	struct qm_ctl_asking *asking; /* what smar was asked for it */
 };
+
+/* Sort the words of the request out into `c`, by what c->verb takes. SM_E_SYNTAX, SM_E_TOOBIG with
+ * a diag. */
+int qm_ctl_take_words(struct qm_ctl *c, const struct sm_msg_ctl_request *m) SM_MUST_CHECK;
 
 /* More is to be done in steps: for callbacks. */
 void qm_ctl_go_on(struct qm_ctl *c, bool (*step)(struct qm_ctl *c));

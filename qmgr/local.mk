@@ -9,7 +9,7 @@ libqm_a_SOURCES += qmgr/rec.h qmgr/rec.c qmgr/txn.h qmgr/txn.c qmgr/sched.h qmgr
 	qmgr/clients.h qmgr/clients.c qmgr/holders.h qmgr/holders.c qmgr/conf.h qmgr/conf.c qmgr/store.h qmgr/store_int.h qmgr/store.c qmgr/replay.h qmgr/replay.c qmgr/recover.c \
 	qmgr/pool.h qmgr/pool.c qmgr/atoms.h qmgr/atoms.c qmgr/reason.h qmgr/reason.c \
 	qmgr/edbc.h qmgr/edbc_int.h qmgr/edbc.c qmgr/edbc_heap.c qmgr/edbc_tail.c qmgr/view.h qmgr/view.c \
-	qmgr/filter.h qmgr/filter_int.h qmgr/filter.c qmgr/filter_parse.c \
+	qmgr/filter.h qmgr/filter_int.h qmgr/filter.c qmgr/filter_parse.c qmgr/control_words.c \
 	qmgr/marks.h qmgr/marks.c qmgr/suspend.h qmgr/suspend.c
 EXTRA_DIST += qmgr/rec.def
 
