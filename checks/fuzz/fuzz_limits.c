@@ -31,9 +31,9 @@ static bool first_address(struct sm_str prefix, struct sm_sa *sa)
 		return false;
 	if (sm_sa_ip(sa, prefix, 25) == 0)
 		return true;
+	six = six || sm_str_chr(prefix, ':') >= 0;
 	if (prefix.n > 0 && (prefix.p[prefix.n - 1] == '.' || prefix.p[prefix.n - 1] == ':'))
 		prefix.n--;
-	six = six || sm_str_chr(prefix, ':') >= 0;
 	for (size_t i = 0; i < prefix.n; i++)
 		parts += prefix.p[i] == (six ? ':' : '.');
 	snprintf(text, sizeof(text), SM_STR_FMT, SM_STR_ARG(prefix));
