@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "libsm/id.h"
+
 static int64_t now_s(void)
 {
 	return (int64_t)time(NULL);
@@ -225,6 +227,13 @@ static void field(struct sm_buf *b, const char *label, const char *text)
 	sm_buf_char(b, '\n');
 }
 
+/* The file, below CDB_base_directory: its directory is the last digit of the id's counter. */
+static void content(struct sm_buf *b, const char *id)
+{
+	if (strlen(id) == SM_ID_LEN)
+		sm_buf_printf(b, "%-12s %c/%s\n", "content", id[16], id);
+}
+
 static void id_list(struct sm_buf *b, const json_t *o)
 {
 	const json_t *x;
@@ -249,6 +258,7 @@ static void envelope(struct qc_print *p, const json_t *o)
 	field(b, "envid", qc_str(o, "envid"));
 	field(b, "DSN", qc_str(o, "dsn"));
 	field(b, "DSN about", qc_str(o, "dsn_of"));
+	content(b, qc_str(o, "content"));
 	if (json_array_size(json_object_get(o, "dsns"))) {
 		sm_buf_printf(b, "%-12s ", "DSNs");
 		id_list(b, json_object_get(o, "dsns"));

@@ -254,8 +254,23 @@ static bool turn(void *arg)
 	return true;
 }
 
+/* What is on its way to the index, or waits in memory for others of its transaction. */
+static void wake_active(struct qm *q)
+{
+	SM_LIST_FOR (txn, &q->txns.active, struct qm_txn, link) {
+		for (unsigned i = 0; i < txn->rcpt_count; i++) {
+			struct qm_rcpt *r = &txn->rcpts[i];
+
+			if (r->state == QM_RCPT_DEFERRED && r->code == 451 &&
+			    sm_str_has_prefix(r->text, SM_STR(WORDS)))
+				r->next_try_s = 0;
+		}
+	}
+}
+
 static void come_back(struct qm *q)
 {
+	wake_active(q);
 	/* One that is under way may have passed what is free now. */
 	q->halt->again = q->halt->walking;
 	q->halt->walking = true;
@@ -385,6 +400,8 @@ int qm_halt_open(struct qm *q)
 	for (struct sm_hash_node *n = sm_hash_next(&s->by_dest, NULL); n;
 	     n = sm_hash_next(&s->by_dest, n))
 		log_suspension("qm.suspended", SM_CONTAINER_OF(n, struct qm_suspension, node));
+	/* What was resumed before a crash may be due only later in its snapshot. */
+	come_back(q);
 	if (s->accept.stopped)
 		sm_log(SM_WARN, "qm.accepting", "on=0 since=%lld uid=%u reason=%S",
 		       (long long)s->accept.since_s, s->accept.uid, sm_str(s->accept.reason));

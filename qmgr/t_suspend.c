@@ -124,6 +124,28 @@ static void not_even_read_back(void **state)
 	assert_int_equal(w.sc.tasks, 2);
 }
 
+static bool is_put_off(void)
+{
+	SM_LIST_FOR (txn, &w.q.txns.active, struct qm_txn, link)
+		if (txn->state == QM_TXN_MOVING)
+			return true;
+	return false;
+}
+
+/* Neither in the active queue nor in the index yet. */
+static void resumed_while_it_moves(void **state)
+{
+	(void)state;
+	t_qm_all();
+	suspend("b.test", 0);
+	t_commit("s@a.test", "x@b.test");
+	assert_true(t_wait(is_put_off));
+	assert_int_equal(qm_edbc_count(w.q.edbc), 0);
+	resume("b.test");
+	t_wait_over();
+	assert_int_equal(w.sc.tasks, 1);
+}
+
 static void a_host(void **state)
 {
 	unsigned tries;
@@ -262,6 +284,24 @@ static void many_are_put_off_bit_by_bit(void **state)
 	assert_true(t_wait(all_parked));
 	for (uint64_t i = 1; i <= MANY; i++)
 		qm_edbc_remove(w.q.edbc, (struct sm_id){i, 7});
+}
+
+/* The snapshots of what comes back have the time that the suspension gave them. */
+static void resumed_before_a_restart(void **state)
+{
+	(void)state;
+	t_qm_all();
+	suspend("b.test", 0);
+	t_taken("s@a.test", "x@b.test");
+	t_wait_n(t_deferred, 1);
+	t_qm_stop();
+	t_qm_start();
+	resume("b.test");
+	t_qm_stop();
+	t_qm_start();
+	t_smtpc_up(&w.sc, 10);
+	t_wait_over();
+	assert_int_equal(w.sc.tasks, 1);
 }
 
 static void over_a_restart(void **state)
@@ -406,6 +446,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    T(a_domain),
 	    T(not_even_read_back),
+	    T(resumed_while_it_moves),
 	    T(a_host),
 	    T(what_is_ready_already),
 	    T(for_a_while),
@@ -413,6 +454,7 @@ int main(void)
 	    T(a_domain_while_all_is_stopped),
 	    T(many_are_put_off_bit_by_bit),
 	    T(over_a_restart),
+	    T(resumed_before_a_restart),
 	    T(acts_reach_what_is_suspended),
 	    T(suspensions_hold_no_segment),
 	    T(no_new_mail),
