@@ -166,3 +166,6 @@ checks_fuzz_fuzz_smtps_session_LDADD = libsmtps.a $(fuzz_link)
 FUZZ_TARGETS += checks/fuzz/fuzz_mapsrc
 checks_fuzz_fuzz_mapsrc_SOURCES = checks/fuzz/fuzz_mapsrc.c $(fuzz_main)
 checks_fuzz_fuzz_mapsrc_LDADD = $(fuzz_link)
+FUZZ_TARGETS += checks/fuzz/fuzz_socketmap
+checks_fuzz_fuzz_socketmap_SOURCES = checks/fuzz/fuzz_socketmap.c $(fuzz_main)
+checks_fuzz_fuzz_socketmap_LDADD = libsmar.a $(fuzz_link)

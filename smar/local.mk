@@ -6,7 +6,8 @@ libsmar_a_SOURCES = smar/ar.h smar/conf.h smar/conf.c smar/map.h smar/map_int.h 
 	smar/mx.h smar/mx.c smar/own.h smar/own.c smar/dns_msg.h smar/dns_msg.c smar/dns.h smar/dns.c \
 	smar/dns_cache.h smar/dns_cache.c smar/route.h smar/route.c smar/check.h smar/check_conn.c \
 	smar/handlers.h smar/handlers.c
-libsmar_a_SOURCES += smar/map_file.h smar/map_file.c smar/map_lmdb.c smar/map_cdb.c smar/map_regex.c
+libsmar_a_SOURCES += smar/map_file.h smar/map_file.c smar/map_lmdb.c smar/map_cdb.c smar/map_regex.c \
+	smar/socketmap.h smar/socketmap.c smar/map_socket.c smar/map_passwd.c
 # Aliases.
 libsmar_a_SOURCES += smar/macro.h smar/macro.c smar/alias_rhs.h smar/alias_rhs.c smar/include.h smar/include.c \
 	smar/alias.h smar/alias.c smar/alias_expand.c smar/local.h smar/local.c smar/resolve.h smar/resolve.c
@@ -22,7 +23,7 @@ AR_MAP_LIBS = $(LMDB_LIBS) $(PCRE2_LIBS)
 
 SMAR_TESTS = smar/t_map smar/t_bdb smar/t_lookup smar/t_mailertable smar/t_mx smar/t_dns_msg smar/t_dns smar/t_route smar/t_handlers
 SMAR_TESTS += smar/t_alias_rhs smar/t_include smar/t_alias
-SMAR_TESTS += smar/t_access_rhs smar/t_map_files
+SMAR_TESTS += smar/t_access_rhs smar/t_map_files smar/t_map_socket smar/t_map_passwd
 SMAR_LDADD = libsmar.a $(UNIT_LDADD) $(CARES_LIBS) $(AR_MAP_LIBS)
 smar_t_dnsd = smar/t_dnsd.h smar/t_dnsd.c
 smar_t_bdb_make = smar/t_bdb.h smar/t_bdb_make.c
@@ -30,6 +31,10 @@ smar_t_map_SOURCES = smar/t_map.c $(smar_t_bdb_make)
 smar_t_map_LDADD = $(SMAR_LDADD) $(BDB_LIBS)
 smar_t_map_files_SOURCES = smar/t_map_files.c
 smar_t_map_files_LDADD = $(SMAR_LDADD) $(TINYCDB_LIBS)
+smar_t_map_socket_SOURCES = smar/t_map_socket.c
+smar_t_map_socket_LDADD = $(SMAR_LDADD)
+smar_t_map_passwd_SOURCES = smar/t_map_passwd.c
+smar_t_map_passwd_LDADD = $(SMAR_LDADD)
 smar_t_bdb_SOURCES = smar/t_bdb.c $(smar_t_bdb_make)
 smar_t_bdb_LDADD = $(SMAR_LDADD) $(BDB_LIBS)
 smar_t_lookup_SOURCES = smar/t_lookup.c

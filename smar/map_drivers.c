@@ -2,8 +2,8 @@
 #include "smar/map_int.h"
 
 static const struct ar_map_driver *const drivers[] = {
-    &ar_map_text, &ar_map_inline, &ar_map_hash,     &ar_map_lmdb,
-    &ar_map_cdb,  &ar_map_regex,  &ar_map_sequence, NULL,
+    &ar_map_text,  &ar_map_inline, &ar_map_hash,   &ar_map_lmdb,     &ar_map_cdb,
+    &ar_map_regex, &ar_map_socket, &ar_map_passwd, &ar_map_sequence, NULL,
 };
 
 static const struct ar_map_driver *replacement;

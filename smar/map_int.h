@@ -39,7 +39,7 @@ const struct ar_map_driver *ar_map_driver(enum ar_map_type type); /* NULL: not i
 /* Tests only: in the place of one type; NULL ends it. */
 void ar_map_driver_replace(enum ar_map_type type, const struct ar_map_driver *by);
 
-extern const struct ar_map_driver ar_map_text, ar_map_lmdb, ar_map_cdb, ar_map_regex, ar_map_inline,
-    ar_map_hash, ar_map_sequence;
+extern const struct ar_map_driver ar_map_text, ar_map_lmdb, ar_map_cdb, ar_map_regex, ar_map_socket,
+    ar_map_passwd, ar_map_inline, ar_map_hash, ar_map_sequence;
 
 #endif

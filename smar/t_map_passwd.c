@@ -1,0 +1,177 @@
+/* Maps of type passwd: the users of this system; what is remembered; a user database that is slow.
+ */
+#include "libsm/t_co.h"
+
+#include <pwd.h>
+#include <unistd.h>
+
+#include "libsm/offload.h"
+#include "smar/map_int.h"
+
+static struct sm_arena arena;
+static void *map;
+static const struct ar_ctx at_once = {.a = &arena};
+
+static int ask_until(const char *key, int64_t deadline_ms)
+{
+	struct ar_ctx ctx = {.a = &arena, .may_wait = true, .deadline_ms = deadline_ms};
+	struct sm_str value = SM_STR_NONE;
+	int rc = ar_map_passwd.get(map, &ctx, sm_str(key), &value);
+
+	if (rc == 0)
+		assert_true(sm_str_eq(value, SM_STR("local:")));
+	return rc;
+}
+
+static int ask(const char *key)
+{
+	return ask_until(key, sm_now_ms() + T_PATIENCE_MS);
+}
+
+static int ask_at_once(const char *key)
+{
+	struct sm_str value;
+
+	return ar_map_passwd.get(map, &at_once, sm_str(key), &value);
+}
+
+static void users_body(void *arg)
+{
+	char plain[] = "no-such-user-here";
+	(void)arg;
+
+	assert_int_equal(ask_at_once("root"), SM_E_AGAIN);
+	assert_int_equal(ask("root"), 0);
+	assert_int_equal(ask_at_once("root"), 0); /* remembered */
+	assert_int_equal(ask_at_once(plain), SM_E_AGAIN);
+	assert_int_equal(ask(plain), SM_E_NOTFOUND);
+	assert_int_equal(ask_at_once(plain), SM_E_NOTFOUND);
+	/* What cannot be a user is not asked for. */
+	assert_int_equal(ask_at_once("root@example.org"), SM_E_NOTFOUND);
+	assert_int_equal(ask_at_once("root*"), SM_E_NOTFOUND);
+	assert_int_equal(ask_at_once("root+detail"), SM_E_NOTFOUND);
+	assert_int_equal(ask_at_once("\"root\""), SM_E_NOTFOUND);
+	assert_int_equal(ask_at_once("-x"), SM_E_NOTFOUND);
+	assert_int_equal(ask_at_once(""), SM_E_NOTFOUND);
+	assert_int_equal(
+	    ask_at_once("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"),
+	    SM_E_NOTFOUND);
+}
+
+static int release[2]; /* a pipe: who reads of it waits until something comes */
+
+static int hold_helper(void *arg)
+{
+	char c;
+
+	(void)arg;
+	return read(release[0], &c, 1) == 1 ? 0 : SM_E_SYS;
+}
+static void ignore(int rc, void *arg)
+{
+	(void)rc;
+	(void)arg;
+}
+
+/* The only helper is busy: the question is late, and is a failure; its answer comes in time for
+ * the next one. */
+static void slow_body(void *arg)
+{
+	struct sm_offload_job job = {0};
+	(void)arg;
+
+	sm_offload_async(&job, hold_helper, ignore, NULL);
+	assert_int_equal(ask_until("root", sm_now_ms() + 20), SM_E_TIMEOUT);
+	assert_non_null(strstr(sm_diag(), "user database is slow"));
+	assert_int_equal(ask_until("no-such-user", sm_now_ms() + 20), SM_E_TIMEOUT);
+	assert_int_equal(ask_at_once("root"), SM_E_AGAIN);
+	assert_int_equal(write(release[1], "x", 1), 1);
+	while (ask_at_once("no-such-user") == SM_E_AGAIN)
+		assert_int_equal(sm_co_sleep(sm_loop_now_ms() + 1), 0);
+	assert_int_equal(ask_at_once("root"), 0);
+	assert_int_equal(ask_at_once("no-such-user"), SM_E_NOTFOUND);
+}
+
+/* The map is closed while a question is on its way. */
+static void closed_body(void *arg)
+{
+	struct sm_offload_job job = {0};
+	(void)arg;
+
+	sm_offload_async(&job, hold_helper, ignore, NULL);
+	assert_int_equal(ask_until("root", sm_now_ms() + 20), SM_E_TIMEOUT);
+	ar_map_passwd.close(map);
+	map = NULL;
+	assert_int_equal(write(release[1], "x", 1), 1);
+	while (sm_offload_queued() > 0)
+		assert_int_equal(sm_co_sleep(sm_loop_now_ms() + 1), 0);
+}
+
+/* Time goes by: it is asked again. */
+static void forgets_body(void *arg)
+{
+	(void)arg;
+	assert_int_equal(ask("root"), 0);
+	assert_int_equal(ask("no-such-user"), SM_E_NOTFOUND);
+	sm_time_fake(sm_now_ms() + 11 * 1000, sm_wall_s());
+	assert_int_equal(sm_co_sleep(sm_now_ms()), 0);
+	assert_int_equal(ask_at_once("no-such-user"), SM_E_AGAIN);
+	assert_int_equal(ask_at_once("root"), 0);
+	sm_time_fake_step(60 * 1000);
+	assert_int_equal(sm_co_sleep(sm_now_ms()), 0);
+	assert_int_equal(ask_at_once("root"), SM_E_AGAIN);
+	sm_time_fake_step(10); /* t_ender sleeps, too */
+}
+
+static void run(void (*body)(void *))
+{
+	struct ar_map_conf conf = {0};
+	size_t entries;
+
+	sm_arena_init(&arena, "test", 4096, 65536);
+	assert_int_equal(pipe(release), 0);
+	assert_int_equal(sm_offload_init(1), 0);
+	assert_int_equal(ar_map_passwd.open(&conf, &map, &entries), 0);
+	t_spawn(body, NULL);
+	t_run_all();
+	if (map != NULL)
+		ar_map_passwd.close(map);
+	map = NULL;
+	sm_offload_fini();
+	close(release[0]);
+	close(release[1]);
+	sm_arena_fini(&arena);
+}
+
+static void users(void **state)
+{
+	(void)state;
+	run(users_body);
+}
+static void slow(void **state)
+{
+	(void)state;
+	run(slow_body);
+}
+static void closed(void **state)
+{
+	(void)state;
+	run(closed_body);
+}
+static void forgets(void **state)
+{
+	(void)state;
+	run(forgets_body);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test_setup_teardown(users, t_setup, t_teardown),
+	    cmocka_unit_test_setup_teardown(slow, t_setup, t_teardown),
+	    cmocka_unit_test_setup_teardown(closed, t_setup, t_teardown),
+	    cmocka_unit_test_setup_teardown(forgets, t_setup, t_teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
