@@ -39,11 +39,13 @@ enum fault { NO_FAULT, LOOP, DEPTH, ADDRESS, EMPTY, TEMP };
 struct node {
 	struct sm_hash_node link; /* in tree.nodes */
 	struct sm_str addr;       /* as to be sent */
-	struct sm_str low;        /* in lower case */
+	struct sm_str folded;     /* in lower case */
 	struct sm_str key;        /* the same for the same mailbox */
 	bool local;
 	struct node **members;
 	size_t count;
+	struct node *below; /* on the stack of those that are OPEN */
+	size_t index, low;  /* in the order of their opening; the lowest that it leads to */
 	unsigned depth;
 	enum state state;
 	enum fault fault;
@@ -56,10 +58,10 @@ struct tree {
 	struct ar_ctx ctx; /* the caller's, with this arena */
 	struct sm_arena arena;
 	struct sm_hash nodes;
-	struct node *root;
+	struct node *root, *stack;
 	char delimiter;
 	unsigned max_levels;
-	size_t max_nodes, links, lookups;
+	size_t max_nodes, links, lookups, opened;
 	bool temp; /* something failed for now */
 	/* The owner of the root, when it has one. */
 	bool owner, verp;
@@ -120,18 +122,18 @@ static bool key_eq(const struct sm_hash_node *n, const void *key)
  * by it (RFC 5321 2.4). */
 static int intern(struct tree *t, struct sm_str addr, struct node **out)
 {
-	struct sm_str low = ar_alias_lower(&t->arena, addr), key;
+	struct sm_str folded = ar_alias_lower(&t->arena, addr), key;
 	struct sm_hash_node *h;
 	struct ar_parts parts;
 	struct node *n;
 	bool local;
 	int rc;
 
-	ar_parts_of(low, t->delimiter, &parts);
+	ar_parts_of(folded, t->delimiter, &parts);
 	rc = ar_alias_local(t->ar, &t->ctx, &parts, &local);
 	if (rc != 0)
 		return rc;
-	key = local ? low : addr;
+	key = local ? folded : addr;
 	h = sm_hash_find(&t->nodes, sm_hash_str(key), key_eq, &key);
 	if (h != NULL) {
 		*out = SM_CONTAINER_OF(h, struct node, link);
@@ -142,7 +144,7 @@ static int intern(struct tree *t, struct sm_str addr, struct node **out)
 		return sm_fail(SM_E_TOOBIG, "more than %zu members", t->max_nodes);
 	n = SM_ARENA_NEW(&t->arena, struct node);
 	n->addr = addr;
-	n->low = low;
+	n->folded = folded;
 	n->key = key;
 	n->local = local;
 	sm_hash_insert(&t->nodes, &n->link, sm_hash_str(key));
@@ -193,7 +195,7 @@ static int look(struct tree *t, struct node *n)
 	bool verp, only_itself;
 	int rc = turn(t);
 
-	ar_parts_of(n->low, t->delimiter, &parts);
+	ar_parts_of(n->folded, t->delimiter, &parts);
 	n->state = LEAF;
 	if (rc == 0)
 		rc = ar_alias_find(t->ar, &t->ctx, &parts, n->local, &found);
@@ -220,23 +222,47 @@ static int look(struct tree *t, struct node *n)
 	return ends_all(rc) ? rc : 0;
 }
 
-static int visit(struct tree *t, struct node *n, unsigned depth, unsigned *back);
-
-/* Judge a member, unless that is done. A fault of depth may be none from higher up. */
-static int visit_member(struct tree *t, struct node *c, unsigned depth, unsigned *back)
+/* All its members are judged, and it leads back to nothing that is open still. */
+static void judge(struct tree *t, struct node *n)
 {
-	bool again = c->state == BAD && c->fault == DEPTH && c->depth > depth;
-
-	return c->state == UNSEEN || again ? visit(t, c, depth, back) : 0;
-}
-
-/* Judge a node. *back is lowered to the depth of the highest open alias that it leads back to. 0;
- * what ends_all() says. */
-static int visit(struct tree *t, struct node *n, unsigned depth, unsigned *back)
-{
-	unsigned lowest = UINT32_MAX;
 	enum fault worst = NO_FAULT;
 	size_t good = 0;
+
+	for (size_t i = 0; i < n->count; i++) {
+		const struct node *c = n->members[i];
+
+		/* Where it names itself, it ends. */
+		if (c == n || c->state != BAD)
+			good++;
+		else
+			worst = SM_MAX(worst, c->fault);
+	}
+	if (n->count == 0)
+		spoil(t, n, EMPTY, "a list without members");
+	else if (good == 0)
+		spoil(t, n, worst, ""); /* they say why */
+	else
+		n->state = GOOD;
+}
+
+/* Whatever was opened since `n`, and it, lead to each other. */
+static void close_down_to(struct tree *t, const struct node *n)
+{
+	struct node *top;
+
+	do {
+		top = t->stack;
+		t->stack = top->below;
+		spoil(t, top, LOOP, "leads back to itself");
+	} while (top != n);
+}
+
+/*
+ * Judge a node, after its members: Tarjan's algorithm for strongly connected components. It stays
+ * OPEN when it leads back to one that is open still, which closes both. 0; what ends_all() says.
+ */
+static int visit(struct tree *t, struct node *n, unsigned depth)
+{
 	int rc;
 
 	n->depth = depth;
@@ -247,34 +273,28 @@ static int visit(struct tree *t, struct node *n, unsigned depth, unsigned *back)
 		spoil(t, n, DEPTH, "nested too deep");
 		return 0;
 	}
+	n->index = n->low = t->opened++;
+	n->below = t->stack;
+	t->stack = n;
 	for (size_t i = 0; i < n->count; i++) {
 		struct node *c = n->members[i];
+		/* A fault of depth may be none from higher up. */
+		bool again = c->state == BAD && c->fault == DEPTH && c->depth > depth + 1;
 
-		if (c == n) {
-			good++; /* it ends there */
-			continue;
-		}
-		if (c->state == OPEN) {
-			lowest = SM_MIN(lowest, c->depth);
-			continue;
-		}
-		rc = visit_member(t, c, depth + 1, &lowest);
+		rc = c->state == UNSEEN || again ? visit(t, c, depth + 1) : 0;
 		if (rc != 0)
 			return rc;
-		if (c->state == BAD)
-			worst = SM_MAX(worst, c->fault);
-		else
-			good++;
+		if (c->state == OPEN && c != n)
+			n->low = SM_MIN(n->low, c->low);
 	}
-	*back = SM_MIN(*back, lowest);
-	if (lowest <= depth)
-		spoil(t, n, LOOP, "leads back to itself");
-	else if (n->count == 0)
-		spoil(t, n, EMPTY, "a list without members");
-	else if (good == 0)
-		spoil(t, n, worst, ""); /* they say why */
-	else
-		n->state = GOOD;
+	if (n->low < n->index)
+		return 0;
+	if (t->stack != n) {
+		close_down_to(t, n);
+		return 0;
+	}
+	t->stack = n->below;
+	judge(t, n);
 	return 0;
 }
 
@@ -383,17 +403,16 @@ static int sort(void *arg)
 /* Everything: t->root is good or bad then. 0; what ends_all() says. */
 static int expand(struct tree *t, struct sm_str mailbox)
 {
-	unsigned back = UINT32_MAX;
 	int rc = intern(t, mailbox, &t->root);
 
 	if (rc == 0) {
-		ar_parts_of(t->root->low, t->delimiter, &t->parts);
+		ar_parts_of(t->root->folded, t->delimiter, &t->parts);
 		rc = ar_alias_owner(t->ar, &t->ctx, &t->parts, t->root->local, &t->verp);
 		t->owner = rc == 0;
 		rc = rc == SM_E_NOTFOUND ? 0 : rc;
 	}
 	if (rc == 0)
-		rc = visit(t, t->root, 0, &back);
+		rc = visit(t, t->root, 0);
 	if (rc != 0 || t->root->state != GOOD)
 		return rc;
 	gather(t, t->root);

@@ -12,6 +12,7 @@
 #include "libsm/buf.h"
 #include "libsm/loop.h"
 #include "libsm/offload.h"
+#include "libsm/rand.h"
 #include "smar/alias.h"
 #include "smar/local.h"
 #include "smar/resolve.h"
@@ -639,6 +640,137 @@ static void fan_out(void **state)
 	end();
 }
 
+/* ---- any graph ---- */
+
+/*
+ * Aliases n0 ... n7 that name each other, themselves and leaves as chance has it, and what is to be
+ * expected of them, from the closure of the graph: who leads back to himself by way of others is
+ * bad; so is who has nothing but bad members; the rest gets to every leaf below it once.
+ */
+enum { NODES = 8, LEAVES = 6, GRAPHS = 400 };
+
+static struct {
+	bool to[NODES][NODES], leaf[NODES][LEAVES], reach[NODES][NODES], bad[NODES];
+	unsigned want[NODES + LEAVES], got[NODES + LEAVES]; /* deliveries */
+} g;
+
+static void random_graph(struct sm_buf *lines)
+{
+	memset(&g, 0, sizeof(g));
+	for (size_t i = 0; i < NODES; i++) {
+		size_t members_of = 1 + sm_rand_below(3);
+
+		sm_buf_printf(lines, "%sn%zu", i > 0 ? "\n" : "", i);
+		for (size_t k = 0; k < members_of; k++) {
+			size_t x = sm_rand_below(2), to = sm_rand_below(x ? NODES : LEAVES);
+
+			if (x)
+				g.to[i][to] = true;
+			else
+				g.leaf[i][to] = true;
+			sm_buf_printf(lines, x ? " <n%zu@host.example>" : " <x%zu@far.dom>", to);
+		}
+	}
+}
+
+static void closure(void)
+{
+	bool changed;
+
+	for (size_t i = 0; i < NODES; i++)
+		for (size_t k = 0; k < NODES; k++)
+			g.reach[i][k] = g.to[i][k] && i != k;
+	for (size_t m = 0; m < NODES; m++)
+		for (size_t i = 0; i < NODES; i++)
+			for (size_t k = 0; k < NODES; k++)
+				g.reach[i][k] |= g.reach[i][m] && g.reach[m][k];
+	for (size_t i = 0; i < NODES; i++)
+		g.bad[i] = g.reach[i][i];
+	do {
+		changed = false;
+		for (size_t i = 0; i < NODES; i++) {
+			bool good = g.to[i][i];
+
+			for (size_t k = 0; k < LEAVES; k++)
+				good = good || g.leaf[i][k];
+			for (size_t k = 0; k < NODES; k++)
+				good = good || (g.to[i][k] && !g.bad[k]);
+			changed = changed || (!good && !g.bad[i]);
+			g.bad[i] = g.bad[i] || !good;
+		}
+	} while (changed);
+}
+
+static void want_below(size_t i, bool seen[NODES])
+{
+	if (g.bad[i] || seen[i])
+		return;
+	seen[i] = true;
+	for (size_t k = 0; k < LEAVES; k++)
+		if (g.leaf[i][k])
+			g.want[NODES + k] = 1;
+	if (g.to[i][i])
+		g.want[i] = 1;
+	for (size_t k = 0; k < NODES; k++)
+		if (g.to[i][k] && k != i)
+			want_below(k, seen);
+}
+
+static void delivered(struct sm_str addr)
+{
+	size_t i = (size_t)(addr.p[1] - '0');
+
+	g.got[addr.p[0] == 'n' ? i : NODES + i]++;
+}
+
+/* As the queue does it: what is not final is asked for again. */
+static void deliver(const char *rcpt, unsigned level)
+{
+	struct sm_msg_route m;
+
+	assert_true(level < 10);
+	assert_int_equal(ask(rcpt, "", 0, level, &m), 0);
+	if (m.status == SM_ROUTE_OK)
+		delivered(sm_str(rcpt));
+	for (size_t i = 0; i < m.aliases_count; i++)
+		if ((m.aliases[i].flags & SM_ALIAS_FINAL) != 0)
+			delivered(m.aliases[i].addr);
+		else
+			deliver(m.aliases[i].addr.p, level + 1);
+}
+
+static void any_graph(void **state)
+{
+	size_t bad = 0;
+
+	(void)state;
+	for (size_t n = 0; n < GRAPHS; n++) {
+		struct sm_buf lines;
+
+		sm_buf_init(&lines, 65536);
+		random_graph(&lines);
+		closure();
+		begin(sm_buf_c(&lines), "localpart", "max_levels = 10;", NULL, "");
+		for (size_t i = 0; i < NODES; i++) {
+			bool seen[NODES] = {false};
+			char rcpt[40];
+
+			memset(g.want, 0, sizeof(g.want));
+			memset(g.got, 0, sizeof(g.got));
+			want_below(i, seen);
+			bad += g.bad[i];
+			snprintf(rcpt, sizeof(rcpt), "n%zu@host.example", i);
+			deliver(rcpt, 0);
+			if (memcmp(g.want, g.got, sizeof(g.want)) != 0)
+				fail_msg("%s in\n%s", rcpt, sm_buf_c(&lines));
+		}
+		end();
+		sm_buf_fini(&lines);
+	}
+	/* Neither all nor none. */
+	assert_true(bad > GRAPHS / 2 && bad < (size_t)GRAPHS * NODES / 2);
+}
+
 /* ---- members of one level ---- */
 
 static bool is(void *arg, struct sm_str member)
@@ -673,6 +805,7 @@ int main(void)
 	    cmocka_unit_test(local_users), cmocka_unit_test(includes),
 	    cmocka_unit_test(in_chunks),   cmocka_unit_test(changed_meanwhile),
 	    cmocka_unit_test(fan_out),     cmocka_unit_test(any_member),
+	    cmocka_unit_test(any_graph),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
