@@ -150,7 +150,7 @@ int ar_check_mail(const struct ar *ar, const struct ar_ctx *ctx, const struct sm
 		rc = check_routable(ar, ctx, parts.domain, f, out);
 	if (rc == 0 && out->code == 0 && local)
 		rc =
-		    ar_check_local(ar, ctx, &parts, 550, "5.1.0 There is no such sender here", out);
+		    ar_check_local(ar, ctx, &parts, 550, "5.1.1 There is no such sender here", out);
 	if (rc != 0 || out->code != 0 || !access)
 		return rc;
 	rc = check_sender(ar, ctx, &parts, &action);

@@ -41,7 +41,7 @@ int ar_resolve(const struct ar *ar, const struct ar_ctx *ctx, const struct sm_ms
 	if (rc == SM_E_NOTFOUND) {
 		out->status = SM_ROUTE_PERM;
 		out->code = 550;
-		out->text = SM_STR("5.1.1 unknown user");
+		out->text = SM_STR("5.1.1 User unknown");
 	} else {
 		sm_log(SM_ERROR, "ar.local", "ss_ta=%?I rcpt=<%S> error=%E", m->ta, m->rcpt, rc);
 		out->status = SM_ROUTE_TEMP;

@@ -171,7 +171,7 @@ static const char *answer(const char *rcpt, unsigned flags, unsigned level)
 
 #define ROUTE "route lmtp:"
 #define OTHER "route smtp:25:[192.0.2.1]"
-#define NONE  "550 5.1.1 unknown user"
+#define NONE  "550 5.1.1 User unknown"
 #define LOOPS "550 5.4.6 alias leads back to itself"
 #define DEEP  "550 5.4.6 aliases are nested too deep"
 #define BROKE "451 4.2.4 alias cannot be expanded now"

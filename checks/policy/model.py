@@ -178,7 +178,7 @@ class Session:
             if addresses == "null":
                 return Action("error", code=550, text="5.7.27")
         if domain in w.local and sender.lower() in w.unknown:
-            return Action("error", code=550, text="5.1.0")
+            return Action("error", code=550, text="5.1.1")
         a = w.action("from", address_keys(sender, localpart=True))
         for ip in addresses:
             if a.kind == "cont":
