@@ -13,6 +13,7 @@
 #include "smar/dns.h"
 #include "smar/dns_cache.h"
 #include "smar/own.h"
+#include "smar/route.h"
 #include "smar/t_dns_run.h"
 
 static const struct t_dns_row zone[] = {
