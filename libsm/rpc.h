@@ -84,6 +84,7 @@ int sm_link_wait(struct sm_link *l, int64_t deadline_ms) SM_YIELDS SM_MUST_CHECK
 const char *sm_link_trouble(struct sm_link *l);
 
 /* ---- both ---- */
+const char *sm_role_name(enum sm_role role); /* "qmgr", for logs */
 enum sm_role sm_peer_role(const struct sm_peer *p);
 uint8_t sm_peer_proc(const struct sm_peer *p);
 uint64_t sm_peer_incarnation(const struct sm_peer *p);

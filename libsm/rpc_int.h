@@ -44,6 +44,7 @@ struct rpc_owner {
 	int (*frame)(struct sm_peer *p, const struct sm_frame *f, void *owner);
 	/* Exactly once, whatever happened before; p->why says why. */
 	void (*down)(struct sm_peer *p, void *owner);
+	bool tells; /* it logs itself what became of the connection */
 };
 
 struct sm_peer {

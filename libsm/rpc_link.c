@@ -32,6 +32,7 @@ struct sm_link {
 	int64_t backoff_ms, up_since_ms;
 	bool freed;
 	struct sm_cond up;
+	bool was_up;
 	char trouble[RPC_WHY_MAX + 32];
 };
 
@@ -43,7 +44,9 @@ static void retry_later(struct sm_link *l, const char *what, const char *why)
 
 	snprintf(trouble, sizeof(trouble), "%s%s", what, why);
 	if (strcmp(trouble, l->trouble) != 0)
-		sm_log(SM_NOTICE, "rpc.link", "path=%s trouble=%s", l->path, trouble);
+		/* That another one is not there yet is how a start goes. */
+		sm_log(l->was_up ? SM_NOTICE : SM_INFO, "rpc.link", "peer=%s path=%s trouble=%s",
+		       sm_role_name(l->conf.role), l->path, trouble);
 	memcpy(l->trouble, trouble, sizeof(trouble));
 	sm_timer_set(&l->timer, sm_now_ms() + l->backoff_ms, try_connect, l);
 	l->backoff_ms = SM_MIN(2 * l->backoff_ms, BACKOFF_MOST_MS);
@@ -56,7 +59,7 @@ static int on_hello(struct sm_peer *p, void *owner)
 	const struct sm_link *l = owner;
 
 	if (p->role != l->conf.role)
-		return sm_fail(SM_E_DENIED, "role %d listens there", (int)p->role);
+		return sm_fail(SM_E_DENIED, "%s listens there", sm_role_name(p->role));
 	return 0;
 }
 
@@ -64,6 +67,7 @@ static void on_up(struct sm_peer *p, void *owner)
 {
 	struct sm_link *l = owner;
 
+	l->was_up = true;
 	l->up_since_ms = sm_now_ms();
 	l->trouble[0] = '\0';
 	sm_cond_broadcast(&l->up);
@@ -93,7 +97,7 @@ static void on_down(struct sm_peer *p, void *owner)
 		retry_later(l, "", p->why);
 }
 
-static const struct rpc_owner ops = {on_hello, on_up, on_frame, on_down};
+static const struct rpc_owner ops = {on_hello, on_up, on_frame, on_down, .tells = true};
 
 /* ---- connecting ---- */
 

@@ -66,6 +66,13 @@ void sm_peer_close(struct sm_peer *p, const char *why)
 	sm_peer_todo(p);
 }
 
+const char *sm_role_name(enum sm_role role)
+{
+	static const char *const names[] = {"unknown", "smtps", "qmgr", "smtpc", "smar", "ctl"};
+
+	return (size_t)role < SM_ARRAY_SIZE(names) ? names[role] : names[0];
+}
+
 void sm_peer_end(struct sm_peer *p)
 {
 	if (p->state == RPC_GONE)
@@ -76,9 +83,10 @@ void sm_peer_end(struct sm_peer *p)
 	sm_fd_close(&p->f);
 	sm_timer_cancel(&p->timer);
 	sm_buf_fini(&p->out);
-	sm_log(SM_INFO, p->was_up ? "rpc.down" : "rpc.failed",
-	       "role=%d peer_proc=%d peer_pid=%d why=%s", (int)p->role, (int)p->proc, (int)p->pid,
-	       p->why);
+	/* An operator's question is no event; what it does has a line of its own. */
+	sm_log(p->ops->tells || p->role == SM_ROLE_CTL ? SM_DEBUG : SM_INFO,
+	       p->was_up ? "rpc.down" : "rpc.failed", "role=%s peer_proc=%d peer_pid=%d why=%s",
+	       sm_role_name(p->role), (int)p->proc, (int)p->pid, p->why);
 	sm_calls_fail(p, SM_E_PEER);
 	p->ops->down(p, p->owner);
 	sm_list_remove(&p->siblings);
@@ -232,7 +240,7 @@ static void take_frames(struct sm_peer *p)
 		if (rc != 0) {
 			if (p->state < RPC_CLOSING)
 				sm_log(SM_WARN, "rpc.refused",
-				       "role=%d peer_pid=%d uid=%d error=%E", (int)p->role,
+				       "role=%s peer_pid=%d uid=%d error=%E", sm_role_name(p->role),
 				       (int)p->pid, (int)p->uid, rc);
 			sm_peer_close(p, sm_diag());
 			return;

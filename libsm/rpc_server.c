@@ -91,7 +91,7 @@ static void on_down(struct sm_peer *p, void *owner)
 		s->conf.on_close(p, s->conf.arg);
 }
 
-static const struct rpc_owner ops = {on_hello, on_up, on_frame, on_down};
+static const struct rpc_owner ops = {on_hello, on_up, on_frame, on_down, .tells = false};
 
 /* ---- accepting ---- */
 

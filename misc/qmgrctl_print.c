@@ -348,7 +348,10 @@ static void done(struct qc_print *p, const json_t *o)
 static void reloaded(struct qc_print *p, const json_t *o)
 {
 	p->rows++;
-	sm_buf_printf(&p->out, "limits: %" PRId64 " entries from ", qc_num(o, "entries"));
+	if (qc_true(o, "found"))
+		sm_buf_printf(&p->out, "limits: %" PRId64 " entries from ", qc_num(o, "entries"));
+	else
+		sm_buf_cstr(&p->out, "limits: those of the configuration; there is no map ");
 	qc_text(&p->out, qc_str(o, "map"), 0, false);
 	sm_buf_cstr(&p->out, "\nthe configuration file is read again by mcp: kill -HUP, or mcp.sh "
 	                     "reload\n");

@@ -433,6 +433,7 @@ void qm_ctl_reload(struct qm_ctl *c)
 	qm_queue_reload(c->q, c->q->conf);
 	qm_ctl_begin(c, "reloaded");
 	qm_ctl_str(c, "map", c->q->conf->conf_map);
+	qm_ctl_bool(c, "found", c->q->limits && !qm_limits_absent(c->q->limits));
 	qm_ctl_num(c, "entries", c->q->limits ? (int64_t)qm_limits_count(c->q->limits) : 0);
 	qm_ctl_line(c);
 	qm_ctl_end(c, QM_CTL_OK, "");

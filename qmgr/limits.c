@@ -32,6 +32,7 @@ struct entry {
 struct qm_limits {
 	struct sm_hash by_prefix;
 	int64_t octo_ms; /* -1: not said */
+	bool absent;
 };
 
 static bool entry_eq(const struct sm_hash_node *n, const void *key)
@@ -70,6 +71,16 @@ void qm_limits_free(struct qm_limits **lp)
 	}
 	sm_hash_fini(&l->by_prefix);
 	SM_FREE(*lp);
+}
+
+bool qm_limits_absent(const struct qm_limits *l)
+{
+	return l->absent;
+}
+
+void qm_limits_set_absent(struct qm_limits *l)
+{
+	l->absent = true;
 }
 
 size_t qm_limits_count(const struct qm_limits *l)

@@ -37,6 +37,9 @@ unsigned qm_limits_get(const struct qm_limits *l, enum qm_limit kind, const stru
                        unsigned otherwise);
 int64_t qm_limits_octo_ms(const struct qm_limits *l, int64_t otherwise_ms);
 size_t qm_limits_count(const struct qm_limits *l);
+/* It was loaded, and there was no map of that name. */
+bool qm_limits_absent(const struct qm_limits *l);
+void qm_limits_set_absent(struct qm_limits *l);
 
 /* "key value" lines; blank ones and those that begin with # are skipped. SM_E_SYNTAX with a diag
  * "name:line: ...". */

@@ -114,7 +114,9 @@ int qm_limits_load(const char *path, struct qm_limits **out)
 		err = sm_str_has_suffix(sm_str(path), SM_STR(".db")) ? load_db(path, l)
 		                                                     : load_text(fd, path, l);
 		close(fd);
-	} else if (errno != ENOENT) {
+	} else if (errno == ENOENT) {
+		qm_limits_set_absent(l);
+	} else {
 		err = sm_fail_sys(errno, "%s", path);
 	}
 	if (err != 0)

@@ -88,7 +88,7 @@ static int drop_rights(struct qm *q)
 	path_of(q->conf->conf_map, map, sizeof(map), false);
 	if ((err = sm_priv_drop(&profile, report, sizeof(report))) != 0)
 		return err;
-	sm_log(SM_NOTICE, "qm.rights", "sandbox=%s", report);
+	sm_log(SM_INFO, "qm.rights", "report=%s", report);
 	return 0;
 }
 

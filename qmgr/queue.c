@@ -52,8 +52,8 @@ static void load_limits(struct qm *q)
 	}
 	qm_limits_free(&q->limits);
 	q->limits = l;
-	sm_log(SM_INFO, "qm.limits", "stat=loaded entries=%zu map=%S", qm_limits_count(l),
-	       q->conf->conf_map);
+	sm_log(SM_INFO, "qm.limits", "stat=%s entries=%zu map=%S",
+	       qm_limits_absent(l) ? "no_map" : "loaded", qm_limits_count(l), q->conf->conf_map);
 }
 
 /* All that replay copied is durable: only now is there a queue that may be added to and worked on.

@@ -306,6 +306,7 @@ static void on_up(struct sm_peer *peer, void *arg)
 	struct qm *q = arg;
 	struct sm_list *e;
 
+	sm_log(SM_INFO, "qm.smar", "peer_pid=%d stat=connected", (int)sm_peer_pid(peer));
 	sm_timer_cancel(&q->resolver->patience);
 	while ((e = sm_list_shift(&q->resolver->waiting)) != NULL)
 		ask(q, peer, SM_LIST_ENTRY(e, struct qm_rcpt, link));

@@ -139,7 +139,7 @@ static int drop_rights(const struct ar_conf *conf)
 	}
 	rc = sm_priv_drop(&profile, report, sizeof(report));
 	if (rc == 0)
-		sm_log(SM_NOTICE, "ar.rights", "sandbox=%s", report);
+		sm_log(SM_INFO, "ar.rights", "report=%s", report);
 	return rc;
 }
 

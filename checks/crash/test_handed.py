@@ -59,7 +59,7 @@ class Log:
         return self
 
     def restart(self, *found):
-        self.put("rights", 'sandbox="landlock=7"')
+        self.put("rights", 'report="landlock=7"')
         for n in found:
             self.one("found", n, ", log=ibdb")
         return self.put("recovered", f"from_ibdb={len(found)}, deferred=0, quarantined=0")

@@ -449,7 +449,8 @@ def test_stop_delivering(site, ctl, sink, tag):
 
 
 def test_the_process(site, ctl):
-    assert ctl.one("reload")["entries"] == 0
+    assert ctl.one("reload")["entries"] == 0 and ctl.one("reload")["found"] is False
+    assert ctl("reload").startswith("limits: those of the configuration; there is no map ")
     assert ctl.one("loglevel", "12") == {"type": "loglevel", "before": 9, "now": 12}
     assert ctl.one("loglevel", "9")["before"] == 12
     assert ctl.one("orphans") == {"type": "orphans", "kept": 0, "released": False}
