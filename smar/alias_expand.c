@@ -495,22 +495,26 @@ static int refuse(struct sm_msg_route *out, enum fault fault)
 	return 0;
 }
 
-/* The sender for a member of a list. */
+/* The sender for a member of a list: "owner-list+user=domain@domain", or the plain one, where that
+ * would be too long, or the member has a quoted local part or an address literal. */
 static struct sm_str sender_of(const struct tree *t, struct sm_str plain, struct sm_str member,
                                struct sm_arena *a)
 {
-	struct sm_addr addr;
-	struct sm_str text;
+	struct sm_str owner = sm_str_head(plain, (size_t)sm_str_rchr(plain, '@'));
+	struct sm_str user, domain;
 	ptrdiff_t at = sm_str_rchr(member, '@');
+	struct sm_str text;
 
-	if (!t->verp || at < 0)
+	sm_assert(at > 0);
+	user = sm_str_head(member, (size_t)at);
+	domain = sm_str_from(member, (size_t)at + 1);
+	if (!t->verp || user.p[0] == '"' || domain.p[0] == '[' ||
+	    owner.n + 1 + member.n > SM_LOCALPART_MAX || plain.n + 1 + member.n > SM_PATH_MAX - 2)
 		return plain;
-	text = sm_arena_printf(
-	    a, "owner-" SM_STR_FMT "%c" SM_STR_FMT "=" SM_STR_FMT "@" SM_STR_FMT,
-	    SM_STR_ARG(t->parts.user), t->delimiter, SM_STR_ARG(sm_str_head(member, (size_t)at)),
-	    SM_STR_ARG(sm_str_from(member, (size_t)at + 1)), SM_STR_ARG(t->parts.domain));
-	/* Too long for a local part, or a member's that has to be quoted. */
-	return text.p != NULL && sm_addr_mailbox(text, a, &addr) == 0 ? text : plain;
+	text = sm_arena_printf(a, SM_STR_FMT "%c" SM_STR_FMT "=" SM_STR_FMT "@" SM_STR_FMT,
+	                       SM_STR_ARG(owner), t->delimiter, SM_STR_ARG(user),
+	                       SM_STR_ARG(domain), SM_STR_ARG(t->parts.domain));
+	return text.p != NULL ? text : plain;
 }
 
 static void chunk(const struct tree *t, struct sm_str after, struct sm_arena *a,

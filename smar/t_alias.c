@@ -638,6 +638,15 @@ static void fan_out(void **state)
 	assert_int_equal(got.status, SM_ROUTE_ALIAS);
 	assert_int_equal(got.aliases_count, 4);
 	end();
+	/* But not without end. */
+	begin("list <s1@host.example> <s2@host.example> <s3@host.example> <s4@host.example> "
+	      "<s1@host.example> <s2@host.example> <s3@host.example> <s4@host.example>\n"
+	      "s1 :include:many :include:many\ns2 :include:many :include:many\n"
+	      "s3 :include:many :include:many\ns4 :include:many :include:many",
+	      "localpart", "max_members = 8;", NULL, "");
+	in_loop(body_ask);
+	assert_int_equal(got.code, 452);
+	end();
 }
 
 /* ---- any graph ---- */
