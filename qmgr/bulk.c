@@ -104,16 +104,19 @@ static void fail(struct qm *q, struct qm_bulk_act *b, int err)
 		qm_bulk_finish(q, b, err, b->diag);
 }
 
+static size_t marks_max(const struct qm *q)
+{
+	return 2 * (size_t)(q->conf->edbc_max_entries + q->conf->aq_max_entries);
+}
+
 /* What is chosen is kept in memory and in the journal: both have an end. */
 static int bounds(const struct qm *q, struct qm_bulk_act *b)
 {
-	size_t max = 2 * (size_t)(q->conf->edbc_max_entries + q->conf->aq_max_entries);
-
-	if (b->marks + qm_store_marks(q->store)->count > max) {
+	if (b->marks + qm_store_marks(q->store)->count > marks_max(q)) {
 		b->diag = "too many acts wait to be carried out";
 		return SM_E_FULL;
 	}
-	if (b->marks > qm_marks_chunk_max(q->store) && qm_store_low(q->store)) {
+	if (b->marks > qm_marks_chunk_max(q->store) && qm_log_low_space(qm_store_ibdb(q->store))) {
 		b->diag = "no room in the journal for so many at once";
 		return SM_E_FULL;
 	}
@@ -150,6 +153,29 @@ static void next_phase(struct qm *q, struct qm_bulk_act *b)
 	}
 }
 
+/*
+ * Acts one after the other leave no time for the sweep between them, and marks that a later act has
+ * undone count as long as they are there. With many of them the next act begins behind a sweep,
+ * bit by bit: nothing of it is chosen or stands yet. True: it is not at its end.
+ */
+static bool sweep_before(struct qm *q, struct qm_bulk_act *b)
+{
+	struct qm_marks *m = qm_store_marks(q->store);
+	int64_t until_us = sm_now_us() + SLICE_US;
+
+	if (!b->sweeping && m->count < marks_max(q) / 4) {
+		b->swept = true;
+		return false;
+	}
+	if (!b->sweeping)
+		m->sweep = &m->chunks; /* from the oldest on */
+	b->sweeping = true;
+	do
+		b->swept = !qm_marks_sweep(q->store, qm_bulk_needed, q);
+	while (!b->swept && sm_now_us() < until_us);
+	return !b->swept;
+}
+
 static void look(void *arg)
 {
 	(void)arg; /* the turn that this begins is all that is wanted */
@@ -166,8 +192,11 @@ static bool turn(void *arg)
 
 	if (b == NULL || !q->running || q->stopping)
 		return false;
-	if (b->began_ms == 0)
+	if (b->began_ms == 0) {
+		if (!b->swept && sweep_before(q, b))
+			return true;
 		qm_bulk_choose_begin(q, b);
+	}
 	if (b->phase == QM_BULK_WRITE)
 		return false; /* the disk's turn */
 	until_us = sm_now_us() + SLICE_US;
@@ -207,9 +236,9 @@ static void on_sweep(void *arg)
 {
 	struct qm *q = arg;
 	struct qm_marks *m = qm_store_marks(q->store);
-	bool more = false;
+	bool more = qm_bulk_busy(q); /* soon */
 
-	if (!qm_bulk_busy(q))
+	if (!more)
 		more = qm_marks_sweep(q->store, qm_bulk_needed, q);
 	if (m->count > 0)
 		sm_timer_set(&q->bulk->sweep, sm_now_ms() + (more ? STEP_MS : SWEEP_MS), on_sweep,

@@ -26,6 +26,7 @@ struct qm_bulk_act {
 	struct qm_act act;
 	char text[QM_BULK_TEXT_MAX + 1], reason[QM_BULK_REASON_MAX + 1];
 	bool dry_run, chosen; /* all that it hits is known */
+	bool sweeping, swept; /* marks of acts before it */
 	qm_bulk_cb *cb;
 	void *arg;
 	int64_t began_ms;

@@ -11,10 +11,13 @@
 
 #include "libsm/time.h"
 
-#define IDLE_MS  1000
-#define WORK_MS  10
-#define COPIES   64    /* of transactions in memory, a turn */
-#define LOOK_UP  4096  /* entries of the index, a turn */
+#define IDLE_MS 1000
+#define WORK_MS 10
+#define COPIES  64   /* of transactions in memory, a turn */
+#define LOOK_UP 4096 /* entries of the index, a turn */
+#define COPIES_BYTES                                                                               \
+	(128 * 1024)   /* for what is copied in a turn there has to be room: a copy that waits for \
+	                  the disk holds up its mail */
 #define AGAIN_MS 60000 /* the same segment again: something in it could not be read */
 
 struct qm_compact {
@@ -26,15 +29,6 @@ struct qm_compact {
 	int64_t began_ms;
 };
 
-/* A snapshot has all acts so far: not yet that of a mail at smtpc for which one waits. */
-static bool act_waits(const struct qm_txn *txn)
-{
-	for (unsigned i = 0; i < txn->rcpt_count; i++)
-		if (txn->rcpts[i].mark != QM_MARK_NONE && txn->rcpts[i].state != QM_RCPT_SETTLED)
-			return true;
-	return false;
-}
-
 /* Those in memory: their present state is the new snapshot. What moves or ends will let go by
  * itself. */
 static unsigned copy_active(struct qm *q, struct qm_log *log, uint32_t seq)
@@ -43,7 +37,7 @@ static unsigned copy_active(struct qm *q, struct qm_log *log, uint32_t seq)
 
 	SM_LIST_FOR (txn, &q->txns.active, struct qm_txn, link) {
 		if (txn->log != log || txn->loc.seq != seq || txn->state != QM_TXN_ACTIVE ||
-		    act_waits(txn))
+		    qm_txn_act_waits(txn))
 			continue;
 		qm_store_txn(q->store, txn, log);
 		if (++n == COPIES)
@@ -58,10 +52,12 @@ static bool ibdb_turn(struct qm *q)
 	uint32_t seq;
 	bool wishes;
 
-	if (!qm_store_wasteful(q->store, log, q->txns.by_id.count, &seq))
+	/* Without room for another segment a copy would only take from the reserve. */
+	if (qm_log_low_space(log) || !qm_store_wasteful(q->store, log, q->txns.by_id.count, &seq))
 		return false;
 	wishes = qm_store_copy_id_block(q->store, seq);
 	wishes |= qm_suspends_copy(q->store, seq);
+	wishes |= qm_store_copy_overs(q->store, seq);
 	wishes |= !qm_bulk_busy(q) && qm_marks_copy(q->store, seq, qm_bulk_needed, q);
 	return copy_active(q, log, seq) > 0 || wishes;
 }
@@ -98,7 +94,7 @@ static bool defedb_turn(struct qm *q)
 	size_t live = qm_edbc_count(q->edbc) + q->txns.by_id.count;
 	uint32_t seq;
 
-	if (!qm_store_wasteful(q->store, log, live, &seq))
+	if (!qm_log_room(log, COPIES_BYTES) || !qm_store_wasteful(q->store, log, live, &seq))
 		return false;
 	return copy_active(q, log, seq) > 0 || walk_index(q, seq) || qm_defer_loads(q) > 0;
 }
@@ -108,9 +104,9 @@ static void turn(void *arg)
 	struct qm *q = arg;
 	bool more = false;
 
-	/* Without room for another segment a copy would only take from the reserve. */
-	if (q->running && !q->stopping && !qm_store_low(q->store)) {
-		more = ibdb_turn(q);
+	if (q->running && !q->stopping) {
+		more = qm_store_say_over(q->store);
+		more = ibdb_turn(q) || more;
 		more = defedb_turn(q) || more;
 	}
 	sm_timer_set(&q->compact->timer, sm_loop_now_ms() + (more ? WORK_MS : IDLE_MS), turn, q);

@@ -9,6 +9,12 @@
  * To DEFEDB: the snapshot becomes durable there; for one that was in the journal, `moved` becomes
  * durable in IBDB; then the index has it. So at each moment at least one log has it, and replay
  * finds the newer one. Back: the snapshot is read by a helper, never by the loop.
+ *
+ * A move begins only when its snapshot goes into a segment that is there, so it never waits for
+ * room on a full disk. Without room: what is in DEFEDB and not changed since goes back to its place
+ * in the index, with its new time, and DEFEDB still has the truth; everything else is IBDB's, if
+ * need be taken over (takeover.c), and waits in the active queue (kept.c). In both cases deliveries
+ * go on, and what they come to is said by a log that has room for it.
  */
 #include "qmgr/atoms.h"
 #include "qmgr/qm.h"
@@ -30,10 +36,13 @@ struct qm_defer {
 	size_t load_rcpts; /* that the loads under way will bring */
 	bool resting;      /* enough was put off in this turn: the timer goes on with it */
 	struct sm_hash loading;
+	struct sm_list back; /* moves to where DEFEDB has it already */
+	struct sm_timer go_back;
 };
 
 struct move {
 	struct qm_wait wait;
+	struct sm_list link; /* in back */
 	struct qm *q;
 	struct qm_txn *txn;
 	struct qm_loc journal; /* where IBDB held it */
@@ -108,20 +117,49 @@ static void move(void *arg)
 	struct move *m = arg;
 	struct qm_log *defedb = qm_store_defedb(m->q->store);
 
-	if (m->txn->log != defedb)
+	if (m->txn->log != defedb) {
+		if (!qm_store_fits(m->q->store, m->txn)) {
+			m->txn->state = QM_TXN_ACTIVE;
+			qm_keep(m->q, m->txn);
+			sm_free(m);
+			return;
+		}
 		m->journal = m->txn->loc;
+	}
 	qm_store_after(m->q->store, defedb, qm_store_txn(m->q->store, m->txn, defedb), &m->wait,
 	               snapshot_durable, m);
+}
+
+static void go_back(void *arg)
+{
+	struct qm *q = arg;
+	struct sm_list *e;
+
+	while ((e = sm_list_shift(&q->defer->back)) != NULL)
+		settled(SM_LIST_ENTRY(e, struct move, link));
 }
 
 void qm_defer(struct qm *q, struct qm_txn *txn)
 {
 	struct qm_log *ibdb = qm_store_ibdb(q->store);
-	struct move *m = sm_calloc(1, sizeof(*m));
+	bool fits = qm_store_fits(q->store, txn), back = !fits && txn->log != ibdb && !txn->changed;
+	struct move *m;
 
+	if (!fits && !back && (txn->log == ibdb || qm_store_take_over(q->store, txn))) {
+		qm_keep(q, txn);
+		return;
+	}
+	qm_unkeep(q, txn);
+	m = sm_calloc(1, sizeof(*m));
 	m->q = q;
 	m->txn = txn;
 	txn->state = QM_TXN_MOVING;
+	if (back) {
+		/* In the next turn: who calls this may still look at the transaction. */
+		sm_list_push(&q->defer->back, &m->link);
+		sm_timer_set(&q->defer->go_back, sm_loop_now_ms(), go_back, q);
+		return;
+	}
 	/* The snapshot has no more what its DSN reports. The DSN must be durable before, else a
 	 * crash in between would lose both: nothing orders the syncs of two logs. */
 	if (txn->log == ibdb && txn->child_lsn > qm_log_durable(ibdb))
@@ -149,8 +187,7 @@ static void load_free(struct load *l)
 	sm_free(l);
 }
 
-/* The clock was set back: no time of ours is so far away. */
-static int64_t too_far_s(const struct qm *q, int64_t now_s)
+int64_t qm_defer_far_s(const struct qm *q, int64_t now_s)
 {
 	int64_t max_s = q->conf->retry_max_ms / 1000;
 
@@ -160,7 +197,7 @@ static int64_t too_far_s(const struct qm *q, int64_t now_s)
 /* What is not due yet waits on, and what is held. */
 static void wake_due(const struct qm *q, struct qm_txn *txn, bool all)
 {
-	int64_t now_s = sm_wall_s(), far_s = too_far_s(q, now_s);
+	int64_t now_s = sm_wall_s(), far_s = qm_defer_far_s(q, now_s);
 
 	for (unsigned i = 0; i < txn->rcpt_count; i++) {
 		struct qm_rcpt *r = &txn->rcpts[i];
@@ -208,7 +245,8 @@ static void activate(struct load *l)
 	txn->log = qm_store_defedb(q->store);
 	txn->loc = l->loc;
 	txn->state = QM_TXN_ACTIVE;
-	if (qm_edbc_is_marked(q->edbc, e) && take_marks(q, txn, e))
+	txn->changed = txn->acted = qm_edbc_is_marked(q->edbc, e);
+	if (txn->changed && take_marks(q, txn, e))
 		wanted = due_s <= FLUSHED_S;
 	qm_edbc_remove(q->edbc, l->id);
 	wake_due(q, txn, wanted);
@@ -266,7 +304,7 @@ static void loaded(int rc, void *arg)
 	struct load *l = arg;
 	struct qm *q = l->q;
 
-	if (rc == 0 && l->forward) {
+	if (rc == 0 && l->forward && qm_log_room(qm_store_defedb(q->store), l->body.len)) {
 		copy_forward(l);
 		return;
 	}
@@ -278,9 +316,9 @@ static void loaded(int rc, void *arg)
 		q->defer->load_count--;
 		q->defer->load_rcpts -= l->rcpts;
 	}
-	if (rc == 0) {
+	if (rc == 0 && !l->forward) {
 		activate(l);
-	} else {
+	} else if (rc != 0) {
 		/* Kept, told, and tried again: the disk may recover, an operator may help. */
 		sm_log(SM_CRIT, "qm.read_back", "ss_ta=%I error=%s diag=%s", l->id, sm_strerr(rc),
 		       l->job.diag);
@@ -381,11 +419,20 @@ size_t qm_defer_loading_ids(const struct qm *q, struct sm_id *ids)
 	return n;
 }
 
+/* New mail may use all of the active queue, old mail leaves a quarter of it to new mail. There is
+ * none while DEFEDB is full, and what is kept must not keep out what may be delivered. */
+static size_t room(const struct qm *q)
+{
+	size_t max = (size_t)q->conf->aq_max_entries;
+
+	return qm_log_low_space(qm_store_defedb(q->store)) ? max : max * 3 / 4;
+}
+
 void qm_defer_run(struct qm *q)
 {
 	int blocked = 0;
 	struct qm_defer *d = q->defer;
-	int64_t now_s = sm_wall_s(), far_s = too_far_s(q, now_s);
+	int64_t now_s = sm_wall_s(), far_s = qm_defer_far_s(q, now_s);
 
 	if (!q->running || q->stopping || d->resting)
 		return;
@@ -393,9 +440,7 @@ void qm_defer_run(struct qm *q)
 		arm(q);
 		return; /* for less than a second; its end runs this again */
 	}
-	/* New mail may use all of the active queue, old mail leaves a quarter of it to new mail. */
-	while (d->load_count < LOADS_MAX &&
-	       q->txns.rcpts + d->load_rcpts < (size_t)q->conf->aq_max_entries * 3 / 4) {
+	while (d->load_count < LOADS_MAX && q->txns.rcpts + d->load_rcpts < room(q)) {
 		const struct qm_edbc_entry *e = qm_edbc_top(q->edbc);
 		struct load *l;
 
@@ -485,6 +530,7 @@ size_t qm_defer_flush(struct qm *q, struct sm_id id)
 		n += qm_edbc_set_all(q->edbc, FLUSHED_S);
 	else
 		n += qm_edbc_set(q->edbc, id, FLUSHED_S);
+	qm_kept_wake(q);
 	qm_defer_run(q);
 	return n;
 }
@@ -493,6 +539,7 @@ int qm_defer_open(struct qm *q)
 {
 	q->defer = sm_calloc(1, sizeof(*q->defer));
 	sm_list_init(&q->defer->loads);
+	sm_list_init(&q->defer->back);
 	sm_hash_init(&q->defer->loading);
 	return 0;
 }
@@ -505,6 +552,9 @@ void qm_defer_close(struct qm *q)
 	if (d == NULL)
 		return;
 	sm_timer_cancel(&d->timer);
+	sm_timer_cancel(&d->go_back);
+	SM_LIST_FOR_SAFE (m, &d->back, struct move, link)
+		sm_free(m);
 	SM_LIST_FOR_SAFE (l, &d->loads, struct load, link)
 		load_free(l);
 	sm_hash_fini(&d->loading);

@@ -198,6 +198,9 @@ static bool report(struct qm *q, struct qm_txn *parent, uint8_t kind, struct qm_
 
 	if (!qm_incoming_own_id(q, &id))
 		return false;
+	if (kind == SM_DSN_DELAYED)
+		qm_store_acts(q->store, parent);    /* a requeue before it has it told once more */
+	(void)qm_store_take_over(q->store, parent); /* as it is before anything was reported */
 	b = sm_calloc(1, sizeof(*b));
 	b->q = q;
 	b->child = make_child(q, id, parent, kind, rcpts, count);

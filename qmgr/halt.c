@@ -4,8 +4,9 @@
  * Mail for a suspended domain or host is deferred when its route is known; what is in DEFEDB for a
  * suspended domain is not even read back, but parked in the index when it is due. While all
  * deliveries are stopped the active queue keeps what it has. When something is resumed, or its time
- * is over, a walk makes due what was put off; what is still suspended is parked again. From there
- * it goes as all mail does: through the active queue's limit and the windows of its hosts.
+ * is over, a walk makes due what was put off; what is still suspended is parked again. So does one
+ * at the start: a crash may have cut the last one. From there it goes as all mail does: through the
+ * active queue's limit and the windows of its hosts.
  */
 #include "qmgr/halt.h"
 
@@ -254,7 +255,8 @@ static bool turn(void *arg)
 	return true;
 }
 
-/* What is on its way to the index, or waits in memory for others of its transaction. */
+/* What is on its way to the index, or waits in memory: for others of its transaction, or because
+ * DEFEDB has no room. */
 static void wake_active(struct qm *q)
 {
 	SM_LIST_FOR (txn, &q->txns.active, struct qm_txn, link) {
@@ -266,6 +268,7 @@ static void wake_active(struct qm *q)
 				r->next_try_s = 0;
 		}
 	}
+	qm_kept_wake(q);
 }
 
 static void come_back(struct qm *q)

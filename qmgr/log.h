@@ -184,6 +184,9 @@ void qm_log_old_done(struct qm_log *log, uint32_t seq, uint64_t lsn);
  * only the current one is there. */
 bool qm_log_oldest(const struct qm_log *log, uint32_t *seq, uint32_t *holds);
 bool qm_log_low_space(const struct qm_log *log);
+/* Would a record of so many bytes go into a segment that is there already, and is a further one to
+ * be had? Else it might wait for as long as the disk is full. */
+bool qm_log_room(struct qm_log *log, size_t bytes);
 void qm_log_stat(struct qm_log *log, struct qm_log_stat *st);
 
 /*

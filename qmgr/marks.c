@@ -455,6 +455,8 @@ bool qm_mark_rcpt(struct qm_rcpt *r, const struct qm_act *act)
 
 	if (r->state == QM_RCPT_SETTLED || qm_rcpt_owed(r))
 		return false; /* it has come to its end already; a DSN that is owed will be made */
+	if (act->verb != QM_MARK_NONE)
+		r->txn->changed = r->txn->acted = true;
 	switch (act->verb) {
 	case QM_MARK_NONE:
 		if (!(r->flags & QM_RCPT_HELD))

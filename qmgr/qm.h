@@ -52,6 +52,7 @@ struct qm {
 	struct qm_resolver *resolver;
 	struct qm_delivery *delivery;
 	struct qm_defer *defer;
+	struct qm_keeping *keeping;
 	struct qm_content *content;
 	struct qm_space *space;
 	struct qm_control *control;
@@ -162,6 +163,17 @@ size_t qm_defer_flush(struct qm *q, struct sm_id id);
 /* Copy a transaction of the index forward in DEFEDB. False: as many as can be are under way. */
 bool qm_defer_forward(struct qm *q, struct sm_id id);
 size_t qm_defer_loads(const struct qm *q);
+
+/* A time beyond this is none of ours: the clock was set back. */
+int64_t qm_defer_far_s(const struct qm *q, int64_t now_s);
+
+/* ---- kept.c: put off, but DEFEDB has no room ---- */
+int qm_kept_open(struct qm *q) SM_MUST_CHECK;
+void qm_kept_close(struct qm *q);
+void qm_keep(struct qm *q, struct qm_txn *txn);   /* ACTIVE, in IBDB, nothing in it is busy */
+void qm_unkeep(struct qm *q, struct qm_txn *txn); /* harmless when it is not kept */
+void qm_kept_wake(struct qm *q);                  /* times have changed: try what is due */
+size_t qm_kept_count(const struct qm *q);
 
 /* ---- compact.c: old segments become free although something in them is still open ---- */
 int qm_compact_open(struct qm *q) SM_MUST_CHECK;

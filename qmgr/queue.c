@@ -72,11 +72,11 @@ static int open_parts(struct qm *q, struct qm_recovered *found)
 {
 	int err;
 
-	if ((err = qm_defer_open(q)) != 0 || (err = qm_bulk_open(q)) != 0 ||
-	    (err = qm_halt_open(q)) != 0 || (err = qm_space_open(q)) != 0 ||
-	    (err = qm_content_open(q, found)) != 0 || (err = qm_resolver_open(q)) != 0 ||
-	    (err = qm_delivery_open(q)) != 0 || (err = qm_incoming_open(q, found)) != 0 ||
-	    (err = qm_control_open(q)) != 0)
+	if ((err = qm_defer_open(q)) != 0 || (err = qm_kept_open(q)) != 0 ||
+	    (err = qm_bulk_open(q)) != 0 || (err = qm_halt_open(q)) != 0 ||
+	    (err = qm_space_open(q)) != 0 || (err = qm_content_open(q, found)) != 0 ||
+	    (err = qm_resolver_open(q)) != 0 || (err = qm_delivery_open(q)) != 0 ||
+	    (err = qm_incoming_open(q, found)) != 0 || (err = qm_control_open(q)) != 0)
 		return err;
 	return qm_compact_open(q);
 }
@@ -125,6 +125,7 @@ void qm_queue_close(struct qm *q)
 	qm_resolver_close(q);
 	qm_bulk_close(q);
 	qm_halt_close(q);
+	qm_kept_close(q);
 	qm_defer_close(q);
 	qm_content_close(q);
 	qm_space_close(q);

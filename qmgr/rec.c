@@ -12,7 +12,8 @@
 /* A row is taken out when its records are not read any more; its number is not used again. */
 static const struct qm_rec_version versions[] = {
     {1, 0xc4c5356c19c138a6}, /* with a record `version`, which nobody wrote */
-    {2, 0x65d25dd56ddfffe4},
+    {2, 0x65d25dd56ddfffe4}, /* without `over` */
+    {3, 0xbd813822b6c29326},
 };
 
 const struct qm_rec_version *qm_rec_versions(size_t *count)

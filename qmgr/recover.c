@@ -79,6 +79,15 @@ static void tell_open(const struct qm_txn *txn, const char *where)
 			       txn->id, txn->rcpts[i].addr, txn->rcpts[i].index, where);
 }
 
+static uint64_t end(struct qm_store *st, struct sm_id id)
+{
+	const struct qm_rec_end e = {.ta = id};
+
+	sm_buf_reset(&st->scratch);
+	qm_rec_end_encode(&st->scratch, &e);
+	return qm_log_append(st->defedb, QM_REC_end, sm_buf_view(&st->scratch), NULL);
+}
+
 /* Write a snapshot to DEFEDB and index it, or end it when nothing is owed any more. The transaction
  * is freed; its content, if it was the last user, is found as an orphan. */
 static void copy(struct qm_replay *rp, struct qm_txn *txn)
@@ -92,12 +101,7 @@ static void copy(struct qm_replay *rp, struct qm_txn *txn)
 		qm_store_txn(st, txn, st->defedb);
 		qm_edbc_put_txn(rp->edbc, txn, txn->loc);
 	} else {
-		struct qm_rec_end e = {.ta = txn->id};
-
-		sm_buf_reset(&st->scratch);
-		qm_rec_end_encode(&st->scratch, &e);
-		txn->last_lsn =
-		    qm_log_append(st->defedb, QM_REC_end, sm_buf_view(&st->scratch), NULL);
+		txn->last_lsn = end(st, txn->id);
 		qm_edbc_remove(rp->edbc, txn->id);
 	}
 	st->copied_lsn = SM_MAX(st->copied_lsn, txn->last_lsn);
@@ -239,6 +243,15 @@ static size_t copy_journal(struct qm_replay *rp)
 	return count;
 }
 
+/* DEFEDB had no room to say it: now it does, before the journal that says it is let go. */
+static void copy_overs(struct qm_replay *rp)
+{
+	struct sm_id id;
+
+	while (qm_replay_next_over(rp, &id))
+		rp->st->copied_lsn = SM_MAX(rp->st->copied_lsn, end(rp->st, id));
+}
+
 static int open_log(struct qm_store *st, const char *name, const struct qm_conf_log *c,
                     struct qm_log **out)
 {
@@ -357,6 +370,7 @@ static int recover(struct qm_replay *rp, struct qm_recovered *found)
 	if ((err = copy_deferred(rp)) != 0)
 		return sm_fail_in(err, "copying what is open");
 	found->from_ibdb = copy_journal(rp);
+	copy_overs(rp);
 	count_contents(rp);
 	copy_wishes(rp);
 	find_birth(rp, found);
@@ -382,6 +396,7 @@ int qm_store_open(const struct qm_conf *conf, struct qm_txn_table *txns, struct 
 	sm_arena_init(&st->arena, "record", 4096, 16 * QM_LOG_RECORD_MAX);
 	qm_marks_init(&st->marks);
 	qm_suspends_init(&st->suspends);
+	sm_list_init(&st->overs);
 	qm_replay_init(&rp, st, txns, edbc);
 	if ((err = open_log(st, "ibdb", &conf->ibdb, &st->ibdb)) == 0 &&
 	    (err = open_log(st, "defedb", &conf->defedb, &st->defedb)) == 0)
@@ -417,6 +432,7 @@ void qm_store_close(struct qm_store **stp)
 	sm_timer_cancel(&st->unpin);
 	drop_waits(st, &st->ibdb_waits);
 	drop_waits(st, &st->defedb_waits);
+	qm_store_overs_fini(st);
 	qm_marks_fini(&st->marks);
 	qm_suspends_fini(&st->suspends);
 	sm_buf_fini(&st->scratch);

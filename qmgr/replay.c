@@ -21,6 +21,13 @@ struct touched {
 	struct sm_id id;
 	struct change *first, **last;
 };
+/* IBDB says that it is over, with a record of this number. */
+struct over {
+	struct sm_hash_node node;
+	struct sm_id id;
+	uint64_t lsn;
+};
+
 /*
  * The checksum was right, so another program wrote it, and its segment's head, which would have
  * said so, is damaged. Refuse to start rather than to forget mail.
@@ -77,6 +84,43 @@ static void reported(struct qm_txn *parent, const struct qm_rec_child *c)
 		qm_txn_reported(parent, c->txn[0].dsn_kind, c->settled, c->settled_count);
 }
 
+static bool over_eq(const struct sm_hash_node *n, const void *key)
+{
+	return sm_id_eq(SM_CONTAINER_OF(n, struct over, node)->id, *(const struct sm_id *)key);
+}
+
+static struct over *over_find(const struct qm_replay *rp, struct sm_id id)
+{
+	struct sm_hash_node *n = sm_hash_find(&rp->overs, sm_id_hash(id), over_eq, &id);
+
+	return n ? SM_CONTAINER_OF(n, struct over, node) : NULL;
+}
+
+/* Written again when its segment is to be freed: the first one is as good as the last. */
+static void saw_over(struct qm_replay *rp, struct sm_id id, uint64_t lsn)
+{
+	struct over *o = over_find(rp, id);
+
+	if (o != NULL)
+		return;
+	o = sm_calloc(1, sizeof(*o));
+	o->id = id;
+	o->lsn = lsn;
+	sm_hash_insert(&rp->overs, &o->node, sm_id_hash(id));
+}
+
+bool qm_replay_next_over(struct qm_replay *rp, struct sm_id *id)
+{
+	struct sm_hash_node *n = sm_hash_next(&rp->overs, NULL);
+
+	if (n == NULL)
+		return false;
+	*id = SM_CONTAINER_OF(n, struct over, node)->id;
+	sm_hash_remove(&rp->overs, n);
+	sm_free(SM_CONTAINER_OF(n, struct over, node));
+	return true;
+}
+
 static int ibdb_record(void *arg, uint64_t lsn, struct qm_loc loc, uint16_t type,
                        struct sm_str body)
 {
@@ -131,6 +175,16 @@ static int ibdb_record(void *arg, uint64_t lsn, struct qm_loc loc, uint16_t type
 		if ((err = qm_rec_moved_decode(body, &rp->arena, &m)) == 0) {
 			forget(rp, m.ta);
 			saw_id(rp, m.ta);
+		}
+		break;
+	}
+	case QM_REC_over: {
+		struct qm_rec_over o;
+
+		if ((err = qm_rec_over_decode(body, &rp->arena, &o)) == 0) {
+			forget(rp, o.ta);
+			saw_end(rp, o.ta);
+			saw_over(rp, o.ta, lsn);
 		}
 		break;
 	}
@@ -228,6 +282,15 @@ static void journal_yields(struct qm_replay *rp, struct sm_id id, uint64_t lsn)
 		qm_txn_free(rp->txns, &txn);
 }
 
+/* While DEFEDB had no room IBDB took it over, so what DEFEDB has of it is old. */
+static bool taken_over(const struct qm_replay *rp, struct sm_id id, uint64_t lsn)
+{
+	const struct qm_txn *txn = qm_txn_find(rp->txns, id);
+	const struct over *o = over_find(rp, id);
+
+	return (txn && txn->last_lsn > lsn) || (o && o->lsn > lsn);
+}
+
 /* DSNs use another one's content: counted at the end, when it is known which are open. */
 void qm_replay_saw_dsn(struct qm_replay *rp, struct sm_id id, struct sm_id content, struct sm_id of)
 {
@@ -263,6 +326,10 @@ static void index_txn(struct qm_replay *rp, const struct qm_rec_txn *rec, uint64
 {
 	saw_id(rp, rec->ta);
 	untouch(rp, rec->ta);
+	if (taken_over(rp, rec->ta, lsn)) {
+		qm_edbc_remove(rp->edbc, rec->ta);
+		return;
+	}
 	journal_yields(rp, rec->ta, lsn);
 	if (rec->dsn_kind)
 		qm_replay_saw_dsn(rp, rec->ta, rec->content, rec->dsn_of);
@@ -367,15 +434,21 @@ void qm_replay_init(struct qm_replay *rp, struct qm_store *st, struct qm_txn_tab
 	*rp = (struct qm_replay){.st = st, .txns = txns, .edbc = edbc};
 	sm_arena_init(&rp->arena, "replay", 4096, 16 * QM_LOG_RECORD_MAX);
 	sm_hash_init(&rp->touched);
+	sm_hash_init(&rp->overs);
 }
 
 void qm_replay_fini(struct qm_replay *rp)
 {
+	struct sm_id over;
+
 	for (struct sm_hash_node *n = sm_hash_next(&rp->touched, NULL), *next; n; n = next) {
 		next = sm_hash_next(&rp->touched, n);
 		untouch(rp, SM_CONTAINER_OF(n, struct touched, node)->id);
 	}
 	sm_hash_fini(&rp->touched);
+	while (qm_replay_next_over(rp, &over))
+		;
+	sm_hash_fini(&rp->overs);
 	sm_arena_fini(&rp->arena);
 	SM_FREE(rp->dsns);
 	SM_FREE(rp->ended);

@@ -21,6 +21,7 @@ struct qm_replay {
 	struct qm_edbc *edbc;       /* transactions of DEFEDB */
 	struct sm_arena arena;      /* of the record being looked at */
 	struct sm_hash touched;     /* transactions in DEFEDB with changes after their snapshot */
+	struct sm_hash overs;       /* transactions that IBDB says are over also in DEFEDB */
 	struct qm_replay_dsn *dsns; /* DSNs that were seen, some more than once, some ended since */
 	size_t dsn_count, dsn_cap;
 	uint64_t next_counter; /* ids below it may be in use */
@@ -39,6 +40,8 @@ int qm_replay_logs(struct qm_replay *rp) SM_MUST_CHECK;
 bool qm_replay_touched(const struct qm_replay *rp, struct sm_id id);
 /* Apply them to what was read back. */
 void qm_replay_apply(struct qm_replay *rp, struct qm_txn *txn);
+/* One of those that IBDB says are over: DEFEDB may not say it yet. False: there is none left. */
+bool qm_replay_next_over(struct qm_replay *rp, struct sm_id *id);
 void qm_replay_saw_dsn(struct qm_replay *rp, struct sm_id id, struct sm_id content,
                        struct sm_id of);
 

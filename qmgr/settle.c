@@ -150,12 +150,13 @@ static void end_durable(void *arg)
 static void end(struct qm *q, struct qm_txn *txn)
 {
 	struct ending *e = sm_calloc(1, sizeof(*e));
-	struct qm_log *log = txn->log;
+	uint64_t lsn = qm_store_end(q->store, txn); /* it may be the other log that says it */
 
 	e->q = q;
 	e->txn = txn;
 	txn->state = QM_TXN_ENDING;
-	qm_store_after(q->store, log, qm_store_end(q->store, txn), &e->wait, end_durable, e);
+	qm_unkeep(q, txn);
+	qm_store_after(q->store, txn->log, lsn, &e->wait, end_durable, e);
 }
 
 void qm_progress(struct qm *q, struct qm_txn *txn)

@@ -74,7 +74,7 @@ void qm_store_on_lost(void *arg, struct qm_log *log, const struct qm_log_lost *l
 	struct sm_reader r = sm_reader(l->body);
 	char id[SM_ID_SIZE] = "";
 
-	if (l->type >= QM_REC_txn && l->type <= QM_REC_moved) {
+	if ((l->type >= QM_REC_txn && l->type <= QM_REC_moved) || l->type == QM_REC_over) {
 		struct sm_id ta = sm_r_id(&r);
 
 		if (r.err == 0)
@@ -195,12 +195,26 @@ uint64_t qm_store_txn(struct qm_store *st, struct qm_txn *txn, struct qm_log *lo
 	count_snapshot(st);
 	txn->last_lsn = append(st, log, QM_REC_txn, &txn->loc);
 	txn->log = log;
+	txn->changed = txn->acted = false;
 	qm_log_hold(log, txn->loc);
-	/* The snapshot before it in the same log is superseded; one in the other log is let go by
-	 * `moved`. */
+	/* The snapshot before it in the same log is superseded; one in IBDB is let go by `moved`,
+	 * one in DEFEDB when DEFEDB has something newer. */
 	if (old_log == log && old.seq)
 		qm_log_drop(log, old, txn->last_lsn);
+	else if (old_log == st->defedb && old.seq)
+		txn->shadow = old;
+	if (log == st->defedb && txn->shadow.seq) {
+		qm_log_drop(log, txn->shadow, txn->last_lsn);
+		txn->shadow = (struct qm_loc){0};
+	}
 	return txn->last_lsn;
+}
+
+void qm_store_acts(struct qm_store *st, struct qm_txn *txn)
+{
+	/* One that waits for a result is not in memory yet, so it cannot be in a snapshot. */
+	if (txn->acted && !qm_txn_act_waits(txn) && !qm_store_take_over(st, txn))
+		qm_store_txn(st, txn, txn->log);
 }
 
 uint64_t qm_store_rcpt(struct qm_store *st, const struct qm_rcpt *r)
@@ -219,6 +233,9 @@ uint64_t qm_store_rcpt(struct qm_store *st, const struct qm_rcpt *r)
 	    .flags = r->flags,
 	};
 
+	if (qm_store_may_take_over(st, txn))
+		/* When it was tried is not worth a snapshot. That has all the rest. */
+		return txn->changed ? qm_store_txn(st, txn, st->ibdb) : txn->last_lsn;
 	sm_buf_reset(&st->scratch);
 	qm_rec_rcpt_change_encode(&st->scratch, &c);
 	return txn->last_lsn = append_lazy(st, txn->log, QM_REC_rcpt_change, NULL);
@@ -247,6 +264,13 @@ uint64_t qm_store_child(struct qm_store *st, struct qm_txn *parent, struct qm_rc
 
 uint64_t qm_store_end(struct qm_store *st, struct qm_txn *txn)
 {
+	if (qm_store_may_take_over(st, txn)) {
+		txn->shadow = txn->loc;
+		txn->log = st->ibdb;
+		txn->loc = (struct qm_loc){0};
+	}
+	if (txn->shadow.seq)
+		return qm_store_over(st, txn);
 	sm_buf_reset(&st->scratch);
 	qm_rec_end_encode(&st->scratch, &(struct qm_rec_end){.ta = txn->id});
 	txn->last_lsn = append_lazy(st, txn->log, QM_REC_end, NULL);
@@ -341,6 +365,7 @@ void qm_store_copied(struct qm_store *st, struct qm_loc old, uint64_t copy_lsn)
 
 #define WASTE_SEGMENTS 4   /* never worth the work */
 #define LEAST_BYTES    512 /* a batch of one record takes so much */
+#define OVER_BYTES     32  /* these are written many at once */
 
 bool qm_store_wasteful(struct qm_store *st, struct qm_log *log, size_t live, uint32_t *oldest_seq)
 {
@@ -354,8 +379,10 @@ bool qm_store_wasteful(struct qm_store *st, struct qm_log *log, size_t live, uin
 	qm_log_stat(log, &stat);
 
 	uint64_t used = (stat.current_seq - *oldest_seq + 1) * segment;
-	uint64_t needed =
-	    live * SM_MAX(each, (uint64_t)LEAST_BYTES) + (log == st->ibdb ? st->marks.bytes : 0);
+	uint64_t needed = live * SM_MAX(each, (uint64_t)LEAST_BYTES);
+
+	if (log == st->ibdb)
+		needed += st->marks.bytes + st->over_count * OVER_BYTES;
 
 	return used > WASTE_SEGMENTS * segment + 2 * needed;
 }

@@ -83,6 +83,7 @@ uint64_t qm_store_rcpt(struct qm_store *st,
                        const struct qm_rcpt *r); /* after a try, from its state */
 uint64_t qm_store_child(struct qm_store *st, struct qm_txn *parent, struct qm_rcpt *const *settled,
                         unsigned count, struct qm_txn *child);
+/* Into txn->log as it is afterwards. */
 uint64_t qm_store_end(struct qm_store *st, struct qm_txn *txn);
 /* Into IBDB, for a transaction whose snapshot in DEFEDB is durable; `old` is where IBDB held it. */
 uint64_t qm_store_moved(struct qm_store *st, struct qm_txn *txn, struct qm_loc old);
@@ -113,6 +114,26 @@ bool qm_store_copy_id_block(struct qm_store *st, uint32_t seq);
  * it gives.
  */
 bool qm_store_wasteful(struct qm_store *st, struct qm_log *log, size_t live, uint32_t *oldest_seq);
+
+/*
+ * Replay applies acts after all changes that follow the snapshot. A change that an act would undo,
+ * and that came after it, needs the act in the snapshot: to be called before the change is
+ * recorded.
+ */
+void qm_store_acts(struct qm_store *st, struct qm_txn *txn);
+
+/*
+ * While DEFEDB has no room (takeover.c). `fits`: it has, for a snapshot of this transaction.
+ * `take_over`: IBDB has the transaction from now on, as it is in memory; false: that is not needed,
+ * or not possible. To be asked before something is changed that is not recorded by one record.
+ * `say_over`: tell DEFEDB what is over meanwhile, some of it; true: there is more.
+ */
+bool qm_store_fits(struct qm_store *st, const struct qm_txn *txn);
+bool qm_store_take_over(struct qm_store *st, struct qm_txn *txn);
+bool qm_store_say_over(struct qm_store *st);
+size_t qm_store_overs(const struct qm_store *st); /* what is not yet told, nor being told */
+/* Write again what segment `seq` of IBDB has of these; true when there was any. */
+bool qm_store_copy_overs(struct qm_store *st, uint32_t seq);
 
 /* Act when `lsn` of `log`, which is not durable yet, is: from the loop, in the order of lsns. */
 void qm_store_after(struct qm_store *st, struct qm_log *log, uint64_t lsn, struct qm_wait *w,

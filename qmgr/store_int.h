@@ -37,6 +37,10 @@ struct qm_store {
 	struct qm_marks marks;
 	struct qm_suspends suspends;
 
+	/* What IBDB says for DEFEDB until that can say it itself: takeover.c. */
+	struct sm_list overs;
+	size_t over_count;
+
 	/* After a replay. Segments of DEFEDB stay until those of the journal from before the start
 	 * are gone: they may hold the `end` of what the old journal still shows as open. */
 	uint64_t copied_lsn; /* in DEFEDB: what replay copied is durable with it */
@@ -49,6 +53,15 @@ struct qm_store {
 	void (*settled)(void *arg);
 	void *settled_arg;
 };
+
+/* ---- takeover.c ---- */
+/* Has DEFEDB room for another record of so many bytes? */
+bool qm_store_room(struct qm_store *st, size_t bytes);
+/* DEFEDB has it, but no room for what there is to say, and IBDB may say it. */
+bool qm_store_may_take_over(struct qm_store *st, const struct qm_txn *txn);
+/* `over` in IBDB, for one of which DEFEDB has txn->shadow. */
+uint64_t qm_store_over(struct qm_store *st, struct qm_txn *txn);
+void qm_store_overs_fini(struct qm_store *st);
 
 void qm_store_on_durable(void *arg, struct qm_log *log, uint64_t durable_lsn);
 void qm_store_on_failure(void *arg, struct qm_log *log, int err, const char *diag);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "libsm/fault.h"
 #include "libsm/loop.h"
 #include "qmgr/t_store.h"
 
@@ -326,6 +327,8 @@ struct random {
 	struct t_store *t;
 	unsigned seed;
 	unsigned rounds;
+	struct qm_loc junk[64]; /* what fills DEFEDB */
+	unsigned junk_count;
 };
 
 static unsigned rnd(struct random *r, unsigned n)
@@ -383,6 +386,56 @@ static void model(struct t_store *t, char *out)
 	}
 }
 
+/* DEFEDB's disk is full: no segment can be made, and all that are there are needed; or not any
+ * more. Without fault points it never is. */
+#define JUNK_BYTES 9000
+
+static bool full_or_room(struct t_store *t)
+{
+	return qm_log_low_space(qm_store_defedb(t->st)) ||
+	       qm_log_room(qm_store_defedb(t->st), JUNK_BYTES);
+}
+
+static bool not_full(struct t_store *t)
+{
+	return !qm_log_low_space(qm_store_defedb(t->st));
+}
+
+static void fill(struct random *r)
+{
+#ifdef SM_TESTING
+	static char junk[JUNK_BYTES];
+	struct qm_log *log = qm_store_defedb(r->t->st);
+
+	sm_assert(sm_fault_arm("defedb.create=enospc") == 0);
+	while (!qm_log_low_space(log)) {
+		if (qm_log_room(log, JUNK_BYTES)) {
+			sm_assert(r->junk_count < SM_ARRAY_SIZE(r->junk));
+			qm_log_append(log, QM_REC_mark, sm_str_n(junk, JUNK_BYTES),
+			              &r->junk[r->junk_count]);
+			qm_log_hold(log, r->junk[r->junk_count++]);
+		}
+		t_until(full_or_room, r->t);
+	}
+#else
+	(void)r;
+#endif
+}
+
+static void make_room(struct random *r)
+{
+#ifdef SM_TESTING
+	struct qm_log *log = qm_store_defedb(r->t->st);
+
+	sm_assert(sm_fault_arm(NULL) == 0);
+	while (r->junk_count > 0)
+		qm_log_drop(log, r->junk[--r->junk_count], qm_log_durable(log));
+#endif
+	t_until(not_full, r->t);
+	while (qm_store_say_over(r->t->st))
+		t_flush(r->t);
+}
+
 static void random_step(struct random *r)
 {
 	struct t_store *t = r->t;
@@ -416,6 +469,8 @@ static void random_step(struct random *r)
 		struct qm_loc old = txn->loc;
 		bool was = txn->log == qm_store_ibdb(t->st);
 
+		if (!qm_store_fits(t->st, txn))
+			break;
 		qm_store_txn(t->st, txn, qm_store_defedb(t->st));
 		if (was) {
 			t_flush(t);
@@ -424,7 +479,8 @@ static void random_step(struct random *r)
 		break;
 	}
 	case 2: /* copied forward */
-		qm_store_txn(t->st, txn, txn->log);
+		if (txn->log == qm_store_ibdb(t->st) || qm_store_fits(t->st, txn))
+			qm_store_txn(t->st, txn, txn->log);
 		break;
 	case 3:
 		if (rcpt->state != QM_RCPT_SETTLED) {
@@ -462,10 +518,15 @@ static void random_life(void *arg, char *out)
 		random_step(r);
 		if (i % 50 == 0)
 			t_flush(r->t);
+		if (i % 120 == 60)
+			fill(r);
+		else if (i % 120 == 110)
+			make_room(r);
 	}
 	/* Some are on their way to DEFEDB, and `moved` is what the crash takes. */
 	SM_LIST_FOR (txn, &r->t->txns.active, struct qm_txn, link)
-		if (txn->log == qm_store_ibdb(r->t->st) && rnd(r, 4) == 0)
+		if (txn->log == qm_store_ibdb(r->t->st) && rnd(r, 4) == 0 &&
+		    qm_store_fits(r->t->st, txn))
 			qm_store_txn(r->t->st, txn, qm_store_defedb(r->t->st));
 	t_flush(r->t);
 	model(r->t, out);
@@ -486,7 +547,7 @@ static void at_random(void **state)
 {
 	static char expect[T_OUT_MAX], out[T_OUT_MAX];
 	struct t_store t;
-	struct random r = {&t, 4711, 0};
+	struct random r = {.t = &t};
 
 	(void)state;
 	t_store_dir(&t, QM_LOG_SEGMENT_LEAST);

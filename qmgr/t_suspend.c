@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 #include "libsm/time.h"
@@ -338,6 +340,58 @@ static void over_a_restart(void **state)
 	assert_true(sm_id_eq(w.sc.task[0].ta, id));
 }
 
+static bool all_written(void)
+{
+	return qm_store_pending(w.q.store) == 0;
+}
+
+/* It is a fact that it is resumed, and qmgr dies before the walk has found what waits for that. */
+static void die_when_resumed(void)
+{
+	uint64_t lsn;
+
+	t_qm_all();
+	suspend("b.test", 0);
+	suspend("c.test", 0);
+	t_taken("s@a.test", "x@b.test");
+	t_taken("s@a.test", "x@c.test");
+	t_wait_n(t_deferred, 2);
+	assert_true(qm_suspends_remove(w.q.store, SM_STR("b.test"), 42, sm_wall_s(), &lsn));
+	assert_true(t_wait(all_written));
+}
+
+static bool one_is_left(void)
+{
+	return qm_edbc_count(w.q.edbc) == 1 && w.q.txns.by_id.count == 0 &&
+	       next_try() == QM_EDBC_NEVER;
+}
+
+static void a_crash_at_the_resume(void **state)
+{
+	int status;
+	pid_t pid;
+
+	(void)state;
+	w.conf.retry_min_ms = w.conf.retry_max_ms = 3600 * 1000;
+	fflush(NULL);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		die_when_resumed();
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	unlink(w.socks[2]);
+	t_qm_all();
+	t_wait_n(t_tasks, 1);
+	assert_string_equal(w.sc.task[0].rcpt[0], "x@b.test");
+	assert_true(t_wait(one_is_left)); /* that is still suspended: parked, not read back */
+	resume("c.test");
+	t_wait_over();
+	assert_int_equal(w.sc.tasks, 2);
+}
+
 static void acts_reach_what_is_suspended(void **state)
 {
 	const struct sm_str none = {0};
@@ -455,6 +509,7 @@ int main(void)
 	    T(many_are_put_off_bit_by_bit),
 	    T(over_a_restart),
 	    T(resumed_before_a_restart),
+	    T(a_crash_at_the_resume),
 	    T(acts_reach_what_is_suspended),
 	    T(suspensions_hold_no_segment),
 	    T(no_new_mail),

@@ -332,6 +332,8 @@ void qm_rcpt_set(struct qm_rcpt *r, enum qm_rcpt_state state)
 	sm_assert(r->state != QM_RCPT_SETTLED || state == QM_RCPT_SETTLED);
 	if (is_owed(state))
 		r->flags &= (uint8_t)~QM_RCPT_HELD; /* mail is held, a DSN that is owed is not */
+	if (is_owed(state) || state == QM_RCPT_SETTLED)
+		txn->changed = true;
 	r->state = state;
 }
 
@@ -348,6 +350,7 @@ void qm_txn_reported(struct qm_txn *txn, uint8_t kind, const struct qm_rec_index
 		else
 			qm_rcpt_set(r, QM_RCPT_SETTLED);
 		r->late = false;
+		txn->changed = true;
 	}
 	if (kind == SM_DSN_FAILED)
 		txn->flags |= QM_TXN_RETURNED;
@@ -366,6 +369,14 @@ int64_t qm_txn_due_s(const struct qm_txn *txn)
 		if (txn->rcpts[i].state != QM_RCPT_SETTLED && !(txn->rcpts[i].flags & QM_RCPT_HELD))
 			due = SM_MIN(due, txn->rcpts[i].next_try_s);
 	return due;
+}
+
+bool qm_txn_act_waits(const struct qm_txn *txn)
+{
+	for (unsigned i = 0; i < txn->rcpt_count; i++)
+		if (txn->rcpts[i].mark != QM_MARK_NONE && txn->rcpts[i].state != QM_RCPT_SETTLED)
+			return true;
+	return false;
 }
 
 /* A note replaces the one before in place when it fits: many tries must not fill the arena. */

@@ -86,10 +86,14 @@ struct qm_txn {
 	unsigned open; /* recipients not SETTLED */
 	unsigned owed; /* recipients FAILED, DELIVERED or RELAYED: of these, a DSN is to tell */
 
-	struct qm_log *log; /* which log has it: IBDB or DEFEDB */
-	struct qm_loc loc;  /* of its newest snapshot there: held */
-	uint64_t last_lsn;  /* of its newest record */
-	uint64_t child_lsn; /* of the newest record that made a child of it; 0: none */
+	struct qm_log *log;   /* which log has it: IBDB or DEFEDB */
+	struct qm_loc loc;    /* of its newest snapshot there: held */
+	struct qm_loc shadow; /* IBDB has it, but DEFEDB has this older snapshot as well: held */
+	bool changed;         /* the snapshot lacks more than how and when it was last tried */
+	bool acted;           /* it lacks an act of an operator */
+	struct qm_kept *kept; /* DEFEDB had no room for it: keep.c */
+	uint64_t last_lsn;    /* of its newest record */
+	uint64_t child_lsn;   /* of the newest record that made a child of it; 0: none */
 };
 
 struct qm_txn_table {
@@ -125,6 +129,8 @@ void qm_txn_reported(struct qm_txn *txn, uint8_t kind, const struct qm_rec_index
 bool qm_rcpt_owed(const struct qm_rcpt *r);
 /* When there is something to do for it: wall, the least next_try_s of what is open and not held. */
 int64_t qm_txn_due_s(const struct qm_txn *txn);
+/* A snapshot says that it has all acts so far: not yet of a mail at smtpc for which one waits. */
+bool qm_txn_act_waits(const struct qm_txn *txn);
 /* NULL when no such recipient is held. */
 struct qm_rcpt *qm_txn_rcpt(struct qm_txn *txn, uint16_t index);
 

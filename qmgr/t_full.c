@@ -1,0 +1,564 @@
+/* DEFEDB's file system is full, for as long as it takes: mail is tried all the same, what becomes
+ * of it lasts, also over a crash, and when there is room everything is where it belongs. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "libsm/fault.h"
+#include "libsm/time.h"
+#include "qmgr/filter.h"
+#include "qmgr/t_qm.h"
+
+#ifdef SM_TESTING
+
+#define JUNK_BYTES 20000
+#define JUNK_TYPE  QM_REC_mark /* says nothing in DEFEDB */
+
+static struct qm_log *defedb(void)
+{
+	return qm_store_defedb(w.q.store);
+}
+
+static bool full(void)
+{
+	return qm_log_low_space(defedb());
+}
+
+static bool roomy(void)
+{
+	return !full();
+}
+
+static bool full_or_room(void)
+{
+	return full() || qm_log_room(defedb(), JUNK_BYTES);
+}
+
+/* No segment can be made any more, and all that are there are needed. */
+static void fill(void)
+{
+	static char junk[JUNK_BYTES];
+
+	assert_int_equal(sm_fault_arm("defedb.create=enospc"), 0);
+	while (!full()) {
+		struct qm_loc loc;
+
+		if (qm_log_room(defedb(), JUNK_BYTES)) {
+			qm_log_append(defedb(), JUNK_TYPE, sm_str_n(junk, JUNK_BYTES), &loc);
+			qm_log_hold(defedb(), loc);
+		}
+		assert_true(t_wait(full_or_room));
+	}
+}
+
+static void make_room(void)
+{
+	assert_int_equal(sm_fault_arm(NULL), 0);
+	assert_true(t_wait(roomy));
+}
+
+static bool kept(void)
+{
+	return qm_kept_count(&w.q) >= t_want && qm_delivery_tasks(&w.q) == 0;
+}
+
+static bool deferred(void)
+{
+	return qm_edbc_count(w.q.edbc) == t_want && w.q.txns.by_id.count == 0 &&
+	       qm_defer_loads(&w.q) == 0;
+}
+
+static bool all_said(void)
+{
+	return qm_store_overs(w.q.store) == 0 && qm_store_pending(w.q.store) == 0;
+}
+
+static bool ended(void)
+{
+	return w.q.stats.ended >= t_want;
+}
+
+/* Nothing has moved on its own: the disk is as full as it was. */
+static void still_full(void)
+{
+	assert_true(full());
+}
+
+/* Acts in a child that dies without an orderly end. */
+static void crash_after(void (*fn)(void))
+{
+	int status;
+	pid_t pid;
+
+	fflush(NULL);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		fn();
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	unlink(w.socks[2]);
+}
+
+/* How often each address was handed out, in all tasks. */
+static unsigned given(const char *addr)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < w.sc.tasks; i++)
+		for (unsigned k = 0; k < w.sc.task[i].count && k < 40; k++)
+			n += strcmp(w.sc.task[i].rcpt[k], addr) == 0;
+	return n;
+}
+
+/* ---- deliveries go on ---- */
+
+/* New: IBDB has it. It is refused, waits its time, and is taken when its destination is back. */
+static void what_ibdb_has(void **state)
+{
+	(void)state;
+	t_qm_all();
+	w.sc.hold = true;
+	t_taken("s@a.test", "temp@b.test x@b.test");
+	t_wait_n(t_tasks, 1);
+	fill();
+	w.sc.hold = false;
+	t_answer(&w.sc, &w.sc.task[0]);
+	t_wait_n(kept, 1);
+	assert_int_equal(qm_edbc_count(w.q.edbc), 0);
+	t_wait_n(t_tasks, 3); /* as often as the schedule says */
+	assert_int_equal(given("x@b.test"), 1);
+	w.sc.fine = true;
+	t_wait_over();
+	still_full();
+	assert_int_equal(qm_kept_count(&w.q), 0);
+	assert_int_equal(qm_store_overs(w.q.store), 0); /* DEFEDB never heard of it */
+}
+
+/* Deferred before: back to its place in the index, nothing is written. */
+static void what_defedb_has(void **state)
+{
+	struct qm_log_stat before, after;
+
+	(void)state;
+	t_qm_all();
+	t_taken("s@a.test", "temp@b.test");
+	t_taken("s@a.test", "temp@c.test");
+	t_wait_n(deferred, 2);
+	fill();
+	qm_log_stat(qm_store_ibdb(w.q.store), &before);
+	t_wait_n(t_tasks, w.sc.tasks + 4);
+	t_wait_n(deferred, 2);
+	qm_log_stat(qm_store_ibdb(w.q.store), &after);
+	assert_int_equal(after.records, before.records);
+	w.sc.fine = true;
+	t_wait_over();
+	still_full();
+	assert_int_equal(qm_store_overs(w.q.store), 2);
+	make_room();
+	assert_true(t_wait(all_said));
+}
+
+/* With room again what is open moves, and DEFEDB is told what is over. */
+static void then_there_is_room(void **state)
+{
+	(void)state;
+	t_slow_retries();
+	t_qm_all();
+	t_taken("s@a.test", "temp@b.test");
+	t_taken("s@a.test", "temp@c.test x@d.test");
+	t_wait_n(deferred, 2);
+	w.sc.hold = true;
+	t_taken("s@a.test", "temp@e.test");
+	t_wait_n(t_tasks, 4);
+	fill();
+	w.sc.hold = false;
+	t_answer(&w.sc, &w.sc.task[3]);
+	t_wait_n(kept, 1);
+	t_ask_ctl("flush", NULL); /* also what is kept */
+	t_wait_n(t_tasks, 7);
+	t_wait_n(kept, 1);
+	make_room();
+	t_wait_n(deferred, 3);
+	assert_true(t_wait(all_said));
+	t_qm_stop();
+	t_down(&w.sc.p);
+	t_qm_start();
+	assert_int_equal(qm_edbc_count(w.q.edbc), 3);
+	t_smtpc_up(&w.sc, 100);
+	w.sc.fine = true;
+	w.sc.tasks = 0;
+	t_ask_ctl("flush", NULL);
+	t_wait_over();
+	assert_int_equal(w.sc.tasks, 3);
+}
+
+/* More than the active queue may read back at other times: what is kept does not keep out others.
+ */
+static void kept_ones_leave_room(void **state)
+{
+	char rcpt[32];
+
+	(void)state;
+	w.conf.aq_max_entries = 8;
+	t_slow_retries();
+	t_qm_all();
+	t_taken("s@a.test", "temp@old.test");
+	t_wait_n(deferred, 1);
+	w.sc.hold = true;
+	for (int i = 0; i < 7; i++) {
+		snprintf(rcpt, sizeof(rcpt), "temp@k%d.test", i);
+		t_taken("s@a.test", rcpt);
+	}
+	t_wait_n(t_tasks, 8);
+	fill();
+	for (unsigned i = 1; i < 8; i++)
+		t_answer(&w.sc, &w.sc.task[i]);
+	t_wait_n(kept, 7);
+	w.sc.hold = false;
+	w.sc.fine = true;
+	qm_edbc_set_all(w.q.edbc, 1);
+	qm_defer_run(&w.q);
+	t_wait_n(ended, 1);
+	assert_int_equal(qm_kept_count(&w.q), 7);
+	t_ask_ctl("flush", NULL);
+	t_wait_over();
+	still_full();
+}
+
+/* ---- what operators do to it ---- */
+
+static unsigned told;
+
+static void done(void *arg, const struct qm_bulk_done *d)
+{
+	(void)arg;
+	assert_int_equal(d->err, 0);
+	told += (unsigned)d->rcpts;
+}
+
+static bool is_told(void)
+{
+	return told >= t_want;
+}
+
+static void act(enum qm_mark_verb verb, const char *condition, unsigned rcpts)
+{
+	struct sm_str v[1] = {sm_str(condition)};
+	struct qm_bulk_ask a = {
+	    .verb = verb, .text = v[0], .reason = SM_STR("for a test"), .cb = done, .arg = &told};
+
+	assert_int_equal(qm_filter_new(v, 1, sm_wall_s(), &a.filter), 0);
+	assert_int_equal(qm_bulk_begin(&w.q, &a), 0);
+	t_wait_n(is_told, told + rcpts);
+}
+
+static void acts_reach_what_is_kept(void **state)
+{
+	(void)state;
+	t_slow_retries();
+	t_qm_all();
+	w.sc.hold = true;
+	t_taken("s@a.test", "temp@b.test");
+	t_taken("s@a.test", "temp@c.test");
+	t_wait_n(t_tasks, 2);
+	fill();
+	w.sc.hold = false;
+	t_answer(&w.sc, &w.sc.task[0]);
+	t_answer(&w.sc, &w.sc.task[1]);
+	t_wait_n(kept, 2);
+	act(QM_MARK_HOLD, "rcpt=temp@b.test", 1);
+	act(QM_MARK_REMOVE, "rcpt=temp@c.test", 1);
+	t_wait_n(ended, 1);
+	qm_defer_flush(&w.q, (struct sm_id){0});
+	t_turns(100); /* for nothing: it is held */
+	assert_int_equal(w.sc.tasks, 2);
+	assert_int_equal(qm_kept_count(&w.q), 1);
+	w.sc.fine = true;
+	act(QM_MARK_RELEASE, "rcpt=temp@b.test", 1);
+	t_wait_over();
+	still_full();
+	assert_int_equal(w.sc.tasks, 3);
+}
+
+/* In DEFEDB: the act is in a snapshot in IBDB, and the mark is needed no more. */
+static void acts_reach_what_goes_back(void **state)
+{
+	(void)state;
+	t_slow_retries();
+	t_qm_all();
+	t_taken("s@a.test", "temp@b.test");
+	t_wait_n(deferred, 1);
+	fill();
+	act(QM_MARK_REQUEUE, "rcpt=temp@b.test", 1);
+	t_wait_n(t_tasks, 2);
+	t_wait_n(kept, 1); /* IBDB has it, as it is with the act */
+	w.sc.fine = true;
+	qm_defer_flush(&w.q, (struct sm_id){0});
+	t_wait_over();
+	still_full();
+}
+
+static void resumed_while_it_is_kept(void **state)
+{
+	(void)state;
+	t_slow_retries();
+	t_qm_all();
+	w.sc.hold = true;
+	t_taken("s@a.test", "x@b.test");
+	t_wait_n(t_tasks, 1);
+	fill();
+	assert_int_equal(qm_halt_suspend(&w.q, SM_STR("b.test"), 0, 42, SM_STR("moon"), NULL, NULL),
+	                 0);
+	strcpy(w.sc.task[0].rcpt[0], "temp");
+	t_answer(&w.sc, &w.sc.task[0]);
+	t_wait_n(kept, 1);
+	w.sc.hold = false;
+	qm_defer_flush(&w.q, (struct sm_id){0});
+	t_turns(200); /* for nothing: it is suspended, and put off for long */
+	assert_int_equal(w.sc.tasks, 1);
+	assert_int_equal(qm_kept_count(&w.q), 1);
+	assert_int_equal(qm_halt_resume(&w.q, SM_STR("b.test"), 42, NULL, NULL), 0);
+	t_wait_over();
+	still_full();
+	assert_int_equal(w.sc.tasks, 2);
+}
+
+/* ---- over a crash ---- */
+
+/* Three mails of DEFEDB and one of IBDB; delivered, in part, reported, not at all. */
+static void die_while_full(void)
+{
+	t_qm_all();
+	t_taken("s@a.test", "temp@whole.test");
+	t_taken("s@a.test", "temp@part.test tempkeep@part.test");
+	t_taken("s@a.test", "temp@fail.test");
+	t_wait_n(deferred, 3);
+	w.sc.hold = true;
+	t_taken("s@a.test", "tempnew@new.test");
+	t_wait_n(t_tasks, 4);
+	fill();
+	t_answer(&w.sc, &w.sc.task[3]);
+	t_wait_n(kept, 1);
+	t_ask_ctl("flush", NULL);
+	t_wait_n(t_tasks, 8);
+	for (unsigned i = 4; i < 8; i++) {
+		struct t_task *t = &w.sc.task[i];
+		bool fails = strcmp(t->rcpt[0], "temp@fail.test") == 0;
+
+		for (unsigned k = 0; k < t->count; k++)
+			if (strncmp(t->rcpt[k], "temp@", 5) == 0)
+				strcpy(t->rcpt[k], fails ? "perm" : "fine");
+		t_answer(&w.sc, t);
+	}
+	t_wait_n(t_tasks, 9); /* the DSN */
+	t_answer(&w.sc, &w.sc.task[8]);
+	t_wait_n(ended, 3); /* whole, fail, and the DSN: durable, and content is removed */
+	t_wait_n(kept, 2);
+	still_full();
+}
+
+static bool both_were_tried(void)
+{
+	return given("tempkeep@part.test") > 0 && given("tempnew@new.test") > 0;
+}
+
+static void restart(void)
+{
+	t_down(&w.sc.p);
+	t_down(&w.ss.p);
+	t_down(&w.smar);
+	t_qm_stop();
+	t_qm_all();
+}
+
+/* Each start knows the same: only those two are open, whoever says so by then. */
+static void only_two_are_open(void)
+{
+	w.sc.tasks = 0;
+	t_ask_ctl("flush", NULL);
+	assert_true(t_wait(both_were_tried));
+	t_wait_n(deferred, 2);
+	assert_int_equal(w.sc.tasks, given("tempkeep@part.test") + given("tempnew@new.test"));
+}
+
+static void a_crash_while_it_is_full(void **state)
+{
+	(void)state;
+	t_slow_retries();
+	crash_after(die_while_full);
+	t_qm_all();
+	only_two_are_open();
+	restart();
+	only_two_are_open();
+	w.sc.fine = true;
+	t_ask_ctl("flush", NULL);
+	t_wait_over();
+}
+
+/* The same, but there was room before the crash: some moved back, some is said to DEFEDB. */
+static void die_when_there_is_room(void)
+{
+	die_while_full();
+	make_room();
+	assert_true(t_wait(all_said));
+	t_wait_n(deferred, 2);
+}
+
+static void a_crash_when_there_is_room(void **state)
+{
+	(void)state;
+	t_slow_retries();
+	crash_after(die_when_there_is_room);
+	t_qm_all();
+	only_two_are_open();
+	restart();
+	only_two_are_open();
+	w.sc.fine = true;
+	t_ask_ctl("flush", NULL);
+	t_wait_over();
+}
+
+static unsigned delays(void)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < w.sc.tasks; i++)
+		n += w.sc.task[i].dsn_kind == SM_DSN_DELAYED;
+	return n;
+}
+
+/* In DEFEDB; late while that is full: IBDB has it, that it was told, and the DSN. */
+static void die_when_it_was_told(void)
+{
+	w.conf.delay_timeout_ms = 4 * 3600 * 1000;
+	t_qm_all();
+	t_taken("s@a.test", "temp@b.test");
+	t_wait_n(deferred, 1);
+	w.conf.delay_timeout_ms = 0;
+	fill();
+	t_ask_ctl("flush", NULL);
+	t_wait_n(ended, 1); /* the DSN */
+	t_wait_n(kept, 1);
+	assert_int_equal(delays(), 1);
+	still_full();
+}
+
+static void a_delay_is_told_once(void **state)
+{
+	(void)state;
+	t_slow_retries();
+	w.conf.delay_timeout_ms = 0;
+	crash_after(die_when_it_was_told);
+	t_qm_all();
+	for (int i = 0; i < 2; i++) {
+		t_ask_ctl("flush", NULL);
+		t_wait_n(t_tasks, w.sc.tasks + 1);
+		t_wait_n(deferred, 1);
+	}
+	assert_int_equal(delays(), 0);
+	w.sc.fine = true;
+	t_ask_ctl("flush", NULL);
+	t_wait_over();
+}
+
+/* ---- for hours ---- */
+
+static unsigned used_segments(struct qm_log *log)
+{
+	struct qm_log_stat st;
+
+	qm_log_stat(log, &st);
+	return st.current_seq - st.oldest_seq + 1;
+}
+
+static bool few_segments(void)
+{
+	return used_segments(qm_store_ibdb(w.q.store)) <= 6;
+}
+
+/* What IBDB says for DEFEDB does not hold its segments, and neither does what is kept. */
+static void for_long(void **state)
+{
+	struct qm_log_stat st;
+
+	(void)state;
+	w.conf.ibdb.size_bytes = QM_LOG_SEGMENT_LEAST;
+	t_slow_retries();
+	t_qm_all();
+	for (int i = 0; i < 20; i++)
+		t_taken("s@a.test", "temp@b.test");
+	t_wait_n(deferred, 20);
+	w.sc.hold = true;
+	t_taken("s@a.test", "temp@e.test");
+	t_wait_n(t_tasks, 21);
+	fill();
+	w.sc.hold = false;
+	t_answer(&w.sc, &w.sc.task[20]);
+	t_wait_n(kept, 1);
+	w.sc.fine = true;
+	qm_edbc_set_all(w.q.edbc, 1);
+	qm_defer_run(&w.q);
+	t_wait_n(ended, 20);
+	assert_int_equal(qm_store_overs(w.q.store), 20);
+	/* Anything that goes through the journal; new mail is refused while DEFEDB is full. */
+	qm_log_stat(qm_store_ibdb(w.q.store), &st);
+	for (uint32_t from = st.current_seq; st.current_seq < from + 12;) {
+		uint64_t next = (uint64_t)sm_wall_s() << QM_COUNTER_SHIFT;
+
+		for (int i = 0; i < 100; i++)
+			(void)qm_store_set_birth(w.q.store, next);
+		t_turns(2);
+		qm_log_stat(qm_store_ibdb(w.q.store), &st);
+	}
+	if (!t_wait(few_segments))
+		fail_msg("segments in use: %u", used_segments(qm_store_ibdb(w.q.store)));
+	assert_int_equal(qm_store_overs(w.q.store), 20);
+	assert_int_equal(qm_kept_count(&w.q), 1);
+	still_full();
+	make_room();
+	assert_true(t_wait(all_said));
+	t_ask_ctl("flush", NULL);
+	t_wait_over();
+}
+
+static int setup(void **state)
+{
+	assert_int_equal(sm_fault_arm(NULL), 0);
+	return t_qm_setup(state);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, t_qm_teardown)
+
+#endif
+
+int main(void)
+{
+#ifdef SM_TESTING
+	const struct CMUnitTest tests[] = {
+	    T(what_ibdb_has),
+	    T(what_defedb_has),
+	    T(then_there_is_room),
+	    T(kept_ones_leave_room),
+	    T(acts_reach_what_is_kept),
+	    T(acts_reach_what_goes_back),
+	    T(resumed_while_it_is_kept),
+	    T(a_crash_while_it_is_full),
+	    T(a_crash_when_there_is_room),
+	    T(a_delay_is_told_once),
+	    T(for_long),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+#else
+	return 77; /* needs fault points */
+#endif
+}
