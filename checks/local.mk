@@ -10,12 +10,15 @@ checks_bench_sink_LDADD = $(TLS_LIBS)
 checks_bench_dnsd_SOURCES = checks/bench/dnsd.c $(checks_bench_common)
 checks_bench_dnsd_LDADD = $(TLS_LIBS)
 # A queue of a million: with qmgr's own code, to be what qmgr writes.
+noinst_PROGRAMS += checks/bench/maplookup
+checks_bench_maplookup_SOURCES = checks/bench/maplookup.c
+checks_bench_maplookup_LDADD = libsm.a
 noinst_PROGRAMS += checks/bench/fillqueue
 checks_bench_fillqueue_SOURCES = checks/bench/fillqueue.c
 checks_bench_fillqueue_LDADD = libqm.a libcdb.a libsm.a
 
 # End-to-end and crash tests (pytest); SMX_BUILD names the build directory. They need programs that are all built.
-EXTRA_DIST += checks/e2e checks/lib checks/crash checks/operating.py checks/bench/run checks/bench/queue
+EXTRA_DIST += checks/e2e checks/lib checks/crash checks/operating.py checks/bench/run checks/bench/maps checks/bench/queue
 PYTEST = SMX_BUILD=$(abs_top_builddir) PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest -q -p no:cacheprovider
 .PHONY: check-e2e check-crash check-crash-queue check-crash-small
 check-e2e: all
