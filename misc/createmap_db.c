@@ -76,6 +76,9 @@ static int create(const char *path, uint64_t size_hint, DBTYPE type, void **map)
 	if (rc == 0) {
 		e = m->db->set_pagesize(m->db, PAGE_BYTES);
 		/* Enough buckets from the start: splitting them is most of the work otherwise. */
+		/* Without checksums nobody could tell that a value was damaged. */
+		if (e == 0)
+			e = m->db->set_flags(m->db, DB_CHKSUM);
 		if (e == 0 && type == DB_HASH)
 			e = m->db->set_h_nelem(m->db, (uint32_t)(size_hint / 40));
 		if (e == 0)

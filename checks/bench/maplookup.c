@@ -3,8 +3,9 @@
  * ("d0.bench.example" ... , local) and of as many that are not, so many questions at a time. Each
  * answer is checked. Prints one line of figures; exit 1 when an answer was wrong or none came.
  *
- *     maplookup SOCKET ENTRIES OUTSTANDING COUNT      or 0s and a number: for so many seconds
+ *     maplookup SOCKET ENTRIES OUTSTANDING COUNT      or "10s": for so long; TERM ends it
  */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -31,8 +32,17 @@ static struct {
 	struct question v[OUTSTANDING_MAX];
 } bench;
 
+static volatile sig_atomic_t ended;
+
+static void on_term(int sig SM_UNUSED)
+{
+	ended = 1;
+}
+
 static bool done(void)
 {
+	if (ended)
+		return true;
 	return bench.count > 0 ? bench.asked >= bench.count : sm_now_ms() >= bench.until_ms;
 }
 
@@ -125,6 +135,7 @@ int main(int argc, char **argv)
 		return 71;
 	sm_arena_init(&bench.arena, "answer", 4096, 1 << 20);
 	sm_rpc_self(SM_ROLE_SMTPS, 0);
+	signal(SIGTERM, on_term);
 	bench.link = sm_link_open(&conf);
 	status = sm_co_spawn("bench", begin, NULL) != NULL ? tell(sm_loop_run()) : 71;
 	sm_link_free(&bench.link);

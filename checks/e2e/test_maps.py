@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 from lib.client import message
-from lib.paths import BUILD, free_port
+from lib.paths import BUILD, free_port, program
 from lib.sink import Sink
 from lib.site import Site
 from lib.wait import until
@@ -164,3 +164,31 @@ def test_what_cannot_be_opened_at_the_start_is_said(text, says):
     r = subprocess.run([os.path.join(BUILD, "smar", "smar"), "-f", site.conf], cwd=site.dir, capture_output=True, text=True, timeout=60, check=False)
     assert r.returncode == 78, r.stderr
     assert re.search(says, r.stderr)
+
+
+def test_no_lookup_fails_while_maps_are_replaced(sinks, tag):
+    """Lookups go on all the time, half of them misses, and mail too, while the map is made anew ten times."""
+    port, first, _ = sinks
+    site = Site(relay=["d.test"])
+    add_to_smar(site, 'map_check_interval = 100ms; map routes { file = "@/mt.db"; } mailertable { name = routes; }')
+
+    def write(i):
+        createmap(site, "mt.db", f"d.test {port}^[127.0.0.1]\nn{i}.other lmtp:\n" + "".join(f"d{k}.bench.example lmtp:\n" for k in range(2000)))
+
+    write(0)
+    with site:
+        taken = Taken(site)
+        sock = next(os.path.join(d, n) for d, _, names in os.walk(site.dir) for n in names if re.fullmatch(r"smar.*sock", n))
+        with subprocess.Popen([*site.prefix, program("checks/bench/maplookup"), sock, "2000", "64", "3600s"], stdout=subprocess.PIPE, text=True) as asker:
+            for i in range(1, 11):
+                write(i)
+                with site.client() as c:
+                    assert c.send_mail("a@src.test", "x@d.test", message(f"{tag}-{i}")).code == 250
+                taken.until_taken(1)
+            asker.terminate()
+            figures = dict(x.split("=") for x in asker.communicate()[0].split())
+        assert figures["wrong"] == figures["failed"] == "0" and int(figures["lookups"]) > 1000, figures
+        for i in range(1, 11):
+            first.wait(f"{tag}-{i}", timeout=20)
+        site.wait_empty()
+        assert not [x for x in site.log_lines("qmgr", "qm.rcpt") if "stat=sent" not in x]
