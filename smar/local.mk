@@ -7,7 +7,7 @@ libsmar_a_SOURCES = smar/ar.h smar/conf.h smar/conf.c smar/map.h smar/map_int.h 
 	smar/dns_cache.h smar/dns_cache.c smar/route.h smar/route.c smar/check.h smar/check_conn.c \
 	smar/handlers.h smar/handlers.c
 libsmar_a_SOURCES += smar/map_file.h smar/map_file.c smar/map_lmdb.c smar/map_cdb.c smar/map_regex.c \
-	smar/socketmap.h smar/socketmap.c smar/map_socket.c smar/map_passwd.c
+	smar/socketmap.h smar/socketmap.c smar/map_socket.c smar/map_passwd.c smar/nss.h smar/nss.c
 # Aliases.
 libsmar_a_SOURCES += smar/macro.h smar/macro.c smar/alias_rhs.h smar/alias_rhs.c smar/include.h smar/include.c \
 	smar/alias.h smar/alias.c smar/alias_expand.c smar/local.h smar/local.c smar/resolve.h smar/resolve.c

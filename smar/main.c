@@ -68,7 +68,7 @@ static int timeout_of(const struct ar_conf *conf, int64_t *ms)
 /* Whose directories it may read: those that are in use, and no other. */
 struct places {
 	size_t count;
-	struct sm_priv_path v[4 + AR_MAPS_MAX + 4];
+	struct sm_priv_path v[4 + AR_MAPS_MAX + 4 + 8];
 };
 
 static void add_place(struct places *p, struct sm_str dir, unsigned rights)
@@ -113,6 +113,19 @@ static int add_lists(struct places *p, struct sm_str directory)
 	return 0;
 }
 
+/* What the C library and its usual modules look at for users. /etc/passwd is replaced when it
+ * changes: its directory. */
+static void add_users(struct places *p)
+{
+	add_place(p, SM_STR("/etc"), SM_PATH_READ);
+	add_place(p, SM_STR("/var/lib/sss/mc"), SM_PATH_READ); /* answers that sssd shares */
+	add_place(p, SM_STR("/var/lib/sss/pipes"), SM_PATH_CONNECT);
+	add_place(p, SM_STR("/run/nscd"), SM_PATH_CONNECT);
+	add_place(p, SM_STR("/run/systemd/userdb"), SM_PATH_LIST | SM_PATH_CONNECT);
+	add_place(p, SM_STR("/run/userdb"), SM_PATH_READ);
+	add_place(p, SM_STR("/usr/lib/userdb"), SM_PATH_READ);
+}
+
 static int drop_rights(const struct ar_conf *conf)
 {
 	const struct ar_map_conf *maps = conf->map.v;
@@ -136,6 +149,8 @@ static int drop_rights(const struct ar_conf *conf)
 		add_file(&places, maps[i].file);
 		if (maps[i].path.n > 0)
 			add_place(&places, directory_of(maps[i].path), SM_PATH_CONNECT);
+		if (maps[i].type == AR_MAP_PASSWD)
+			add_users(&places);
 	}
 	rc = sm_priv_drop(&profile, report, sizeof(report));
 	if (rc == 0)

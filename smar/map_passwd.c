@@ -7,26 +7,22 @@
  * All else in the loop's thread, but open.
  *
  * Modules of the C library that ask others (LDAP, SSSD) are libraries, which nobody can load any
- * more when rights have been dropped: open makes it load them. So a change of nsswitch.conf needs a
- * restart of smar.
+ * more when rights have been dropped: open makes it load them (nss.h). So a change of nsswitch.conf
+ * needs a restart of smar.
  */
-#include <errno.h>
-#include <pwd.h>
-
 #include "libsm/co.h"
 #include "libsm/hash.h"
 #include "libsm/list.h"
 #include "libsm/offload.h"
 #include "smar/map_int.h"
+#include "smar/nss.h"
 
 enum {
 	NAME_MAX_BYTES = 64,
 	THERE_MS = 60 * 1000,   /* how long it is remembered that a user is there */
 	MISSING_MS = 10 * 1000, /* and that there is none */
 	REMEMBERED_MAX = 20000,
-	ASKING_MAX = 64, /* questions to the C library at a time */
-	ENTRY_BYTES = 1024,
-	ENTRY_BYTES_MAX = 1 << 20
+	ASKING_MAX = 64 /* questions to the C library at a time */
 };
 
 struct user {
@@ -54,40 +50,10 @@ struct question {
 	char name[NAME_MAX_BYTES + 1];
 };
 
-/* ---- the C library ---- */
-
-/* 0, *there; or an error with diag. In a helper thread. */
-static int ask_system(const char *name, bool *there)
-{
-	size_t size = ENTRY_BYTES;
-	struct passwd pw, *found = NULL;
-	char *buf;
-	int rc;
-
-	for (;; size *= 4) {
-		buf = sm_malloc(size);
-		do
-			rc = getpwnam_r(name, &pw, buf, size, &found);
-		while (rc == EINTR);
-		sm_free(buf);
-		if (rc != ERANGE)
-			break;
-		if (size >= ENTRY_BYTES_MAX)
-			return sm_fail(SM_E_TOOBIG, "user %s: the entry is too long", name);
-	}
-	*there = found != NULL;
-	/* Some modules say in this way that there is none. */
-	if (found != NULL || rc == 0 || rc == ENOENT || rc == ESRCH)
-		return 0;
-	return sm_fail_sys(rc, "user %s", name);
-}
-
 static int open_passwd(const struct ar_map_conf *conf, void **handle, size_t *entries)
 {
 	struct passwd_map *m;
-	bool there;
-	/* One that is nowhere: every source is asked. */
-	int rc = ask_system("smx-nobody-of-this-name", &there);
+	int rc = ar_nss_init();
 
 	(void)conf;
 	(void)entries;
@@ -170,7 +136,7 @@ static int run(void *arg)
 {
 	struct question *q = arg;
 
-	return ask_system(q->name, &q->there);
+	return ar_nss_user(q->name, &q->there);
 }
 
 static void done(int rc, void *arg)

@@ -2,11 +2,12 @@
  */
 #include "libsm/t_co.h"
 
-#include <pwd.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "libsm/offload.h"
 #include "smar/map_int.h"
+#include "smar/nss.h"
 
 static struct sm_arena arena;
 static void *map;
@@ -56,6 +57,23 @@ static void users_body(void *arg)
 	assert_int_equal(
 	    ask_at_once("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"),
 	    SM_E_NOTFOUND);
+}
+
+/* Out of descriptors the user database cannot be read: nobody is unknown for that. */
+static void no_descriptors_body(void *arg)
+{
+	struct rlimit before, none;
+	(void)arg;
+
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	none = before;
+	none.rlim_cur = 3;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	assert_int_equal(ask("root"), SM_E_SYS);
+	assert_int_equal(ask("no-such-user"), SM_E_SYS);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	assert_int_equal(ask("root"), 0);
+	assert_int_equal(ask("no-such-user"), SM_E_NOTFOUND);
 }
 
 static int release[2]; /* a pipe: who reads of it waits until something comes */
@@ -148,6 +166,11 @@ static void users(void **state)
 	(void)state;
 	run(users_body);
 }
+static void no_descriptors(void **state)
+{
+	(void)state;
+	run(no_descriptors_body);
+}
 static void slow(void **state)
 {
 	(void)state;
@@ -164,10 +187,45 @@ static void forgets(void **state)
 	run(forgets_body);
 }
 
+static bool known_source(const char *source)
+{
+	return strcmp(source, "files") == 0 || strcmp(source, "sss") == 0;
+}
+
+static void expect_sources(const char *nsswitch, const char *want)
+{
+	struct sm_buf b;
+
+	sm_buf_init(&b, 4096);
+	ar_nss_sources(sm_str(nsswitch), known_source, &b);
+	assert_string_equal(sm_buf_c(&b), want);
+	sm_buf_fini(&b);
+}
+
+/* A source that is there ends the search when it cannot be asked; one that is not, or for which
+ * something is said already, stays as it is. */
+static void sources(void **state)
+{
+	(void)state;
+	expect_sources("", "files [UNAVAIL=return TRYAGAIN=return]");
+	expect_sources("group: x\npasswd:\n", "files [UNAVAIL=return TRYAGAIN=return]");
+	expect_sources("# passwd: db\n passwd :\tfiles  nothere sss # x\nshadow: db",
+	               "files [UNAVAIL=return TRYAGAIN=return] nothere sss "
+	               "[UNAVAIL=return TRYAGAIN=return]");
+	expect_sources("passwd: files [NOTFOUND=return !UNAVAIL=continue] sss",
+	               "files [NOTFOUND=return !UNAVAIL=continue] sss "
+	               "[UNAVAIL=return TRYAGAIN=return]");
+	expect_sources("passwd: sss[NOTFOUND=return] files\n",
+	               "sss [NOTFOUND=return] files [UNAVAIL=return TRYAGAIN=return]");
+	expect_sources("passwd: sss [NOT", "sss [NOT");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(sources),
 	    cmocka_unit_test_setup_teardown(users, t_setup, t_teardown),
+	    cmocka_unit_test_setup_teardown(no_descriptors, t_setup, t_teardown),
 	    cmocka_unit_test_setup_teardown(slow, t_setup, t_teardown),
 	    cmocka_unit_test_setup_teardown(closed, t_setup, t_teardown),
 	    cmocka_unit_test_setup_teardown(forgets, t_setup, t_teardown),
