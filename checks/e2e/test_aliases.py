@@ -99,6 +99,10 @@ def test_local_parts(lmtp, file, tag):
         with site.client() as c:
             assert c.send_mail("a@src.test", "user+box@host.test", message(tag)).code == 250
         assert lmtp.wait(tag)[0].rcpts == ["user+box@host.test"]
+        # A list is read with no more rights than smar has when it runs.
+        with site.client() as c:
+            assert c.send_mail("a@src.test", "staff@host.test", message(tag + "-2")).code == 250
+        until(lambda: any("rcpt=<staff@host.test>, members=1, more=0" in x for x in site.log_lines("smar", "ar.route")), "the list is read", 30)
 
 
 def test_virtual_users(lmtp):
