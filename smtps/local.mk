@@ -14,6 +14,9 @@ smtps_smtps_SOURCES = smtps/main.c
 smtps_smtps_LDADD = libsmtps.a libcdb.a libsm.a $(SECCOMP_LIBS)
 
 SMTPS_TESTS = smtps/t_cmds smtps/t_idblock smtps/t_limits smtps/t_params smtps/t_policy smtps/t_received
+SMTPS_TESTS += smtps/t_verdicts
+smtps_t_verdicts_SOURCES = smtps/t_verdicts.c
+smtps_t_verdicts_LDADD = libsmtps.a $(UNIT_LDADD)
 smtps_t_link = libsmtps.a libcdb.a $(UNIT_LDADD)
 smtps_t_cmds_SOURCES = smtps/t_cmds.c
 smtps_t_cmds_LDADD = $(smtps_t_link)

@@ -1,15 +1,15 @@
 /*
  * Fuzz a whole session of smtps: a client on a socket pair sends the input in pieces, qmgr, smar
  * and the content store are played here (linked in the place of rpc and cdb). What they answer is
- * told by the addresses: "bad", "tmp", "close", "lost" and "away" at the beginning of a local part;
- * only local.test is local.
+ * told by the addresses: "bad", "tmp", "close", "lost", "away" and others (told_by) at the
+ * beginning of a local part; only local.test is local.
  *
  * Input: one byte of configuration, one of qmgr's answers to commits, one of how the rest is split;
  * then what the client sends.
  *
  * Checked: replies are well-formed lines; as many messages are accepted as qmgr took; nothing is
- * relayed that nobody allowed; content that was taken has no bare CR or LF; nothing is left open at
- * the end.
+ * relayed that nobody allowed, and what is to vanish does; content that was taken has no bare CR or
+ * LF; nothing is left open at the end.
  */
 #include <stdio.h>
 #include <sys/socket.h>
@@ -31,7 +31,7 @@ static struct sm_list calls = SM_LIST_INIT(calls);
 static uint64_t next_counter, taken;
 static uint8_t commit_plan;
 static bool committed_before; /* ta_query: did the frame arrive? */
-static bool may_relay;
+static bool may_relay, by_map;
 
 struct sm_link *sm_link_open(const struct sm_link_conf *conf SM_UNUSED)
 {
@@ -66,20 +66,33 @@ void sm_peer_send(struct sm_peer *p SM_UNUSED, uint16_t type, const void *m SM_U
 	sm_assert(type == SM_MSG_sess_close);
 }
 
-/* The answer that an address asks for: a code, or SM_E_* for none. */
-static int told_by(struct sm_str addr)
+/* The answer that an address asks for: a code, or SM_E_* for none; and flags. */
+static int told_by(struct sm_str addr, uint32_t *flags)
 {
 	static const struct {
 		struct sm_str word;
 		int answer;
+		uint32_t flags;
 	} words[] = {
-	    {SM_STR("bad"), 550},           {SM_STR("tmp"), 450},         {SM_STR("close"), 421},
-	    {SM_STR("lost"), SM_E_TIMEOUT}, {SM_STR("away"), SM_E_PROTO},
+	    {SM_STR("bad"), 550, 0},
+	    {SM_STR("tmp"), 450, 0},
+	    {SM_STR("close"), 421, SM_VERDICT_CLOSE},
+	    {SM_STR("lost"), SM_E_TIMEOUT, 0},
+	    {SM_STR("away"), SM_E_PROTO, 0},
+	    {SM_STR("now"), 553, SM_VERDICT_QUICK},
+	    {SM_STR("want"), 0, SM_VERDICT_OK | SM_VERDICT_QUICK},
+	    {SM_STR("relay"), 0, SM_VERDICT_RELAY},
+	    {SM_STR("vanish"), 0, SM_VERDICT_DISCARD},
+	    {SM_STR("vanall"), 0, SM_VERDICT_DISCARD | SM_VERDICT_QUICK},
+	    {SM_STR("grey"), 451, SM_VERDICT_GREYLISTED},
 	};
 
-	for (size_t i = 0; i < SM_ARRAY_SIZE(words); i++)
-		if (sm_str_has_prefix(addr, words[i].word))
-			return words[i].answer;
+	for (size_t i = 0; i < SM_ARRAY_SIZE(words); i++) {
+		if (!sm_str_has_prefix(addr, words[i].word))
+			continue;
+		*flags |= words[i].flags;
+		return words[i].answer;
+	}
 	return 0;
 }
 
@@ -91,15 +104,13 @@ void sm_call(struct sm_call *c, struct sm_peer *p, uint16_t type, const void *m,
 	uint32_t flags = 0;
 
 	if (type == SM_MSG_mail_check) {
-		answer = told_by(((const struct sm_msg_mail_check *)m)->sender);
+		answer = told_by(((const struct sm_msg_mail_check *)m)->sender, &flags);
 	} else if (type == SM_MSG_rcpt_check) {
 		const struct sm_msg_rcpt_check *r = m;
-		answer = told_by(r->rcpt);
+		answer = told_by(r->rcpt, &flags);
 		if (sm_str_has_suffix(r->rcpt, SM_STR("@local.test")))
 			flags |= SM_VERDICT_LOCAL;
 	}
-	if (answer == 421)
-		flags |= SM_VERDICT_CLOSE;
 	*c = (struct sm_call){
 	    .peer = p, .tag = type, .deadline_ms = deadline_ms, .cb = cb, .arg = arg};
 	/* Kept where rpc would keep other things. */
@@ -242,8 +253,15 @@ static void check_commit(const struct sm_msg_ta_commit *m)
 
 	sm_assert(sm_id_eq(m->content, last_id) && sm_id_eq(m->ta, last_id) && m->size == c.n);
 	sm_assert(m->rcpts_count > 0);
-	for (uint32_t i = 0; i < m->rcpts_count; i++)
-		sm_assert(may_relay || sm_str_has_suffix(m->rcpts[i].addr, SM_STR("@local.test")));
+	sm_assert(!sm_str_has_prefix(m->sender, SM_STR("van")));
+	for (uint32_t i = 0; i < m->rcpts_count; i++) {
+		struct sm_str addr = m->rcpts[i].addr;
+
+		sm_assert(may_relay || sm_str_has_suffix(addr, SM_STR("@local.test")) ||
+		          (by_map && sm_str_has_prefix(addr, SM_STR("relay"))));
+		sm_assert(!sm_str_has_prefix(addr, SM_STR("van")));
+		sm_assert(!sm_str_has_prefix(addr, SM_STR("grey")));
+	}
 	sm_assert(sm_str_has_prefix(c, SM_STR("Received: from ")));
 	sm_assert(sm_str_has_suffix(c, SM_STR("\r\n")));
 	for (size_t i = 0; i < c.n; i++) {
@@ -410,7 +428,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 	struct client c = {.running = 2};
 	struct sm_sa sa;
 	uint64_t accepted;
-	bool unknown;
+	bool unknown, vanishes;
 	int sv[2];
 
 	if (n < 3 || n > 200000)
@@ -420,11 +438,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 	ready = true;
 	conf.flags =
 	    p[0] & (SS_F_8BITMIME | SS_F_DELAY_CHECKS | SS_F_LMTP_NO_RELAY | SS_F_SOFT_BOUNCE |
-	            SS_F_STRICT_EHLO | SS_F_ACCESS | SS_F_LOOPBACK_RELAY);
+	            SS_F_STRICT_EHLO | SS_F_ACCESS | SS_F_LOOPBACK_RELAY | SS_F_GREYLISTING);
+	if (p[2] & 4)
+		conf.flags |= SS_F_GREY_AT_DATA;
+	by_map = (conf.flags & SS_F_ACCESS) != 0;
 	commit_plan = p[1];
 	unknown = false;
 	for (int i = 0; i < 8; i += 2)
 		unknown = unknown || ((p[1] >> i) & 3) == 2;
+	vanishes = memmem(p, n, "van", 3) != NULL;
 	c.seed = p[2];
 	c.polite = (p[2] & 2) == 0;
 	c.in = sm_str_n(p + 3, n - 3);
@@ -458,12 +480,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 
 	accepted = check_replies(sm_buf_view(&c.replies));
 	/* What qmgr took was acknowledged, unless nobody could know, or the client had gone. */
-	sm_assert(accepted <= taken);
+	sm_assert(accepted <= taken || vanishes);
 	sm_assert(writers == 0 && ss.txn_count == 0 && ss.rcpt_count == 0);
 	sm_assert(sm_list_empty(&ss.sessions) && sm_list_empty(&ss.transactions));
 	sm_assert(sm_list_empty(&calls) || ss.ids.asked); /* for ids, at the most */
 	sm_list_init(&calls);
-	sm_assert(unknown || accepted == taken || sm_buf_err(&c.replies) != 0);
+	sm_assert(unknown || vanishes || accepted == taken || sm_buf_err(&c.replies) != 0);
 	sm_buf_fini(&c.replies);
 	sm_buf_fini(&last);
 	return 0;
