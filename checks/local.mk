@@ -18,11 +18,11 @@ checks_bench_fillqueue_SOURCES = checks/bench/fillqueue.c
 checks_bench_fillqueue_LDADD = libqm.a libcdb.a libsm.a
 
 # End-to-end and crash tests (pytest); SMX_BUILD names the build directory. They need programs that are all built.
-EXTRA_DIST += checks/e2e checks/lib checks/crash checks/operating.py checks/bench/run checks/bench/maps checks/bench/queue
+EXTRA_DIST += checks/e2e checks/policy checks/lib checks/crash checks/operating.py checks/bench/run checks/bench/maps checks/bench/queue
 PYTEST = SMX_BUILD=$(abs_top_builddir) PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest -q -p no:cacheprovider
 .PHONY: check-e2e check-crash check-crash-queue check-crash-small
 check-e2e: all
-	$(PYTEST) $(top_srcdir)/checks/e2e
+	$(PYTEST) $(top_srcdir)/checks/policy $(top_srcdir)/checks/e2e
 # 200 rounds of each kind, in about 25 minutes. SMX_CRASH_ROUNDS and SMX_CRASH_SEED change how often and what.
 check-crash: all
 	SMX_BUILD=$(abs_top_builddir) $(PYTHON) -B $(top_srcdir)/checks/crash/crash.py --keep

@@ -35,7 +35,7 @@ int ar_check_local(const struct ar *ar, const struct ar_ctx *ctx, const struct a
 		return rc;
 	if (rc == SM_E_NOTFOUND)
 		return ar_refuse(out, code, text);
-	sm_log(SM_WARN, "ar.local", "local=<%S@%S> error=%E", parts->local, parts->domain, rc);
+	sm_log(SM_WARN, "ar.local", "address=<%S@%S> error=%E", parts->local, parts->domain, rc);
 	return ar_refuse(out, 451, "4.3.0 Addresses cannot be checked now, try again later");
 }
 
