@@ -21,7 +21,7 @@ smar_smar_LDADD = libsmar.a libsm.a $(CARES_LIBS) $(AR_MAP_LIBS) $(SECCOMP_LIBS)
 # What drivers of maps need.
 AR_MAP_LIBS = $(LMDB_LIBS) $(PCRE2_LIBS)
 
-SMAR_TESTS = smar/t_map smar/t_bdb smar/t_lookup smar/t_mailertable smar/t_mx smar/t_dns_msg smar/t_dns smar/t_route smar/t_handlers
+SMAR_TESTS = smar/t_map smar/t_reload smar/t_bdb smar/t_lookup smar/t_mailertable smar/t_mx smar/t_dns_msg smar/t_dns smar/t_route smar/t_handlers
 SMAR_TESTS += smar/t_alias_rhs smar/t_include smar/t_alias
 SMAR_TESTS += smar/t_access_rhs smar/t_map_files smar/t_map_socket smar/t_map_passwd
 SMAR_TESTS += smar/t_check
@@ -36,6 +36,8 @@ smar_t_map_socket_SOURCES = smar/t_map_socket.c
 smar_t_map_socket_LDADD = $(SMAR_LDADD)
 smar_t_map_passwd_SOURCES = smar/t_map_passwd.c
 smar_t_map_passwd_LDADD = $(SMAR_LDADD)
+smar_t_reload_SOURCES = smar/t_reload.c
+smar_t_reload_LDADD = $(SMAR_LDADD)
 smar_t_bdb_SOURCES = smar/t_bdb.c $(smar_t_bdb_make)
 smar_t_bdb_LDADD = $(SMAR_LDADD) $(BDB_LIBS)
 smar_t_lookup_SOURCES = smar/t_lookup.c

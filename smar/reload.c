@@ -30,6 +30,7 @@ static struct {
 	bool wanted;    /* opening, as soon as it is free */
 	uint64_t tried; /* how the files looked before they were opened the last time */
 	uint64_t seen;  /* and at the last look */
+	size_t refused;
 	bool stopped;
 } r;
 
@@ -85,6 +86,7 @@ static void opened(int rc, void *arg)
 	/* What was refused would be refused again. */
 	r.tried = r.seen = a->files;
 	if (rc != 0) {
+		r.refused++;
 		sm_log(SM_ERROR, "ar.maps", "kept=1 error=%s", r.job.diag);
 	} else {
 		ar_release(r.ar);
@@ -174,6 +176,11 @@ void ar_reload_now(const struct ar_conf *conf)
 	r.wanted = true;
 	if (!r.busy)
 		start_opening();
+}
+
+size_t ar_reload_refused(void)
+{
+	return r.refused;
 }
 
 void ar_reload_stop(void)

@@ -21,6 +21,8 @@ void ar_reload_start(struct ar *ar, uint64_t files);
 /* Open everything anew now, by this configuration, which becomes ar->conf together with its maps.
  * It and `ar` live on. */
 void ar_reload_now(const struct ar_conf *conf);
+/* How often new ones were refused so far. */
+size_t ar_reload_refused(void);
 /* No more timer. What runs in a helper ends with sm_offload_fini, before ar_reload_free. */
 void ar_reload_stop(void);
 void ar_reload_free(void);
