@@ -58,9 +58,10 @@ install-data-hook: install-completion
 install-completion:
 	$(MKDIR_P) $(DESTDIR)$(completionsdir)
 	$(INSTALL_DATA) $(srcdir)/misc/qmgrctl.bash $(DESTDIR)$(completionsdir)/qmgrctl
+	$(INSTALL_DATA) $(srcdir)/misc/createmap.bash $(DESTDIR)$(completionsdir)/createmap
 	cd $(DESTDIR)$(completionsdir) && rm -f qmgrctl.sh && ln -s qmgrctl qmgrctl.sh
 uninstall-hook:
-	rm -f $(DESTDIR)$(completionsdir)/qmgrctl $(DESTDIR)$(completionsdir)/qmgrctl.sh
+	rm -f $(DESTDIR)$(completionsdir)/qmgrctl $(DESTDIR)$(completionsdir)/qmgrctl.sh $(DESTDIR)$(completionsdir)/createmap
 
 # The configuration checker knows the option tables of all programs.
 bin_PROGRAMS += smconf
@@ -91,7 +92,7 @@ createmap_SOURCES = misc/createmap.h misc/createmap.c misc/createmap_build.c mis
 	misc/createmap_lmdb.c misc/createmap_cdb.c
 createmap_LDADD = libsmar.a libsm.a $(BDB_LIBS) $(AR_MAP_LIBS) $(TINYCDB_LIBS)
 TESTS += misc/t_createmap.sh
-EXTRA_DIST += misc/t_createmap.sh
+EXTRA_DIST += misc/t_createmap.sh misc/createmap.bash
 dist_man_MANS += doc/man/createmap.1
 
 # After a loss of the queue's own records: envelopes from the logs.

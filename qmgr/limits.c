@@ -191,14 +191,13 @@ static int bounded(struct sm_str value, int kind, unsigned *out)
 int qm_limits_add(struct qm_limits *l, struct sm_str key, struct sm_str value)
 {
 	struct prefix p = {0};
-	ptrdiff_t colon = sm_str_chr(key, ':');
+	struct sm_str prefix, word = sm_str_split(key, ':', &prefix);
 	struct entry *e;
 	unsigned v;
 	int kind, err;
 
-	if (colon < 0)
-		return sm_fail(SM_E_SYNTAX, "\"" SM_STR_FMT "\" has no colon", SM_STR_ARG(key));
-	if (sm_str_caseeq(key, SM_STR("octo:"))) {
+	/* The colon of a word alone is the end of the key to createmap, which leaves it out. */
+	if (prefix.n == 0 && sm_str_caseeq(word, SM_STR("octo"))) {
 		int64_t ms;
 
 		if (sm_conf_time(value, false, &ms) != 0)
@@ -209,12 +208,12 @@ int qm_limits_add(struct qm_limits *l, struct sm_str key, struct sm_str value)
 		l->octo_ms = ms;
 		return 0;
 	}
-	kind = kind_of(sm_str_head(key, (size_t)colon));
+	kind = kind_of(word);
 	if (kind < 0)
 		return sm_fail(SM_E_SYNTAX,
 		               "\"" SM_STR_FMT "\" is none of oci: ocm: omr: icr: icm: octo:",
 		               SM_STR_ARG(key));
-	if (parse_prefix(sm_str_from(key, (size_t)colon + 1), &p) != 0)
+	if (parse_prefix(prefix, &p) != 0)
 		return sm_fail(SM_E_SYNTAX, "\"" SM_STR_FMT "\" names no address or net",
 		               SM_STR_ARG(key));
 	if ((err = bounded(value, kind, &v)) != 0)

@@ -3,7 +3,7 @@
  * the beginning of one, on an octet boundary (IPv6: on a boundary of 16 bits); the longest that
  * fits rules, the empty one is for all:
  *
- *     key     = kind ":" [prefix] / "octo:"
+ *     key     = kind [":" [prefix]] / "octo" [":"]
  *     kind    = "oci" / "ocm" / "omr" / "icr" / "icm"
  *     prefix  = octet *3("." octet) / ["IPv6:"] group *7(":" group) / ["IPv6:"] IPv6-addr
  *

@@ -32,6 +32,22 @@ static unsigned ocm(const struct qm_limits *l, const char *address)
 	return qm_limits_get(l, QM_LIMIT_OCM, &sa, 77);
 }
 
+/* createmap takes the colon at the end of a key for its end. */
+static void keys_of_createmap(void **state)
+{
+	struct qm_limits *l = qm_limits_new();
+
+	(void)state;
+	assert_int_equal(qm_limits_add(l, SM_STR("ocm"), SM_STR("9")), 0);
+	assert_int_equal(qm_limits_add(l, SM_STR("ocm:10"), SM_STR("8")), 0);
+	assert_int_equal(qm_limits_add(l, SM_STR("octo"), SM_STR("2m")), 0);
+	assert_int_equal(qm_limits_add(l, SM_STR("what"), SM_STR("9")), SM_E_SYNTAX);
+	assert_int_equal(ocm(l, "10.1.2.3"), 8);
+	assert_int_equal(ocm(l, "11.1.2.3"), 9);
+	assert_int_equal(qm_limits_octo_ms(l, 1), 120 * 1000);
+	qm_limits_free(&l);
+}
+
 static void the_longest_prefix_rules(void **state)
 {
 	struct qm_limits *l = parsed("# limits\n"
@@ -74,7 +90,7 @@ static void the_longest_prefix_rules(void **state)
 static void errors_name_their_line(void **state)
 {
 	static const char *const wrong[] = {
-	    "ocm 5",           "xcm: 5",      "ocm:10.1",     "ocm:10.256 5",
+	    "ocmx 5",          "xcm: 5",      "ocm:10.1",     "ocm:10.256 5",
 	    "ocm:1.2.3.4.5 5", "ocm:10..1 5", "ocm:host 5",   "ocm:2001:db8:g 5",
 	    "ocm: 0",          "oci: -1",     "icr: 1000001", "omr: 60001",
 	    "octo: 0",         "octo: soon",  "ocm: 5 6",     "ocm:1:2:3:4:5:6:7:8:9 5",
@@ -160,6 +176,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(the_longest_prefix_rules),
+	    cmocka_unit_test(keys_of_createmap),
 	    cmocka_unit_test(errors_name_their_line),
 	    cmocka_unit_test(maps_are_loaded),
 	};
