@@ -88,8 +88,8 @@ static uint32_t check_flags(const struct ss_ask *a)
 	if (s->may_relay || (a->kind == SS_ASK_RCPT &&
 	                     ss_conf_domain_in(&s->conf->relay_to, domain_of(sm_str(a->rcpt)))))
 		flags |= SM_CHECK_MAY_RELAY;
-	/* Those who are known need not come twice; who is going to be rejected anyway is not written
-	 * down as a client that came. */
+	/* Those who are known need not come twice; who is going to be rejected anyway is not
+	 * written down as a client that came. */
 	if ((s->conf->flags & SS_F_GREYLISTING) && s->verdict == 0 && !s->may_relay &&
 	    s->conn_code == 0 && s->txn.mail_code == 0)
 		flags |= SM_CHECK_GREYLIST;
