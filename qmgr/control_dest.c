@@ -48,7 +48,8 @@ static void answered(int err, const struct sm_frame *f, void *arg)
 void qm_ctl_ask_route(struct qm_ctl *c, struct sm_str domain, qm_ctl_route_cb *cb)
 {
 	struct sm_msg_route_get m = {
-	    .rcpt = sm_arena_printf(&c->arena, "postmaster@" SM_STR_FMT, SM_STR_ARG(domain))};
+	    .rcpt = sm_arena_printf(&c->arena, "postmaster@" SM_STR_FMT, SM_STR_ARG(domain)),
+	    .flags = SM_ROUTE_FINAL}; /* of the domain, whatever alias the postmaster is */
 	struct qm_ctl_asking *a = sm_calloc(1, sizeof(*a));
 
 	a->c = c;

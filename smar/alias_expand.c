@@ -403,7 +403,7 @@ static int sort(void *arg)
 /* Everything: t->root is good or bad then. 0; what ends_all() says. */
 static int expand(struct tree *t, struct sm_str mailbox)
 {
-	int rc = intern(t, mailbox, &t->root);
+	int rc = intern(t, sm_arena_str(&t->arena, mailbox), &t->root);
 
 	if (rc == 0) {
 		ar_parts_of(t->root->folded, t->delimiter, &t->parts);
