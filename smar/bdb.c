@@ -219,6 +219,14 @@ static int check_overflow(const struct ar_bdb *b, uint32_t number, uint32_t n)
 	return 0;
 }
 
+/* An item that is elsewhere. */
+static int long_item(const struct ar_bdb *b, uint32_t number, const uint8_t *p, struct item *out)
+{
+	out->overflow = u32(b, p + 4);
+	out->n = u32(b, p + 8);
+	return out->overflow != 0 && out->n != 0 ? 0 : damaged(number, "a long item that is none");
+}
+
 static int hash_item(const struct ar_bdb *b, uint32_t number, uint32_t i, struct item *out)
 {
 	const uint8_t *page = page_at(b, number);
@@ -236,9 +244,7 @@ static int hash_item(const struct ar_bdb *b, uint32_t number, uint32_t i, struct
 	case H_OVERFLOW:
 		if (end - at < 12)
 			return damaged(number, "an item cut off");
-		out->overflow = u32(b, page + at + 4);
-		out->n = u32(b, page + at + 8);
-		return 0;
+		return long_item(b, number, page + at, out);
 	case H_DUPLICATE:
 	case H_DUPLICATES:
 		return sm_fail(SM_E_NOTSUP, "a key has several values");
@@ -266,9 +272,7 @@ static int btree_item(const struct ar_bdb *b, uint32_t number, uint32_t i, struc
 	case B_OVERFLOW:
 		if (room < 12)
 			return damaged(number, "an item cut off");
-		out->overflow = u32(b, page + at + 4);
-		out->n = u32(b, page + at + 8);
-		return 0;
+		return long_item(b, number, page + at, out);
 	case B_DUPLICATE:
 		return sm_fail(SM_E_NOTSUP, "a key has several values");
 	default:
@@ -283,7 +287,7 @@ static int item_of(const struct ar_bdb *b, uint32_t number, uint32_t i, struct i
 	return b->btree ? btree_item(b, number, i, out, &deleted) : hash_item(b, number, i, out);
 }
 
-/* Bytes `from` to `from + n` of an item that was checked. */
+/* All bytes of a long item that was checked. */
 static void copy_item(const struct ar_bdb *b, const struct item *it, char *to)
 {
 	uint32_t number = it->overflow, left = it->n;
