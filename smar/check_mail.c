@@ -22,16 +22,31 @@ struct found {
 
 /* ---- is it routable? ---- */
 
+static const uint16_t types[] = {AR_DNS_A, AR_DNS_AAAA};
+
+static bool wanted(const struct ar *ar, uint16_t type)
+{
+	return ar->conf->address_family != (type == AR_DNS_A ? AR_FAMILY_IPV6 : AR_FAMILY_IPV4);
+}
+
+/* Ask, so that the answers come while others are waited for. */
+static void prefetch(const struct ar *ar, struct sm_str host)
+{
+	for (size_t i = 0; i < SM_ARRAY_SIZE(types); i++) {
+		struct ar_answer *a = wanted(ar, types[i]) ? ar_cache_get(host, types[i]) : NULL;
+
+		ar_answer_put(&a);
+	}
+}
+
 static void add_host(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str host,
                      struct found *f)
 {
-	static const uint16_t types[] = {AR_DNS_A, AR_DNS_AAAA};
-	static const int excluded[] = {AR_FAMILY_IPV6, AR_FAMILY_IPV4};
-
+	prefetch(ar, host);
 	for (size_t i = 0; i < SM_ARRAY_SIZE(types); i++) {
 		struct ar_answer *a;
 
-		if (ar->conf->address_family == excluded[i])
+		if (!wanted(ar, types[i]))
 			continue;
 		a = ar_ask(ctx, host, types[i]);
 		if (a == NULL) {
@@ -49,12 +64,17 @@ static void add_exchangers(const struct ar *ar, const struct ar_ctx *ctx,
                            const struct ar_answer *answer, struct found *f)
 {
 	struct ar_mx only = {answer->rr[0].pref, answer->rr[0].name};
+	size_t n;
 
 	if (answer->count == 1 && ar_mx_is_null(&only, 1)) {
 		f->no_mail = true;
 		return;
 	}
-	for (size_t i = 0; i < answer->count && i < EXCHANGERS_MAX; i++)
+	n = SM_MIN(answer->count, (size_t)EXCHANGERS_MAX);
+	for (size_t i = 0; i < n; i++)
+		if (answer->rr[i].name.n > 0)
+			prefetch(ar, answer->rr[i].name);
+	for (size_t i = 0; i < n; i++)
 		if (answer->rr[i].name.n > 0)
 			add_host(ar, ctx, answer->rr[i].name, f);
 }

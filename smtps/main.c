@@ -55,7 +55,13 @@ static int short_opt(struct sm_proc *p, int opt, const char *arg)
 
 static int check(const void *conf)
 {
-	return ss_conf_check(conf);
+	const struct ss_conf *c = conf;
+	int rc = ss_conf_check(c);
+
+	/* Here, because the flag may come from the command line. */
+	if (rc == 0 && c->protected_recipients.allow_by != 0 && !(c->flags & SS_F_ACCESS))
+		rc = sm_fail(SM_E_SYNTAX, "protected_recipients needs the flag access");
+	return rc;
 }
 
 /* ---- rights ---- */

@@ -440,6 +440,25 @@ static void test_stored(void **state SM_UNUSED)
 	                    "220 250 250 552 250 250 250 ");
 }
 
+/* An operator's 421 ends the session when it is said. */
+static void test_421(void **state SM_UNUSED)
+{
+	static const struct told sender[] = {{"s", 421, 0}, {"l", 0, LOCAL}, {NULL, 0, 0}};
+	static const struct told rcpt[] = {{"l", 421, LOCAL}, {NULL, 0, 0}};
+	static const struct told busy[] = {{"", 451, 0}, {"l", 0, LOCAL}, {NULL, 0, 0}};
+	const uint32_t delayed = SS_F_ACCESS | SS_F_DELAY_CHECKS;
+
+	assert_string_equal(play(SS_F_ACCESS, sender, MAIL "NOOP\n"), "220 250 421 ");
+	assert_string_equal(play(delayed, sender, MAIL "RCPT TO:<l@l.test>\nNOOP\n"),
+	                    "220 250 250 421 ");
+	assert_string_equal(play(SS_F_ACCESS, rcpt, MAIL "RCPT TO:<l@l.test>\nNOOP\n"),
+	                    "220 250 250 421 ");
+	/* A temporary refusal at connect is a 421; later it is what it is. */
+	assert_string_equal(play(SS_F_ACCESS, busy, ""), "421 ");
+	assert_string_equal(play(delayed, busy, MAIL "RCPT TO:<l@l.test>\nNOOP\n"),
+	                    "220 250 250 451 250 ");
+}
+
 /* Without the flag access nothing that only the access map can say is believed. */
 static void test_no_map(void **state SM_UNUSED)
 {
@@ -468,6 +487,7 @@ int main(void)
 	    cmocka_unit_test(test_vanishes),
 	    cmocka_unit_test(test_stored),
 	    cmocka_unit_test(test_no_map),
+	    cmocka_unit_test(test_421),
 	};
 
 	sm_log_level(0);
