@@ -20,7 +20,7 @@
 #include "smar/own.h"
 #include "smar/reload.h"
 
-enum { SOCKET_UMASK = 0007, MAX_PEERS = 512, PATH_BYTES = 4096, HELPERS = 1 };
+enum { SOCKET_UMASK = 0007, MAX_PEERS = 512, PATH_BYTES = 4096, HELPERS = 4 };
 
 static struct sm_proc proc;
 static struct ar ar;

@@ -113,3 +113,26 @@ def test_a_new_user_of_the_system():
             until(lambda: rcpt(site, name).code == 250, "the new user is seen", 60)
         finally:
             subprocess.run(["userdel", name], check=True)
+
+
+def test_regular_expressions():
+    site = site_with('map users { type = regex; file = "@/users"; } local_user_map { name = users; } map_check_interval = 200ms;')
+
+    def write(text):
+        with open(os.path.join(site.dir, "users.new"), "w") as f:
+            f.write(text)
+        os.chmod(os.path.join(site.dir, "users.new"), 0o644)
+        os.rename(os.path.join(site.dir, "users.new"), os.path.join(site.dir, "users"))
+
+    write("/^sales-[a-z]+$/ local:\n/^(a+)+$/ local:\n")
+    with site:
+        assert rcpt(site, "Sales-Europe").code == 250
+        assert rcpt(site, "sales-1").code == 550
+        # One that takes too long is a failure, and nobody waits for it.
+        assert rcpt(site, "a" * 59 + "b").code == 451
+        write("/^sales-[a-z]+$/ local:\n/(/ local:\n")
+        until(lambda: site.log_lines("smar", "ar.maps"), "the broken one is seen", 30)
+        assert "missing closing parenthesis" in site.log_lines("smar", "ar.maps")[-1]
+        assert rcpt(site, "sales-europe").code == 250
+        write("/^sales-[0-9]+$/ local:\n")
+        until(lambda: rcpt(site, "sales-1").code == 250, "the new one is in use", 30)
