@@ -74,6 +74,7 @@ static void reach(struct qm *q, struct qm_rcpt *r, const struct qm_act *act)
 
 	switch (r->state) {
 	case QM_RCPT_ROUTING:
+	case QM_RCPT_EXPANDING:
 	case QM_RCPT_DELIVERING:
 		/* It is told when it comes back, if there is still something to do then. */
 		if (stays || act->verb == QM_MARK_HOLD)

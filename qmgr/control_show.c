@@ -139,7 +139,7 @@ struct reading {
 
 /* What is known of a mail, wherever it is. */
 struct envelope {
-	struct sm_id id, content, dsn_of;
+	struct sm_id id, content, dsn_of, child_of;
 	const char *queue;
 	struct sm_str sender, envid;
 	uint64_t size;
@@ -170,18 +170,29 @@ static const char *dsn_word(uint8_t kind)
 /* DSNs about this transaction that are under way. */
 static void dsns(struct qm_ctl *c, struct sm_id id, struct sm_id content)
 {
-	size_t count;
-	const struct qm_content_dsn *dsn = qm_content_dsns(&c->q->txns, content, &count);
+	const struct qm_txn_table *t = &c->q->txns;
 
 	qm_ctl_array(c, "dsns");
-	for (size_t i = 0; i < count; i++) {
-		if (!sm_id_eq(dsn[i].of, id))
+	for (const struct qm_content_child *dsn = NULL;
+	     (dsn = qm_content_next(t, content, true, dsn)) != NULL;) {
+		if (!sm_id_eq(dsn->of, id))
 			continue;
 		qm_ctl_open(c);
-		qm_ctl_id(c, "id", dsn[i].id);
+		qm_ctl_id(c, "id", dsn->id);
 		qm_ctl_close(c);
 	}
 	qm_ctl_array_end(c);
+}
+
+/* Of its aliases, what is still under way. */
+static int64_t children(const struct qm_txn_table *t, struct sm_id id, struct sm_id content)
+{
+	int64_t n = 0;
+
+	for (const struct qm_content_child *child = NULL;
+	     (child = qm_content_next(t, content, false, child)) != NULL;)
+		n += sm_id_eq(child->of, id);
+	return n;
 }
 
 static void envelope_line(struct qm_ctl *c, const struct envelope *e)
@@ -200,6 +211,8 @@ static void envelope_line(struct qm_ctl *c, const struct envelope *e)
 	qm_ctl_str(c, "dsn", sm_str(dsn_word(e->dsn_kind)));
 	qm_ctl_id(c, "dsn_of", e->dsn_of);
 	dsns(c, e->id, e->content);
+	qm_ctl_id(c, "child_of", e->child_of);
+	qm_ctl_num(c, "children", children(&c->q->txns, e->id, e->content));
 	qm_ctl_bool(c, "content_shared", qm_content_has_children(&c->q->txns, e->content));
 	qm_ctl_num(c, "rcpt_count", (int64_t)e->rcpt_count);
 	qm_ctl_line(c);
@@ -269,8 +282,8 @@ static void acts(struct qm_ctl *c, struct sm_id ta, uint16_t index)
 
 static const char *active_state(const struct qm_rcpt *r)
 {
-	static const char *const words[] = {"new",        "routing",   "waiting",
-	                                    "delivering", "deferred",  "failed",
+	static const char *const words[] = {"new",        "routing",   "expanding", "waiting",
+	                                    "delivering", "deferred",  "failed",    "delivered",
 	                                    "delivered",  "delivered", "settled"};
 
 	return words[r->state];
@@ -281,6 +294,7 @@ static void show_txn(struct qm_ctl *c, const struct qm_txn *txn)
 	const struct envelope e = {.id = txn->id,
 	                           .content = txn->content,
 	                           .dsn_of = txn->dsn_of,
+	                           .child_of = txn->child_of,
 	                           .queue = "active",
 	                           .sender = txn->sender,
 	                           .envid = txn->envid,
@@ -323,6 +337,7 @@ static void show_rec(struct qm_ctl *c, const struct qm_rec_txn *rec, const struc
 	const struct envelope e = {.id = rec->ta,
 	                           .content = rec->content,
 	                           .dsn_of = rec->dsn_of,
+	                           .child_of = rec->child_of,
 	                           .queue = "deferred",
 	                           .sender = rec->sender,
 	                           .envid = rec->envid,

@@ -34,6 +34,16 @@ enum qm_rcpt_state qm_dsn_done(const struct qm_rcpt *r, bool passed, bool final)
 	return final ? QM_RCPT_DELIVERED : QM_RCPT_RELAYED;
 }
 
+enum qm_rcpt_state qm_dsn_expanded(const struct qm_rcpt *r, bool list, bool several)
+{
+	if (r->txn->dsn_kind != SM_DSN_NONE || r->txn->sender.n == 0 ||
+	    !wants(r, SM_NOTIFY_SUCCESS))
+		return QM_RCPT_SETTLED;
+	/* RFC 3461 5.2.7: for a list the mail has arrived; the only member of an alias tells it
+	 * himself. */
+	return list ? QM_RCPT_DELIVERED : several ? QM_RCPT_EXPANDED : QM_RCPT_SETTLED;
+}
+
 bool qm_dsn_wants_delay(const struct qm_rcpt *r)
 {
 	return r->txn->sender.n > 0 && wants(r, SM_NOTIFY_DELAY) &&
@@ -109,19 +119,13 @@ static uint8_t what_to_return(const struct qm *q, const struct qm_txn *parent, u
 static struct qm_txn *make_child(struct qm *q, struct sm_id id, struct qm_txn *parent, uint8_t kind,
                                  struct qm_rcpt *const *rcpts, unsigned count)
 {
-	struct qm_txn *child = qm_txn_new(&q->txns, id, 1);
+	struct qm_txn *child = qm_child_new(q, id, parent, 1);
 	struct qm_rcpt *to = &child->rcpts[0];
 
-	child->sender = SM_STR("");
-	child->content = parent->content;
-	child->content_offset = parent->content_offset;
-	child->size = parent->size;
-	child->body = parent->body;
 	child->ret = what_to_return(q, parent, kind);
 	child->envid = keep(child, parent->envid);
 	child->received_s = child->queued_s = sm_wall_s();
 	to->addr = addressee(q, child, parent);
-	to->orcpt = to->text = to->host = SM_STR("");
 	to->notify = SM_NOTIFY_NEVER;
 	child->dsn_kind = kind;
 	child->dsn_of = parent->id;
@@ -145,22 +149,6 @@ static struct qm_txn *make_child(struct qm *q, struct sm_id id, struct qm_txn *p
 		};
 	}
 	return child;
-}
-
-struct birth {
-	struct qm_wait wait;
-	struct qm *q;
-	struct qm_txn *child;
-};
-
-static void child_durable(void *arg)
-{
-	struct birth *b = arg;
-	struct qm *q = b->q;
-	struct qm_txn *child = b->child;
-
-	sm_free(b);
-	qm_activate(q, child);
 }
 
 static const char *kind_word(uint8_t kind)
@@ -193,7 +181,7 @@ static bool report(struct qm *q, struct qm_txn *parent, uint8_t kind, struct qm_
                    unsigned count)
 {
 	struct qm_rec_index_item items[RCPTS_MAX];
-	struct birth *b;
+	struct qm_txn *child;
 	struct sm_id id;
 
 	if (!qm_incoming_own_id(q, &id))
@@ -201,20 +189,15 @@ static bool report(struct qm *q, struct qm_txn *parent, uint8_t kind, struct qm_
 	if (kind == SM_DSN_DELAYED)
 		qm_store_acts(q->store, parent);    /* a requeue before it has it told once more */
 	(void)qm_store_take_over(q->store, parent); /* as it is before anything was reported */
-	b = sm_calloc(1, sizeof(*b));
-	b->q = q;
-	b->child = make_child(q, id, parent, kind, rcpts, count);
-	qm_content_child(&q->txns, parent->content, (struct qm_content_dsn){id, parent->id},
-	                 sm_id_eq(parent->id, parent->content));
+	child = make_child(q, id, parent, kind, rcpts, count);
 	for (unsigned i = 0; i < count; i++)
 		items[i].index = rcpts[i]->index;
 	qm_txn_reported(parent, kind, items, count);
 	q->stats.dsns++;
 	q->stats.double_bounces += kind == SM_DSN_BOUNCED;
-	log_report(parent, b->child, rcpts, count);
-	qm_store_after(q->store, parent->log,
-	               qm_store_child(q->store, parent, rcpts, count, b->child), &b->wait,
-	               child_durable, b);
+	log_report(parent, child, rcpts, count);
+	qm_store_child(q->store, parent, rcpts, count, child);
+	qm_child_begin(q, child, parent);
 	return true;
 }
 
@@ -259,6 +242,8 @@ static bool tells(const struct qm_rcpt *r, uint8_t kind)
 		return r->state == QM_RCPT_DELIVERED;
 	case SM_DSN_RELAYED:
 		return r->state == QM_RCPT_RELAYED;
+	case SM_DSN_EXPANDED:
+		return r->state == QM_RCPT_EXPANDED;
 	default:
 		return r->state == QM_RCPT_FAILED;
 	}
@@ -304,7 +289,8 @@ bool qm_dsn_report(struct qm *q, struct qm_txn *txn)
 	if (txn->owed == 0)
 		return true;
 	if (txn->busy == 0 &&
-	    (!report_all(q, txn, SM_DSN_DELIVERED) || !report_all(q, txn, SM_DSN_RELAYED)))
+	    (!report_all(q, txn, SM_DSN_DELIVERED) || !report_all(q, txn, SM_DSN_RELAYED) ||
+	     !report_all(q, txn, SM_DSN_EXPANDED)))
 		return false;
 	failed = count_failed(q, txn);
 	return failed == 0 || !is_time(q, txn, failed, sm_wall_s()) ||

@@ -53,6 +53,7 @@ struct qm {
 	struct qm_delivery *delivery;
 	struct qm_defer *defer;
 	struct qm_keeping *keeping;
+	struct qm_expand *expand;
 	struct qm_content *content;
 	struct qm_space *space;
 	struct qm_control *control;
@@ -133,12 +134,28 @@ void qm_activate(struct qm *q, struct qm_txn *txn);
  * afterwards, or held: then qm_progress. */
 void qm_suspect(struct qm *q, struct qm_rcpt *r, struct sm_str who);
 
+/* ---- child.c: transactions of qmgr's own that share the content of another ---- */
+/* With what its parent's content is; sender, recipients and the like are the caller's. */
+struct qm_txn *qm_child_new(struct qm *q, struct sm_id id, const struct qm_txn *parent,
+                            size_t rcpts);
+/* The record that makes it was written: it begins its life when that is durable. */
+void qm_child_begin(struct qm *q, struct qm_txn *child, const struct qm_txn *parent);
+
+/* ---- expand.c: aliases ---- */
+void qm_expand_open(struct qm *q);
+void qm_expand_close(struct qm *q);
+/* smar answered with members: into children with them. The recipient is settled, owed a DSN, or
+ * EXPANDING: then it is asked for again in time. qm_progress is the caller's. */
+void qm_expand(struct qm *q, struct qm_rcpt *r, const struct sm_msg_route *m);
+
 /* ---- dsn.c: delivery status notifications ---- */
 /* Report in child transactions what is to be reported by now. False: no id at hand; try again soon.
  */
 bool qm_dsn_report(struct qm *q, struct qm_txn *txn);
 /* The state of a recipient that was delivered: settled, or its sender is to be told. */
 enum qm_rcpt_state qm_dsn_done(const struct qm_rcpt *r, bool passed, bool final);
+/* The state of an alias whose members, `several` or one, have the mail. */
+enum qm_rcpt_state qm_dsn_expanded(const struct qm_rcpt *r, bool list, bool several);
 /* Is the sender to be told when it takes long, and was not yet? */
 bool qm_dsn_wants_delay(const struct qm_rcpt *r);
 /* The way that DSN_handling.submit wants for this transaction; false: it goes as any mail. `host`

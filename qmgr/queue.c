@@ -72,6 +72,7 @@ static int open_parts(struct qm *q, struct qm_recovered *found)
 {
 	int err;
 
+	qm_expand_open(q);
 	if ((err = qm_defer_open(q)) != 0 || (err = qm_kept_open(q)) != 0 ||
 	    (err = qm_bulk_open(q)) != 0 || (err = qm_halt_open(q)) != 0 ||
 	    (err = qm_space_open(q)) != 0 || (err = qm_content_open(q, found)) != 0 ||
@@ -123,6 +124,7 @@ void qm_queue_close(struct qm *q)
 	qm_incoming_close(q);
 	qm_delivery_close(q);
 	qm_resolver_close(q);
+	qm_expand_close(q);
 	qm_bulk_close(q);
 	qm_halt_close(q);
 	qm_kept_close(q);

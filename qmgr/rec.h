@@ -11,14 +11,21 @@ enum qm_rec_state {
 	QM_REC_FAILED,
 	/* delivered or passed on, and the sender wants to be told */
 	QM_REC_DELIVERED,
-	QM_REC_RELAYED
+	QM_REC_RELAYED,
+	QM_REC_EXPANDED /* an alias: its members have the mail, and the sender wants to be told */
 };
 
 /* Flags of a transaction that last. */
 enum { QM_TXN_RETURNED = 1 }; /* its content went back once: later DSNs have only the header */
 
 /* Flags of a recipient that last. */
-enum { QM_RCPT_HELD = 1, QM_RCPT_DELAY_TOLD = 2, QM_RCPT_SUSPECT = 4 };
+enum {
+	QM_RCPT_HELD = 1,
+	QM_RCPT_DELAY_TOLD = 2,
+	QM_RCPT_SUSPECT = 4,
+	QM_RCPT_FINAL = 8 /* of an alias that is expanded: aliases are not asked again */
+};
+#define QM_CURSORS_MAX 32 /* expansions under way in one transaction, as rec.def has it */
 
 /* What an operator wants to happen. */
 enum qm_mark_verb {

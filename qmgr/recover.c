@@ -30,7 +30,7 @@ static void tell_ended(const struct qm_replay *rp, struct qm_recovered *found)
 
 static bool is_snapshot(uint16_t type)
 {
-	return type == QM_REC_txn || type == QM_REC_child;
+	return type == QM_REC_txn || type == QM_REC_child || type == QM_REC_expand;
 }
 
 static int no_snapshot(uint64_t lsn)
@@ -42,16 +42,30 @@ static int no_snapshot(uint64_t lsn)
 static int decode(uint64_t lsn, uint16_t type, struct sm_str body, struct sm_arena *a,
                   struct qm_rec_txn *rec)
 {
-	struct qm_rec_child c;
+	const struct qm_rec_txn *txn;
+	uint32_t count;
 	int err;
 
 	if (type == QM_REC_txn)
 		return qm_rec_txn_decode(body, a, rec);
-	if ((err = qm_rec_child_decode(body, a, &c)) != 0)
+	if (type == QM_REC_child) {
+		struct qm_rec_child c;
+
+		err = qm_rec_child_decode(body, a, &c);
+		count = c.txn_count;
+		txn = c.txn;
+	} else {
+		struct qm_rec_expand e;
+
+		err = qm_rec_expand_decode(body, a, &e);
+		count = e.txn_count;
+		txn = e.txn;
+	}
+	if (err != 0)
 		return err;
-	if (c.txn_count != 1)
+	if (count != 1)
 		return no_snapshot(lsn);
-	*rec = c.txn[0];
+	*rec = *txn;
 	return 0;
 }
 
@@ -75,8 +89,10 @@ static void tell_open(const struct qm_txn *txn, const char *where)
 {
 	for (unsigned i = 0; i < txn->rcpt_count && sm_log_on(SM_DEBUG); i++)
 		if (txn->rcpts[i].state != QM_RCPT_SETTLED)
-			sm_log(SM_DEBUG, "qm.found", "ss_ta=%I rcpt=<%S> rcpt_idx=%u log=%s",
-			       txn->id, txn->rcpts[i].addr, txn->rcpts[i].index, where);
+			sm_log(SM_DEBUG, "qm.found",
+			       "ss_ta=%I child_of=%?I rcpt=<%S> rcpt_idx=%u log=%s", txn->id,
+			       txn->dsn_kind ? (struct sm_id){0} : txn->child_of,
+			       txn->rcpts[i].addr, txn->rcpts[i].index, where);
 }
 
 static uint64_t end(struct qm_store *st, struct sm_id id)
@@ -132,8 +148,10 @@ static int tell_staying(struct qm_replay *rp, struct qm_loc loc, struct sm_buf *
 	if ((err = qm_store_decode_at(rp->st->defedb, loc, body, &rp->arena, &rec)) != 0)
 		return err;
 	for (uint32_t i = 0; i < rec.rcpts_count; i++)
-		sm_log(SM_DEBUG, "qm.found", "ss_ta=%I rcpt=<%S> rcpt_idx=%u log=defedb", rec.ta,
-		       rec.rcpts[i].addr, rec.rcpts[i].index);
+		sm_log(SM_DEBUG, "qm.found",
+		       "ss_ta=%I child_of=%?I rcpt=<%S> rcpt_idx=%u log=defedb", rec.ta,
+		       rec.dsn_kind ? (struct sm_id){0} : rec.child_of, rec.rcpts[i].addr,
+		       rec.rcpts[i].index);
 	return 0;
 }
 
@@ -235,8 +253,9 @@ static size_t copy_journal(struct qm_replay *rp)
 	size_t count = 0;
 
 	SM_LIST_FOR_SAFE (txn, &rp->txns->active, struct qm_txn, link) {
-		if (txn->dsn_kind)
-			qm_replay_saw_dsn(rp, txn->id, txn->content, txn->dsn_of);
+		qm_replay_saw_child(rp, txn->id, txn->content,
+		                    txn->dsn_kind ? txn->dsn_of : txn->child_of,
+		                    txn->dsn_kind != SM_DSN_NONE);
 		copy(rp, txn);
 		count++;
 	}
@@ -284,28 +303,27 @@ static int open_log(struct qm_store *st, const char *name, const struct qm_conf_
 	return qm_log_open(&conf, out);
 }
 
-static int dsn_cmp(const void *a, const void *b)
+static int child_cmp(const void *a, const void *b)
 {
-	const struct qm_replay_dsn *x = a, *y = b;
+	const struct qm_replay_child *x = a, *y = b;
 
 	return x->id.counter < y->id.counter   ? -1
 	       : x->id.counter > y->id.counter ? 1
 	                                       : (int)x->id.proc - (int)y->id.proc;
 }
 
-/* Count the users of contents that open DSNs need; a DSN may have been seen more than once. */
+/* Count the users of contents that open children need; one may have been seen more than once. */
 static void count_contents(struct qm_replay *rp)
 {
-	if (rp->dsn_count)
-		qsort(rp->dsns, rp->dsn_count, sizeof(*rp->dsns), dsn_cmp);
-	for (size_t i = 0; i < rp->dsn_count; i++) {
-		const struct qm_replay_dsn *c = &rp->dsns[i];
+	if (rp->child_count)
+		qsort(rp->children, rp->child_count, sizeof(*rp->children), child_cmp);
+	for (size_t i = 0; i < rp->child_count; i++) {
+		const struct qm_replay_child *c = &rp->children[i];
 
-		if (i > 0 && sm_id_eq(c->id, rp->dsns[i - 1].id))
+		if (i > 0 && sm_id_eq(c->id, rp->children[i - 1].id))
 			continue;
 		if (qm_edbc_find(rp->edbc, c->id))
-			qm_content_child(rp->txns, c->content,
-			                 (struct qm_content_dsn){c->id, c->of},
+			qm_content_child(rp->txns, c->content, c->id, c->of, c->dsn,
 			                 qm_edbc_find(rp->edbc, c->content) != NULL);
 	}
 }

@@ -160,6 +160,19 @@ static int ibdb_record(void *arg, uint64_t lsn, struct qm_loc loc, uint16_t type
 		}
 		break;
 	}
+	case QM_REC_expand: {
+		struct qm_rec_expand e;
+
+		if ((err = qm_rec_expand_decode(body, &rp->arena, &e)) == 0) {
+			if ((txn = qm_txn_find(rp->txns, e.ta))) {
+				qm_txn_expanded(txn, &e);
+				txn->last_lsn = lsn;
+			}
+			if (e.txn_count)
+				take_txn(rp, &e.txn[0], lsn, loc);
+		}
+		break;
+	}
 	case QM_REC_end: {
 		struct qm_rec_end e;
 
@@ -273,6 +286,19 @@ static void touch(struct qm_replay *rp, struct sm_id id, uint16_t type, struct s
 	t->last = &c->next;
 }
 
+/* Of an expansion without its child, which may have a thousand recipients. */
+static void touch_expanded(struct qm_replay *rp, const struct qm_rec_expand *e)
+{
+	struct qm_rec_expand alone = *e;
+	struct sm_buf b;
+
+	alone.txn_count = 0;
+	sm_buf_init(&b, QM_LOG_RECORD_MAX);
+	qm_rec_expand_encode(&b, &alone);
+	touch(rp, e->ta, QM_REC_expand, sm_buf_view(&b));
+	sm_buf_fini(&b);
+}
+
 /* The journal may still have what DEFEDB knows better: the newer lsn is right. */
 static void journal_yields(struct qm_replay *rp, struct sm_id id, uint64_t lsn)
 {
@@ -291,14 +317,17 @@ static bool taken_over(const struct qm_replay *rp, struct sm_id id, uint64_t lsn
 	return (txn && txn->last_lsn > lsn) || (o && o->lsn > lsn);
 }
 
-/* DSNs use another one's content: counted at the end, when it is known which are open. */
-void qm_replay_saw_dsn(struct qm_replay *rp, struct sm_id id, struct sm_id content, struct sm_id of)
+/* Children use another one's content: counted at the end, when it is known which are open. */
+void qm_replay_saw_child(struct qm_replay *rp, struct sm_id id, struct sm_id content,
+                         struct sm_id of, bool dsn)
 {
-	if (rp->dsn_count == rp->dsn_cap) {
-		rp->dsn_cap = rp->dsn_cap ? rp->dsn_cap * 2 : 64;
-		rp->dsns = sm_realloc(rp->dsns, rp->dsn_cap, sizeof(*rp->dsns));
+	if (sm_id_eq(id, content))
+		return;
+	if (rp->child_count == rp->child_cap) {
+		rp->child_cap = rp->child_cap ? rp->child_cap * 2 : 64;
+		rp->children = sm_realloc(rp->children, rp->child_cap, sizeof(*rp->children));
 	}
-	rp->dsns[rp->dsn_count++] = (struct qm_replay_dsn){id, content, of};
+	rp->children[rp->child_count++] = (struct qm_replay_child){id, content, of, dsn};
 }
 
 struct marking {
@@ -331,8 +360,8 @@ static void index_txn(struct qm_replay *rp, const struct qm_rec_txn *rec, uint64
 		return;
 	}
 	journal_yields(rp, rec->ta, lsn);
-	if (rec->dsn_kind)
-		qm_replay_saw_dsn(rp, rec->ta, rec->content, rec->dsn_of);
+	qm_replay_saw_child(rp, rec->ta, rec->content, rec->dsn_kind ? rec->dsn_of : rec->child_of,
+	                    rec->dsn_kind != SM_DSN_NONE);
 	qm_edbc_put_rec(rp->edbc, rec, loc);
 	mark(rp, rec->ta, rec->act);
 }
@@ -371,6 +400,16 @@ static int defedb_record(void *arg, uint64_t lsn, struct qm_loc loc, uint16_t ty
 		}
 		break;
 	}
+	case QM_REC_expand: {
+		struct qm_rec_expand e;
+
+		if ((err = qm_rec_expand_decode(body, &rp->arena, &e)) == 0) {
+			touch_expanded(rp, &e);
+			if (e.txn_count)
+				index_txn(rp, &e.txn[0], lsn, loc);
+		}
+		break;
+	}
 	case QM_REC_end: {
 		struct qm_rec_end e;
 
@@ -395,6 +434,11 @@ static void apply_one(struct qm_replay *rp, struct qm_txn *txn, const struct cha
 
 		if (qm_rec_rcpt_change_decode(sm_buf_view(&c->body), &rp->arena, &rec) == 0)
 			qm_txn_apply(txn, &rec);
+	} else if (c->type == QM_REC_expand) {
+		struct qm_rec_expand rec;
+
+		if (qm_rec_expand_decode(sm_buf_view(&c->body), &rp->arena, &rec) == 0)
+			qm_txn_expanded(txn, &rec);
 	} else {
 		struct qm_rec_child rec;
 
@@ -450,6 +494,6 @@ void qm_replay_fini(struct qm_replay *rp)
 		;
 	sm_hash_fini(&rp->overs);
 	sm_arena_fini(&rp->arena);
-	SM_FREE(rp->dsns);
+	SM_FREE(rp->children);
 	SM_FREE(rp->ended);
 }

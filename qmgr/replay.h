@@ -11,19 +11,20 @@
 
 #define QM_ENDED_MAX 100000
 
-struct qm_replay_dsn {
+struct qm_replay_child {
 	struct sm_id id, content, of;
+	bool dsn;
 };
 
 struct qm_replay {
 	struct qm_store *st;
-	struct qm_txn_table *txns;  /* transactions of the journal */
-	struct qm_edbc *edbc;       /* transactions of DEFEDB */
-	struct sm_arena arena;      /* of the record being looked at */
-	struct sm_hash touched;     /* transactions in DEFEDB with changes after their snapshot */
-	struct sm_hash overs;       /* transactions that IBDB says are over also in DEFEDB */
-	struct qm_replay_dsn *dsns; /* DSNs that were seen, some more than once, some ended since */
-	size_t dsn_count, dsn_cap;
+	struct qm_txn_table *txns; /* transactions of the journal */
+	struct qm_edbc *edbc;      /* transactions of DEFEDB */
+	struct sm_arena arena;     /* of the record being looked at */
+	struct sm_hash touched;    /* transactions in DEFEDB with changes after their snapshot */
+	struct sm_hash overs;      /* transactions that IBDB says are over also in DEFEDB */
+	struct qm_replay_child *children; /* that were seen, some more than once, some over since */
+	size_t child_count, child_cap;
 	uint64_t next_counter; /* ids below it may be in use */
 	uint64_t birth;        /* as the newest grant has it */
 	struct sm_id *ended;   /* the newest QM_ENDED_MAX of `ended_count`, as a ring */
@@ -42,7 +43,8 @@ bool qm_replay_touched(const struct qm_replay *rp, struct sm_id id);
 void qm_replay_apply(struct qm_replay *rp, struct qm_txn *txn);
 /* One of those that IBDB says are over: DEFEDB may not say it yet. False: there is none left. */
 bool qm_replay_next_over(struct qm_replay *rp, struct sm_id *id);
-void qm_replay_saw_dsn(struct qm_replay *rp, struct sm_id id, struct sm_id content,
-                       struct sm_id of);
+/* Nothing to remember of one that owns its content. */
+void qm_replay_saw_child(struct qm_replay *rp, struct sm_id id, struct sm_id content,
+                         struct sm_id of, bool dsn);
 
 #endif

@@ -103,11 +103,7 @@ static void routed(struct qm *q, struct qm_rcpt *r, struct sm_msg_route *m)
 	if (qm_bulk_caught(q, r))
 		return;
 	if (m->status == SM_ROUTE_ALIAS) {
-		t.outcome = SM_OUTCOME_TEMP;
-		t.code = 451;
-		t.text = SM_STR("4.3.3 the queue manager does not expand aliases");
-		t.local = true;
-		qm_settle_rcpt(q, r, &t);
+		qm_expand(q, r, m);
 		return;
 	}
 	if (m->status != SM_ROUTE_OK) {
@@ -199,7 +195,12 @@ static void answered(int err, const struct sm_frame *f, void *arg)
 
 static void ask(struct qm *q, struct sm_peer *peer, struct qm_rcpt *r)
 {
-	struct sm_msg_route_get m = {.ta = r->txn->id, .rcpt = r->addr};
+	const struct sm_msg_route_get m = {.ta = r->txn->id,
+	                                   .rcpt = r->addr,
+	                                   .sender = r->txn->sender,
+	                                   .flags = r->flags & QM_RCPT_FINAL ? SM_ROUTE_FINAL : 0,
+	                                   .level = r->txn->level,
+	                                   .after = r->after};
 	struct question *qu = sm_calloc(1, sizeof(*qu));
 
 	qu->q = q;

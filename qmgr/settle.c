@@ -177,8 +177,13 @@ void qm_progress(struct qm *q, struct qm_txn *txn)
 /* The active queue takes it, or it waits in DEFEDB for room there. */
 void qm_activate(struct qm *q, struct qm_txn *txn)
 {
+	size_t room = (size_t)q->conf->aq_max_entries;
+
+	/* Members of long lists leave a quarter of it to new mail. */
+	if (!sm_id_none(txn->child_of))
+		room = room * 3 / 4;
 	txn->state = QM_TXN_ACTIVE;
-	if (q->txns.rcpts <= (size_t)q->conf->aq_max_entries) {
+	if (q->txns.rcpts <= room) {
 		qm_resolve(q, txn);
 		return;
 	}

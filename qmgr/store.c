@@ -74,7 +74,8 @@ void qm_store_on_lost(void *arg, struct qm_log *log, const struct qm_log_lost *l
 	struct sm_reader r = sm_reader(l->body);
 	char id[SM_ID_SIZE] = "";
 
-	if ((l->type >= QM_REC_txn && l->type <= QM_REC_moved) || l->type == QM_REC_over) {
+	if ((l->type >= QM_REC_txn && l->type <= QM_REC_moved) || l->type == QM_REC_over ||
+	    l->type == QM_REC_expand) {
 		struct sm_id ta = sm_r_id(&r);
 
 		if (r.err == 0)
@@ -241,11 +242,23 @@ uint64_t qm_store_rcpt(struct qm_store *st, const struct qm_rcpt *r)
 	return txn->last_lsn = append_lazy(st, txn->log, QM_REC_rcpt_change, NULL);
 }
 
+/* A record with a child was written: the child begins in the log where its parent is. */
+static uint64_t child_written(struct qm_txn *parent, struct qm_txn *child, struct qm_loc loc,
+                              uint64_t lsn)
+{
+	child->log = parent->log;
+	child->loc = loc;
+	qm_log_hold(child->log, child->loc);
+	return parent->last_lsn = parent->child_lsn = child->last_lsn = lsn;
+}
+
 uint64_t qm_store_child(struct qm_store *st, struct qm_txn *parent, struct qm_rcpt *const *settled,
                         unsigned count, struct qm_txn *child)
 {
 	struct qm_rec_txn rec;
 	struct qm_rec_child c = {.ta = parent->id, .txn_count = 1, .txn = &rec};
+	struct qm_loc loc;
+	uint64_t lsn;
 
 	sm_arena_reset(&st->arena);
 	qm_txn_to_rec(child, &st->arena, &rec);
@@ -254,12 +267,35 @@ uint64_t qm_store_child(struct qm_store *st, struct qm_txn *parent, struct qm_rc
 		c.settled[c.settled_count++].index = settled[i]->index;
 	sm_buf_reset(&st->scratch);
 	qm_rec_child_encode(&st->scratch, &c);
-	child->log = parent->log;
-	parent->last_lsn = child->last_lsn =
-	    append_lazy(st, parent->log, QM_REC_child, &child->loc);
-	qm_log_hold(child->log, child->loc);
-	parent->child_lsn = child->last_lsn;
-	return child->last_lsn;
+	lsn = append_lazy(st, parent->log, QM_REC_child, &loc);
+	return child_written(parent, child, loc, lsn);
+}
+
+uint64_t qm_store_expand(struct qm_store *st, struct qm_rcpt *r, struct qm_txn *child)
+{
+	struct qm_txn *parent = r->txn;
+	struct qm_rec_txn rec;
+	struct qm_rec_expand e = {.ta = parent->id,
+	                          .index = r->index,
+	                          .state = qm_rcpt_rec_state(r),
+	                          .after = r->after,
+	                          .txn_count = child != NULL,
+	                          .txn = &rec};
+	struct qm_loc loc;
+	uint64_t lsn;
+
+	if (qm_rcpt_owed(r)) {
+		e.code = r->code;
+		e.text = r->text;
+	}
+	sm_arena_reset(&st->arena);
+	if (child)
+		qm_txn_to_rec(child, &st->arena, &rec);
+	sm_buf_reset(&st->scratch);
+	qm_rec_expand_encode(&st->scratch, &e);
+	/* The members wait for it, and the next of them. */
+	lsn = append(st, parent->log, QM_REC_expand, &loc);
+	return child ? child_written(parent, child, loc, lsn) : (parent->last_lsn = lsn);
 }
 
 uint64_t qm_store_end(struct qm_store *st, struct qm_txn *txn)

@@ -83,6 +83,8 @@ uint64_t qm_store_rcpt(struct qm_store *st,
                        const struct qm_rcpt *r); /* after a try, from its state */
 uint64_t qm_store_child(struct qm_store *st, struct qm_txn *parent, struct qm_rcpt *const *settled,
                         unsigned count, struct qm_txn *child);
+/* Members of an alias got `child` (NULL: there were no more). As the recipient is now. */
+uint64_t qm_store_expand(struct qm_store *st, struct qm_rcpt *r, struct qm_txn *child);
 /* Into txn->log as it is afterwards. */
 uint64_t qm_store_end(struct qm_store *st, struct qm_txn *txn);
 /* Into IBDB, for a transaction whose snapshot in DEFEDB is durable; `old` is where IBDB held it. */

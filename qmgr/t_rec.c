@@ -56,8 +56,9 @@ static void numbers_stay(void **state)
 		uint16_t type;
 		const char *name;
 	} known[] = {
-	    {2, "txn"},      {3, "rcpt_change"}, {4, "child"},   {5, "end"},        {6, "moved"},
-	    {7, "id_block"}, {8, "mark"},        {9, "suspend"}, {10, "accepting"},
+	    {2, "txn"},        {3, "rcpt_change"}, {4, "child"},   {5, "end"},
+	    {6, "moved"},      {7, "id_block"},    {8, "mark"},    {9, "suspend"},
+	    {10, "accepting"}, {11, "over"},       {12, "expand"},
 	};
 
 	(void)state;

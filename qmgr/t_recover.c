@@ -87,8 +87,7 @@ static void report_as(struct t_store *t, uint8_t kind, struct sm_id id, unsigned
 	child->dsn_of = parent->id;
 	child->dsn_sender = SM_STR("s@z.test");
 	child->dsn_count = 0;
-	qm_content_child(&t->txns, parent->content, (struct qm_content_dsn){child->id, parent->id},
-	                 true);
+	qm_content_child(&t->txns, parent->content, child->id, parent->id, true, true);
 	qm_txn_reported(parent, kind, &item, 1);
 	qm_store_child(t->st, parent, &r, 1, child);
 }

@@ -106,9 +106,8 @@ static void snapshot_and_changes(void **state)
 static void content_ends_with_its_last_user(void **state)
 {
 	struct qm_txn_table t;
-	struct qm_txn *mail, *dsn1, *dsn2;
-	const struct qm_content_dsn *dsns;
-	size_t count;
+	struct qm_txn *mail, *dsn1, *dsn2, *member;
+	const struct qm_content_child *child;
 
 	(void)state;
 	qm_txn_table_init(&t);
@@ -117,22 +116,29 @@ static void content_ends_with_its_last_user(void **state)
 	dsn1 = qm_txn_new(&t, (struct sm_id){78, 255}, 1);
 	dsn2 = qm_txn_new(&t, (struct sm_id){79, 255}, 1);
 	dsn1->content = dsn2->content = id;
-	qm_content_child(&t, id, (struct qm_content_dsn){dsn1->id, id}, true);
-	qm_content_child(&t, id, (struct qm_content_dsn){dsn2->id, dsn1->id}, true);
+	member = qm_txn_new(&t, (struct sm_id){80, 255}, 1);
+	member->content = id;
+	qm_content_child(&t, id, dsn1->id, id, true, true);
+	qm_content_child(&t, id, member->id, id, false, true);
+	qm_content_child(&t, id, dsn2->id, dsn1->id, true, true);
 	assert_true(qm_content_has_children(&t, id));
-	dsns = qm_content_dsns(&t, id, &count);
-	assert_int_equal(count, 2);
-	assert_true(sm_id_eq(dsns[1].id, dsn2->id) && sm_id_eq(dsns[1].of, dsn1->id));
+	child = qm_content_next(&t, id, true, NULL);
+	assert_true(sm_id_eq(child->id, dsn1->id));
+	child = qm_content_next(&t, id, true, child);
+	assert_true(sm_id_eq(child->id, dsn2->id) && sm_id_eq(child->of, dsn1->id));
+	assert_null(qm_content_next(&t, id, true, child));
+	child = qm_content_next(&t, id, false, NULL);
+	assert_true(sm_id_eq(child->id, member->id));
+	assert_null(qm_content_next(&t, id, false, child));
 	assert_false(qm_content_end(&t, dsn1));
-	dsns = qm_content_dsns(&t, id, &count);
-	assert_int_equal(count, 1);
-	assert_true(sm_id_eq(dsns[0].id, dsn2->id));
+	assert_true(sm_id_eq(qm_content_next(&t, id, true, NULL)->id, dsn2->id));
+	assert_false(qm_content_end(&t, member));
+	assert_null(qm_content_next(&t, id, false, NULL));
 	assert_false(qm_content_end(&t, mail));
 	assert_true(qm_content_end(&t, dsn2));
 	assert_false(qm_content_has_children(&t, id));
 
-	qm_content_child(&t, id, (struct qm_content_dsn){dsn1->id, id},
-	                 true); /* the DSN ends first */
+	qm_content_child(&t, id, dsn1->id, id, true, true); /* the DSN ends first */
 	assert_false(qm_content_end(&t, dsn1));
 	assert_true(qm_content_end(&t, mail));
 	qm_txn_table_fini(&t);

@@ -7,14 +7,14 @@
 #include "qmgr/txn.h"
 
 #define ARENA_FIRST_BYTES 1024
+#define CURSOR_BYTES      320
 /* A full transaction: recipients with the longest addresses, and notes of many tries. */
 #define ARENA_CAP_BYTES (16 * 1024 * 1024)
 
 struct content {
 	struct sm_hash_node node;
 	struct sm_id id;
-	struct qm_content_dsn *dsns;
-	size_t count, cap;
+	struct sm_list dsns, others; /* children */
 	bool owner_open;
 };
 
@@ -28,10 +28,26 @@ static bool content_eq(const struct sm_hash_node *n, const void *key)
 	return sm_id_eq(SM_CONTAINER_OF(n, struct content, node)->id, *(const struct sm_id *)key);
 }
 
+static bool child_eq(const struct sm_hash_node *n, const void *key)
+{
+	return sm_id_eq(SM_CONTAINER_OF(n, struct qm_content_child, node)->id,
+	                *(const struct sm_id *)key);
+}
+
+static void child_free(struct qm_txn_table *t, struct qm_content_child *child)
+{
+	sm_hash_remove(&t->children, &child->node);
+	sm_list_remove(&child->link);
+	sm_free(child);
+}
+
 static void content_free(struct qm_txn_table *t, struct content *c)
 {
+	SM_LIST_FOR_SAFE (child, &c->dsns, struct qm_content_child, link)
+		child_free(t, child);
+	SM_LIST_FOR_SAFE (child, &c->others, struct qm_content_child, link)
+		child_free(t, child);
 	sm_hash_remove(&t->contents, &c->node);
-	sm_free(c->dsns);
 	sm_free(c);
 }
 
@@ -39,6 +55,7 @@ void qm_txn_table_init(struct qm_txn_table *t)
 {
 	sm_hash_init(&t->by_id);
 	sm_hash_init(&t->contents);
+	sm_hash_init(&t->children);
 	sm_list_init(&t->active);
 	t->rcpts = 0;
 }
@@ -56,6 +73,7 @@ void qm_txn_table_fini(struct qm_txn_table *t)
 		content_free(t, SM_CONTAINER_OF(n, struct content, node));
 	}
 	sm_hash_fini(&t->contents);
+	sm_hash_fini(&t->children);
 }
 
 struct qm_txn *qm_txn_new(struct qm_txn_table *t, struct sm_id id, size_t rcpts)
@@ -139,6 +157,8 @@ static enum qm_rcpt_state state_of(uint8_t rec_state)
 		return QM_RCPT_DELIVERED;
 	case QM_REC_RELAYED:
 		return QM_RCPT_RELAYED;
+	case QM_REC_EXPANDED:
+		return QM_RCPT_EXPANDED;
 	default:
 		return QM_RCPT_NEW;
 	}
@@ -155,6 +175,8 @@ uint8_t qm_rcpt_rec_state(const struct qm_rcpt *r)
 		return QM_REC_DELIVERED;
 	case QM_RCPT_RELAYED:
 		return QM_REC_RELAYED;
+	case QM_RCPT_EXPANDED:
+		return QM_REC_EXPANDED;
 	default:
 		return QM_REC_OPEN;
 	}
@@ -175,6 +197,8 @@ struct qm_txn *qm_txn_from_rec(struct qm_txn_table *t, const struct qm_rec_txn *
 	txn->ret = rec->ret;
 	txn->flags = rec->flags;
 	txn->act = rec->act;
+	txn->level = rec->level;
+	txn->child_of = rec->child_of;
 	for (uint32_t i = 0; i < rec->rcpts_count; i++) {
 		const struct qm_rec_rcpt *from = &rec->rcpts[i];
 		struct qm_rcpt *r = &txn->rcpts[i];
@@ -191,6 +215,12 @@ struct qm_txn *qm_txn_from_rec(struct qm_txn_table *t, const struct qm_rec_txn *
 		r->last_try_s = from->last_try_s;
 		r->flags = from->flags;
 		qm_rcpt_set(r, state_of(from->state));
+	}
+	for (uint32_t i = 0; i < rec->cursors_count; i++) {
+		struct qm_rcpt *r = qm_txn_rcpt(txn, rec->cursors[i].index);
+
+		if (r)
+			qm_rcpt_cursor(r, rec->cursors[i].after);
 	}
 	txn->dsn_kind = rec->dsn_kind;
 	txn->dsn_of = rec->dsn_of;
@@ -213,6 +243,21 @@ struct qm_txn *qm_txn_from_rec(struct qm_txn_table *t, const struct qm_rec_txn *
 		};
 	}
 	return txn;
+}
+
+/* Of one that is over nobody asks how far it was. */
+static bool has_cursor(const struct qm_rcpt *r)
+{
+	return r->after.n > 0 && qm_rcpt_rec_state(r) == QM_REC_OPEN;
+}
+
+unsigned qm_txn_cursors(const struct qm_txn *txn)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < txn->rcpt_count; i++)
+		n += has_cursor(&txn->rcpts[i]);
+	return n;
 }
 
 struct qm_rec_rcpt qm_rcpt_to_rec(const struct qm_rcpt *r)
@@ -248,6 +293,8 @@ void qm_txn_to_rec(const struct qm_txn *txn, struct sm_arena *a, struct qm_rec_t
 	    .queued_s = txn->queued_s,
 	    .flags = txn->flags,
 	    .act = txn->act,
+	    .level = txn->level,
+	    .child_of = txn->child_of,
 	    .dsn_kind = txn->dsn_kind,
 	    .dsn_of = txn->dsn_of,
 	    .dsn_sender = txn->dsn_sender,
@@ -262,6 +309,11 @@ void qm_txn_to_rec(const struct qm_txn *txn, struct sm_arena *a, struct qm_rec_t
 			continue;
 		rec->rcpts[rec->rcpts_count++] = qm_rcpt_to_rec(r);
 	}
+	rec->cursors = sm_arena_must(a, QM_CURSORS_MAX * sizeof(*rec->cursors));
+	for (unsigned i = 0; i < txn->rcpt_count; i++)
+		if (has_cursor(&txn->rcpts[i]) && rec->cursors_count < QM_CURSORS_MAX)
+			rec->cursors[rec->cursors_count++] =
+			    (struct qm_rec_cursor){txn->rcpts[i].index, txn->rcpts[i].after};
 	rec->dsn_rcpts = sm_arena_must(a, txn->dsn_count * sizeof(*rec->dsn_rcpts));
 	rec->dsn_rcpts_count = txn->dsn_count;
 	for (uint32_t i = 0; i < txn->dsn_count; i++) {
@@ -308,13 +360,14 @@ void qm_txn_apply(struct qm_txn *txn, const struct qm_rec_rcpt_change *c)
 
 static bool is_busy(enum qm_rcpt_state s)
 {
-	return s == QM_RCPT_NEW || s == QM_RCPT_ROUTING || s == QM_RCPT_READY ||
-	       s == QM_RCPT_DELIVERING;
+	return s == QM_RCPT_NEW || s == QM_RCPT_ROUTING || s == QM_RCPT_EXPANDING ||
+	       s == QM_RCPT_READY || s == QM_RCPT_DELIVERING;
 }
 
 static bool is_owed(enum qm_rcpt_state s)
 {
-	return s == QM_RCPT_FAILED || s == QM_RCPT_DELIVERED || s == QM_RCPT_RELAYED;
+	return s == QM_RCPT_FAILED || s == QM_RCPT_DELIVERED || s == QM_RCPT_RELAYED ||
+	       s == QM_RCPT_EXPANDED;
 }
 
 void qm_rcpt_set(struct qm_rcpt *r, enum qm_rcpt_state state)
@@ -354,6 +407,33 @@ void qm_txn_reported(struct qm_txn *txn, uint8_t kind, const struct qm_rec_index
 	}
 	if (kind == SM_DSN_FAILED)
 		txn->flags |= QM_TXN_RETURNED;
+}
+
+/* A list of a hundred thousand has a hundred cursors, one after the other, in one place. */
+void qm_rcpt_cursor(struct qm_rcpt *r, struct sm_str after)
+{
+	if (after.n == 0)
+		return;
+	sm_assert(after.n <= CURSOR_BYTES);
+	if (r->cursor == NULL)
+		r->cursor = sm_arena_must(&r->txn->arena, CURSOR_BYTES);
+	memmove(r->cursor, after.p, after.n);
+	r->after = sm_str_n(r->cursor, after.n);
+	r->txn->changed = true;
+}
+
+void qm_txn_expanded(struct qm_txn *txn, const struct qm_rec_expand *e)
+{
+	struct qm_rcpt *r = qm_txn_rcpt(txn, e->index);
+
+	if (r == NULL || r->state == QM_RCPT_SETTLED)
+		return;
+	qm_rcpt_cursor(r, e->after);
+	if (e->state == QM_REC_OPEN)
+		return;
+	qm_rcpt_set(r, state_of(e->state));
+	r->code = e->code;
+	r->text = keep(txn, e->text);
 }
 
 bool qm_rcpt_owed(const struct qm_rcpt *r)
@@ -408,33 +488,32 @@ static struct content *content_find(const struct qm_txn_table *t, struct sm_id i
 	return n ? SM_CONTAINER_OF(n, struct content, node) : NULL;
 }
 
-void qm_content_child(struct qm_txn_table *t, struct sm_id id, struct qm_content_dsn dsn,
-                      bool owner_open)
+void qm_content_child(struct qm_txn_table *t, struct sm_id content, struct sm_id id,
+                      struct sm_id of, bool dsn, bool owner_open)
 {
-	struct content *c = content_find(t, id);
+	struct content *c = content_find(t, content);
+	struct qm_content_child *child = sm_calloc(1, sizeof(*child));
 
 	if (c == NULL) {
 		c = sm_calloc(1, sizeof(*c));
-		c->id = id;
+		c->id = content;
 		c->owner_open = owner_open;
-		sm_hash_insert(&t->contents, &c->node, sm_id_hash(id));
+		sm_list_init(&c->dsns);
+		sm_list_init(&c->others);
+		sm_hash_insert(&t->contents, &c->node, sm_id_hash(content));
 	}
-	if (c->count == c->cap) {
-		c->cap = c->cap ? c->cap * 2 : 1;
-		c->dsns = sm_realloc(c->dsns, c->cap, sizeof(*c->dsns));
-	}
-	c->dsns[c->count++] = dsn;
+	child->id = id;
+	child->of = of;
+	sm_hash_insert(&t->children, &child->node, sm_id_hash(id));
+	sm_list_push(dsn ? &c->dsns : &c->others, &child->link);
 }
 
-static void remove_dsn(struct content *c, struct sm_id id)
+static void remove_child(struct qm_txn_table *t, struct sm_id id)
 {
-	size_t i = 0;
+	struct sm_hash_node *n = sm_hash_find(&t->children, sm_id_hash(id), child_eq, &id);
 
-	while (i < c->count && !sm_id_eq(c->dsns[i].id, id))
-		i++;
-	sm_assert(i < c->count);
-	c->count--;
-	memmove(&c->dsns[i], &c->dsns[i + 1], (c->count - i) * sizeof(*c->dsns));
+	sm_assert(n != NULL);
+	child_free(t, SM_CONTAINER_OF(n, struct qm_content_child, node));
 }
 
 bool qm_content_end(struct qm_txn_table *t, const struct qm_txn *txn)
@@ -446,8 +525,8 @@ bool qm_content_end(struct qm_txn_table *t, const struct qm_txn *txn)
 	if (sm_id_eq(txn->id, txn->content))
 		c->owner_open = false;
 	else
-		remove_dsn(c, txn->id);
-	if (c->count > 0)
+		remove_child(t, txn->id);
+	if (!sm_list_empty(&c->dsns) || !sm_list_empty(&c->others))
 		return false;
 	bool last = !c->owner_open;
 
@@ -460,11 +539,15 @@ bool qm_content_has_children(const struct qm_txn_table *t, struct sm_id id)
 	return content_find(t, id) != NULL;
 }
 
-const struct qm_content_dsn *qm_content_dsns(const struct qm_txn_table *t, struct sm_id id,
-                                             size_t *count)
+const struct qm_content_child *qm_content_next(const struct qm_txn_table *t, struct sm_id content,
+                                               bool dsns, const struct qm_content_child *prev)
 {
-	const struct content *c = content_find(t, id);
+	const struct content *c = content_find(t, content);
+	const struct sm_list *list, *e;
 
-	*count = c ? c->count : 0;
-	return c ? c->dsns : NULL;
+	if (c == NULL)
+		return NULL;
+	list = dsns ? &c->dsns : &c->others;
+	e = prev ? prev->link.next : list->next;
+	return e == list ? NULL : SM_LIST_ENTRY(e, struct qm_content_child, link);
 }

@@ -21,12 +21,14 @@ struct qm_group;
 enum qm_rcpt_state {
 	QM_RCPT_NEW,        /* wants a route */
 	QM_RCPT_ROUTING,    /* smar was asked */
+	QM_RCPT_EXPANDING,  /* an alias: the next of its members are due when a child is durable */
 	QM_RCPT_READY,      /* in a group of its route */
 	QM_RCPT_DELIVERING, /* smtpc has it */
 	QM_RCPT_DEFERRED,   /* waits for next_try_s */
 	QM_RCPT_FAILED,     /* to be reported in a DSN at next_try_s */
 	QM_RCPT_DELIVERED,  /* to be reported as delivered */
 	QM_RCPT_RELAYED,    /* to be reported as passed on */
+	QM_RCPT_EXPANDED,   /* to be reported as expanded */
 	QM_RCPT_SETTLED     /* delivered, reported or discarded: nothing is owed any more */
 };
 
@@ -36,6 +38,8 @@ struct qm_rcpt {
 	struct qm_group *group; /* while READY: where it waits (sched.h) */
 	struct sm_str addr, orcpt;
 	struct sm_str text, host; /* of the last try; in the transaction's arena or static */
+	struct sm_str after; /* of an alias: the last member that is in a child; empty: none is */
+	char *cursor;        /* where that is kept; NULL: none was */
 	int64_t next_try_s, last_try_s;
 	uint16_t index, tries, code;
 	uint8_t notify;
@@ -69,7 +73,9 @@ struct qm_txn {
 	int64_t received_s;
 	int64_t queued_s; /* from when its age counts: received, or requeued */
 	uint8_t body, ret, flags;
-	uint64_t act; /* the newest act of an operator that is in it */
+	uint64_t act;          /* the newest act of an operator that is in it */
+	uint8_t level;         /* how many times aliases were expanded on the way here */
+	struct sm_id child_of; /* of an alias there; none: it came from outside, or is a DSN */
 	enum qm_txn_state state;
 	/* a DSN: what it reports */
 	uint8_t dsn_kind;
@@ -82,9 +88,9 @@ struct qm_txn {
 
 	uint16_t rcpt_count;
 	struct qm_rcpt *rcpts;
-	unsigned busy; /* recipients NEW, ROUTING, READY or DELIVERING */
+	unsigned busy; /* recipients NEW, ROUTING, EXPANDING, READY or DELIVERING */
 	unsigned open; /* recipients not SETTLED */
-	unsigned owed; /* recipients FAILED, DELIVERED or RELAYED: of these, a DSN is to tell */
+	unsigned owed; /* recipients FAILED, DELIVERED, RELAYED, EXPANDED: a DSN is to tell */
 
 	struct qm_log *log;   /* which log has it: IBDB or DEFEDB */
 	struct qm_loc loc;    /* of its newest snapshot there: held */
@@ -100,7 +106,8 @@ struct qm_txn_table {
 	struct sm_hash by_id;
 	size_t rcpts; /* in all transactions of the table: the size of the active queue */
 	struct sm_list active;
-	struct sm_hash contents; /* that DSNs use: by which, and whether the owner is open */
+	struct sm_hash contents; /* that children use: by which, and whether the owner is open */
+	struct sm_hash children; /* these */
 };
 
 void qm_txn_table_init(struct qm_txn_table *t);
@@ -125,6 +132,12 @@ void qm_txn_apply(struct qm_txn *txn, const struct qm_rec_rcpt_change *c);
  * One that is not there any more is ignored. */
 void qm_txn_reported(struct qm_txn *txn, uint8_t kind, const struct qm_rec_index_item *items,
                      uint32_t count);
+/* A change found in the log: members of an alias up to `after` are in children. */
+void qm_txn_expanded(struct qm_txn *txn, const struct qm_rec_expand *e);
+/* Members up to this one are in children. */
+void qm_rcpt_cursor(struct qm_rcpt *r, struct sm_str after);
+/* How many of its recipients are known to be aliases, with members that are still to come. */
+unsigned qm_txn_cursors(const struct qm_txn *txn);
 /* Is a DSN to tell of it? */
 bool qm_rcpt_owed(const struct qm_rcpt *r);
 /* When there is something to do for it: wall, the least next_try_s of what is open and not held. */
@@ -146,19 +159,23 @@ void qm_rcpt_note(struct qm_rcpt *r, uint16_t code, struct sm_str text, struct s
                   int64_t now_s);
 
 /*
- * Content is shared by a mail (its owner: same id) and the DSNs about it. Only contents with DSNs
- * have an entry, so a queue of a million ordinary mails pays nothing for it. `child`: one more DSN
- * uses it. `end`: this transaction does not any more; true for the last user.
+ * Content is shared by a mail (its owner: same id) and its children: DSNs about it, and parts of
+ * its aliases. Only contents with children have an entry, so a queue of a million ordinary mails
+ * pays nothing for it. `child`: one more uses it. `end`: this transaction does not any more; true
+ * for the last user.
  */
-struct qm_content_dsn {
-	struct sm_id id, of; /* the DSN, and on what it reports: the mail, or another DSN */
+struct qm_content_child {
+	struct sm_hash_node node; /* by id */
+	struct sm_list link;      /* oldest first */
+	struct sm_id id, of;      /* the child, and its parent: the mail, or another child */
 };
-void qm_content_child(struct qm_txn_table *t, struct sm_id content, struct qm_content_dsn dsn,
-                      bool owner_open);
+void qm_content_child(struct qm_txn_table *t, struct sm_id content, struct sm_id id,
+                      struct sm_id of, bool dsn, bool owner_open);
 bool qm_content_end(struct qm_txn_table *t, const struct qm_txn *txn) SM_MUST_CHECK;
 bool qm_content_has_children(const struct qm_txn_table *t, struct sm_id content);
-/* The DSNs that use it, oldest first, until the next change. */
-const struct qm_content_dsn *qm_content_dsns(const struct qm_txn_table *t, struct sm_id content,
-                                             size_t *count);
+/* The children that use it, oldest first, until the next change: DSNs, or the others. Begin with
+ * NULL; NULL is the end. */
+const struct qm_content_child *qm_content_next(const struct qm_txn_table *t, struct sm_id content,
+                                               bool dsns, const struct qm_content_child *prev);
 
 #endif

@@ -17,6 +17,7 @@ static enum qm_view_state state_of(const struct qm_rcpt *r)
 {
 	switch (r->state) {
 	case QM_RCPT_ROUTING:
+	case QM_RCPT_EXPANDING:
 	case QM_RCPT_READY:
 	case QM_RCPT_DELIVERING:
 		return QM_VIEW_ACTIVE;
@@ -24,6 +25,7 @@ static enum qm_view_state state_of(const struct qm_rcpt *r)
 		return r->flags & QM_RCPT_HELD ? QM_VIEW_HELD : QM_VIEW_FAILED;
 	case QM_RCPT_DELIVERED:
 	case QM_RCPT_RELAYED:
+	case QM_RCPT_EXPANDED:
 		return QM_VIEW_DELIVERED;
 	case QM_RCPT_NEW:
 		return r->flags & QM_RCPT_HELD ? QM_VIEW_HELD : QM_VIEW_ACTIVE;
