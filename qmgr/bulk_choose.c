@@ -53,7 +53,8 @@ void qm_bulk_entered(struct qm *q, struct sm_id id)
 {
 	struct qm_bulk_act *b = qm_bulk_current(q);
 
-	if (b && b->phase == QM_BULK_WALK)
+	/* Before its first turn the act has no ids yet: the walk will come by. */
+	if (b && b->began_ms != 0 && b->phase == QM_BULK_WALK)
 		set_aside(b, id);
 }
 

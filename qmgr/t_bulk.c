@@ -63,6 +63,24 @@ static void what_comes_later_is_not_hit(void **state)
 	t_wait_over();
 }
 
+/* From the active queue into the index, before the act has looked at either. */
+static void what_enters_before_the_first_turn(void **state)
+{
+	struct sm_id id;
+
+	(void)state;
+	t_slow_retries();
+	t_qm_all();
+	id = t_waiting("a@a.test", "temp@b.test");
+	t_want = t_acts.count + 1;
+	t_act_begin(QM_MARK_HOLD, "", false);
+	qm_bulk_entered(&w.q, id);
+	assert_true(t_wait(t_acts_over));
+	assert_int_equal(t_acts.rcpts, 1);
+	t_act(QM_MARK_REMOVE, "", 1);
+	t_wait_over();
+}
+
 static void some_recipients(void **state)
 {
 	(void)state;
@@ -428,7 +446,8 @@ int main(void)
 	    T(held_until_released),
 	    T(release_is_now),
 	    T(what_comes_later_is_not_hit),
-	    T(some_recipients),
+	    T(what_enters_before_the_first_turn),
+    T(some_recipients),
 	    T(returned_to_the_sender),
 	    T(requeued_as_if_it_came_now),
 	    T(only_counted),
