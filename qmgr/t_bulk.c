@@ -447,7 +447,7 @@ int main(void)
 	    T(release_is_now),
 	    T(what_comes_later_is_not_hit),
 	    T(what_enters_before_the_first_turn),
-    T(some_recipients),
+	    T(some_recipients),
 	    T(returned_to_the_sender),
 	    T(requeued_as_if_it_came_now),
 	    T(only_counted),
