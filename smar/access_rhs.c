@@ -174,7 +174,8 @@ static const struct tag {
     {SM_STR("certsubject:"), KEY_DN, true, false},
     {SM_STR("protectedrcpt:"), KEY_ADDRESS, false, true},
 };
-static const struct tag listed = {.key = KEY_LISTED};
+/* Of black and white lists. */
+static const struct tag listed = {.key = KEY_LISTED, .may_relay = true};
 
 static const struct tag *find_tag(struct sm_str name)
 {
@@ -187,6 +188,11 @@ static const struct tag *find_tag(struct sm_str name)
 bool ar_access_may_relay(struct sm_str tag)
 {
 	return find_tag(tag)->may_relay;
+}
+
+bool ar_access_tag_taken(struct sm_str tag)
+{
+	return find_tag(tag) != &listed;
 }
 
 static bool one_of(struct sm_str s, const char *const *words)

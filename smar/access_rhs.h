@@ -55,5 +55,7 @@ int ar_restriction_next(struct sm_str *rest, struct ar_restriction *out) SM_MUST
 int ar_access_check_entry(struct sm_str key, struct sm_str value) SM_MUST_CHECK;
 /* Does "relay" mean something behind this tag ("to:")? */
 bool ar_access_may_relay(struct sm_str tag);
+/* Has this tag ("to:") a meaning of its own, so that no list in DNS can have it? */
+bool ar_access_tag_taken(struct sm_str tag);
 
 #endif

@@ -3,7 +3,7 @@
  * access map in the order of the dialogue, and what else decides.
  *
  * In each stage the checks run one after the other until one says something else than "go on".
- *   connect  cltaddr:, black lists, name of the client, cltresolve:, cltname:     check_conn.c
+ *   connect  cltaddr:, name of the client, cltresolve:, cltname:, black lists     check_conn.c
  *   MAIL     routable domain, local sender known, from:, mxbadip:                check_mail.c
  *   RCPT     local recipient known, relaying, protectedrcpt:, to:, greylisting   check_rcpt.c
  *   TLS      certissuer:, certsubject:                                           check_cert.c

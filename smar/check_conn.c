@@ -5,39 +5,13 @@
  * that does not answer makes the name unknown for now, never wrong. Thread: the loop's; coroutine
  * when it may wait.
  */
-#include <stdio.h>
-
 #include "smar/check_int.h"
+#include "smar/dnsbl.h"
+#include "smar/reverse.h"
 
-enum { CLIENT_NAMES_MAX = 4, REVERSE_MAX = 80 };
+enum { CLIENT_NAMES_MAX = 4 };
 
 /* ---- the client's name ---- */
-
-/* "4.3.2.1.in-addr.arpa"; RFC 3596 2.5 for IPv6. False: not an Internet address. */
-static bool reverse_name(const struct sm_sa *sa, char out[REVERSE_MAX])
-{
-	const uint8_t *p;
-	size_t n = 0;
-
-	if (sa->len == 0)
-		return false;
-	if (sa->u.sa.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&sa->u.in6.sin6_addr)) {
-		p = &sa->u.in6.sin6_addr.s6_addr[12];
-	} else if (sa->u.sa.sa_family == AF_INET6) {
-		p = sa->u.in6.sin6_addr.s6_addr;
-		for (int i = 15; i >= 0; i--)
-			n += (size_t)snprintf(out + n, REVERSE_MAX - n, "%x.%x.", p[i] & 15U,
-			                      p[i] >> 4);
-		snprintf(out + n, REVERSE_MAX - n, "ip6.arpa");
-		return true;
-	} else if (sa->u.sa.sa_family == AF_INET) {
-		p = (const uint8_t *)&sa->u.in4.sin_addr;
-	} else {
-		return false;
-	}
-	snprintf(out, REVERSE_MAX, "%u.%u.%u.%u.in-addr.arpa", p[3], p[2], p[1], p[0]);
-	return true;
-}
 
 static bool has_addr(const struct ar_answer *a, uint16_t type, const struct sm_sa *client)
 {
@@ -73,11 +47,11 @@ static int resolve_client(const struct ar_ctx *ctx, const struct sm_sa *client,
                           struct sm_msg_conn_verdict *out)
 {
 	enum sm_resolve resolve = SM_RESOLVE_NO;
-	char name[REVERSE_MAX];
+	char name[AR_DNS_NAME_MAX + 1];
 	struct ar_answer *ptr;
 	int rc = 0;
 
-	if (!reverse_name(client, name)) {
+	if (!ar_reverse_name(client, SM_STR("in-addr.arpa"), SM_STR("ip6.arpa"), name)) {
 		out->resolve = SM_RESOLVE_NONE;
 		return 0;
 	}
@@ -160,13 +134,15 @@ int ar_check_conn(const struct ar *ar, const struct ar_ctx *ctx, const struct sm
 	*out = (struct sm_msg_conn_verdict){.text = SM_STR("")};
 	if (access)
 		rc = find_address(ar, ctx, &m->client, &action);
-	/* Black lists are asked from here on, unless the address has decided. */
+	if (rc == 0 && access && action.kind == AR_ACTION_CONT)
+		ar_dnsbl_ask(ar, &m->client);
 	/* Who is refused at once needs no name. */
 	if (rc == 0 && !(action.kind == AR_ACTION_ERROR && action.quick))
 		rc = resolve_client(ctx, &m->client, out);
 	if (rc == 0 && access && action.kind == AR_ACTION_CONT)
 		rc = check_name(ar, ctx, out, &action);
-	/* The answers of black lists are looked up here, if nothing has decided. */
+	if (rc == 0 && access && action.kind == AR_ACTION_CONT)
+		rc = ar_dnsbl_check(ar, ctx, &m->client, &action);
 	if (rc == 0 && ar_access_apply(ctx, &action, &v)) {
 		out->code = v.code;
 		out->text = v.text;

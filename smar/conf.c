@@ -37,6 +37,9 @@ const struct sm_opt ar_conf_opts[] = {
             "none has an error."},
     {.name = "access_map", .type = SM_OPT_SECTION, .offset = CONF(access_map), .sub = ar_access_opts,
      .help = "whom to take mail from, and for whom; used by listeners with the flag access"},
+    {.name = "dnsbl", .type = SM_OPT_SECTIONS, .offset = CONF(dnsbl), .max = AR_DNSBL_MAX, .sub = ar_dnsbl_opts,
+     .sub_size = sizeof(struct ar_dnsbl_conf), .reload = true,
+     .help = "a black or white list of addresses in DNS, asked for each client; may be given several times"},
     {.name = "aliases", .type = SM_OPT_SECTION, .offset = CONF(aliases), .sub = ar_aliases_opts,
      .help = "addresses that stand for others"},
     {.name = "local_user_map", .type = SM_OPT_SECTION, .offset = CONF(local_user_map), .sub = ar_users_opts,
@@ -96,5 +99,7 @@ int ar_conf_check(const struct ar_conf *conf)
 		if (!sm_domain_valid(conf->own_names.v[i], false))
 			return sm_fail(SM_E_SYNTAX, "own_names: " SM_STR_FMT " is no domain name",
 			               SM_STR_ARG(sm_str_head(conf->own_names.v[i], 100)));
-	return ar_map_conf_check(conf);
+	int rc = ar_map_conf_check(conf);
+
+	return rc != 0 ? rc : ar_dnsbl_conf_check(conf);
 }

@@ -4,6 +4,7 @@
 
 #include "libsm/conf.h"
 #include "libsm/net.h"
+#include "smar/dnsbl_conf.h"
 #include "smar/map_conf.h"
 
 enum ar_family {
@@ -21,6 +22,7 @@ struct ar_conf {
 	struct sm_conf_sections map; /* of struct ar_map_conf */
 	struct ar_map_use access_map, local_user_map, mailertable;
 	struct ar_aliases_conf aliases;
+	struct sm_conf_sections dnsbl; /* of struct ar_dnsbl_conf */
 	int64_t map_check_interval_ms; /* 0: never */
 	int64_t max_cache_entries, max_queries, max_requests, max_hosts;
 	struct sm_conf_list own_names;

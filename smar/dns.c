@@ -11,6 +11,7 @@
 
 #include <ares.h>
 #include <errno.h>
+#include <strings.h>
 #include <sys/time.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -26,12 +27,17 @@ struct watch {
 };
 
 struct question {
-	void (*cb)(struct sm_str packet, const char *why, void *arg);
+	struct sm_list link;
+	const char *name; /* the asker's, until its callback */
+	uint16_t type;
+	bool refused; /* by the server that answered last */
+	void (*cb)(struct sm_str packet, struct ar_dns_trouble trouble, void *arg);
 	void *arg;
 };
 
 static ares_channel channel;
 static struct sm_list watches = SM_LIST_INIT(watches);
+static struct sm_list questions = SM_LIST_INIT(questions);
 static struct sm_timer timer;
 static unsigned inside; /* c-ares is on the stack */
 
@@ -123,6 +129,24 @@ static int connect_socket(ares_socket_t fd, const struct sockaddr *sa, ares_sock
 	return connect(fd, sa, len);
 }
 
+/*
+ * The library goes on to the next server when one fails or refuses, and forgets what it was told.
+ * Nobody has proved yet that this is an answer; it only says why a question failed that fails
+ * anyway.
+ */
+static void note_refusal(struct sm_str packet)
+{
+	char name[AR_DNS_NAME_MAX + 1];
+	uint16_t type;
+	bool refused;
+
+	if (!ar_dns_failure(packet, name, &type, &refused))
+		return;
+	SM_LIST_FOR (q, &questions, struct question, link)
+		if (q->type == type && strcasecmp(q->name, name) == 0)
+			q->refused = refused;
+}
+
 static ares_ssize_t receive(ares_socket_t fd, void *p, size_t size, int flags,
                             struct sockaddr *from, ares_socklen_t *from_len, void *arg SM_UNUSED)
 {
@@ -133,6 +157,8 @@ static ares_ssize_t receive(ares_socket_t fd, void *p, size_t size, int flags,
 		errno = EAGAIN;
 		return -1;
 	}
+	if (n > 0 && from != NULL)
+		note_refusal(sm_str_n(p, (size_t)n));
 	return n;
 }
 
@@ -238,21 +264,25 @@ static void on_answer(void *arg, int status, int timeouts SM_UNUSED, unsigned ch
                       int size)
 {
 	struct question *q = arg;
+	struct ar_dns_trouble trouble = {ares_strerror(status), q->refused};
 
+	sm_list_remove(&q->link);
 	if (packet != NULL && size > 0)
-		q->cb(sm_str_n(packet, (size_t)size), NULL, q->arg);
+		q->cb(sm_str_n(packet, (size_t)size), (struct ar_dns_trouble){NULL, false}, q->arg);
 	else
-		q->cb(SM_STR(""), ares_strerror(status), q->arg);
+		q->cb(SM_STR(""), trouble, q->arg);
 	sm_free(q);
 }
 
 void ar_dns_ask(const char *name, uint16_t type,
-                void (*cb)(struct sm_str packet, const char *why, void *arg), void *arg)
+                void (*cb)(struct sm_str packet, struct ar_dns_trouble trouble, void *arg),
+                void *arg)
 {
 	struct question *q = sm_malloc(sizeof(*q));
 
 	sm_assert(inside == 0);
-	*q = (struct question){cb, arg};
+	*q = (struct question){.name = name, .type = type, .cb = cb, .arg = arg};
+	sm_list_push(&questions, &q->link);
 	inside++;
 	ares_query(channel, name, 1, type, on_answer, q);
 	inside--;

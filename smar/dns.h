@@ -18,11 +18,16 @@ int ar_dns_init(const struct ar_dns_conf *conf) SM_MUST_CHECK;
 void ar_dns_fini(void); /* questions that are open get their callback */
 
 /*
- * Ask one question (`name` without last dot). `cb` comes exactly once, perhaps from within
- * ar_dns_ask: with the packet, or with an empty one and `why` (static text). It may only store and
- * wake: not ask, not end, not yield.
+ * Ask one question (`name` without last dot, in place until the callback). `cb` comes exactly once,
+ * perhaps from within ar_dns_ask: with the packet, or with an empty one and `trouble`. It may only
+ * store and wake: not ask, not end, not yield.
  */
+struct ar_dns_trouble {
+	const char *why; /* static text; NULL: none */
+	bool refused;    /* the last answer was that the server will not say: it will not later */
+};
 void ar_dns_ask(const char *name, uint16_t type,
-                void (*cb)(struct sm_str packet, const char *why, void *arg), void *arg);
+                void (*cb)(struct sm_str packet, struct ar_dns_trouble trouble, void *arg),
+                void *arg);
 
 #endif

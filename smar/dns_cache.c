@@ -29,7 +29,7 @@ struct entry {
 
 	/* The question that is out. */
 	struct sm_str packet; /* owned */
-	const char *why;
+	struct ar_dns_trouble trouble;
 	unsigned links;                   /* CNAME chains followed beyond one answer */
 	uint32_t ttl_s;                   /* least of the chain so far */
 	char asking[AR_DNS_NAME_MAX + 1]; /* the end of the chain so far */
@@ -90,6 +90,7 @@ static struct ar_answer *make_answer(const struct ar_dns_msg *m, uint32_t ttl_s)
 	*a = (struct ar_answer){.refs = 1,
 	                        .status = m->status,
 	                        .why = m->why,
+	                        .refused = m->refused,
 	                        .expires_ms = sm_now_ms() + (int64_t)ttl_s * 1000,
 	                        .bytes = bytes,
 	                        .count = m->count};
@@ -183,14 +184,14 @@ static void touch(struct entry *e)
 
 /* ---- asking ---- */
 
-static void on_packet(struct sm_str packet, const char *why, void *arg)
+static void on_packet(struct sm_str packet, struct ar_dns_trouble trouble, void *arg)
 {
 	struct entry *e = arg;
 	char *copy = sm_malloc(packet.n + 1);
 
 	memcpy(copy, packet.p, packet.n);
 	e->packet = sm_str_n(copy, packet.n);
-	e->why = why;
+	e->trouble = trouble;
 	sm_list_push(&c.done, &e->done);
 }
 
@@ -228,9 +229,10 @@ static void take_packet(struct entry *e)
 	struct ar_dns_msg m;
 
 	c.queries--;
-	if (e->why != NULL) {
+	if (e->trouble.why != NULL) {
 		m.status = AR_DNS_TEMP;
-		m.why = e->why;
+		m.why = e->trouble.why;
+		m.refused = e->trouble.refused;
 		m.count = 0;
 	} else {
 		ar_dns_parse(e->packet, sm_str(e->asking), e->type, &m);
@@ -246,6 +248,7 @@ static void take_packet(struct entry *e)
 		}
 		m.status = AR_DNS_TEMP;
 		m.why = "CNAME loop, or too many";
+		m.refused = false;
 	}
 	settle(e, &m);
 }

@@ -18,6 +18,7 @@ struct ar_answer {
 	unsigned refs;
 	enum ar_dns_status status; /* OK, NODATA, NXDOMAIN, TEMP */
 	const char *why;           /* TEMP: static text; else NULL */
+	bool refused;              /* TEMP: see dns_msg.h */
 	int64_t expires_ms;
 	size_t bytes; /* of this memory */
 	size_t count;

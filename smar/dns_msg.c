@@ -16,7 +16,10 @@ enum {
 	FLAG_TRUNCATED = 0x0200,
 	FLAG_RECURSION_AVAILABLE = 0x0080,
 	RCODE = 0x000F,
+	RCODE_FORMERR = 1,
 	RCODE_NXDOMAIN = 3,
+	RCODE_NOTIMP = 4,
+	RCODE_REFUSED = 5,
 	HOPS_MAX = 32,     /* compression pointers in a name */
 	RECORDS_MAX = 1024 /* looked at in an answer */
 };
@@ -205,6 +208,17 @@ static void temp(struct ar_dns_msg *m, const char *why)
 	m->count = 0;
 }
 
+static bool refuses(unsigned rcode)
+{
+	return rcode == RCODE_FORMERR || rcode == RCODE_NOTIMP || rcode == RCODE_REFUSED;
+}
+
+static void failed(struct ar_dns_msg *m, unsigned rcode)
+{
+	temp(m, "the server failed or refused");
+	m->refused = refuses(rcode);
+}
+
 /* How long the server says that there is nothing: RFC 2308 5. */
 static uint32_t negative_ttl(struct reader *r, unsigned authority)
 {
@@ -332,6 +346,25 @@ static void collect(struct reader *r, unsigned answers, struct sm_str name, uint
 	}
 }
 
+bool ar_dns_failure(struct sm_str packet, char name[AR_DNS_NAME_MAX + 1], uint16_t *type,
+                    bool *refused)
+{
+	struct reader r = {(const uint8_t *)packet.p, packet.n, 2, false};
+	unsigned flags;
+
+	if (packet.n < HEADER_BYTES)
+		return false;
+	flags = get16(&r);
+	*refused = refuses(flags & RCODE);
+	if ((flags & FLAG_RESPONSE) == 0 || (flags & RCODE) == 0 ||
+	    (flags & RCODE) == RCODE_NXDOMAIN)
+		return false;
+	r.at = HEADER_BYTES;
+	(void)get_name(&r, name);
+	*type = (uint16_t)get16(&r);
+	return !r.bad;
+}
+
 void ar_dns_parse(struct sm_str packet, struct sm_str name, uint16_t type, struct ar_dns_msg *m)
 {
 	struct reader r = {(const uint8_t *)packet.p, packet.n, 2, false};
@@ -339,6 +372,7 @@ void ar_dns_parse(struct sm_str packet, struct sm_str name, uint16_t type, struc
 
 	m->status = AR_DNS_TEMP;
 	m->why = NULL;
+	m->refused = false;
 	m->ttl_s = AR_DNS_TTL_MIN;
 	m->alias[0] = '\0';
 	m->count = 0;
@@ -356,7 +390,7 @@ void ar_dns_parse(struct sm_str packet, struct sm_str name, uint16_t type, struc
 	else if ((flags & FLAG_TRUNCATED) != 0)
 		temp(m, "truncated answer");
 	else if ((flags & RCODE) != 0 && (flags & RCODE) != RCODE_NXDOMAIN)
-		temp(m, "the server failed or refused");
+		failed(m, flags & RCODE);
 	else if (!question_ok(&r, questions, name, type))
 		temp(m, "answer to another question");
 	else

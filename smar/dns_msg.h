@@ -43,11 +43,17 @@ struct ar_dns_rr {
 struct ar_dns_msg {
 	enum ar_dns_status status;
 	const char *why; /* static text for TEMP */
+	bool refused;    /* TEMP: the server will not answer this question later either */
 	uint32_t ttl_s;  /* clamped */
 	char alias[AR_DNS_NAME_MAX + 1];
 	size_t count;
 	struct ar_dns_rr rr[AR_DNS_RR_MAX];
 };
+
+/* Is it an answer that says of a question that it failed? Then which (`name` in lower case, perhaps
+ * no host name), and whether it is no use to ask again. */
+bool ar_dns_failure(struct sm_str packet, char name[AR_DNS_NAME_MAX + 1], uint16_t *type,
+                    bool *refused);
 
 /* Parse the answer to the question (`name` in lower case, `type`). Never fails: what is malformed
  * is AR_DNS_TEMP. */

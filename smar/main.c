@@ -15,6 +15,7 @@
 #include "smar/ar.h"
 #include "smar/dns.h"
 #include "smar/dns_cache.h"
+#include "smar/dnsbl.h"
 #include "smar/handlers.h"
 #include "smar/include.h"
 #include "smar/own.h"
@@ -211,6 +212,8 @@ static int start(const struct ar_conf *conf)
 	rc = sm_offload_init(HELPERS);
 	if (rc == 0)
 		ar_reload_start(&ar, files);
+	if (rc == 0)
+		ar_dnsbl_start(&ar);
 	return rc;
 }
 
@@ -223,12 +226,16 @@ static void idle(void *arg SM_UNUSED)
 
 static void on_term(struct sm_proc *p SM_UNUSED)
 {
+	struct ar_dnsbl_stats lists = ar_dnsbl_stats();
 	struct ar_cache_stats s = ar_cache_stats();
 
-	sm_log(SM_NOTICE, "ar.stop", "waiting=%zu cached=%zu hits=%llu misses=%llu asked=%llu",
+	sm_log(SM_NOTICE, "ar.stop",
+	       "waiting=%zu cached=%zu hits=%llu misses=%llu asked=%llu listed=%llu strange=%llu",
 	       ar_handlers_waiting(handlers), s.entries, (unsigned long long)s.hits,
-	       (unsigned long long)s.misses, (unsigned long long)s.asked);
+	       (unsigned long long)s.misses, (unsigned long long)s.asked,
+	       (unsigned long long)lists.listed, (unsigned long long)lists.strange);
 	ar_reload_stop();
+	ar_dnsbl_stop();
 	ar_handlers_stop(handlers, idle, NULL);
 }
 

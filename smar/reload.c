@@ -11,6 +11,7 @@
 #include "libsm/log.h"
 #include "libsm/offload.h"
 #include "libsm/time.h"
+#include "smar/dnsbl.h"
 
 enum { QUIET_MS = 500 };
 
@@ -90,6 +91,8 @@ static void opened(int rc, void *arg)
 		sm_log(SM_ERROR, "ar.maps", "kept=1 error=%s", r.job.diag);
 	} else {
 		ar_release(r.ar);
+		if (r.ar->conf != a->ar.conf)
+			ar_dnsbl_test_soon();
 		r.ar->conf = a->ar.conf;
 		r.ar->maps = a->ar.maps;
 		r.ar->mt = a->ar.mt;

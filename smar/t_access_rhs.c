@@ -195,7 +195,7 @@ static const struct {
     {"from:root", "relay", false},
     {"mxbadip:1", "relay", false},
     {"cltresolve:ok", "quick:relay", false},
-    {"dnsbltld:127.0.0.2", "relay", false},
+    {"dnsbltld:127.0.0.2", "relay", true},
     {"cltresolve:yes", "ok", false},
     {"cltresolve:tempPTR", "ok", true},
     {"cltaddr:host.domain", "ok", false},
@@ -218,9 +218,8 @@ static void test_entries(void **state SM_UNUSED)
 static void test_may_relay(void **state SM_UNUSED)
 {
 	static const char *const yes[] = {
-	    "to:", "cltaddr:", "cltname:", "certissuer:", "certsubject:"};
-	static const char *const no[] = {
-	    "from:", "cltresolve:", "mxbadip:", "protectedrcpt:", "dnsbltld:", ""};
+	    "to:", "cltaddr:", "cltname:", "certissuer:", "certsubject:", "dnswltld:"};
+	static const char *const no[] = {"from:", "cltresolve:", "mxbadip:", "protectedrcpt:"};
 
 	for (size_t i = 0; i < SM_ARRAY_SIZE(yes); i++)
 		assert_true(ar_access_may_relay(sm_str(yes[i])));
