@@ -31,7 +31,8 @@ EXTRA_DIST += misc/sm8.submit.mc
 
 # The queue for operators: qmgrctl and those that show it in the ways others do.
 bin_PROGRAMS += misc/qmgrctl misc/mailq misc/metaqueue
-qc_parts = misc/qmgrctl.h misc/qmgrctl_ask.c misc/qmgrctl_text.c
+ctl_parts = misc/ctl.h misc/ctl_ask.c misc/ctl_text.c
+qc_parts = misc/qmgrctl.h $(ctl_parts)
 misc_qmgrctl_SOURCES = misc/qmgrctl.c misc/qmgrctl_verbs.c misc/qmgrctl_print.c $(qc_parts)
 misc_qmgrctl_LDADD = libsm.a $(JANSSON_LIBS)
 misc_mailq_SOURCES = misc/mailq.c misc/qmgrctl_mailq.c $(qc_parts)
@@ -39,11 +40,11 @@ misc_mailq_LDADD = libsm.a $(JANSSON_LIBS)
 misc_metaqueue_SOURCES = misc/metaqueue.c misc/qmgrctl_mailq.c $(qc_parts)
 misc_metaqueue_LDADD = libqm.a libsm.a $(JANSSON_LIBS) $(LIBS)
 if HAVE_CMOCKA
-check_PROGRAMS += misc/t_qmgrctl_text
-unit_tests += misc/t_qmgrctl_text
+check_PROGRAMS += misc/t_ctl_text
+unit_tests += misc/t_ctl_text
 endif
-misc_t_qmgrctl_text_SOURCES = misc/t_qmgrctl_text.c misc/qmgrctl.h misc/qmgrctl_text.c
-misc_t_qmgrctl_text_LDADD = $(UNIT_LDADD) $(JANSSON_LIBS)
+misc_t_ctl_text_SOURCES = misc/t_ctl_text.c misc/ctl.h misc/ctl_text.c
+misc_t_ctl_text_LDADD = $(UNIT_LDADD) $(JANSSON_LIBS)
 misc/qmgrctl.sh: $(srcdir)/misc/qmgrctl.sh.in Makefile
 	$(AM_V_GEN)$(MKDIR_P) misc && $(misc_subst) $(srcdir)/misc/qmgrctl.sh.in >$@.tmp && chmod 755 $@.tmp && mv $@.tmp $@
 misc/mailq.sh: $(srcdir)/misc/mailq.sh.in Makefile

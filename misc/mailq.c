@@ -22,8 +22,13 @@ static void pass_on(void *arg, struct sm_str json)
 int main(int argc, char **argv)
 {
 	struct qc_mailq out = {0};
-	struct qc_ask ask = {
-	    .program = "mailq", .socket = QC_SOCKET, .verb = "list", .line = qc_mailq, .arg = &out};
+	struct qc_ask ask = {.program = "mailq",
+	                     .server = "qmgr",
+	                     .role = SM_ROLE_QMGR,
+	                     .socket = QC_SOCKET,
+	                     .verb = "list",
+	                     .line = qc_mailq,
+	                     .arg = &out};
 	bool json = false;
 	int opt, status;
 

@@ -182,6 +182,8 @@ static int from_qmgr(const char *socket)
 {
 	struct qc_mailq out = {0};
 	const struct qc_ask ask = {.program = "metaqueue",
+	                           .server = "qmgr",
+	                           .role = SM_ROLE_QMGR,
 	                           .socket = socket,
 	                           .verb = "list",
 	                           .line = qc_mailq,

@@ -278,7 +278,11 @@ static int help(const char *name)
 int main(int argc, char **argv)
 {
 	struct qc_print print = {0};
-	struct qc_ask ask = {.program = "qmgrctl", .line = qc_print, .arg = &print};
+	struct qc_ask ask = {.program = "qmgrctl",
+	                     .server = "qmgr",
+	                     .role = SM_ROLE_QMGR,
+	                     .line = qc_print,
+	                     .arg = &print};
 	const struct qc_verb *v;
 	int status;
 

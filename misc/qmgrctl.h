@@ -1,63 +1,12 @@
 /*
- * What qmgrctl, mailq and metaqueue share: asking qmgr, and showing what it says to people.
- *
- * qmgr answers with lines of JSON (doc/formats.md). What people see is made of them here, and only
- * here do they pass to a terminal: bytes that could do something there are escaped.
+ * What qmgrctl, mailq and metaqueue share: showing what qmgr says to people. Asking is in ctl.h.
  */
 #ifndef MISC_QMGRCTL_H
 #define MISC_QMGRCTL_H
 
-#include <jansson.h>
-
-#include "libsm/buf.h"
-
-/* Exit statuses, beside those that qmgr gives: 0, 1, 64, 75, 77. */
-enum {
-	QC_OK = 0,
-	QC_NOTHING = 1, /* nothing is such as it was asked for */
-	QC_USAGE = 64,
-	QC_DATA = 65, /* the queue's files cannot be read */
-	QC_AWAY = 69, /* no qmgr is there */
-	QC_OSERR = 71,
-	QC_LATER = 75, /* it is there, but cannot do it now */
-	QC_NOPERM = 77,
-	QC_FOREIGN = 78 /* another release wrote the queue's files */
-};
+#include "misc/ctl.h"
 
 #define QC_SOCKET SMX_QUEUEDIR "/ctl/qmgr"
-
-/* ---- qmgrctl_ask.c ---- */
-
-struct qc_ask {
-	const char *program; /* for messages */
-	const char *socket;
-	const char *verb;
-	struct sm_str words[64];
-	size_t count;
-	void (*line)(void *arg, struct sm_str json); /* without the line end */
-	void *arg;
-	bool quiet; /* say nothing when no qmgr is there */
-};
-/* Ask, hand each line on, wait for the end. Gives the exit status; what is wrong goes to stderr. */
-int qc_ask(const struct qc_ask *ask);
-
-/* ---- qmgrctl_text.c ---- */
-
-/* At most `width` columns, escaped; with "..." when it is longer; filled up with spaces when
- * `fill`. width 0: all of it. */
-void qc_text(struct sm_buf *b, const char *utf8, unsigned width, bool fill);
-/* "45s" "12m" "2h10m" "3d4h"; 0 and less: "now". */
-const char *qc_duration(int64_t s, char out[24]);
-/* "512" "1.5K" "23M" */
-const char *qc_size(int64_t bytes, char out[24]);
-/* "2026-11-21 03:20", local; "-" for 0. */
-const char *qc_time(int64_t wall_s, char out[24]);
-/* 90s, 15m, 2h, 3d, 1w, and 1h30m: into seconds; false: it is none. */
-bool qc_seconds(const char *text, int64_t *out);
-
-const char *qc_str(const json_t *o, const char *key); /* "" when it is not there */
-int64_t qc_num(const json_t *o, const char *key);     /* 0 when it is not there, or null */
-bool qc_true(const json_t *o, const char *key);
 
 /* ---- qmgrctl_print.c ---- */
 

@@ -8,12 +8,9 @@
  */
 #include "qmgr/control.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
-#include "libsm/json.h"
 #include "libsm/time.h"
 
-#define PIECE_BYTES   (32u * 1024)
 #define UNSENT_BYTES  (128u * 1024)
 #define UNSENT_MAX    (1024u * 1024)
 #define LINE_MAX      (16u * 1024 * 1024) /* a mail with 1000 recipients, each byte escaped */
@@ -58,67 +55,14 @@ static const struct qm_ctl_verb verbs[] = {
 
 static void send_out(struct qm_ctl *c)
 {
-	struct sm_msg_ctl_text m;
-
-	while (c->out.len > 0) {
-		m.text = sm_str_head(sm_buf_view(&c->out), PIECE_BYTES);
-		sm_peer_reply(c->peer, c->tag, SM_FRAME_MORE, SM_MSG_ctl_text, &m);
-		sm_buf_consume(&c->out, m.text.n);
-	}
-	sm_buf_reset(&c->out);
-}
-
-static void comma(struct qm_ctl *c)
-{
-	char last = c->out.len ? sm_buf_p(&c->out)[c->out.len - 1] : '\n';
-
-	if (last != '{' && last != '[')
-		sm_buf_char(&c->out, ',');
-}
-
-static void key_is(struct qm_ctl *c, const char *key)
-{
-	comma(c);
-	sm_buf_printf(&c->out, "\"%s\":", key);
-}
-
-void qm_ctl_begin(struct qm_ctl *c, const char *type)
-{
-	sm_buf_printf(&c->out, "{\"type\":\"%s\"", type);
+	sm_ctl_send(c->peer, c->tag, &c->out);
 }
 
 void qm_ctl_line(struct qm_ctl *c)
 {
-	sm_buf_cstr(&c->out, "}\n");
-	if (c->out.len >= PIECE_BYTES)
+	sm_ctl_line(&c->out);
+	if (c->out.len >= SM_CTL_PIECE_BYTES)
 		send_out(c);
-}
-
-void qm_ctl_str(struct qm_ctl *c, const char *key, struct sm_str s)
-{
-	/* ASCII alone: what is shown as it comes can do nothing to a terminal. */
-	key_is(c, key);
-	sm_buf_char(&c->out, '"');
-	sm_json_ascii(&c->out, s, SIZE_MAX);
-	sm_buf_char(&c->out, '"');
-}
-
-void qm_ctl_num(struct qm_ctl *c, const char *key, int64_t n)
-{
-	key_is(c, key);
-	sm_buf_printf(&c->out, "%" PRId64, n);
-}
-
-void qm_ctl_bool(struct qm_ctl *c, const char *key, bool b)
-{
-	key_is(c, key);
-	sm_buf_cstr(&c->out, b ? "true" : "false");
-}
-
-void qm_ctl_null(struct qm_ctl *c, const char *key)
-{
-	key_is(c, key);
-	sm_buf_cstr(&c->out, "null");
 }
 
 void qm_ctl_id(struct qm_ctl *c, const char *key, struct sm_id id)
@@ -147,28 +91,6 @@ void qm_ctl_mono(struct qm_ctl *c, const char *key, int64_t ms)
 		qm_ctl_num(c, key, (sm_wall_ms() + ms - sm_loop_now_ms()) / 1000);
 }
 
-void qm_ctl_array(struct qm_ctl *c, const char *key)
-{
-	key_is(c, key);
-	sm_buf_char(&c->out, '[');
-}
-
-void qm_ctl_open(struct qm_ctl *c)
-{
-	comma(c);
-	sm_buf_char(&c->out, '{');
-}
-
-void qm_ctl_close(struct qm_ctl *c)
-{
-	sm_buf_char(&c->out, '}');
-}
-
-void qm_ctl_array_end(struct qm_ctl *c)
-{
-	sm_buf_char(&c->out, ']');
-}
-
 static void request_free(struct qm_ctl *c)
 {
 	if (c->q->control->stepping == c)
@@ -184,13 +106,8 @@ static void request_free(struct qm_ctl *c)
 
 void qm_ctl_end(struct qm_ctl *c, uint8_t status, const char *why)
 {
-	struct sm_msg_ctl_end m = {.status = status};
-	char text[512];
-
-	sm_str_cut(sm_str(why), text, sizeof(text));
-	m.text = sm_str(text);
 	send_out(c);
-	sm_peer_reply(c->peer, c->tag, 0, SM_MSG_ctl_end, &m);
+	sm_ctl_end(c->peer, c->tag, status, why);
 	request_free(c);
 }
 
@@ -275,13 +192,6 @@ static void turn(void *arg)
 
 /* ---- requests ---- */
 
-static void refuse(struct sm_peer *peer, uint64_t tag, uint8_t status, const char *why)
-{
-	struct sm_msg_ctl_end m = {.status = status, .text = sm_str(why)};
-
-	sm_peer_reply(peer, tag, 0, SM_MSG_ctl_end, &m);
-}
-
 static const struct qm_ctl_verb *verb_of(struct sm_str name)
 {
 	for (size_t i = 0; i < SM_ARRAY_SIZE(verbs); i++)
@@ -329,14 +239,14 @@ static int on_frame(struct sm_peer *peer, const struct sm_frame *f, void *arg)
 		return err;
 	SM_LIST_FOR (c, &q->control->requests, struct qm_ctl, link) {
 		if (c->peer == peer) {
-			refuse(peer, f->tag, QM_CTL_LATER, "one request at a time");
+			sm_ctl_end(peer, f->tag, QM_CTL_LATER, "one request at a time");
 			return 0;
 		}
 	}
 	if ((verb = verb_of(m.verb)) == NULL)
-		refuse(peer, f->tag, QM_CTL_USAGE, "there is no such verb");
+		sm_ctl_end(peer, f->tag, QM_CTL_USAGE, "there is no such verb");
 	else if (verb->act && !sm_peer_trusted(peer))
-		refuse(peer, f->tag, QM_CTL_NOPERM, QM_CTL_LOOK_ONLY);
+		sm_ctl_end(peer, f->tag, QM_CTL_NOPERM, QM_CTL_LOOK_ONLY);
 	else
 		begin(q, peer, f->tag, verb, &m);
 	return 0;

@@ -10,17 +10,17 @@
 #ifndef QM_CONTROL_H
 #define QM_CONTROL_H
 
-#include "libsm/buf.h"
+#include "libsm/ctl.h"
 #include "qmgr/filter.h"
 #include "qmgr/qm.h"
 
 /* Exit statuses of answers. */
 enum {
-	QM_CTL_OK = 0,
-	QM_CTL_NOTHING = 1, /* nothing is such as it was asked for */
-	QM_CTL_USAGE = 64,
-	QM_CTL_LATER = 75, /* it cannot be done now */
-	QM_CTL_NOPERM = 77
+	QM_CTL_OK = SM_CTL_OK,
+	QM_CTL_NOTHING = SM_CTL_NOTHING,
+	QM_CTL_USAGE = SM_CTL_USAGE,
+	QM_CTL_LATER = SM_CTL_LATER,
+	QM_CTL_NOPERM = SM_CTL_NOPERM
 };
 
 /* What may stand behind a verb. */
@@ -88,21 +88,47 @@ void qm_ctl_go_on(struct qm_ctl *c, bool (*step)(struct qm_ctl *c));
 
 /* ---- answers ---- */
 
-/* A line: begin, fields, end. */
-void qm_ctl_begin(struct qm_ctl *c, const char *type);
+/* A line: begin, fields, end. As in libsm/ctl.h, into c->out. */
 void qm_ctl_line(struct qm_ctl *c);
-void qm_ctl_str(struct qm_ctl *c, const char *key, struct sm_str s);
-void qm_ctl_num(struct qm_ctl *c, const char *key, int64_t n);
-void qm_ctl_bool(struct qm_ctl *c, const char *key, bool b);
+static inline void qm_ctl_begin(struct qm_ctl *c, const char *type)
+{
+	sm_ctl_begin(&c->out, type);
+}
+static inline void qm_ctl_str(struct qm_ctl *c, const char *key, struct sm_str s)
+{
+	sm_ctl_str(&c->out, key, s);
+}
+static inline void qm_ctl_num(struct qm_ctl *c, const char *key, int64_t n)
+{
+	sm_ctl_num(&c->out, key, n);
+}
+static inline void qm_ctl_bool(struct qm_ctl *c, const char *key, bool b)
+{
+	sm_ctl_bool(&c->out, key, b);
+}
+static inline void qm_ctl_null(struct qm_ctl *c, const char *key)
+{
+	sm_ctl_null(&c->out, key);
+}
+static inline void qm_ctl_array(struct qm_ctl *c, const char *key)
+{
+	sm_ctl_array(&c->out, key);
+}
+static inline void qm_ctl_open(struct qm_ctl *c)
+{
+	sm_ctl_open(&c->out);
+}
+static inline void qm_ctl_close(struct qm_ctl *c)
+{
+	sm_ctl_close(&c->out);
+}
+static inline void qm_ctl_array_end(struct qm_ctl *c)
+{
+	sm_ctl_array_end(&c->out);
+}
 void qm_ctl_id(struct qm_ctl *c, const char *key, struct sm_id id);  /* null: none */
 void qm_ctl_time(struct qm_ctl *c, const char *key, int64_t wall_s); /* null: none (0, never) */
 void qm_ctl_mono(struct qm_ctl *c, const char *key, int64_t ms);     /* monotonic; shown as wall */
-void qm_ctl_null(struct qm_ctl *c, const char *key);
-/* Objects in an array. */
-void qm_ctl_array(struct qm_ctl *c, const char *key);
-void qm_ctl_open(struct qm_ctl *c);
-void qm_ctl_close(struct qm_ctl *c);
-void qm_ctl_array_end(struct qm_ctl *c);
 
 /* That was all: `c` is gone. */
 void qm_ctl_end(struct qm_ctl *c, uint8_t status, const char *why);

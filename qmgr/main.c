@@ -4,9 +4,9 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <stdio.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "libsm/ctl.h"
 #include "libsm/offload.h"
 #include "libsm/priv.h"
 #include "libsm/time.h"
@@ -18,21 +18,10 @@ static struct qm qmgr = {.proc = &proc};
 /* Before rights are dropped: afterwards nothing may ask NSS. */
 static void find_users(struct qm *q)
 {
-	struct stat st;
-	char path[108];
-	ptrdiff_t slash;
-
 	sm_proc_users(q->proc, "smtps", &q->smtps_users);
 	sm_proc_users(q->proc, "smtpc", &q->smtpc_users);
 	sm_proc_users(q->proc, "smar", &q->smar_users);
-	/* The group that may look at the queue owns the control directory. */
-	q->gid_control = (gid_t)-1;
-	slash = sm_str_rchr(q->conf->control_socket, '/');
-	if (slash > 0 &&
-	    sm_str_copy(sm_str_head(q->conf->control_socket, (size_t)slash), path, sizeof(path)) ==
-	        0 &&
-	    stat(path, &st) == 0)
-		q->gid_control = st.st_gid;
+	q->gid_control = sm_ctl_group(q->conf->control_socket);
 }
 
 static void path_of(struct sm_str s, char *out, size_t size, bool directory)

@@ -79,27 +79,12 @@ static struct sm_str domain_of(struct sm_str mailbox)
 	return at < 0 ? SM_STR("") : sm_str_from(mailbox, (size_t)at + 1);
 }
 
-/* What smar has to know of listener and session. */
-static uint32_t check_flags(const struct ss_ask *a)
-{
-	const struct ss_session *s = a->s;
-	uint32_t flags = ss_conf_check_flags(s->conf) | s->verdict;
-
-	if (s->may_relay || (a->kind == SS_ASK_RCPT &&
-	                     ss_conf_domain_in(&s->conf->relay_to, domain_of(sm_str(a->rcpt)))))
-		flags |= SM_CHECK_MAY_RELAY;
-	/* Those who are known need not come twice; who is going to be rejected anyway is not
-	 * written down as a client that came. */
-	if ((s->conf->flags & SS_F_GREYLISTING) && s->verdict == 0 && !s->may_relay &&
-	    s->conn_code == 0 && s->txn.mail_code == 0)
-		flags |= SM_CHECK_GREYLIST;
-	return flags;
-}
-
 static void ask(struct ss_ask *a, struct sm_peer *peer)
 {
 	const struct ss_session *s = a->s;
-	uint32_t flags = check_flags(a);
+	uint32_t flags = ss_policy_check_flags(
+	    s->conf, &s->who, a->kind == SS_ASK_RCPT ? domain_of(sm_str(a->rcpt)) : SM_STR(""),
+	    s->conn_code != 0 || s->txn.mail_code != 0);
 
 	a->done = false;
 	a->sent = true;

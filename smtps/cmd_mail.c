@@ -108,7 +108,7 @@ static bool check(struct ss_session *s, struct sm_arena *arena, struct mail *m)
 	struct ss_ask *a;
 	int err;
 
-	if (s->discard)
+	if (s->who.discard)
 		return true;
 	if (sm_str_empty(m->sender.mailbox)) {
 		ss_prefetch(s, m->sender.mailbox);
@@ -124,8 +124,7 @@ static bool check(struct ss_session *s, struct sm_arena *arena, struct mail *m)
 	} else if (a->code < 400) {
 		m->discard = (a->flags & SM_VERDICT_DISCARD) != 0;
 		ok = true;
-	} else if ((s->conf->flags & SS_F_DELAY_CHECKS) &&
-	           !(a->flags & (SM_VERDICT_CLOSE | SM_VERDICT_QUICK))) {
+	} else if (ss_policy_later(s->conf, a->code, a->flags)) {
 		m->later_code = a->code;
 		m->later_text = sm_arena_str(arena, a->text);
 		ok = true;

@@ -113,24 +113,13 @@ static void refuse_stored(struct ss_session *s, struct sm_str rcpt)
 /* By the verdict on the recipient. True: accepted; the verdict may want it to vanish. */
 static bool decide(struct ss_session *s, const struct sm_addr *addr, const struct ss_ask *a)
 {
-	const uint32_t ok_or_relay = SM_VERDICT_OK | SM_VERDICT_RELAY;
-	bool map = (s->conf->flags & SS_F_ACCESS) != 0;
+	struct ss_policy p = ss_policy_of(s->conf, &s->who, a->code, a->flags, addr->domain,
+	                                  s->conn_code != 0 || s->txn.mail_code != 0);
 	bool greylisted = (a->flags & SM_VERDICT_GREYLISTED) != 0;
-	bool grey_later = greylisted && (s->conf->flags & SS_F_GREY_AT_DATA) != 0;
-	struct ss_policy p = {
-	    .code = grey_later ? 0 : a->code,
-	    .local = (a->flags & SM_VERDICT_LOCAL) != 0,
-	    .map_relays = map && (a->flags & SM_VERDICT_RELAY) != 0,
-	    .domain_listed = ss_conf_domain_in(&s->conf->relay_to, addr->domain),
-	    .session_may_relay = s->may_relay,
-	    .local_needs_right = (s->conf->flags & SS_F_LMTP_NO_RELAY) != 0,
-	    .stored = s->conn_code != 0 || s->txn.mail_code != 0,
-	    .overrides = map && (a->flags & SM_VERDICT_QUICK) != 0 && (a->flags & ok_or_relay) != 0,
-	};
 
 	switch (ss_policy_rcpt(&p)) {
 	case SS_POLICY_ACCEPT:
-		if (grey_later)
+		if (ss_policy_grey_later(s->conf, a->flags))
 			s->txn.greylisted = sm_arena_str(&s->txn.arena, a->text);
 		return true;
 	case SS_POLICY_NO_RELAY:
@@ -165,7 +154,7 @@ static enum admitted admit(struct ss_session *s, const struct sm_addr *addr)
 		refuse_by(s, addr->mailbox, r);
 		return REFUSED;
 	}
-	if ((s->discard || t->discard) && s->conn_code == 0)
+	if ((s->who.discard || t->discard) && s->conn_code == 0)
 		return VANISHES;
 	ss_prefetch(s, t->sender);
 	a = ss_prefetch_rcpt(s, t->sender, addr->mailbox);

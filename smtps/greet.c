@@ -36,35 +36,18 @@ static bool ask_qmgr(struct ss_session *s, struct ss_ask *a)
 	return true;
 }
 
-/* What the access map said of the connection holds for all of the session. */
-static void take_verdict(struct ss_session *s, uint32_t flags)
-{
-	if (!(s->conf->flags & SS_F_ACCESS))
-		return;
-	if (flags & SM_VERDICT_RELAY) {
-		s->may_relay = true;
-		s->verdict |= SM_CHECK_SESSION_RELAY;
-	}
-	if (flags & SM_VERDICT_OK)
-		s->verdict |= SM_CHECK_SESSION_OK;
-	if (s->verdict != 0 && (flags & SM_VERDICT_QUICK))
-		s->verdict |= SM_CHECK_SESSION_QUICK;
-	s->discard = (flags & SM_VERDICT_DISCARD) != 0;
-}
-
 static bool ask_smar(struct ss_session *s, struct ss_ask *a)
 {
 	if (ss_ask_wait(a) != 0) {
 		ss_say_and_close(s, SS_R_CHECK_AWAY_CONN, "smar away");
 		return false;
 	}
-	take_verdict(s, a->flags);
+	ss_policy_connection(s->conf, a->flags, &s->who);
 	if (!sm_str_empty(a->client_name))
 		s->client_name = sm_arena_str(&s->arena, a->client_name);
 	if (a->code < 400)
 		return true;
-	if ((s->conf->flags & SS_F_DELAY_CHECKS) &&
-	    !(a->flags & (SM_VERDICT_CLOSE | SM_VERDICT_QUICK))) {
+	if (ss_policy_later(s->conf, a->code, a->flags)) {
 		s->conn_code = a->code;
 		s->conn_text = sm_arena_str(&s->arena, a->text);
 		return true;

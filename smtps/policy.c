@@ -5,6 +5,8 @@
  */
 #include "smtps/policy.h"
 
+#include "libsm/msg.h"
+
 enum ss_policy_result ss_policy_rcpt(const struct ss_policy *p)
 {
 	bool allowed = (p->local && !p->local_needs_right) || p->map_relays || p->domain_listed ||
@@ -19,6 +21,64 @@ enum ss_policy_result ss_policy_rcpt(const struct ss_policy *p)
 	if (!allowed)
 		return SS_POLICY_NO_RELAY;
 	return p->code >= 400 ? SS_POLICY_SAY_VERDICT : SS_POLICY_ACCEPT;
+}
+
+void ss_policy_connection(const struct ss_conf *conf, uint32_t flags, struct ss_standing *who)
+{
+	if (!(conf->flags & SS_F_ACCESS))
+		return;
+	if (flags & SM_VERDICT_RELAY) {
+		who->may_relay = true;
+		who->verdict |= SM_CHECK_SESSION_RELAY;
+	}
+	if (flags & SM_VERDICT_OK)
+		who->verdict |= SM_CHECK_SESSION_OK;
+	if (who->verdict != 0 && (flags & SM_VERDICT_QUICK))
+		who->verdict |= SM_CHECK_SESSION_QUICK;
+	who->discard = (flags & SM_VERDICT_DISCARD) != 0;
+}
+
+bool ss_policy_later(const struct ss_conf *conf, int code, uint32_t flags)
+{
+	return code >= 400 && (conf->flags & SS_F_DELAY_CHECKS) &&
+	       !(flags & (SM_VERDICT_CLOSE | SM_VERDICT_QUICK));
+}
+
+bool ss_policy_grey_later(const struct ss_conf *conf, uint32_t flags)
+{
+	return (flags & SM_VERDICT_GREYLISTED) != 0 && (conf->flags & SS_F_GREY_AT_DATA) != 0;
+}
+
+uint32_t ss_policy_check_flags(const struct ss_conf *conf, const struct ss_standing *who,
+                               struct sm_str domain, bool stored)
+{
+	uint32_t flags = ss_conf_check_flags(conf) | who->verdict;
+
+	if (who->may_relay || (domain.n > 0 && ss_conf_domain_in(&conf->relay_to, domain)))
+		flags |= SM_CHECK_MAY_RELAY;
+	/* Those who are known need not come twice; who is going to be rejected anyway is not
+	 * written down as a client that came. */
+	if ((conf->flags & SS_F_GREYLISTING) && who->verdict == 0 && !who->may_relay && !stored)
+		flags |= SM_CHECK_GREYLIST;
+	return flags;
+}
+
+struct ss_policy ss_policy_of(const struct ss_conf *conf, const struct ss_standing *who, int code,
+                              uint32_t flags, struct sm_str domain, bool stored)
+{
+	const uint32_t ok_or_relay = SM_VERDICT_OK | SM_VERDICT_RELAY;
+	bool map = (conf->flags & SS_F_ACCESS) != 0;
+
+	return (struct ss_policy){
+	    .code = ss_policy_grey_later(conf, flags) ? 0 : code,
+	    .local = (flags & SM_VERDICT_LOCAL) != 0,
+	    .map_relays = map && (flags & SM_VERDICT_RELAY) != 0,
+	    .domain_listed = ss_conf_domain_in(&conf->relay_to, domain),
+	    .session_may_relay = who->may_relay,
+	    .local_needs_right = (conf->flags & SS_F_LMTP_NO_RELAY) != 0,
+	    .stored = stored,
+	    .overrides = map && (flags & SM_VERDICT_QUICK) != 0 && (flags & ok_or_relay) != 0,
+	};
 }
 
 bool ss_policy_local_session(bool client_is_loopback, bool flag, bool listener_listed)

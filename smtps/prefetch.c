@@ -29,7 +29,7 @@ void ss_prefetch(struct ss_session *s, struct sm_str sender)
 	size_t at = 0;
 
 	/* Nobody is asked about the recipients of what vanishes. */
-	if (!sm_list_empty(&s->prefetch) || !sm_stream_has_input(&s->io) || s->discard ||
+	if (!sm_list_empty(&s->prefetch) || !sm_stream_has_input(&s->io) || s->who.discard ||
 	    s->txn.discard)
 		return;
 	sm_arena_init(&a, "look-ahead", 512, 65536);

@@ -332,7 +332,7 @@ int ss_session_start(struct ss *ss, int fd, const struct sm_sa *client, const ch
 	s->conf = ss->conf;
 	s->client = *client;
 	sm_str_cut(sm_str(listener), s->listener, sizeof(s->listener));
-	s->may_relay = ss_policy_local_session(
+	s->who.may_relay = ss_policy_local_session(
 	    sm_sa_is_loopback(client), (s->conf->flags & SS_F_LOOPBACK_RELAY) != 0,
 	    ss_conf_name_in(&s->conf->relay_from_local, sm_str(listener)));
 	s->why = "";

@@ -6,6 +6,7 @@
 
 #include "libsm/stream.h"
 #include "smtps/limits.h"
+#include "smtps/policy.h"
 #include "smtps/ss.h"
 #include "smtps/txn.h"
 
@@ -21,17 +22,14 @@ struct ss_session {
 	struct sm_id id;
 	struct sm_sa client;
 	char listener[64];
-	bool may_relay; /* local client on a listener that trusts those, or by the connection's
-	                   verdict */
+	struct ss_standing who;
 	bool told_qmgr; /* sess_open was sent and not refused: sess_close is due */
 
 	struct sm_arena arena; /* for the session's life: names */
 	struct sm_str helo;    /* empty: none yet */
 	bool esmtp;
 	struct sm_str client_name;
-	uint32_t verdict; /* SM_CHECK_SESSION_*: what the access map said of the connection */
-	bool discard;     /* ... that whatever is sent shall vanish */
-	int conn_code;    /* delay_checks: to be said at RCPT; 0: nothing */
+	int conn_code; /* delay_checks: to be said at RCPT; 0: nothing */
 	struct sm_str conn_text;
 
 	struct ss_txn txn;

@@ -5,6 +5,7 @@
 
 #include <cmocka.h>
 
+#include "libsm/msg.h"
 #include "smtps/policy.h"
 
 /* All combinations of the five rights, a stored rejection, and each kind of verdict. */
@@ -55,6 +56,64 @@ static void test_no_open_relay(void **state)
 	assert_int_equal(ss_policy_rcpt(&p), SS_POLICY_NO_RELAY);
 }
 
+/* What smar said of the connection holds for the session, if the access map counts at all. */
+static void test_standing(void **state)
+{
+	static const struct {
+		uint32_t said, verdict;
+		bool may_relay, discard;
+	} cases[] = {
+	    {0, 0, false, false},
+	    {SM_VERDICT_OK, SM_CHECK_SESSION_OK, false, false},
+	    {SM_VERDICT_OK | SM_VERDICT_QUICK, SM_CHECK_SESSION_OK | SM_CHECK_SESSION_QUICK, false,
+	     false},
+	    {SM_VERDICT_RELAY, SM_CHECK_SESSION_RELAY, true, false},
+	    {SM_VERDICT_QUICK, 0, false, false},
+	    {SM_VERDICT_DISCARD, 0, false, true},
+	};
+	(void)state;
+
+	for (size_t i = 0; i < SM_ARRAY_SIZE(cases); i++) {
+		struct ss_conf conf = {.flags = SS_F_ACCESS};
+		struct ss_standing who = {.may_relay = false}, none = {.may_relay = false};
+
+		ss_policy_connection(&conf, cases[i].said, &who);
+		assert_int_equal(who.verdict, cases[i].verdict);
+		assert_int_equal(who.may_relay, cases[i].may_relay);
+		assert_int_equal(who.discard, cases[i].discard);
+		conf.flags = 0;
+		ss_policy_connection(&conf, cases[i].said, &none);
+		assert_false(none.may_relay || none.discard || none.verdict);
+	}
+}
+
+/* What is put off until RCPT, and what smar is told of it. */
+static void test_later(void **state)
+{
+	struct ss_conf conf = {.flags = SS_F_DELAY_CHECKS | SS_F_GREYLISTING};
+	struct ss_standing who = {.may_relay = false};
+	(void)state;
+
+	assert_true(ss_policy_later(&conf, 550, 0));
+	assert_true(ss_policy_later(&conf, 451, SM_VERDICT_OK));
+	assert_false(ss_policy_later(&conf, 0, 0));
+	assert_false(ss_policy_later(&conf, 550, SM_VERDICT_QUICK));
+	assert_false(ss_policy_later(&conf, 421, SM_VERDICT_CLOSE));
+	assert_int_equal(ss_policy_check_flags(&conf, &who, SM_STR("a.example"), false),
+	                 SM_CHECK_GREYLIST);
+	assert_int_equal(ss_policy_check_flags(&conf, &who, SM_STR("a.example"), true), 0);
+	who.may_relay = true;
+	assert_int_equal(ss_policy_check_flags(&conf, &who, SM_STR(""), false), SM_CHECK_MAY_RELAY);
+	conf.flags = 0;
+	assert_false(ss_policy_later(&conf, 550, 0));
+	assert_false(ss_policy_grey_later(&conf, SM_VERDICT_GREYLISTED));
+	conf.flags = SS_F_GREY_AT_DATA;
+	assert_true(ss_policy_grey_later(&conf, SM_VERDICT_GREYLISTED));
+	assert_int_equal(
+	    ss_policy_of(&conf, &who, 421, SM_VERDICT_GREYLISTED, SM_STR("a.example"), false).code,
+	    0);
+}
+
 static void test_local_session(void **state)
 {
 	(void)state;
@@ -67,9 +126,9 @@ static void test_local_session(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_all),
-	    cmocka_unit_test(test_no_open_relay),
-	    cmocka_unit_test(test_local_session),
+	    cmocka_unit_test(test_all),           cmocka_unit_test(test_no_open_relay),
+	    cmocka_unit_test(test_local_session), cmocka_unit_test(test_standing),
+	    cmocka_unit_test(test_later),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -63,7 +63,7 @@ void ss_txn_discard_rcpt(struct ss_session *s)
 
 bool ss_txn_vanishes(const struct ss_session *s)
 {
-	return s->discard || s->txn.discard || (s->txn.rcpt_count == 0 && s->txn.discarded > 0);
+	return s->who.discard || s->txn.discard || (s->txn.rcpt_count == 0 && s->txn.discarded > 0);
 }
 
 void ss_txn_reset(struct ss_session *s, bool accepted)

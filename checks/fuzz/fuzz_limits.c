@@ -45,8 +45,9 @@ static bool first_address(struct sm_str prefix, struct sm_sa *sa)
 /* A line, or pair, alone. */
 static void one(struct sm_str key, struct sm_str value)
 {
-	struct sm_str prefix, word = sm_str_split(key, ':', &prefix);
 	struct qm_limits *l = qm_limits_new();
+	/* A word alone may come without its colon: createmap takes it for the end of the key. */
+	struct sm_str prefix, word = sm_str_split(key, ':', &prefix);
 	struct sm_sa sa = {0};
 
 	if (qm_limits_add(l, key, value) != 0) {

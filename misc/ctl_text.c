@@ -2,7 +2,7 @@
  * Words and numbers for people. Nothing that came from elsewhere reaches a terminal but through
  * qc_text: what controls it, or turns the direction of writing, is shown as \xHH or \u{HHHH}.
  */
-#include "misc/qmgrctl.h"
+#include "misc/ctl.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "misc/qmgrctl.h"
+#include "misc/ctl.h"
 
 static struct sm_buf b;
 

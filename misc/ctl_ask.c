@@ -2,9 +2,9 @@
  * One question over the control socket. One thread; ends when the answer has, or nobody is there.
  *
  * Who owns the socket is who may answer there: an operator of group smx knows no other name for the
- * queue's user.
+ * server's user.
  */
-#include "misc/qmgrctl.h"
+#include "misc/ctl.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -48,11 +48,11 @@ static void give_up(void *arg)
 	(void)arg;
 	if (sm_link_peer(a.link) == NULL) {
 		if (!a.ask->quiet)
-			fprintf(stderr, "%s: %s: %s: is qmgr running?\n", a.ask->program,
-			        a.ask->socket, sm_link_trouble(a.link));
+			fprintf(stderr, "%s: %s: %s: is %s running?\n", a.ask->program,
+			        a.ask->socket, sm_link_trouble(a.link), a.ask->server);
 		sm_loop_stop(QC_AWAY);
 	} else {
-		fprintf(stderr, "%s: qmgr does not answer\n", a.ask->program);
+		fprintf(stderr, "%s: %s does not answer\n", a.ask->program, a.ask->server);
 		sm_loop_stop(QC_LATER);
 	}
 }
@@ -118,14 +118,15 @@ static int look(const struct qc_ask *ask, struct stat *st)
 		return QC_NOPERM;
 	}
 	if (!ask->quiet)
-		fprintf(stderr, "%s: %s: %s%s\n", ask->program, ask->socket, strerror(errno),
-		        errno == ENOENT ? ": is qmgr running?" : "");
+		fprintf(stderr, "%s: %s: %s%s%s%s\n", ask->program, ask->socket, strerror(errno),
+		        errno == ENOENT ? ": is " : "", errno == ENOENT ? ask->server : "",
+		        errno == ENOENT ? " running?" : "");
 	return QC_AWAY;
 }
 
 int qc_ask(const struct qc_ask *ask)
 {
-	struct sm_link_conf conf = {.path = ask->socket, .role = SM_ROLE_QMGR, .on_up = on_up};
+	struct sm_link_conf conf = {.path = ask->socket, .role = ask->role, .on_up = on_up};
 	struct stat st;
 	uid_t owner;
 	int status;
@@ -135,6 +136,7 @@ int qc_ask(const struct qc_ask *ask)
 	owner = st.st_uid;
 	conf.uids = &owner;
 	conf.uid_count = 1;
+	memset(&a, 0, sizeof(a));
 	a.ask = ask;
 	for (size_t i = 0; i < ask->count; i++)
 		a.words[i].text = ask->words[i];
@@ -151,7 +153,9 @@ int qc_ask(const struct qc_ask *ask)
 	a.link = sm_link_open(&conf);
 	sm_timer_set(&a.patience, sm_now_ms() + CONNECT_MS, give_up, NULL);
 	status = sm_loop_run();
+	sm_timer_cancel(&a.patience);
 	sm_link_free(&a.link);
+	sm_loop_fini();
 	sm_buf_fini(&a.text);
 	sm_arena_fini(&a.arena);
 	return status;
