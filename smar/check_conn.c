@@ -51,6 +51,11 @@ static int resolve_client(const struct ar_ctx *ctx, const struct sm_sa *client,
 	struct ar_answer *ptr;
 	int rc = 0;
 
+	if (ctx->dry != NULL && ctx->dry->client_name.p != NULL) {
+		out->resolve = SM_RESOLVE_OK;
+		out->client_name = ctx->dry->client_name;
+		return 0;
+	}
 	if (!ar_reverse_name(client, SM_STR("in-addr.arpa"), SM_STR("ip6.arpa"), name)) {
 		out->resolve = SM_RESOLVE_NONE;
 		return 0;

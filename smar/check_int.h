@@ -3,15 +3,8 @@
 #define AR_CHECK_INT_H
 
 #include "smar/access.h"
+#include "smar/ask.h"
 #include "smar/check.h"
-#include "smar/dns_cache.h"
-
-/* The answer of DNS. NULL, only without may_wait: it is not here yet, and has been asked for. */
-static inline struct ar_answer *ar_ask(const struct ar_ctx *ctx, struct sm_str name, uint16_t type)
-{
-	return ctx->may_wait ? ar_cache_wait(name, type, ctx->deadline_ms)
-	                     : ar_cache_get(name, type);
-}
 
 /* The address of a record of type A or AAAA, without port. */
 static inline struct sm_sa ar_rr_sa(const struct ar_rr *rr, uint16_t type)

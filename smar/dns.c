@@ -16,8 +16,10 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "libsm/rand.h"
 #include "smar/dns_msg.h"
 
+enum { CLASS_IN = 1, AUTHENTIC_DATA = 0x20 /* of the fourth byte */ };
 enum { TRIES = 2, ATTEMPT_LEAST_MS = 100, EDNS_BYTES = 1232 };
 
 struct watch {
@@ -40,6 +42,8 @@ static struct sm_list watches = SM_LIST_INIT(watches);
 static struct sm_list questions = SM_LIST_INIT(questions);
 static struct sm_timer timer;
 static unsigned inside; /* c-ares is on the stack */
+static bool edns;       /* questions may have an OPT record ... */
+static bool edns_doubt; /* ... unless a server does not know it: the library found out */
 
 static void set_timer(void);
 
@@ -157,8 +161,10 @@ static ares_ssize_t receive(ares_socket_t fd, void *p, size_t size, int flags,
 		errno = EAGAIN;
 		return -1;
 	}
-	if (n > 0 && from != NULL)
+	if (n > 0 && from != NULL) {
 		note_refusal(sm_str_n(p, (size_t)n));
+		edns_doubt = edns_doubt || ar_dns_is_formerr(sm_str_n(p, (size_t)n));
+	}
 	return n;
 }
 
@@ -227,6 +233,8 @@ int ar_dns_init(const struct ar_dns_conf *conf)
 	int rc;
 
 	sm_assert(conf->count <= AR_DNS_SERVERS_MAX && channel == NULL);
+	edns = true;
+	edns_doubt = false;
 	rc = ares_library_init(ARES_LIB_INIT_ALL);
 	if (rc == ARES_SUCCESS && servers == 0)
 		rc = count_servers(&servers);
@@ -274,6 +282,42 @@ static void on_answer(void *arg, int status, int timeouts SM_UNUSED, unsigned ch
 	sm_free(q);
 }
 
+/* A server that does not know EDNS was asked once more without it, and from then on the library
+ * wants no question to have it. */
+static void look_for_edns(void)
+{
+	struct ares_options o;
+	int mask;
+
+	if (!edns_doubt || ares_save_options(channel, &o, &mask) != ARES_SUCCESS)
+		return;
+	edns = (o.flags & ARES_FLAG_EDNS) != 0;
+	edns_doubt = false;
+	ares_destroy_options(&o);
+}
+
+/*
+ * With the bit that asks for the AD bit of the answer (RFC 6840 5.7), which the library leaves
+ * out; so the packet is made and sent in two steps. The number is one that nobody can guess.
+ */
+static void send_question(const char *name, uint16_t type, struct question *q)
+{
+	unsigned char *packet = NULL;
+	unsigned short id;
+	int rc, size = 0;
+
+	look_for_edns();
+	sm_rand_secret(&id, sizeof(id));
+	rc = ares_create_query(name, CLASS_IN, type, id, 1, &packet, &size, edns ? EDNS_BYTES : 0);
+	if (rc != ARES_SUCCESS) {
+		on_answer(q, rc, 0, NULL, 0);
+		return;
+	}
+	packet[3] |= AUTHENTIC_DATA;
+	ares_send(channel, packet, size, on_answer, q);
+	ares_free_string(packet);
+}
+
 void ar_dns_ask(const char *name, uint16_t type,
                 void (*cb)(struct sm_str packet, struct ar_dns_trouble trouble, void *arg),
                 void *arg)
@@ -284,7 +328,7 @@ void ar_dns_ask(const char *name, uint16_t type,
 	*q = (struct question){.name = name, .type = type, .cb = cb, .arg = arg};
 	sm_list_push(&questions, &q->link);
 	inside++;
-	ares_query(channel, name, 1, type, on_answer, q);
+	send_question(name, type, q);
 	inside--;
 	set_timer();
 }

@@ -32,6 +32,7 @@ struct entry {
 	struct ar_dns_trouble trouble;
 	unsigned links;                   /* CNAME chains followed beyond one answer */
 	uint32_t ttl_s;                   /* least of the chain so far */
+	bool ad;                          /* each link of it was validated */
 	char asking[AR_DNS_NAME_MAX + 1]; /* the end of the chain so far */
 
 	size_t name_len;
@@ -91,6 +92,7 @@ static struct ar_answer *make_answer(const struct ar_dns_msg *m, uint32_t ttl_s)
 	                        .status = m->status,
 	                        .why = m->why,
 	                        .refused = m->refused,
+	                        .ad = m->ad,
 	                        .expires_ms = sm_now_ms() + (int64_t)ttl_s * 1000,
 	                        .bytes = bytes,
 	                        .count = m->count};
@@ -208,14 +210,16 @@ static void first_ask(struct entry *e)
 {
 	e->links = 0;
 	e->ttl_s = AR_DNS_TTL_MAX;
+	e->ad = true;
 	memcpy(e->asking, e->name, e->name_len + 1);
 	ask(e);
 }
 
-static void settle(struct entry *e, const struct ar_dns_msg *m)
+static void settle(struct entry *e, struct ar_dns_msg *m)
 {
 	uint32_t ttl_s = m->status == AR_DNS_TEMP ? TEMP_S : SM_MIN(m->ttl_s, e->ttl_s);
 
+	m->ad = m->ad && e->ad;
 	drop_answer(e);
 	e->answer = make_answer(m, ttl_s);
 	c.bytes += e->answer->bytes;
@@ -231,6 +235,7 @@ static void take_packet(struct entry *e)
 	c.queries--;
 	if (e->trouble.why != NULL) {
 		m.status = AR_DNS_TEMP;
+		m.ad = false;
 		m.why = e->trouble.why;
 		m.refused = e->trouble.refused;
 		m.count = 0;
@@ -241,12 +246,14 @@ static void take_packet(struct entry *e)
 	e->packet = SM_STR_NONE;
 	if (m.status == AR_DNS_ALIAS) {
 		e->ttl_s = SM_MIN(e->ttl_s, m.ttl_s);
+		e->ad = e->ad && m.ad;
 		if (++e->links <= AR_DNS_CNAME_MAX) {
 			memcpy(e->asking, m.alias, sizeof(e->asking));
 			ask(e);
 			return;
 		}
 		m.status = AR_DNS_TEMP;
+		m.ad = false;
 		m.why = "CNAME loop, or too many";
 		m.refused = false;
 	}
@@ -294,15 +301,31 @@ void ar_cache_fini(void)
 	sm_hash_fini(&c.table);
 }
 
-/* The entry, with an answer that is good or a question on its way; NULL: too many questions. */
-static struct entry *look_up(struct sm_str name, uint16_t type)
+static struct entry *find(struct sm_str name, uint16_t type)
 {
 	struct key k = {name, type};
 	struct sm_hash_node *n = sm_hash_find(&c.table, hash(&k), entry_eq, &k);
-	struct entry *e = n != NULL ? SM_CONTAINER_OF(n, struct entry, node) : NULL;
+
+	return n != NULL ? SM_CONTAINER_OF(n, struct entry, node) : NULL;
+}
+
+static bool good(const struct entry *e)
+{
+	return e != NULL && !e->pending && e->answer->expires_ms > sm_loop_now_ms();
+}
+
+bool ar_cache_has(struct sm_str name, uint16_t type)
+{
+	return good(find(name, type));
+}
+
+/* The entry, with an answer that is good or a question on its way; NULL: too many questions. */
+static struct entry *look_up(struct sm_str name, uint16_t type)
+{
+	struct entry *e = find(name, type);
 
 	sm_assert(name.n <= AR_DNS_NAME_MAX);
-	if (e != NULL && !e->pending && e->answer->expires_ms > sm_loop_now_ms()) {
+	if (good(e)) {
 		c.hits++;
 		touch(e);
 		return e;
@@ -313,7 +336,7 @@ static struct entry *look_up(struct sm_str name, uint16_t type)
 	if (c.queries >= c.conf.max_queries)
 		return NULL;
 	if (e == NULL)
-		e = new_entry(&k);
+		e = new_entry(&(struct key){name, type});
 	first_ask(e);
 	return e;
 }

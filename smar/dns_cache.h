@@ -19,6 +19,8 @@ struct ar_answer {
 	enum ar_dns_status status; /* OK, NODATA, NXDOMAIN, TEMP */
 	const char *why;           /* TEMP: static text; else NULL */
 	bool refused;              /* TEMP: see dns_msg.h */
+	bool ad; /* validated by the server, every link of a chain; of no worth unless it is trusted
+	          */
 	int64_t expires_ms;
 	size_t bytes; /* of this memory */
 	size_t count;
@@ -38,6 +40,8 @@ void ar_cache_fini(void); /* after ar_dns_fini; nobody waits any more */
 /* The answer if it is here; else NULL, and the question is on its way. `name` in lower case, a
  * valid domain. */
 struct ar_answer *ar_cache_get(struct sm_str name, uint16_t type) SM_MUST_CHECK;
+/* Would it be here? Asks nothing. */
+bool ar_cache_has(struct sm_str name, uint16_t type);
 /* The same, but waits. Never NULL: TEMP at the deadline, or when cancelled. */
 struct ar_answer *ar_cache_wait(struct sm_str name, uint16_t type,
                                 int64_t deadline_ms) SM_YIELDS SM_MUST_CHECK;

@@ -15,6 +15,7 @@ enum {
 	FLAG_AUTHORITATIVE = 0x0400,
 	FLAG_TRUNCATED = 0x0200,
 	FLAG_RECURSION_AVAILABLE = 0x0080,
+	FLAG_AUTHENTIC_DATA = 0x0020,
 	RCODE = 0x000F,
 	RCODE_FORMERR = 1,
 	RCODE_NXDOMAIN = 3,
@@ -365,6 +366,14 @@ bool ar_dns_failure(struct sm_str packet, char name[AR_DNS_NAME_MAX + 1], uint16
 	return !r.bad;
 }
 
+bool ar_dns_is_formerr(struct sm_str packet)
+{
+	struct reader r = {(const uint8_t *)packet.p, packet.n, 2, false};
+	unsigned flags = get16(&r);
+
+	return !r.bad && (flags & FLAG_RESPONSE) != 0 && (flags & RCODE) == RCODE_FORMERR;
+}
+
 void ar_dns_parse(struct sm_str packet, struct sm_str name, uint16_t type, struct ar_dns_msg *m)
 {
 	struct reader r = {(const uint8_t *)packet.p, packet.n, 2, false};
@@ -373,6 +382,7 @@ void ar_dns_parse(struct sm_str packet, struct sm_str name, uint16_t type, struc
 	m->status = AR_DNS_TEMP;
 	m->why = NULL;
 	m->refused = false;
+	m->ad = false;
 	m->ttl_s = AR_DNS_TTL_MIN;
 	m->alias[0] = '\0';
 	m->count = 0;
@@ -395,4 +405,5 @@ void ar_dns_parse(struct sm_str packet, struct sm_str name, uint16_t type, struc
 		temp(m, "answer to another question");
 	else
 		collect(&r, answers, name, type, flags, authority, m);
+	m->ad = m->status != AR_DNS_TEMP && (flags & FLAG_AUTHENTIC_DATA) != 0;
 }

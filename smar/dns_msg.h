@@ -44,6 +44,7 @@ struct ar_dns_msg {
 	enum ar_dns_status status;
 	const char *why; /* static text for TEMP */
 	bool refused;    /* TEMP: the server will not answer this question later either */
+	bool ad;         /* the server says that it has validated the answer (RFC 4035 3.2.3) */
 	uint32_t ttl_s;  /* clamped */
 	char alias[AR_DNS_NAME_MAX + 1];
 	size_t count;
@@ -54,6 +55,9 @@ struct ar_dns_msg {
  * no host name), and whether it is no use to ask again. */
 bool ar_dns_failure(struct sm_str packet, char name[AR_DNS_NAME_MAX + 1], uint16_t *type,
                     bool *refused);
+
+/* Is it an answer that says that the question was malformed? */
+bool ar_dns_is_formerr(struct sm_str packet);
 
 /* Parse the answer to the question (`name` in lower case, `type`). Never fails: what is malformed
  * is AR_DNS_TEMP. */

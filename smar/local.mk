@@ -4,7 +4,7 @@ libsmar_a_SOURCES = smar/ar.h smar/conf.h smar/conf.c smar/map.h smar/map_int.h 
 	smar/map_drivers.c smar/map_table.h smar/map_table.c smar/map_text.c \
 	smar/map_hash.c smar/bdb.h smar/bdb.c smar/bdb_int.h smar/bdb_page.c smar/map_sequence.c smar/reload.h smar/reload.c smar/lookup.h smar/lookup.c smar/mailertable.h smar/mailertable.c \
 	smar/mx.h smar/mx.c smar/own.h smar/own.c smar/dns_msg.h smar/dns_msg.c smar/dns.h smar/dns.c \
-	smar/dns_cache.h smar/dns_cache.c smar/route.h smar/route.c smar/check.h smar/check_conn.c \
+	smar/dns_cache.h smar/dns_cache.c smar/ask.h smar/route.h smar/route.c smar/check.h smar/check_conn.c \
 	smar/handlers.h smar/handlers.c
 libsmar_a_SOURCES += smar/map_file.h smar/map_file.c smar/map_lmdb.c smar/map_cdb.c smar/map_regex.c \
 	smar/socketmap.h smar/socketmap.c smar/map_socket.c smar/map_passwd.c smar/nss.h smar/nss.c

@@ -31,15 +31,25 @@ static const struct ar_mt_entry *find_key(const struct ar_mt *mt, struct sm_str 
 	return n != NULL ? SM_CONTAINER_OF(n, struct ar_mt_entry, node) : NULL;
 }
 
-const struct ar_mt_entry *ar_mt_find(const struct ar_mt *mt, struct sm_str domain)
+static const struct ar_mt_entry *find(const struct ar_mt *mt, struct sm_str domain,
+                                      const struct ar_trace *t)
 {
 	const struct ar_mt_entry *e = NULL;
 	struct ar_keys keys;
 
 	ar_keys_domain(&keys, SM_STR(""), domain, AR_KEYS_DEFAULT);
-	while (e == NULL && ar_keys_next(&keys))
+	while (e == NULL && ar_keys_next(&keys)) {
 		e = find_key(mt, keys.key);
+		if (t != NULL)
+			t->tried(t->arg, "mailertable", keys.key, e != NULL ? 0 : SM_E_NOTFOUND,
+			         e != NULL ? e->key : SM_STR_NONE);
+	}
 	return e;
+}
+
+const struct ar_mt_entry *ar_mt_find(const struct ar_mt *mt, struct sm_str domain)
+{
+	return find(mt, domain, NULL);
 }
 
 /* ---- a line ---- */
@@ -348,7 +358,7 @@ int ar_mt_lookup(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str do
 
 	*out = NULL;
 	if (map == NULL) {
-		*out = ar->mt != NULL ? ar_mt_find(ar->mt, domain) : NULL;
+		*out = ar->mt != NULL ? find(ar->mt, domain, ctx->trace) : NULL;
 		return 0;
 	}
 	ar_keys_domain(&keys, SM_STR(""), domain, AR_KEYS_DEFAULT);

@@ -19,12 +19,21 @@
 struct ar_map;  /* one open map */
 struct ar_maps; /* a set */
 struct ar_conf;
+struct ar_answer;
 
 /* Told of each key that is tried: "how did this come out?" (smarctl). `value` of n 0 with p NULL:
  * not there. `rc` as of ar_map_get. */
 struct ar_trace {
 	void (*tried)(void *arg, const char *map, struct sm_str key, int rc, struct sm_str value);
+	/* And of each answer of DNS; `known`: it was here already. */
+	void (*asked)(void *arg, struct sm_str name, uint16_t type, bool known,
+	              const struct ar_answer *a);
 	void *arg;
+};
+
+/* A decision of which nothing comes (smarctl): nothing is written down, and nobody was here. */
+struct ar_dry {
+	struct sm_str client_name; /* as if it were confirmed; p NULL: what DNS says */
 };
 
 /*
@@ -36,6 +45,7 @@ struct ar_trace {
 struct ar_ctx {
 	struct sm_arena *a;           /* everything a decision gives lives here, or is static */
 	const struct ar_trace *trace; /* NULL: nobody asks */
+	const struct ar_dry *dry;     /* NULL: it is real */
 	int64_t deadline_ms;          /* monotonic: of all waiting together */
 	bool may_wait;
 };

@@ -15,7 +15,7 @@
 #include "libsm/buf.h"
 #include "libsm/log.h"
 #include "libsm/rand.h"
-#include "smar/dns_cache.h"
+#include "smar/ask.h"
 #include "smar/mx.h"
 #include "smar/own.h"
 
@@ -70,12 +70,8 @@ static void note_temp(struct build *b, const char *what, struct sm_str who, cons
 /* NULL: not here yet, and it may not wait. */
 static struct ar_answer *dns(struct build *b, struct sm_str name, uint16_t type)
 {
-	struct ar_answer *a;
+	struct ar_answer *a = ar_ask(b->ctx, name, type);
 
-	if (b->ctx->may_wait)
-		a = ar_cache_wait(name, type, b->ctx->deadline_ms);
-	else
-		a = ar_cache_get(name, type);
 	if (a == NULL)
 		b->missing = true;
 	else

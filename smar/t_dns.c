@@ -144,6 +144,57 @@ static void aliases(void **state SM_UNUSED)
 	run(zone, 100, 100, body_aliases);
 }
 
+/* The AD bit is asked for and kept, over all links of a chain; without EDNS too. */
+static const struct t_dns_row secure_zone[] = {
+    {"secure.example", 0, 0, "AD"},
+    {"secure.example", AR_DNS_A, 300, "192.0.2.1"},
+    {"plain.example", AR_DNS_A, 300, "192.0.2.2"},
+    {"to-secure.example", 0, 0, "AD"},
+    {"to-secure.example", AR_DNS_CNAME, 0, "secure.example"},
+    {"half.example", 0, 0, "AD"},
+    {"half.example", AR_DNS_CNAME, 0, "plain.example"},
+    {"other-half.example", AR_DNS_CNAME, 0, "secure.example"},
+    {"old.example", 0, 0, "OLD"},
+    {"old.example", 0, 0, "AD"},
+    {"old.example", AR_DNS_A, 300, "192.0.2.3"},
+    {"old2.example", 0, 0, "OLD"},
+    {"old2.example", AR_DNS_A, 300, "192.0.2.4"},
+    {NULL, 0, 0, NULL},
+};
+
+static void assert_ad(const char *name, bool ad)
+{
+	struct ar_answer *a = ask(name, AR_DNS_A);
+
+	assert_int_equal(a->status, AR_DNS_OK);
+	if (a->ad != ad)
+		fail_msg("%s: ad=%d", name, a->ad);
+	ar_answer_put(&a);
+}
+
+static void body_validated(void)
+{
+	unsigned asked;
+
+	assert_false(ar_cache_has(SM_STR("secure.example"), AR_DNS_A));
+	assert_ad("secure.example", true);
+	assert_true(ar_cache_has(SM_STR("secure.example"), AR_DNS_A));
+	assert_ad("plain.example", false);
+	assert_ad("to-secure.example", true);
+	assert_ad("half.example", false);
+	assert_ad("other-half.example", false);
+	/* The first one is asked twice; from then on nobody is asked in the new way. */
+	assert_ad("old.example", true);
+	asked = t_dnsd_asked();
+	assert_ad("old2.example", false);
+	assert_int_equal(t_dnsd_asked(), asked + 1);
+}
+
+static void validated(void **state SM_UNUSED)
+{
+	run(secure_zone, 100, 100, body_validated);
+}
+
 static unsigned woken;
 
 static void wait_too(void *arg SM_UNUSED)
@@ -273,9 +324,9 @@ static void servers(void **state SM_UNUSED)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(good),      cmocka_unit_test(bad),     cmocka_unit_test(aliases),
-	    cmocka_unit_test(once),      cmocka_unit_test(bounds),  cmocka_unit_test(bytes),
-	    cmocka_unit_test(end_early), cmocka_unit_test(servers),
+	    cmocka_unit_test(validated), cmocka_unit_test(good),      cmocka_unit_test(bad),
+	    cmocka_unit_test(aliases),   cmocka_unit_test(once),      cmocka_unit_test(bounds),
+	    cmocka_unit_test(bytes),     cmocka_unit_test(end_early), cmocka_unit_test(servers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

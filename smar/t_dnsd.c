@@ -167,6 +167,9 @@ static bool special(const struct t_dns_row *row, struct sm_str question, struct 
 		                                  : 1,
 		           0, 0);
 		sm_buf_str(out, body);
+	} else if (word(row, "OLD") && question.p[11] != 0) {
+		put_header(out, question, 1, 0, 0);
+		sm_buf_str(out, body);
 	} else if (word(row, "LOOPING")) {
 		put_header(out, question, 0, 1, 0);
 		sm_buf_str(out, body);
@@ -204,6 +207,7 @@ bool t_dnsd_answer(const struct t_dns_row *rows, struct sm_str question, bool tc
 	unsigned answers = 0, authority = 0;
 	bool exists = false, send;
 	struct sm_buf records;
+	unsigned secure = 0;
 
 	question_name(question, name);
 	sm_buf_init(&records, 65535);
@@ -217,7 +221,9 @@ bool t_dnsd_answer(const struct t_dns_row *rows, struct sm_str question, bool tc
 			sm_buf_fini(&records);
 			return send;
 		}
-		if (word(r, "TCP"))
+		if (word(r, "AD") && ((unsigned char)question.p[3] & 0x20) != 0)
+			secure = 0x20;
+		if (word(r, "TCP") || word(r, "OLD") || word(r, "AD"))
 			continue;
 		if (r->type == AR_DNS_SOA) {
 			authority++;
@@ -235,7 +241,7 @@ bool t_dnsd_answer(const struct t_dns_row *rows, struct sm_str question, bool tc
 	for (const struct t_dns_row *r = rows; r->name != NULL; r++)
 		if (answers == 0 && strcmp(r->name, name) == 0 && r->type == AR_DNS_SOA)
 			put_record(&records, r);
-	put_header(out, question, exists ? 0 : 3, answers, answers ? 0 : authority);
+	put_header(out, question, secure | (exists ? 0 : 3), answers, answers ? 0 : authority);
 	sm_buf_str(out, body);
 	sm_buf_str(out, sm_buf_view(&records));
 	sm_buf_fini(&records);

@@ -11,9 +11,10 @@
  * of the words DROP (no answer), SERVFAIL, REFUSED, FORMERR, EMPTY (a datagram of no bytes), SHORT
  * (11 bytes), LOOPING (a name that points to itself), MANY (65535 records announced, none there),
  * LAME (a referral), OTHER (answer to another question), TCP (truncated by UDP; the rows that
- * follow by TCP), NOTCP Records: A and AAAA "address", MX "pref name", CNAME and PTR "name". Bytes
- * in names as \DDD. "raw" hex rdata begins with "#". A name that is in no row does not exist; in
- * rows of other types only: no data.
+ * follow by TCP), NOTCP, OLD (FORMERR for EDNS; without it, the rows that follow), AD (the answer
+ * is validated, if the question asks so; see the rows that follow). Records: A and AAAA "address",
+ * MX "pref name", CNAME and PTR "name". Bytes in names as \DDD. "raw" hex rdata begins with "#". A
+ * name that is in no row does not exist; in rows of other types only: no data.
  */
 struct t_dns_row {
 	const char *name;

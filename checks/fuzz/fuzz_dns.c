@@ -31,13 +31,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 {
 	static struct ar_dns_msg m;
 	char name[AR_DNS_NAME_MAX + 1];
+	bool refused;
 	uint16_t type;
 
 	if (n == 0)
 		return 0;
+	(void)ar_dns_is_formerr(sm_str_n(p + 1, n - 1));
+	if (ar_dns_failure(sm_str_n(p + 1, n - 1), name, &type, &refused))
+		sm_assert(strlen(name) <= AR_DNS_NAME_MAX);
 	type = types[p[0] % SM_ARRAY_SIZE(types)];
 	ar_dns_parse(sm_str_n(p + 1, n - 1), sm_str_n(name, question(p + 1, n - 1, name)), type,
 	             &m);
+	sm_assert(!m.ad || m.status != AR_DNS_TEMP);
 	sm_assert(m.count <= AR_DNS_RR_MAX && (m.status == AR_DNS_OK) == (m.count > 0));
 	sm_assert(m.status == AR_DNS_TEMP ||
 	          (m.ttl_s >= AR_DNS_TTL_MIN && m.ttl_s <= AR_DNS_TTL_MAX));
