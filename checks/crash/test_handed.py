@@ -77,6 +77,42 @@ def test_ordinary_mail():
     assert log.figures["handed"] == 0
 
 
+class Members(Log):
+    """A list a0 whose members m0, m1 ... are in children."""
+
+    def expand(self, child, more=0):
+        self.put("expand", f"ss_ta=Sa, child_ta=S{child}FF, rcpt=<a0@d.test>, rcpt_idx=0, members=1, more={more}")
+        return self.put("child", f"ss_ta=S{child}FF, child_of=Sa, content=Sa, mail=<s@d.test>, rcpts=1")
+
+    def member(self, event, child, name, more=""):
+        return self.put(event, f"ss_ta=S{child}FF, rcpt=<{name}@d.test>, rcpt_idx=0{more}")
+
+
+def test_members_go_by_their_addresses():
+    log = Members().expand("x", 1).member("give", "x", "m0").member("rcpt", "x", "m0", ", stat=sent").put("end", "ss_ta=SxFF, delay=0")
+    log.expand("y").end("a").member("give", "y", "m1").member("rcpt", "y", "m1", ", stat=sent").put("end", "ss_ta=SyFF, delay=0")
+    assert log.rules(m0=1, m1=1) == []
+    assert log.rules(m0=1, m1=2) == ["H2"]
+
+
+def test_a_chunk_that_is_asked_for_again_is_found_out():
+    log = Members().expand("x").member("give", "x", "m0").member("rcpt", "x", "m0", ", stat=sent").put("end", "ss_ta=SxFF, delay=0").expand("y")
+    assert log.rules(m0=1) == ["H1"]
+
+
+def test_a_member_in_two_children():
+    log = Members().expand("x", 1).member("give", "x", "m0").expand("y").end("a")
+    with pytest.raises(ValueError):
+        log.member("give", "y", "m0").rules(m0=2)
+
+
+def test_a_child_whose_line_was_lost():
+    """Its line was cut off by the crash; the next qmgr says whose it is."""
+    log = Members().put("rights").one("found", "a0").member("found", "x", "m0", ", child_of=Sa, log=ibdb").put("recovered")
+    log.expand("y").end("a").member("give", "x", "m0").member("rcpt", "x", "m0", ", stat=sent").put("end", "ss_ta=SxFF, delay=0")
+    assert log.rules(m0=1) == []
+
+
 def test_smtpc_goes_away():
     log = Log().give("a0", "a1").undecided("a0", "a1").give("a0", "a1").sent("a0", "a1").end("a")
     assert log.rules(a0=2, a1=1) == []

@@ -131,6 +131,86 @@ def test_users_beside_aliases(lmtp):
         assert says(site, "help@host.test").code == 550
 
 
+# ---- the manual's examples, with its very words ----
+
+MANUAL_MAILERTABLE = ["first.dom lmtp:", "second.dom lmtp:", "virt1.tld lmtp:", "virt2.tld lmtp:", "localhost lmtp:", "MY.DOM lmtp:", "HOST.MY.DOM lmtp:",
+                      "local.host lmtp:", "host.domain lmtp:", "host2.domain lmtp:"]
+MANUAL_LISTS = """\
+myalias: localuser
+mylist: <user1@my.dom> <user2@my.dom> <localuser@local.host>
+owner-mylist: someuser
+"""
+MANUAL_DOMAINS = """\
+myalias@first.dom: user1
+another@second.dom: user2
+"""
+MANUAL_VIRTUAL = """\
+vuser1@virt1.tld: user1
+vuser2@virt1.tld: user2
+vuser3@virt2.tld: user3
+"""
+MANUAL_MACROS = """\
+alias*@.domain     user${extension}@${subdomain}.domain
+"""
+MANUAL_LOCAL = """\
+postmaster: <user@host.domain>
+abuse: user+abuse
+user++: local:
+user: local:
+"""
+
+
+@pytest.mark.parametrize("text, more, flags, mails", [
+    (MANUAL_LISTS, "localuser: local:\nuser1: local:\nuser2: local:\nsomeuser: local:\n", "localpart", {
+        "myalias@local.host": ("a@src.test", ["localuser@local.host"]),
+        "myalias@first.dom": ("a@src.test", ["localuser@local.host"]),
+        # "the original domain will be preserved"
+        "mylist@local.host": ("owner-mylist@local.host", ["localuser@local.host", "user1@my.dom", "user2@my.dom"]),
+        "mylist@second.dom": ("owner-mylist@second.dom", ["localuser@local.host", "user1@my.dom", "user2@my.dom"]),
+        "owner-mylist@first.dom": ("a@src.test", ["someuser@local.host"])}),
+    (MANUAL_DOMAINS, "user1@local.host: local:\nuser2@local.host: local:\n", "local_domains", {
+        "myalias@first.dom": ("a@src.test", ["user1@local.host"]),
+        "another@second.dom": ("a@src.test", ["user2@local.host"]),
+        "myalias@second.dom": 550, "another@first.dom": 550}),
+    (MANUAL_VIRTUAL, "user1@local.host: local:\nuser2@local.host: local:\nuser3@local.host: local:\n", "local_domains", {
+        "vuser1@virt1.tld": ("a@src.test", ["user1@local.host"]),
+        "vuser2@virt1.tld": ("a@src.test", ["user2@local.host"]),
+        "vuser3@virt2.tld": ("a@src.test", ["user3@local.host"]),
+        "vuser3@virt1.tld": 550}),
+    (MANUAL_MACROS, "user*@host.domain: local:\nuser*@host2.domain: local:\n", "local_domains, replace_macros", {
+        "alias@host.domain": ("a@src.test", ["user@host.domain"]),
+        "alias+detail@host2.domain": ("a@src.test", ["user+detail@host2.domain"])}),
+    (MANUAL_LOCAL, "", "localpart", {
+        "postmaster": ("a@src.test", ["user@host.domain"]),
+        "abuse@localhost": ("a@src.test", ["user+abuse@local.host"]),
+        "user+x@HOST.MY.DOM": ("a@src.test", ["user+x@host.my.dom"]),
+        "user@my.dom": ("a@src.test", ["user@my.dom"]),
+        "user+@my.dom": 550, "other@my.dom": 550}),
+], ids=["lists", "domains", "virtual", "macros", "local"])
+def test_what_the_manual_says(text, more, flags, mails, tag):
+    site = Site(routes=MANUAL_MAILERTABLE, hostname="local.host")
+    with open(site.conf) as f:
+        conf = f.read()
+    conf = re.sub(r"(?m)^smar \{$", f'smar {{\n    aliases {{ file = "{site.dir}/aliases.db"; flags = {{ {flags} }}; }}', conf, count=1)
+    conf = re.sub(r"(?m)^smtpc \{$", f'smtpc {{\n    LMTP_socket = "{site.dir}/lmtpsock";', conf, count=1)
+    with open(site.conf, "w") as f:
+        f.write(conf)
+    assert createmap(site, "aliases.db", text + more).returncode == 0
+    with Sink(unix=os.path.join(site.dir, "lmtpsock"), lmtp=True) as lmtp, site:
+        os.chmod(os.path.join(site.dir, "lmtpsock"), 0o777)
+        for n, (rcpt, becomes) in enumerate(mails.items()):
+            with site.client() as c:
+                if becomes == 550:
+                    c.mail("a@src.test")
+                    assert c.rcpt(rcpt).code == 550, rcpt
+                    continue
+                assert c.send_mail("a@src.test", rcpt, message(f"{tag}-{n}")).code == 250
+            got = until(lambda: sum(len(m.rcpts) for m in lmtp.find(f"{tag}-{n}")) >= len(becomes[1]) and lmtp.find(f"{tag}-{n}"), rcpt)
+            assert {m.sender for m in got} == {becomes[0]}, rcpt
+            assert sorted(r for m in got for r in m.rcpts) == becomes[1], rcpt
+        site.wait_empty()
+
+
 def test_without_either_everything_local_exists(lmtp):
     with site_with(lmtp, "") as site:
         check(site, ["any@host.test", "postmaster"], [])

@@ -10,7 +10,8 @@ that was lost with its process is made up for by the replay that follows. So eac
 
 A failure (`stat=failed`) is a result that stays open until it is reported: it may be found again, and only one that was not durable
 may be handed out again, as an event. A DSN is a transaction of qmgr's own (its id ends in FF) with one recipient, and goes by its id, as its
-Message-ID tells.
+Message-ID tells. So is a part of an alias (`qm.child`, or found with `child_of`), but its members go by their addresses: only one list has them. The
+alias itself is never handed out; that it is done (`qm.expand` without more) is a result like any other.
 
 Rules (for each recipient; addresses are used once):
   H1  it is not handed out while it is out, nor when its result is known
@@ -24,7 +25,7 @@ Rules (for each recipient; addresses are used once):
 import collections
 import re
 
-EVENTS = re.compile(r"(\d{10}\.\d{3}) [A-Z]+ (qm\.(?:give|undecided|rcpt|found|recovered|rights|dsn|end|log_damage))(?: ([^\n]*))?$")
+EVENTS = re.compile(r"(\d{10}\.\d{3}) [A-Z]+ (qm\.(?:give|undecided|rcpt|expand|child|found|recovered|rights|dsn|end|log_damage))(?: ([^\n]*))?$")
 BEGINNING = re.compile(r"(?<=.)(?=\d{10}\.\d{3} (?:DEBUG|INFO|NOTICE|WARN|ERROR|CRIT|FATAL) )")
 FREE, OUT, DONE, FAILED, DOUBTED, ENDED = "free", "out", "done", "failed", "failed or not", "ended"
 
@@ -57,6 +58,7 @@ class Handed:
         self.sets = []              # of each restart: how many were handed out without a durable result
         self._rcpts = {}            # address -> Rcpt
         self._live = set()          # addresses that have not ended
+        self._children = set()      # transactions that are parts of aliases
         self._of = collections.defaultdict(set)  # transaction -> addresses
         self._found = {}            # of the replay that is going on
         self._elsewhere = set()     # transactions that have been in DEFEDB: its records have an order of their own
@@ -81,9 +83,9 @@ class Handed:
                 self._last = time
         return self
 
-    @staticmethod
-    def _key(pairs):
-        return pairs["ss_ta"] if pairs["ss_ta"].endswith("FF") else pairs["rcpt"].strip("<>")
+    def _key(self, pairs):
+        ta = pairs["ss_ta"]
+        return ta if ta.endswith("FF") and ta not in self._children else pairs["rcpt"].strip("<>")
 
     def _get(self, pairs):
         ta = pairs["ss_ta"]
@@ -124,6 +126,20 @@ class Handed:
         else:
             r.state = FAILED if pairs["stat"] == "failed" else DONE
 
+    def _expand(self, pairs, time):
+        address, r = self._get(pairs)
+        if r.state is not FREE and r.state is not DOUBTED:
+            self.bad("H1", r.ta, address, "expanded, though it is over")
+        if pairs["more"] == "0":
+            r.state, r.at, r.time = DONE, self._at, time
+
+    def _child(self, pairs, time):
+        if "dsn_of" in pairs:
+            return self._dsn({"ss_ta": pairs["ss_ta"], "dsn_of": pairs["child_of"]}, time)
+        self._children.add(pairs["ss_ta"])
+        if pairs["child_of"] in self._elsewhere:
+            self._elsewhere.add(pairs["ss_ta"])
+
     def _dsn(self, pairs, time):
         """It begins in the log where its parent is."""
         if pairs.get("dsn_of") in self._elsewhere:
@@ -153,6 +169,8 @@ class Handed:
         self._at_death = self._last
 
     def _found_one(self, pairs, time):
+        if "child_of" in pairs:
+            self._children.add(pairs["ss_ta"])
         self._found[self._key(pairs)] = pairs
 
     def _log_damage(self, pairs, time):
@@ -194,8 +212,8 @@ class Handed:
         if r.state is not FREE:
             self._event(r)
 
-    _on = {"qm.give": _give, "qm.undecided": _undecided, "qm.rcpt": _rcpt, "qm.dsn": _dsn, "qm.end": _end, "qm.rights": _rights, "qm.found": _found_one,
-           "qm.recovered": _recovered, "qm.log_damage": _log_damage}
+    _on = {"qm.give": _give, "qm.undecided": _undecided, "qm.rcpt": _rcpt, "qm.expand": _expand, "qm.child": _child, "qm.dsn": _dsn, "qm.end": _end,
+           "qm.rights": _rights, "qm.found": _found_one, "qm.recovered": _recovered, "qm.log_damage": _log_damage}
 
     # -- the verdict
     def hold_against(self, arrivals):
