@@ -18,6 +18,8 @@
 static const struct sm_id mail = {1000, 1}, dsn1 = {1001, SM_ID_PROC_QMGR},
 			  dsn2 = {1002, SM_ID_PROC_QMGR};
 
+static struct qm_loc journal; /* where IBDB held the mail */
+
 /* ---- the life of a mail, as the handlers of qmgr write it ---- */
 
 static struct qm_txn *find(struct t_store *t, struct sm_id id)
@@ -127,8 +129,6 @@ static void c_deferred(struct t_store *t)
 	qm_store_txn(t->st, txn, qm_store_defedb(t->st));
 }
 
-static struct qm_loc journal; /* where IBDB held the mail */
-
 static void c_deferred_first(struct t_store *t)
 {
 	journal = find(t, mail)->loc;
@@ -177,6 +177,96 @@ static void dsn2_deferred(struct t_store *t)
 static void dsn2_ends(struct t_store *t)
 {
 	qm_store_end(t->st, find(t, dsn2));
+}
+
+/* ---- a is an alias, expanded in two children ---- */
+
+static struct qm_txn *part(struct t_store *t, struct sm_id id, const char *after,
+                           enum qm_rcpt_state state)
+{
+	struct qm_txn *parent = find(t, mail), *child = qm_txn_new(&t->txns, id, 2);
+	struct qm_rcpt *r = qm_txn_rcpt(parent, 0);
+
+	child->sender = SM_STR("owner-a@x.test");
+	child->envid = SM_STR("");
+	child->content = parent->content;
+	child->child_of = parent->id;
+	child->level = 1;
+	for (int i = 0; i < 2; i++) {
+		child->rcpts[i].addr = SM_STR("member@y.test");
+		child->rcpts[i].orcpt = child->rcpts[i].text = child->rcpts[i].host = SM_STR("");
+	}
+	qm_content_child(&t->txns, parent->content, id, parent->id, false, true);
+	qm_rcpt_cursor(r, sm_str(after));
+	qm_rcpt_note(r, 250, SM_STR("2.1.5 alias expanded"), SM_STR(""), 9);
+	qm_rcpt_set(r, state);
+	qm_store_expand(t->st, r, child);
+	return child;
+}
+
+static void a_begun(struct t_store *t)
+{
+	part(t, dsn1, "m2@y.test", QM_RCPT_EXPANDING);
+}
+
+static void a_done(struct t_store *t)
+{
+	part(t, dsn2, "m4@y.test", QM_RCPT_SETTLED);
+}
+
+static void a_done_owed(struct t_store *t)
+{
+	part(t, dsn2, "m4@y.test", QM_RCPT_EXPANDED);
+}
+
+static void a_no_more(struct t_store *t)
+{
+	struct qm_rcpt *r = qm_txn_rcpt(find(t, mail), 0);
+
+	qm_rcpt_set(r, QM_RCPT_SETTLED);
+	qm_store_expand(t->st, r, NULL);
+}
+
+/* The whole mail waits in the middle of the expansion: smar is away. */
+static void all_deferred(struct t_store *t)
+{
+	struct qm_txn *txn = find(t, mail);
+
+	journal = txn->loc;
+	for (unsigned i = 0; i < 3; i++) {
+		if (txn->rcpts[i].state == QM_RCPT_SETTLED)
+			continue;
+		txn->rcpts[i].next_try_s = 5000;
+		qm_rcpt_set(&txn->rcpts[i], QM_RCPT_DEFERRED);
+	}
+	qm_store_txn(t->st, txn, qm_store_defedb(t->st));
+}
+
+static void child1_deferred(struct t_store *t)
+{
+	struct qm_txn *txn = find(t, dsn1);
+	struct qm_loc old = txn->loc;
+	bool was_journal = txn->log == qm_store_ibdb(t->st);
+
+	qm_rcpt_set(&txn->rcpts[0], QM_RCPT_SETTLED);
+	txn->rcpts[1].next_try_s = 7000;
+	qm_rcpt_set(&txn->rcpts[1], QM_RCPT_DEFERRED);
+	qm_store_txn(t->st, txn, qm_store_defedb(t->st));
+	t_flush(t);
+	if (was_journal)
+		qm_store_moved(t->st, txn, old);
+}
+
+static void ab_told(struct t_store *t)
+{
+	const struct sm_id dsn3 = {1003, SM_ID_PROC_QMGR};
+
+	report_as(t, SM_DSN_EXPANDED, dsn3, 0);
+}
+
+static void dsn3_ends(struct t_store *t)
+{
+	qm_store_end(t->st, find(t, (struct sm_id){1003, SM_ID_PROC_QMGR}));
 }
 
 struct step {
@@ -231,6 +321,47 @@ static const struct step told[] = {
     {dsn1_ends, "1000[1D,2w]+ 1002[0]"},
     {dsn2_ends, "1000[1D,2w]"},
     {c_deferred, "1000[1D,2w]"},
+};
+
+/* A list: in IBDB, in the middle of a move, in DEFEDB; its children end and move before and after
+ * it. */
+static const struct step list[] = {
+    {grant, ""},
+    {accept_mail, "1000[0,1,2]"},
+    {a_begun, "1000[0,1,2,0>m2@y.test]+ 1001[0,1]"},
+    {b_failed, "1000[0,1F,2,0>m2@y.test]+ 1001[0,1]"},
+    {a_done, "1000[1F,2]+ 1001[0,1] 1002[0,1]"},
+    {child1_deferred, "1000[1F,2]+ 1001[1] 1002[0,1]"},
+    {dsn2_ends, "1000[1F,2]+ 1001[1]"},
+    {dsn1_ends, "1000[1F,2]"},
+    {c_deferred_first, "1000[1F,2]"},
+};
+
+/* In the middle of the expansion it goes to DEFEDB, with its cursor; the rest happens there. */
+static const struct step list_deferred[] = {
+    {grant, ""},
+    {accept_mail, "1000[0,1,2]"},
+    {a_begun, "1000[0,1,2,0>m2@y.test]+ 1001[0,1]"},
+    {dsn1_ends, "1000[0,1,2,0>m2@y.test]"},
+    {all_deferred, "1000[0,1,2,0>m2@y.test]"},
+    {moved, "1000[0,1,2,0>m2@y.test]"},
+    {a_done_owed, "1000[0E,1,2]+ 1002[0,1]"},
+    {dsn2_ends, "1000[0E,1,2]"},
+    {ab_told, "1000[1,2]+ 1003[0]"},
+    {dsn3_ends, "1000[1,2]"},
+};
+
+/* The first part is made where DEFEDB has it already, and `moved` was lost. The list became shorter
+ * meanwhile. */
+static const struct step list_lost[] = {
+    {grant, ""},
+    {accept_mail, "1000[0,1,2]"},
+    {all_deferred, "1000[0,1,2]"},
+    {moved_lost, "1000[0,1,2]"},
+    {a_begun, "1000[0,1,2,0>m2@y.test]+ 1001[0,1]"},
+    {child1_deferred, "1000[0,1,2,0>m2@y.test]+ 1001[1]"},
+    {a_no_more, "1000[1,2]+ 1001[1]"},
+    {dsn1_ends, "1000[1,2]"},
 };
 
 struct run {
@@ -311,6 +442,17 @@ static void cut_anywhere_of_what_is_told(void **state)
 	(void)state;
 	for (unsigned i = 0; i <= SM_ARRAY_SIZE(told); i++)
 		check_cut(told, i, i % 2 ? CRASH : CLOSE);
+}
+
+static void cut_anywhere_of_a_list(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i <= SM_ARRAY_SIZE(list); i++)
+		check_cut(list, i, i % 2 ? CRASH : CLOSE);
+	for (unsigned i = 0; i <= SM_ARRAY_SIZE(list_deferred); i++)
+		check_cut(list_deferred, i, i % 2 ? CLOSE : CRASH);
+	for (unsigned i = 0; i <= SM_ARRAY_SIZE(list_lost); i++)
+		check_cut(list_lost, i, CRASH);
 }
 
 static void orderly_ends_know_the_same(void **state)
@@ -633,6 +775,7 @@ int main(void)
 	    cmocka_unit_test(cut_anywhere),
 	    cmocka_unit_test(cut_anywhere_without_moved),
 	    cmocka_unit_test(cut_anywhere_of_what_is_told),
+	    cmocka_unit_test(cut_anywhere_of_a_list),
 	    cmocka_unit_test(orderly_ends_know_the_same),
 	    cmocka_unit_test(at_random),
 	    cmocka_unit_test(ended_are_told),

@@ -180,6 +180,7 @@ static const char *owed(uint8_t rec_state)
 	return rec_state == QM_REC_FAILED      ? "F"
 	       : rec_state == QM_REC_DELIVERED ? "D"
 	       : rec_state == QM_REC_RELAYED   ? "R"
+	       : rec_state == QM_REC_EXPANDED  ? "E"
 	                                       : "";
 }
 
@@ -215,6 +216,10 @@ void t_known(struct t_store *t, char *out)
 			                      i ? "," : "", rec.rcpts[i].index,
 			                      owed(rec.rcpts[i].state),
 			                      rec.rcpts[i].flags & QM_RCPT_DELAY_TOLD ? "w" : "");
+		for (uint32_t i = 0; i < rec.cursors_count; i++)
+			p += (size_t)snprintf(l->text + p, sizeof(l->text) - p, ",%u>%.*s",
+			                      rec.cursors[i].index, (int)rec.cursors[i].after.n,
+			                      rec.cursors[i].after.p);
 		snprintf(l->text + p, sizeof(l->text) - p, "]%s",
 		         qm_content_has_children(&t->txns, rec.ta) ? "+" : "");
 	}
