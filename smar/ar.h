@@ -13,9 +13,10 @@ struct ar {
 	const struct ar_conf *conf;
 	struct sm_str hostname; /* domain of a bare <postmaster> */
 	int64_t dns_timeout_ms;
-	struct ar_maps *maps; /* NULL: none. Replaced as a whole by a reload */
-	struct ar_mt *mt;     /* the mailertable's file; replaced together with the maps */
-	bool loopback_ok;     /* tests only: DNS may name loopback addresses */
+	struct ar_maps *maps;     /* NULL: none. Replaced as a whole by a reload */
+	struct ar_mt *mt;         /* the mailertable's file; replaced together with the maps */
+	struct ar_greylist *grey; /* NULL: nobody is greylisted */
+	bool loopback_ok;         /* tests only: DNS may name loopback addresses */
 };
 
 /*

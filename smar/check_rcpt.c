@@ -9,6 +9,7 @@
 
 #include "libsm/err.h"
 #include "libsm/log.h"
+#include "smar/greylist.h"
 #include "smar/local.h"
 #include "smar/protect.h"
 
@@ -79,6 +80,24 @@ static int find_entry(const struct ar *ar, const struct ar_ctx *ctx, struct rcpt
 	return rc;
 }
 
+/* ---- greylisting ---- */
+
+/* It comes last: only a client with a good recipient is one that has come. */
+static int check_greylist(const struct ar *ar, const struct ar_ctx *ctx,
+                          const struct sm_msg_rcpt_check *m, struct sm_msg_verdict *out)
+{
+	bool accept;
+	int rc;
+
+	if (m->flags & (SM_CHECK_SESSION_OK | SM_CHECK_SESSION_RELAY))
+		return 0;
+	rc = ar_greylist_check(ar->grey, ctx, &m->client, &accept);
+	if (rc != 0 || accept)
+		return rc;
+	out->flags |= SM_VERDICT_GREYLISTED;
+	return ar_refuse(out, 450, "4.7.1 Greylisted, try again later");
+}
+
 /* ---- all of it ---- */
 
 int ar_check_rcpt(const struct ar *ar, const struct ar_ctx *ctx, const struct sm_msg_rcpt_check *m,
@@ -112,7 +131,8 @@ int ar_check_rcpt(const struct ar *ar, const struct ar_ctx *ctx, const struct sm
 		return rc;
 	if (r.action.kind == AR_ACTION_ERROR || r.action.kind == AR_ACTION_DISCARD)
 		(void)ar_access_apply(ctx, &r.action, out);
-	/* Greylisting (SM_CHECK_GREYLIST) comes last, for recipients that are good otherwise:
-	 * out->code is 0, and they do not vanish. */
-	return 0;
+	/* Who vanishes is not written down, and learns nothing. */
+	if (out->code != 0 || (out->flags & SM_VERDICT_DISCARD) || !has(&r, SM_CHECK_GREYLIST))
+		return 0;
+	return check_greylist(ar, ctx, m, out);
 }

@@ -40,6 +40,8 @@ const struct sm_opt ar_conf_opts[] = {
     {.name = "dnsbl", .type = SM_OPT_SECTIONS, .offset = CONF(dnsbl), .max = AR_DNSBL_MAX, .sub = ar_dnsbl_opts,
      .sub_size = sizeof(struct ar_dnsbl_conf), .reload = true,
      .help = "a black or white list of addresses in DNS, asked for each client; may be given several times"},
+    {.name = "greylisting", .type = SM_OPT_SECTION, .offset = CONF(greylisting), .sub = ar_grey_opts,
+     .help = "clients that are not known have to come twice; used by listeners with the flag greylisting"},
     {.name = "aliases", .type = SM_OPT_SECTION, .offset = CONF(aliases), .sub = ar_aliases_opts,
      .help = "addresses that stand for others"},
     {.name = "local_user_map", .type = SM_OPT_SECTION, .offset = CONF(local_user_map), .sub = ar_users_opts,
@@ -101,5 +103,7 @@ int ar_conf_check(const struct ar_conf *conf)
 			               SM_STR_ARG(sm_str_head(conf->own_names.v[i], 100)));
 	int rc = ar_map_conf_check(conf);
 
-	return rc != 0 ? rc : ar_dnsbl_conf_check(conf);
+	if (rc == 0)
+		rc = ar_dnsbl_conf_check(conf);
+	return rc != 0 ? rc : ar_grey_conf_check(&conf->greylisting);
 }

@@ -5,6 +5,7 @@
 #include "libsm/conf.h"
 #include "libsm/net.h"
 #include "smar/dnsbl_conf.h"
+#include "smar/grey_conf.h"
 #include "smar/map_conf.h"
 
 enum ar_family {
@@ -23,6 +24,7 @@ struct ar_conf {
 	struct ar_map_use access_map, local_user_map, mailertable;
 	struct ar_aliases_conf aliases;
 	struct sm_conf_sections dnsbl; /* of struct ar_dnsbl_conf */
+	struct ar_grey_conf greylisting;
 	int64_t map_check_interval_ms; /* 0: never */
 	int64_t max_cache_entries, max_queries, max_requests, max_hosts;
 	struct sm_conf_list own_names;

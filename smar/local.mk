@@ -10,6 +10,9 @@ libsmar_a_SOURCES += smar/map_file.h smar/map_file.c smar/map_lmdb.c smar/map_cd
 	smar/socketmap.h smar/socketmap.c smar/map_socket.c smar/map_passwd.c smar/nss.h smar/nss.c
 # Lists in DNS.
 libsmar_a_SOURCES += smar/reverse.h smar/reverse.c smar/dnsbl_conf.h smar/dnsbl_conf.c smar/dnsbl.h smar/dnsbl.c
+# Greylisting.
+libsmar_a_SOURCES += smar/grey_conf.h smar/grey_conf.c smar/grey.h smar/grey.c smar/grey_db.h smar/grey_db.c \
+	smar/greylist.h smar/greylist.c
 # Aliases.
 libsmar_a_SOURCES += smar/macro.h smar/macro.c smar/alias_rhs.h smar/alias_rhs.c smar/include.h smar/include.c \
 	smar/alias.h smar/alias.c smar/alias_expand.c smar/local.h smar/local.c smar/resolve.h smar/resolve.c
@@ -21,12 +24,12 @@ libexec_PROGRAMS += smar/smar
 smar_smar_SOURCES = smar/main.c
 smar_smar_LDADD = libsmar.a libsm.a $(CARES_LIBS) $(AR_MAP_LIBS) $(SECCOMP_LIBS)
 # What drivers of maps need.
-AR_MAP_LIBS = $(LMDB_LIBS) $(PCRE2_LIBS)
+AR_MAP_LIBS = $(LMDB_LIBS) $(PCRE2_LIBS) $(BDB_LIBS)
 
 SMAR_TESTS = smar/t_map smar/t_reload smar/t_bdb smar/t_lookup smar/t_mailertable smar/t_mx smar/t_dns_msg smar/t_dns smar/t_route smar/t_handlers
 SMAR_TESTS += smar/t_alias_rhs smar/t_include smar/t_alias
 SMAR_TESTS += smar/t_access_rhs smar/t_map_files smar/t_map_socket smar/t_map_passwd
-SMAR_TESTS += smar/t_check smar/t_dnsbl
+SMAR_TESTS += smar/t_check smar/t_dnsbl smar/t_grey smar/t_grey_db
 SMAR_LDADD = libsmar.a $(UNIT_LDADD) $(CARES_LIBS) $(AR_MAP_LIBS)
 smar_t_dnsd = smar/t_dnsd.h smar/t_dnsd.c
 smar_t_bdb_make = smar/t_bdb.h smar/t_bdb_make.c
@@ -66,6 +69,10 @@ smar_t_route_SOURCES = smar/t_route.c smar/t_dns_run.h $(smar_t_dnsd)
 smar_t_route_LDADD = $(SMAR_LDADD)
 smar_t_dnsbl_SOURCES = smar/t_dnsbl.c smar/t_dns_run.h $(smar_t_dnsd)
 smar_t_dnsbl_LDADD = $(SMAR_LDADD)
+smar_t_grey_SOURCES = smar/t_grey.c
+smar_t_grey_LDADD = $(SMAR_LDADD)
+smar_t_grey_db_SOURCES = smar/t_grey_db.c
+smar_t_grey_db_LDADD = $(SMAR_LDADD)
 smar_t_handlers_SOURCES = smar/t_handlers.c $(smar_t_dnsd)
 smar_t_handlers_LDADD = $(SMAR_LDADD)
 

@@ -16,12 +16,13 @@
 #include "smar/dns.h"
 #include "smar/dns_cache.h"
 #include "smar/dnsbl.h"
+#include "smar/greylist.h"
 #include "smar/handlers.h"
 #include "smar/include.h"
 #include "smar/own.h"
 #include "smar/reload.h"
 
-enum { SOCKET_UMASK = 0007, MAX_PEERS = 512, PATH_BYTES = 4096, HELPERS = 4 };
+enum { SOCKET_UMASK = 0007, MAX_PEERS = 512, PATH_BYTES = 4096, HELPERS = 6 };
 
 static struct sm_proc proc;
 static struct ar ar;
@@ -69,7 +70,7 @@ static int timeout_of(const struct ar_conf *conf, int64_t *ms)
 /* Whose directories it may read: those that are in use, and no other. */
 struct places {
 	size_t count;
-	struct sm_priv_path v[4 + AR_MAPS_MAX + 4 + 8];
+	struct sm_priv_path v[5 + AR_MAPS_MAX + 4 + 8];
 };
 
 static void add_place(struct places *p, struct sm_str dir, unsigned rights)
@@ -146,6 +147,9 @@ static int drop_rights(const struct ar_conf *conf)
 		return rc;
 	if (conf->mailertable.name.n == 0)
 		add_file(&places, conf->mailertable.file);
+	if (ar_grey_used(&conf->greylisting))
+		add_place(&places, conf->greylisting.directory,
+		          SM_PATH_READ | SM_PATH_WRITE | SM_PATH_CREATE);
 	for (size_t i = 0; i < conf->map.count; i++) {
 		add_file(&places, maps[i].file);
 		if (maps[i].path.n > 0)
@@ -195,7 +199,9 @@ static int start(const struct ar_conf *conf)
 	ar.loopback_ok = getenv("SM_TEST_LOOPBACK") != NULL;
 #endif
 	if ((rc = servers_of(conf, &dns)) != 0 ||
-	    (rc = timeout_of(conf, &ar.dns_timeout_ms)) != 0 || (rc = ar_reload_open(&ar)) != 0)
+	    (rc = timeout_of(conf, &ar.dns_timeout_ms)) != 0 ||
+	    (ar_grey_used(&conf->greylisting) && (rc = ar_greylist_try(&conf->greylisting)) != 0) ||
+	    (rc = ar_reload_open(&ar)) != 0)
 		return rc;
 	ar_own_init(ar.hostname, &conf->own_names);
 	rc = ar_own_interfaces();
@@ -214,6 +220,8 @@ static int start(const struct ar_conf *conf)
 		ar_reload_start(&ar, files);
 	if (rc == 0)
 		ar_dnsbl_start(&ar);
+	if (rc == 0 && ar_grey_used(&conf->greylisting))
+		ar.grey = ar_greylist_new(&ar);
 	return rc;
 }
 
@@ -244,6 +252,7 @@ static void clean_up(void)
 	sm_offload_fini();
 	sm_rpc_server_free(&server);
 	ar_handlers_free(&handlers);
+	ar_greylist_free(&ar.grey);
 	ar_alias_fini();
 	ar_dns_fini();
 	ar_cache_fini();

@@ -207,9 +207,11 @@ void ss_cmd_data(struct ss_session *s, struct sm_str arg)
 
 	(void)arg;
 	if (!sm_str_empty(s->txn.greylisted)) {
-		ss_say_text(s, 421, s->txn.greylisted);
-		s->closing = s->linger = true;
-		s->why = "greylisted";
+		ss_say_text(s, ss_grey_code(s->conf), s->txn.greylisted);
+		if (ss_grey_code(s->conf) == 421) {
+			s->closing = s->linger = true;
+			s->why = "greylisted";
+		}
 		ss_txn_reset(s, false);
 		return;
 	}

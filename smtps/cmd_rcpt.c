@@ -126,7 +126,7 @@ static bool decide(struct ss_session *s, const struct sm_addr *addr, const struc
 		refuse_by(s, addr->mailbox, SS_R_NO_RELAY);
 		break;
 	case SS_POLICY_SAY_VERDICT:
-		refuse(s, addr->mailbox, greylisted ? 421 : a->code, a->text);
+		refuse(s, addr->mailbox, greylisted ? ss_grey_code(s->conf) : a->code, a->text);
 		break;
 	case SS_POLICY_SAY_STORED:
 		refuse_stored(s, addr->mailbox);

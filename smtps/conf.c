@@ -22,6 +22,8 @@ static const struct sm_word flag_words[] = {
     {"greylisting", SS_F_GREYLISTING, "clients that are not known have to come twice"},
     {"delay_greylisting_error_until_DATA", SS_F_GREY_AT_DATA,
      "say the refusal of greylisting at DATA, so that RCPT tells which addresses exist"},
+    {"greylisting_keeps_session", SS_F_GREY_STAYS,
+     "refuse who is greylisted with 450 and go on, not with 421 and an end of the session"},
     {"allow_loopback_relaying", SS_F_LOOPBACK_RELAY,
      "loopback and Unix clients may relay, on every listener"},
     {0},

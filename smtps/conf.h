@@ -17,6 +17,7 @@ enum {
 	SS_F_LOOPBACK_RELAY = 64,
 	SS_F_GREYLISTING = 128,
 	SS_F_GREY_AT_DATA = 256,
+	SS_F_GREY_STAYS = 512,
 };
 /* protected_recipients.allow_by */
 enum { SS_ALLOW_SENDER = 1, SS_ALLOW_CLIENT_IP = 2 };
@@ -54,6 +55,11 @@ struct ss_conf {
 	int64_t max_hops, max_message_bytes, max_header_bytes, max_header_lines, max_line_bytes;
 };
 extern const struct sm_opt ss_conf_opts[];
+/* What is said to who is greylisted. */
+static inline uint16_t ss_grey_code(const struct ss_conf *conf)
+{
+	return conf->flags & SS_F_GREY_STAYS ? 450 : 421;
+}
 
 /* What the table cannot say; SM_E_RANGE or SM_E_SYNTAX with a diag. */
 int ss_conf_check(const struct ss_conf *c) SM_MUST_CHECK;

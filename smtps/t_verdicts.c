@@ -314,6 +314,12 @@ static void test_greylisted_at_rcpt(void **state SM_UNUSED)
 	                    "220 250 250 421 ");
 	assert_true(strncmp(c.last, "421 4.7.1 told so", 17) == 0);
 	assert_int_equal(rcpt_flags & SM_CHECK_GREYLIST, SM_CHECK_GREYLIST);
+	assert_string_equal(
+	    play(SS_F_GREYLISTING | SS_F_GREY_STAYS, grey, MAIL "RCPT TO:<grey@l.test>\nNOOP\n"),
+	    "220 250 250 450 250 ");
+	assert_string_equal(play(SS_F_GREYLISTING | SS_F_GREY_STAYS | SS_F_GREY_AT_DATA, grey,
+	                         MAIL "RCPT TO:<grey@l.test>\nDATA\nNOOP\n"),
+	                    "220 250 250 250 450 250 ");
 }
 
 static void test_greylisted_at_data(void **state SM_UNUSED)
