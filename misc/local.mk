@@ -37,6 +37,11 @@ misc_qmgrctl_SOURCES = misc/qmgrctl.c misc/qmgrctl_verbs.c misc/qmgrctl_print.c 
 misc_qmgrctl_LDADD = libsm.a $(JANSSON_LIBS)
 misc_mailq_SOURCES = misc/mailq.c misc/qmgrctl_mailq.c $(qc_parts)
 misc_mailq_LDADD = libsm.a $(JANSSON_LIBS)
+# smar for operators. A dialogue is played by the functions that smtps decides with.
+bin_PROGRAMS += misc/smarctl
+misc_smarctl_SOURCES = misc/smarctl.h misc/smarctl.c misc/smarctl_check.c misc/smarctl_print.c $(ctl_parts) \
+	smtps/policy.c smtps/conf.c smtps/replies.c
+misc_smarctl_LDADD = libsm.a $(JANSSON_LIBS) $(LIBS)
 misc_metaqueue_SOURCES = misc/metaqueue.c misc/qmgrctl_mailq.c $(qc_parts)
 misc_metaqueue_LDADD = libqm.a libsm.a $(JANSSON_LIBS) $(LIBS)
 if HAVE_CMOCKA

@@ -59,11 +59,11 @@ case $users in real | none) ;; *) die "--users is real or none" ;; esac
 if [ -n "$build" ]; then
 	mcp=$build/mcp/mcp qmgr=$build/qmgr/qmgr smar=$build/smar/smar smtps_prog=$build/smtps/smtps smtpc_prog=$build/smtpc/smtpc
 	agent=$build/contrib/lmtp2maildir
-	setup=$build/misc/sm.setup.sh mcp_sh=$build/misc/mcp.sh ctl=$build/misc/qmgrctl
+	setup=$build/misc/sm.setup.sh mcp_sh=$build/misc/mcp.sh ctl=$build/misc/qmgrctl smarctl=$build/misc/smarctl
 else
 	mcp=$prefix/sbin/mcp qmgr=$prefix/libexec/qmgr smar=$prefix/libexec/smar smtps_prog=$prefix/libexec/smtps smtpc_prog=$prefix/libexec/smtpc
 	agent=$prefix/libexec/lmtp2maildir
-	setup=$prefix/sbin/sm.setup.sh mcp_sh=$prefix/sbin/mcp.sh ctl=$prefix/bin/qmgrctl
+	setup=$prefix/sbin/sm.setup.sh mcp_sh=$prefix/sbin/mcp.sh ctl=$prefix/bin/qmgrctl smarctl=$prefix/bin/smarctl
 fi
 [ -x "$mcp" ] || die "$mcp is not there: build first, or give --build or --prefix"
 
@@ -151,7 +151,12 @@ cat >"$dir/qmgrctl" <<EOT
 # asks this site's queue
 exec '$ctl' -s '$dir/spool/ctl/qmgr' "\$@"
 EOT
-chmod 755 "$dir/mcp.sh" "$dir/qmgrctl"
+cat >"$dir/smarctl" <<EOT
+#!/bin/sh
+# asks this site's resolver
+exec '$smarctl' -s '$dir/spool/smarctl/smar' --conf '$dir/smx.conf' "\$@"
+EOT
+chmod 755 "$dir/mcp.sh" "$dir/qmgrctl" "$dir/smarctl"
 cat >"$dir/site.env" <<EOT
 SITE_DIR='$dir'
 SITE_CONF='$dir/smx.conf'

@@ -16,9 +16,11 @@ int ar_access_value(const struct ar *ar, const struct ar_ctx *ctx, struct ar_key
 	return map != NULL ? ar_map_find(map, ctx, keys, value) : SM_E_NOTFOUND;
 }
 
-void ar_access_failed(const struct ar_keys *keys, int rc, struct ar_action *out)
+void ar_access_failed(const struct ar_ctx *ctx, const struct ar_keys *keys, int rc,
+                      struct ar_action *out)
 {
 	sm_log(SM_WARN, "ar.access", "key=%S error=%E", keys->key, rc);
+	ar_trace_failed(ctx, keys->key, sm_diag());
 	*out = (struct ar_action){.kind = AR_ACTION_ERROR,
 	                          .failed = true,
 	                          .code = 451,
@@ -42,7 +44,7 @@ int ar_access_find(const struct ar *ar, const struct ar_ctx *ctx, struct ar_keys
 	if (rc == 0 && out->kind == AR_ACTION_RELAY && !ar_access_may_relay(keys->tag))
 		rc = sm_fail(SM_E_SYNTAX, "\"relay\" means nothing here");
 	if (rc != 0)
-		ar_access_failed(keys, rc, out);
+		ar_access_failed(ctx, keys, rc, out);
 	return 0;
 }
 

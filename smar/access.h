@@ -19,7 +19,8 @@ int ar_access_find(const struct ar *ar, const struct ar_ctx *ctx, struct ar_keys
 int ar_access_value(const struct ar *ar, const struct ar_ctx *ctx, struct ar_keys *keys,
                     struct sm_str *value) SM_YIELDS SM_MUST_CHECK;
 /* The temporary refusal, for what cannot be told now (the diag says why): logged here. */
-void ar_access_failed(const struct ar_keys *keys, int rc, struct ar_action *out);
+void ar_access_failed(const struct ar_ctx *ctx, const struct ar_keys *keys, int rc,
+                      struct ar_action *out);
 
 /* Put an action into a verdict. False: it is CONT, and the verdict is as it was. */
 bool ar_access_apply(const struct ar_ctx *ctx, const struct ar_action *action,

@@ -550,16 +550,17 @@ static void chunk(const struct tree *t, struct sm_str after, struct sm_arena *a,
 }
 
 /* One line for each alias that an operator has to look at. */
-static void tell(const struct tree *t, const struct sm_msg_route_get *m)
+static void tell(const struct tree *t, const struct ar_ctx *ctx, const struct sm_msg_route_get *m)
 {
 	for (struct sm_hash_node *h = sm_hash_next(&t->nodes, NULL); h != NULL;
 	     h = sm_hash_next(&t->nodes, h)) {
 		const struct node *n = SM_CONTAINER_OF(h, const struct node, link);
 
-		if (n->state == BAD && n->why.n > 0)
-			sm_log(n->fault == ADDRESS ? SM_INFO : SM_ERROR, "ar.alias",
-			       "ss_ta=%?I rcpt=<%S> alias=<%S> error=%S", m->ta, m->rcpt, n->addr,
-			       n->why);
+		if (n->state != BAD || n->why.n == 0)
+			continue;
+		sm_log(n->fault == ADDRESS ? SM_INFO : SM_ERROR, "ar.alias",
+		       "ss_ta=%?I rcpt=<%S> alias=<%S> error=%S", m->ta, m->rcpt, n->addr, n->why);
+		ar_trace_failed(ctx, n->addr, n->why.p);
 	}
 }
 
@@ -583,8 +584,8 @@ static int answer(struct tree **tp, const struct ar_ctx *ctx, const struct sm_ms
 }
 
 /* Why an expansion as a whole came to nothing. */
-static int give_up(int rc, struct sm_str mailbox, const struct sm_msg_route_get *m,
-                   struct sm_msg_route *out)
+static int give_up(const struct ar_ctx *ctx, int rc, struct sm_str mailbox,
+                   const struct sm_msg_route_get *m, struct sm_msg_route *out)
 {
 	if (rc == SM_E_AGAIN || (rc == SM_E_NOTFOUND && m->after.n == 0))
 		return rc;
@@ -593,6 +594,7 @@ static int give_up(int rc, struct sm_str mailbox, const struct sm_msg_route_get 
 		rc = sm_fail(rc, "no alias any more");
 	sm_log(SM_ERROR, "ar.alias", "ss_ta=%?I rcpt=<%S> alias=<%S> error=%E", m->ta, m->rcpt,
 	       mailbox, rc);
+	ar_trace_failed(ctx, mailbox, sm_diag());
 	(void)refuse(out, TEMP);
 	if (rc == SM_E_TOOBIG) {
 		out->code = 452;
@@ -633,10 +635,10 @@ int ar_alias_route(const struct ar *ar, const struct ar_ctx *ctx, const struct s
 	if (rc == 0 && t->root->state == LEAF)
 		rc = SM_E_NOTFOUND;
 	if (rc == 0) {
-		tell(t, m);
+		tell(t, ctx, m);
 		rc = answer(&t, ctx, m, out);
 	} else {
-		rc = give_up(rc, mailbox, m, out);
+		rc = give_up(ctx, rc, mailbox, m, out);
 	}
 	tree_free(&t);
 	return rc;

@@ -6,23 +6,6 @@
 #include "smar/ask.h"
 #include "smar/check.h"
 
-/* The address of a record of type A or AAAA, without port. */
-static inline struct sm_sa ar_rr_sa(const struct ar_rr *rr, uint16_t type)
-{
-	struct sm_sa sa = {0};
-
-	if (type == AR_DNS_A) {
-		sa.len = sizeof(sa.u.in4);
-		sa.u.in4.sin_family = AF_INET;
-		memcpy(&sa.u.in4.sin_addr, rr->addr, 4);
-	} else {
-		sa.len = sizeof(sa.u.in6);
-		sa.u.in6.sin6_family = AF_INET6;
-		memcpy(&sa.u.in6.sin6_addr, rr->addr, 16);
-	}
-	return sa;
-}
-
 static inline int ar_refuse(struct sm_msg_verdict *out, uint16_t code, const char *text)
 {
 	out->code = code;

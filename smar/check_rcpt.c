@@ -24,6 +24,7 @@ int ar_check_domain(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str
 	if (rc == 0 || rc == SM_E_AGAIN)
 		return rc;
 	sm_log(SM_WARN, "ar.mailertable", "domain=%S error=%E", domain, rc);
+	ar_trace_failed(ctx, domain, sm_diag());
 	return ar_refuse(out, 451, "4.3.0 Routes cannot be looked up now, try again later");
 }
 
@@ -37,6 +38,7 @@ int ar_check_local(const struct ar *ar, const struct ar_ctx *ctx, const struct a
 	if (rc == SM_E_NOTFOUND)
 		return ar_refuse(out, code, text);
 	sm_log(SM_WARN, "ar.local", "address=<%S@%S> error=%E", parts->local, parts->domain, rc);
+	ar_trace_failed(ctx, parts->local, sm_diag());
 	return ar_refuse(out, 451, "4.3.0 Addresses cannot be checked now, try again later");
 }
 

@@ -48,6 +48,8 @@ const struct sm_opt ar_conf_opts[] = {
      .help = "local addresses that exist"},
     {.name = "mailertable", .type = SM_OPT_SECTION, .offset = CONF(mailertable), .sub = ar_mailertable_opts,
      .help = "routes that are not those of DNS"},
+    {.name = "control_socket", .type = SM_OPT_PATH, .offset = CONF(control_socket), .def = "smarctl/smar",
+     .help = "where smarctl asks"},
     {.name = "max_cache_entries", .type = SM_OPT_INT, .offset = CONF(max_cache_entries), .def = "20000",
      .min = 100, .max = 10000000, .help = "DNS answers kept; the longest unused go first"},
     {.name = "max_queries", .type = SM_OPT_INT, .offset = CONF(max_queries), .def = "2000",

@@ -13,6 +13,7 @@
 #include "libsm/proc.h"
 #include "smar/alias.h"
 #include "smar/ar.h"
+#include "smar/control.h"
 #include "smar/dns.h"
 #include "smar/dns_cache.h"
 #include "smar/dnsbl.h"
@@ -138,6 +139,9 @@ static int drop_rights(const struct ar_conf *conf)
 	int rc;
 
 	add_place(&places, directory_of(proc.global.smar_socket), SM_PATH_SOCKET | SM_PATH_CREATE);
+	if (conf->control_socket.n > 0)
+		add_place(&places, directory_of(conf->control_socket),
+		          SM_PATH_SOCKET | SM_PATH_CREATE);
 	add_place(&places, directory_of(sm_str(proc.conf_path ? proc.conf_path : "")),
 	          SM_PATH_READ);
 	add_file(&places, conf->access_map.file);
@@ -213,7 +217,8 @@ static int start(const struct ar_conf *conf)
 	handlers = ar_handlers_new(&ar, (size_t)conf->max_requests);
 	/* The listener comes first: afterwards it can make none. */
 	if ((rc = ar_dns_init(&dns)) != 0 || (rc = serve(&uids)) != 0 ||
-	    (rc = sm_last_words_install()) != 0 || (rc = drop_rights(conf)) != 0)
+	    (rc = ar_control_open(&ar, handlers)) != 0 || (rc = sm_last_words_install()) != 0 ||
+	    (rc = drop_rights(conf)) != 0)
 		return rc;
 	rc = sm_offload_init(HELPERS);
 	if (rc == 0)
@@ -232,6 +237,11 @@ static void idle(void *arg SM_UNUSED)
 	sm_loop_stop(SM_EXIT_OK);
 }
 
+static void controls_idle(void *arg SM_UNUSED)
+{
+	ar_handlers_stop(handlers, idle, NULL);
+}
+
 static void on_term(struct sm_proc *p SM_UNUSED)
 {
 	struct ar_dnsbl_stats lists = ar_dnsbl_stats();
@@ -244,12 +254,13 @@ static void on_term(struct sm_proc *p SM_UNUSED)
 	       (unsigned long long)lists.listed, (unsigned long long)lists.strange);
 	ar_reload_stop();
 	ar_dnsbl_stop();
-	ar_handlers_stop(handlers, idle, NULL);
+	ar_control_stop(controls_idle, NULL);
 }
 
 static void clean_up(void)
 {
 	sm_offload_fini();
+	ar_control_close();
 	sm_rpc_server_free(&server);
 	ar_handlers_free(&handlers);
 	ar_greylist_free(&ar.grey);

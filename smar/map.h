@@ -28,6 +28,9 @@ struct ar_trace {
 	/* And of each answer of DNS; `known`: it was here already. */
 	void (*asked)(void *arg, struct sm_str name, uint16_t type, bool known,
 	              const struct ar_answer *a);
+	/* And what a decision was in the way of, that then goes into the log and is a temporary
+	 * failure for whoever asked. */
+	void (*failed)(void *arg, struct sm_str about, const char *why);
 	void *arg;
 };
 
@@ -49,6 +52,11 @@ struct ar_ctx {
 	int64_t deadline_ms;          /* monotonic: of all waiting together */
 	bool may_wait;
 };
+static inline void ar_trace_failed(const struct ar_ctx *ctx, struct sm_str about, const char *why)
+{
+	if (ctx->trace != NULL)
+		ctx->trace->failed(ctx->trace->arg, about, why);
+}
 
 /*
  * Open every map that the configuration declares or names by file. All or nothing: on error

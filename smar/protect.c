@@ -142,7 +142,7 @@ int ar_protect(const struct ar *ar, const struct ar_ctx *ctx, const struct sm_ms
 	if (rc == SM_E_AGAIN)
 		return rc;
 	if (rc != 0) {
-		ar_access_failed(&keys, rc, &failed);
+		ar_access_failed(ctx, &keys, rc, &failed);
 		(void)ar_access_apply(ctx, &failed, out);
 	} else if (!met) {
 		out->code = 550;

@@ -9,7 +9,9 @@
 #include "smar/reload.h"
 
 #include "libsm/log.h"
+#include "libsm/err.h"
 #include "libsm/offload.h"
+#include "libsm/sync.h"
 #include "libsm/time.h"
 #include "smar/dnsbl.h"
 
@@ -32,6 +34,10 @@ static struct {
 	uint64_t tried; /* how the files looked before they were opened the last time */
 	uint64_t seen;  /* and at the last look */
 	size_t refused;
+	uint64_t begun, ended; /* openings */
+	int outcome;           /* of the last one */
+	char why[SM_DIAG_MAX];
+	struct sm_cond over;
 	bool stopped;
 } r;
 
@@ -86,6 +92,10 @@ static void opened(int rc, void *arg)
 	r.busy = false;
 	/* What was refused would be refused again. */
 	r.tried = r.seen = a->files;
+	r.ended = r.begun;
+	r.outcome = rc;
+	sm_str_cut(sm_str(rc != 0 ? r.job.diag : ""), r.why, sizeof(r.why));
+	sm_cond_broadcast(&r.over);
 	if (rc != 0) {
 		r.refused++;
 		sm_log(SM_ERROR, "ar.maps", "kept=1 error=%s", r.job.diag);
@@ -107,6 +117,7 @@ static void start_opening(void)
 {
 	r.busy = true;
 	r.wanted = false;
+	r.begun++;
 	r.attempt.ar.conf = r.conf;
 	sm_offload_async(&r.job, open_all, opened, &r.attempt);
 }
@@ -169,6 +180,7 @@ void ar_reload_start(struct ar *ar, uint64_t files)
 	r.ar = ar;
 	r.conf = ar->conf;
 	r.tried = r.seen = files;
+	sm_cond_init(&r.over);
 	tell_all();
 	go_on();
 }
@@ -179,6 +191,20 @@ void ar_reload_now(const struct ar_conf *conf)
 	r.wanted = true;
 	if (!r.busy)
 		start_opening();
+}
+
+int ar_reload_wait(int64_t deadline_ms)
+{
+	/* One that runs may have read files before they were changed. */
+	uint64_t mine = r.begun + 1;
+	int rc = 0;
+
+	ar_reload_now(r.conf);
+	while (rc == 0 && r.ended < mine)
+		rc = sm_cond_wait(&r.over, "reload", deadline_ms);
+	if (rc == 0 && r.outcome != 0)
+		rc = sm_fail(r.outcome, "%s", r.why);
+	return rc;
 }
 
 size_t ar_reload_refused(void)

@@ -21,6 +21,11 @@ void ar_reload_start(struct ar *ar, uint64_t files);
 /* Open everything anew now, by this configuration, which becomes ar->conf together with its maps.
  * It and `ar` live on. */
 void ar_reload_now(const struct ar_conf *conf);
+/*
+ * Open everything anew by the configuration in force, and wait how that ends. 0: the new maps are
+ * in force; SM_E_TIMEOUT, SM_E_CANCEL; else the old ones stay, and the diag says why.
+ */
+int ar_reload_wait(int64_t deadline_ms) SM_YIELDS SM_MUST_CHECK;
 /* How often new ones were refused so far. */
 size_t ar_reload_refused(void);
 /* No more timer. What runs in a helper ends with sm_offload_fini, before ar_reload_free. */

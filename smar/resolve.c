@@ -44,6 +44,7 @@ int ar_resolve(const struct ar *ar, const struct ar_ctx *ctx, const struct sm_ms
 		out->text = SM_STR("5.1.1 User unknown");
 	} else {
 		sm_log(SM_ERROR, "ar.local", "ss_ta=%?I rcpt=<%S> error=%E", m->ta, m->rcpt, rc);
+		ar_trace_failed(ctx, m->rcpt, sm_diag());
 		out->status = SM_ROUTE_TEMP;
 		out->code = 451;
 		out->text = SM_STR("4.3.0 local users cannot be looked up now");

@@ -89,23 +89,6 @@ static void add(struct build *b, struct sm_str name, const struct sm_sa *sa, uin
 	    (struct sm_msg_host){.name = sm_arena_str(b->a, name), .sa = *sa, .pref = pref};
 }
 
-static struct sm_sa rr_addr(const struct ar_rr *rr, uint16_t type, uint16_t port)
-{
-	struct sm_sa sa = {0};
-
-	if (type == AR_DNS_A) {
-		sa.len = sizeof(sa.u.in4);
-		sa.u.in4.sin_family = AF_INET;
-		memcpy(&sa.u.in4.sin_addr, rr->addr, 4);
-	} else {
-		sa.len = sizeof(sa.u.in6);
-		sa.u.in6.sin6_family = AF_INET6;
-		memcpy(&sa.u.in6.sin6_addr, rr->addr, 16);
-	}
-	sm_sa_set_port(&sa, port);
-	return sa;
-}
-
 /* DNS may not send mail to this host or to nowhere. */
 static bool forbidden(const struct ar *ar, const struct sm_sa *sa)
 {
@@ -172,9 +155,9 @@ static bool add_host(struct build *b, struct sm_str host, uint16_t pref, enum no
 		found += a->count;
 		start = a->count > 0 ? sm_rand_below(a->count) : 0;
 		for (size_t k = 0; k < a->count; k++) {
-			struct sm_sa sa =
-			    rr_addr(&a->rr[(start + k) % a->count], types[i], b->port);
+			struct sm_sa sa = ar_rr_sa(&a->rr[(start + k) % a->count], types[i]);
 
+			sm_sa_set_port(&sa, b->port);
 			if (!b->told && ar_own_addr(&sa)) {
 				b->out->hosts_count = before;
 				note(b, NOTE_LOOP);
@@ -456,6 +439,7 @@ int ar_route(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str rcpt,
 		return rc;
 	if (rc != 0) {
 		sm_log(SM_WARN, "ar.mailertable", "rcpt=<%S> error=%E", rcpt, rc);
+		ar_trace_failed(ctx, domain, sm_diag());
 		refuse(b, SM_ROUTE_TEMP, 451, "4.3.0 the table of routes cannot be read");
 		return 0;
 	}

@@ -1,7 +1,7 @@
 /*
  * What smtps says: replies by name (replies.def) or by the verdict of another process, always
  * through one place that remembers the code for log and limits and softens it when soft_bounce is
- * set.
+ * set. replies.c has what needs no session.
  */
 #ifndef SS_REPLY_H
 #define SS_REPLY_H
@@ -23,6 +23,9 @@ struct sm_str ss_reply_text(enum ss_reply_name r);
 /* soft_bounce: 55z 5.a.b becomes 45z 4.a.b. `text` is changed in `mem` (at least as large as it)
  * when needed. */
 int ss_reply_soften(int code, struct sm_str *text, char *mem, size_t size);
+
+/* `text`, or a general one when it is empty. */
+struct sm_str ss_reply_general(int code, struct sm_str text);
 
 struct ss_session;
 /* Put it into the session's output. */

@@ -1,0 +1,45 @@
+/* The replies of smtps as they stand in the table, and what is said when nobody gave words. Pure.
+ */
+#include "smtps/reply.h"
+
+static const struct {
+	int code;
+	struct sm_str text;
+} table[SS_R_COUNT_] = {
+#define X(name, code, text) [SS_R_##name] = {code, SM_STR(text)},
+#include "smtps/replies.def"
+#undef X
+};
+
+int ss_reply_code(enum ss_reply_name r)
+{
+	return table[r].code;
+}
+
+struct sm_str ss_reply_text(enum ss_reply_name r)
+{
+	return table[r].text;
+}
+
+int ss_reply_soften(int code, struct sm_str *text, char *mem, size_t size)
+{
+	/* 50z, 53z tell of commands, not of mail: nothing bounces for them. */
+	if (code < 550)
+		return code;
+	if (text->n >= 2 && text->p[0] == '5' && text->p[1] == '.') {
+		text->n = SM_MIN(text->n, size);
+		memcpy(mem, text->p, text->n);
+		mem[0] = '4';
+		text->p = mem;
+	}
+	return code - 100;
+}
+
+struct sm_str ss_reply_general(int code, struct sm_str text)
+{
+	if (!sm_str_empty(text))
+		return text;
+	return code >= 500   ? SM_STR("5.7.1 Refused")
+	       : code >= 400 ? SM_STR("4.3.0 Try again later")
+	                     : SM_STR("2.0.0 Ok");
+}
