@@ -220,6 +220,17 @@ static void map(struct sm_buf *b, const json_t *o)
 	text(b, o, "file");
 }
 
+static void greylist(struct sm_buf *b, const json_t *o)
+{
+	sm_buf_printf(b,
+	              "greylist%s: %" PRId64 " clients; refused %" PRId64 ", confirmed %" PRId64
+	              ", accepted %" PRId64,
+	              qc_true(o, "usable") ? "" : " CANNOT BE USED", qc_num(o, "entries"),
+	              qc_num(o, "refused"), qc_num(o, "confirmed"), qc_num(o, "accepted"));
+	if (qc_num(o, "unchecked"))
+		sm_buf_printf(b, ", NOT CHECKED %" PRId64, qc_num(o, "unchecked"));
+}
+
 static void omitted(struct sm_buf *b, const json_t *o)
 {
 	sm_buf_printf(b, "  and %" PRId64 " lookups more", qc_num(o, "lines"));
@@ -229,9 +240,10 @@ static const struct {
 	const char *type;
 	void (*print)(struct sm_buf *b, const json_t *o);
 } types[] = {
-    {"lookup", lookup}, {"dns", dns},     {"verdict", verdict}, {"stage", stage},
-    {"told", told},     {"route", route}, {"member", member},   {"found", found},
-    {"status", status}, {"map", map},     {"omitted", omitted}, {"trouble", trouble},
+    {"lookup", lookup},     {"dns", dns},     {"verdict", verdict}, {"stage", stage},
+    {"told", told},         {"route", route}, {"member", member},   {"found", found},
+    {"status", status},     {"map", map},     {"omitted", omitted}, {"trouble", trouble},
+    {"greylist", greylist},
 };
 
 void ac_print(struct sm_buf *b, const json_t *line)

@@ -8,12 +8,6 @@
 #include "libsm/msg_words.h"
 #include "smar/check.h"
 
-/* A dry run takes no part in greylisting: whoever came is written down there. */
-static uint32_t checks(const struct ar_ctl *c)
-{
-	return c->words.check & ~(uint32_t)SM_CHECK_GREYLIST;
-}
-
 static void put_flags(struct sm_buf *b, uint32_t flags)
 {
 	sm_ctl_array(b, "flags");
@@ -52,7 +46,7 @@ static uint8_t verdict(struct ar_ctl *c, const char *stage, int rc, const struct
 
 uint8_t ar_ctl_conn(struct ar_ctl *c, const char **why)
 {
-	struct sm_msg_conn_check m = {.flags = checks(c), .listener = SM_STR("")};
+	struct sm_msg_conn_check m = {.flags = c->words.check, .listener = SM_STR("")};
 	struct sm_msg_conn_verdict v;
 	int rc;
 
@@ -76,7 +70,7 @@ uint8_t ar_ctl_conn(struct ar_ctl *c, const char **why)
 uint8_t ar_ctl_mail(struct ar_ctl *c, const char **why)
 {
 	struct sm_msg_mail_check m = {
-	    .client = c->words.client, .sender = c->words.word[0], .flags = checks(c)};
+	    .client = c->words.client, .sender = c->words.word[0], .flags = c->words.check};
 	struct sm_msg_verdict v;
 	int rc = ar_check_mail(&c->ar, &c->ctx, &m, &v);
 
@@ -88,7 +82,7 @@ uint8_t ar_ctl_rcpt(struct ar_ctl *c, const char **why)
 	struct sm_msg_rcpt_check m = {.client = c->words.client,
 	                              .sender = c->words.from,
 	                              .rcpt = c->words.word[0],
-	                              .flags = checks(c)};
+	                              .flags = c->words.check};
 	struct sm_msg_verdict v;
 	int rc = ar_check_rcpt(&c->ar, &c->ctx, &m, &v);
 

@@ -11,6 +11,7 @@
 #include "smar/access.h"
 #include "smar/alias.h"
 #include "smar/ask.h"
+#include "smar/greylist.h"
 #include "smar/handlers.h"
 #include "smar/reload.h"
 #include "smar/resolve.h"
@@ -352,6 +353,20 @@ static void put_maps(struct ar_ctl *c)
 	                                 .entries = c->ar.mt->by_domain.count});
 }
 
+static void put_greylist(struct ar_ctl *c)
+{
+	struct ar_greylist_stats s = ar_greylist_stats(c->ar.grey);
+
+	sm_ctl_begin(&c->out, "greylist");
+	sm_ctl_bool(&c->out, "usable", s.usable);
+	sm_ctl_num(&c->out, "entries", (int64_t)s.entries);
+	sm_ctl_num(&c->out, "refused", (int64_t)s.refused);
+	sm_ctl_num(&c->out, "confirmed", (int64_t)s.confirmed);
+	sm_ctl_num(&c->out, "accepted", (int64_t)s.accepted);
+	sm_ctl_num(&c->out, "unchecked", (int64_t)s.unchecked);
+	sm_ctl_line(&c->out);
+}
+
 uint8_t ar_ctl_status(struct ar_ctl *c, const char **why SM_UNUSED)
 {
 	struct ar_cache_stats s = ar_cache_stats();
@@ -376,6 +391,8 @@ uint8_t ar_ctl_status(struct ar_ctl *c, const char **why SM_UNUSED)
 		sm_ctl_num(&c->out, figures[i].key, (int64_t)figures[i].n);
 	sm_ctl_line(&c->out);
 	put_maps(c);
+	if (c->ar.grey != NULL)
+		put_greylist(c);
 	return SM_CTL_OK;
 }
 

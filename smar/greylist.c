@@ -32,6 +32,7 @@ struct request {
 	struct ar_greylist_walk *walk; /* NULL: of a client */
 	struct ar_grey_key key;
 	struct sm_cond cond;
+	bool dry; /* nobody was here: tell, and write nothing down */
 	bool done, abandoned;
 	enum outcome outcome;
 };
@@ -81,10 +82,11 @@ static int do_check(struct batch *b, struct request *q, int64_t now_s)
 	if (rc != 0)
 		return rc;
 	was_white = e.state == AR_GREY_WHITE;
-	if (e.state == AR_GREY_UNKNOWN && ar_grey_db_count(b->db) >= (uint64_t)b->conf.max_entries)
+	if (!q->dry && e.state == AR_GREY_UNKNOWN &&
+	    ar_grey_db_count(b->db) >= (uint64_t)b->conf.max_entries)
 		rc = ar_grey_db_purge(b->db, INT64_MAX, 1, &purged);
 	accept = ar_grey_decide(&e, now_s, &b->conf, &write);
-	if (rc == 0 && write)
+	if (rc == 0 && write && !q->dry)
 		rc = ar_grey_db_put(b->db, &q->key, &e);
 	q->outcome = !accept ? REFUSED : was_white ? ACCEPTED : CONFIRMED;
 	return rc;
@@ -159,10 +161,12 @@ static void answer(struct ar_greylist *g, struct request *q, int rc)
 	}
 	if (rc != 0)
 		q->outcome = UNCHECKED;
-	g->stats.refused += q->outcome == REFUSED;
-	g->stats.confirmed += q->outcome == CONFIRMED;
-	g->stats.accepted += q->outcome == ACCEPTED;
-	g->stats.unchecked += q->outcome == UNCHECKED;
+	if (!q->dry) {
+		g->stats.refused += q->outcome == REFUSED;
+		g->stats.confirmed += q->outcome == CONFIRMED;
+		g->stats.accepted += q->outcome == ACCEPTED;
+		g->stats.unchecked += q->outcome == UNCHECKED;
+	}
 	q->done = true;
 	if (q->abandoned)
 		sm_free(q);
@@ -332,6 +336,7 @@ int ar_greylist_check(struct ar_greylist *g, const struct ar_ctx *ctx, const str
 		return SM_E_AGAIN;
 	q = sm_calloc(1, sizeof(*q));
 	q->key = key;
+	q->dry = ctx->dry != NULL;
 	sm_cond_init(&q->cond);
 	sm_list_push(&g->queue, &q->link);
 	go_on(g);

@@ -21,7 +21,8 @@ struct ar_greylist *ar_greylist_new(const struct ar *ar);
 void ar_greylist_free(struct ar_greylist **g);
 
 /*
- * A client with an otherwise acceptable recipient: may it come in? Writes down that it was here. 0;
+ * A client with an otherwise acceptable recipient: may it come in? Writes down that it was here,
+ * unless the decision is dry. 0;
  * SM_E_AGAIN without may_wait. `g` NULL: it may.
  */
 int ar_greylist_check(struct ar_greylist *g, const struct ar_ctx *ctx, const struct sm_sa *client,
