@@ -3,7 +3,8 @@
  * records; and those mails back into a queue.
  *
  * Invariant: nothing is changed but by --requeue, and there only a content that qmgr does not know,
- * that is acknowledged, whose whole envelope is known, and that the server has just taken.
+ * that is acknowledged, whose whole envelope is known, and that the server has just taken. One that
+ * several mails share, because members of a list still wait for it, goes with the last of them.
  */
 #include "misc/rcvrenv.h"
 
@@ -49,7 +50,7 @@ static struct {
 	const char *base, *to, *known;
 	bool all, json, marked;
 	struct rcv_mail **sorted; /* oldest first */
-	size_t count, queued, failed;
+	size_t count, contents, queued, failed;
 	size_t in_state[RCV_STATES];
 	struct sm_buf text;
 } me = {.base = SMX_QUEUEDIR "/"};
@@ -75,8 +76,13 @@ static void sort(void)
 {
 	me.sorted = sm_calloc(me.rcv.mails.count + 1, sizeof(struct rcv_mail *));
 	for (struct sm_hash_node *n = sm_hash_next(&me.rcv.mails, NULL); n;
-	     n = sm_hash_next(&me.rcv.mails, n))
-		me.sorted[me.count++] = SM_CONTAINER_OF(n, struct rcv_mail, node);
+	     n = sm_hash_next(&me.rcv.mails, n)) {
+		struct rcv_mail *m = SM_CONTAINER_OF(n, struct rcv_mail, node);
+
+		if (rcv_is_mail(m))
+			me.sorted[me.count++] = m;
+		me.contents += m->stored;
+	}
 	qsort(me.sorted, me.count, sizeof(struct rcv_mail *), by_age);
 }
 
@@ -127,13 +133,21 @@ static const char *rcpt_word(const struct rcv_mail *m, const struct rcv_rcpt *p)
 	return rcv_rcpt_open(m, p) ? "open" : p->failed ? "reported" : "settled";
 }
 
+/* A child shares that of another mail. */
+static struct rcv_mail *content_of(const struct rcv_mail *m)
+{
+	return m->owner ? m->owner : (struct rcv_mail *)(uintptr_t)m;
+}
+
 static void put_json(struct sm_buf *b, const struct rcv_mail *m, const char *what)
 {
 	char id[SM_ID_SIZE];
 	const char *sep = "";
 
-	sm_buf_printf(b, "{\"content\":\"%s\",\"state\":\"%s\",\"sender\":", sm_id_text(m->id, id),
-	              what);
+	sm_buf_printf(b, "{\"content\":\"%s\",", sm_id_text(content_of(m)->id, id));
+	if (m->owner)
+		sm_buf_printf(b, "\"child\":\"%s\",", sm_id_text(m->id, id));
+	sm_buf_printf(b, "\"state\":\"%s\",\"sender\":", what);
 	if (m->sender)
 		sm_json_str(b, sm_str(m->sender));
 	else
@@ -196,7 +210,7 @@ static int open_content(const struct rcv_mail *m)
 	struct stat st;
 	int fd, n;
 
-	sm_id_text(m->id, id);
+	sm_id_text(content_of(m)->id, id);
 	n = snprintf(path, sizeof(path), "%s%c/%s", me.base, id[SM_ID_LEN - 3], id);
 	fd =
 	    n < (int)sizeof(path) ? open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC) : -1;
@@ -234,7 +248,10 @@ static int requeue(struct rcv_smtp **s, struct rcv_mail *m)
 	}
 	rc = rcv_smtp_send(*s, m, fd);
 	close(fd);
-	if (rc == 0 && (rc = cdb_unlink(me.cdb, m->id)) == 0) {
+	/* The last one that needs it. */
+	if (rc == 0 && --content_of(m)->users == 0)
+		rc = cdb_unlink(me.cdb, content_of(m)->id);
+	if (rc == 0) {
 		me.queued++;
 		show(m, "queued");
 		return 0;
@@ -255,7 +272,7 @@ static int work(void)
 		enum rcv_state state = rcv_state(m);
 
 		me.in_state[state]++;
-		if (me.to != NULL && state == RCV_OPEN && m->ours)
+		if (me.to != NULL && state == RCV_OPEN && content_of(m)->ours)
 			status = requeue(&s, m);
 		else if (me.all || (state != RCV_SETTLED && state != RCV_REFUSED))
 			show(m, state_words[state]);
@@ -266,7 +283,7 @@ static int work(void)
 
 static void summary(void)
 {
-	fprintf(stderr, "rcvrenv: %zu contents:", me.count);
+	fprintf(stderr, "rcvrenv: %zu contents:", me.contents);
 	for (int i = 0; i < RCV_STATES; i++)
 		fprintf(stderr, "%s %zu %s", i ? "," : "", me.in_state[i], state_words[i]);
 	if (me.to != NULL)
@@ -295,6 +312,7 @@ static int run(int argc, char **argv)
 	}
 	if (me.known && (status = read_known(me.known)) != 0)
 		return status;
+	rcv_join(&me.rcv);
 	sort();
 	status = work();
 	summary();

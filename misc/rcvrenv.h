@@ -32,7 +32,11 @@ enum rcv_state {
 
 struct rcv_mail {
 	struct sm_hash_node node;
-	struct sm_id id; /* of transaction and content */
+	struct sm_id id;        /* of the transaction; its content's, unless it is a child */
+	struct sm_id content;   /* of a child, a part of an alias: what it shares; else none */
+	struct rcv_mail *owner; /* of that, when it is in the store; else NULL */
+	bool stored;            /* a content of this id is in the store */
+	size_t users;           /* of that: mails that still need it */
 	char *sender, *envid;
 	uint8_t body, ret; /* SM_BODY_*, SM_RET_* */
 	uint32_t offset;
@@ -46,7 +50,7 @@ struct rcv_mail {
 };
 
 struct rcv {
-	struct sm_hash mails; /* one for each content */
+	struct sm_hash mails; /* one for each content, and one for each transaction of qmgr's own */
 	size_t lines, strange;
 	bool marked; /* RCV_MARK came: nothing was cut off */
 };
@@ -54,10 +58,15 @@ struct rcv {
 
 void rcv_init(struct rcv *r);
 void rcv_fini(struct rcv *r);
-struct rcv_mail *rcv_find(const struct rcv *r, struct sm_id id); /* NULL: no such content */
+struct rcv_mail *rcv_find(const struct rcv *r, struct sm_id id); /* NULL: no such mail */
+/* A content that is in the store. */
 void rcv_add(struct rcv *r, struct sm_id id);
 /* Read a log to its end. */
 int rcv_read(struct rcv *r, FILE *f) SM_MUST_CHECK;
+/* All logs are read: children get what their content has, contents know their users. */
+void rcv_join(struct rcv *r);
+/* Is it a mail whose content is there? The others are DSNs, and what is over. */
+bool rcv_is_mail(const struct rcv_mail *m);
 
 enum rcv_state rcv_state(const struct rcv_mail *m);
 bool rcv_rcpt_open(const struct rcv_mail *m, const struct rcv_rcpt *p);

@@ -51,15 +51,27 @@ struct rcv_mail *rcv_find(const struct rcv *r, struct sm_id id)
 	return n ? SM_CONTAINER_OF(n, struct rcv_mail, node) : NULL;
 }
 
-void rcv_add(struct rcv *r, struct sm_id id)
+static struct rcv_mail *add(struct rcv *r, struct sm_id id)
 {
-	struct rcv_mail *m;
+	struct rcv_mail *m = rcv_find(r, id);
 
-	if (rcv_find(r, id))
-		return;
+	if (m != NULL)
+		return m;
 	m = sm_calloc(1, sizeof(*m));
 	m->id = id;
 	sm_hash_insert(&r->mails, &m->node, sm_id_hash(id));
+	return m;
+}
+
+void rcv_add(struct rcv *r, struct sm_id id)
+{
+	add(r, id)->stored = true;
+}
+
+/* Of a mail that may have a content, or share one. */
+static struct rcv_mail *mail_of(struct rcv *r, struct sm_id id)
+{
+	return id.proc == SM_ID_PROC_QMGR ? add(r, id) : rcv_find(r, id);
 }
 
 /* ---- one fact each ---- */
@@ -142,6 +154,42 @@ static void on_abort(struct rcv_mail *m, const struct sm_logline *l SM_UNUSED)
 	m->refused = true;
 }
 
+/* An alias: the last members have their mail in a child. */
+static void on_expand(struct rcv_mail *m, const struct sm_logline *l)
+{
+	struct rcv_rcpt *p = rcpt_of(m, l);
+
+	m->accepted = true;
+	if (p && sm_str_eq(sm_logline_get(l, "more"), SM_STR("0")))
+		p->settled = true;
+}
+
+/* Members of an alias. That of a DSN has nothing that could be sent again. */
+static void on_child(struct rcv_mail *m, const struct sm_logline *l)
+{
+	struct sm_id of;
+
+	if (sm_logline_id(l, "dsn_of", &of) == 0 || sm_logline_id(l, "content", &of) != 0)
+		return;
+	m->content = of;
+	m->accepted = true;
+	m->nrcpts = sm_logline_u64(l, "rcpts");
+	set_text(&m->sender, address(l, "mail"));
+	set_text(&m->envid, sm_logline_get(l, "envid"));
+	m->ret = (uint8_t)sm_logline_u64(l, "ret");
+}
+
+static void on_member(struct rcv_mail *m, const struct sm_logline *l)
+{
+	struct rcv_rcpt *p = rcpt_of(m, l);
+
+	if (p == NULL)
+		return;
+	set_text(&p->addr, address(l, "rcpt"));
+	set_text(&p->orcpt, sm_logline_get(l, "orcpt"));
+	p->notify = (uint8_t)sm_logline_u64(l, "notify");
+}
+
 static void on_try(struct rcv_mail *m, const struct sm_logline *l)
 {
 	struct sm_str stat = sm_logline_get(l, "stat");
@@ -190,7 +238,8 @@ static const struct {
     {"ss.mail", on_mail},      {"ss.rcpt", on_rcpt},        {"ss.final", on_final},
     {"ss.abort", on_abort},    {"ss.data", on_abort},       {"qm.rcpt", on_try},
     {"qm.drop", on_delivered}, {"qm.remove", on_delivered}, {"sc.delivered", on_delivered},
-    {"qm.report", on_report},  {"qm.end", on_end},
+    {"qm.report", on_report},  {"qm.end", on_end},          {"qm.expand", on_expand},
+    {"qm.child", on_child},    {"qm.member", on_member},
 };
 
 /* The DSN of a mail has ended: whom it reports on is settled. */
@@ -219,9 +268,9 @@ static void take_line(struct rcv *r, char *line, size_t n)
 		return;
 	}
 	if (sm_str_eq(l.event, SM_STR("qm.end")) && sm_logline_id(&l, "dsn_of", &of) == 0 &&
-	    (m = rcv_find(r, of)) != NULL)
+	    (m = mail_of(r, of)) != NULL)
 		dsn_ended(m, ta);
-	if ((m = rcv_find(r, ta)) == NULL)
+	if ((m = mail_of(r, ta)) == NULL)
 		return;
 	for (size_t i = 0; i < SM_ARRAY_SIZE(events); i++)
 		if (sm_str_eq(l.event, sm_str(events[i].event)))
@@ -284,4 +333,33 @@ enum rcv_state rcv_state(const struct rcv_mail *m)
 	if (!complete || m->count != m->nrcpts)
 		return RCV_INCOMPLETE;
 	return open ? RCV_OPEN : RCV_SETTLED;
+}
+
+/* ---- contents that are shared ---- */
+
+bool rcv_is_mail(const struct rcv_mail *m)
+{
+	return m->stored || m->owner != NULL;
+}
+
+void rcv_join(struct rcv *r)
+{
+	for (struct sm_hash_node *n = sm_hash_next(&r->mails, NULL); n;
+	     n = sm_hash_next(&r->mails, n)) {
+		struct rcv_mail *m = SM_CONTAINER_OF(n, struct rcv_mail, node), *owner = NULL;
+		enum rcv_state state;
+
+		if (!sm_id_none(m->content))
+			owner = rcv_find(r, m->content);
+		if (owner != NULL && owner->stored) {
+			m->owner = owner;
+			m->has_final = owner->has_final;
+			m->offset = owner->offset;
+			m->size = owner->size;
+			m->body = owner->body;
+		}
+		state = rcv_state(m);
+		if (rcv_is_mail(m) && state != RCV_SETTLED && state != RCV_REFUSED)
+			(m->owner ? m->owner : m)->users++;
+	}
 }

@@ -74,6 +74,47 @@ check "cut off" "exit 66" "$(run -m "$dir/smtps.log")"
 check "missing log" "exit 66" "$(run "$dir/none.log")"
 check "no store" "exit 66" "$(run -b "$dir/none/" "$dir/smtps.log")"
 check "requeue without leave" "exit 64" "$(run -r 127.0.0.1:1 "$dir/smtps.log")"
+# 9: a list in two children; the first has ended, of the second one member is open and one was refused, which was reported. A: its expansion
+# is not complete. The children share the contents.
+printf 'gapSubject: %s\r\n\r\ntext\r\n' 9 >"$dir/9/$(id 9)"
+printf 'gapSubject: %s\r\n\r\ntext\r\n' 9 >"$dir/A/$(id A)"
+for n in 9 A; do
+	cat <<END
+$t ss.mail ss_ta=$(id $n), mail=<s@t>, body=2, stat=250
+$t ss.rcpt ss_ta=$(id $n), rcpt=<list@y>, rcpt_idx=0, stat=250
+$t ss.final ss_ta=$(id $n), nrcpts=1, offset=3, size=20, stat=250
+END
+done >"$dir/list.log"
+c=S0000000000000C
+cat >"$dir/children.log" <<END
+$t qm.expand ss_ta=$(id 9), child_ta=${c}01FF, rcpt=<list@y>, rcpt_idx=0, members=1, more=1
+$t qm.child ss_ta=${c}01FF, child_of=$(id 9), content=$(id 9), mail=<owner-list@y>, rcpts=1
+$t qm.member ss_ta=${c}01FF, rcpt=<m1@z>, rcpt_idx=0
+$t qm.end ss_ta=${c}01FF, delay=1
+$t qm.expand ss_ta=$(id 9), child_ta=${c}02FF, rcpt=<list@y>, rcpt_idx=0, members=3, more=0
+$t qm.end ss_ta=$(id 9), delay=1
+$t qm.child ss_ta=${c}02FF, child_of=$(id 9), content=$(id 9), mail=<owner-list@y>, rcpts=3
+$t qm.member ss_ta=${c}02FF, rcpt=<m2@z>, rcpt_idx=0
+$t qm.member ss_ta=${c}02FF, rcpt=<m3@z>, rcpt_idx=1, notify=4
+$t qm.member ss_ta=${c}02FF, rcpt=<m4@z>, rcpt_idx=2
+$t sc.delivered ss_ta=${c}02FF, rcpt=<m2@z>, rcpt_idx=0, stat=250
+$t qm.report ss_ta=${c}02FF, dsn_ta=${c}03FF, kind=failed, rcpt=<m4@z>, rcpt_idx=2
+$t qm.end ss_ta=${c}03FF, dsn_of=${c}02FF, delay=1
+$t qm.expand ss_ta=$(id A), child_ta=${c}04FF, rcpt=<list@y>, rcpt_idx=0, members=1, more=1
+$t qm.child ss_ta=${c}04FF, child_of=$(id A), content=$(id A), mail=<owner-list@y>, rcpts=1
+$t qm.member ss_ta=${c}04FF, rcpt=<m1@z>, rcpt_idx=0
+$t qm.end ss_ta=${c}04FF, delay=1
+$t qm.child ss_ta=${c}05FF, child_of=$(id B), content=$(id B), mail=<s@t>, rcpts=1
+END
+want="$(id A) open        size=20 from=<s@t>
+    open     <list@y>
+${c}02FF open        size=20 from=<owner-list@y>
+    open     <m3@z>"
+check "children" "$want" "$(run "$dir/list.log" "$dir/children.log" | grep -A1 "^$(id A)\|^$c")"
+check "children, any order" "$want" "$(run "$dir/children.log" "$dir/list.log" | grep -A1 "^$(id A)\|^$c")"
+check "JSON of a child" '{"content":"'"$(id 9)"'","child":"'"${c}02FF"'","state":"open","sender":"owner-list@y","offset":3,"size":20,"body":2,"ret":0,"envid":"","rcpts":[{"addr":"m3@z","state":"open","notify":4,"orcpt":""}]}' \
+	"$(run -j "$dir/list.log" "$dir/children.log" | grep '"child"')"
+rm "$dir/9/$(id 9)" "$dir/A/$(id A)"
 id 1 >"$dir/known"
 check "nobody listens" "exit 75" "$(run -k "$dir/known" -r 127.0.0.1:1 "$dir/smtps.log" "$dir/other.log" | tail -n 1)"
 printf x >>"$dir/1/$(id 1)"

@@ -71,6 +71,11 @@ struct t_qm {
 	struct t_smtps ss, ss2;
 	struct t_smtpc sc, sc2;
 	struct puppet smar;
+	/* list@alias.test, listN@: so many members m00000@m.test and on; in chunks of so many */
+	unsigned members, chunk;
+	bool owner, verp, perm;           /* it has one; each member a sender; it is refused */
+	char after[64], route_sender[64]; /* of the last question for it */
+	uint8_t level;
 	bool smar_hold;
 	unsigned questions;
 	struct puppet ctl;

@@ -238,6 +238,41 @@ static void smtpc_frame(struct t_smtpc *c, const struct sm_frame *f)
 		t_answer(c, t);
 }
 
+/* Members of w.members behind m->after. */
+static void give_members(const struct sm_frame *f, const struct sm_msg_route_get *m)
+{
+	static struct sm_msg_alias_item items[1000];
+	static char text[1000][2][64];
+	struct sm_msg_route r = {
+	    .status = SM_ROUTE_ALIAS, .text = SM_STR(""), .key = SM_STR(""), .aliases = items};
+	unsigned at = 0, chunk = w.chunk ? w.chunk : 1000;
+
+	COPY(w.after, m->after);
+	COPY(w.route_sender, m->sender);
+	w.level = m->level;
+	if (m->after.n > 0)
+		(void)sscanf(w.after, "m%u@", &at), at++;
+	for (; at < w.members && r.aliases_count < chunk; at++) {
+		struct sm_msg_alias_item *x = &items[r.aliases_count];
+		char(*t)[64] = text[r.aliases_count++];
+
+		snprintf(t[0], sizeof(t[0]), "m%05u@m.test", at);
+		snprintf(t[1], sizeof(t[1]), "owner%s%.5u@alias.test", w.verp ? "+" : "",
+		         w.verp ? at : 0);
+		*x = (struct sm_msg_alias_item){
+		    .addr = sm_str(t[0]),
+		    .sender = w.owner ? sm_str(w.verp ? t[1] : "owner@alias.test") : SM_STR(""),
+		    .flags = (uint8_t)(SM_ALIAS_FINAL | (w.owner ? SM_ALIAS_LIST : 0))};
+	}
+	r.more = at < w.members;
+	if (w.perm)
+		r = (struct sm_msg_route){.status = SM_ROUTE_PERM,
+		                          .code = 550,
+		                          .text = SM_STR("5.4.6 alias leads back to itself"),
+		                          .key = SM_STR("")};
+	put(&w.smar, SM_MSG_route, SM_FRAME_REPLY, f->tag, &r);
+}
+
 /* By the domain: nowhere.test is refused, later.test is not known yet, local.test is for LMTP; any
  * other is a route of its own. */
 static void smar_frame(const struct sm_frame *f)
@@ -257,6 +292,12 @@ static void smar_frame(const struct sm_frame *f)
 	if (w.smar_hold)
 		return;
 	r.key = sm_str_from(m.rcpt, (size_t)sm_str_rchr(m.rcpt, '@') + 1);
+	if (sm_str_eq(r.key, SM_STR("alias.test"))) {
+		give_members(f, &m);
+		return;
+	}
+	if (sm_str_eq(r.key, SM_STR("m.test")))
+		assert_int_equal(m.flags, SM_ROUTE_FINAL);
 	host.sa.len = sizeof(host.sa.u.in4);
 	host.sa.u.in4.sin_family = AF_INET;
 	host.sa.u.in4.sin_addr.s_addr = (uint32_t)sm_hash_str(r.key);
