@@ -365,7 +365,7 @@ static void traces(void **state)
 {
 	struct ar_maps *set = open_set("map m { type = inline; entries = { \".b x\" }; }");
 	struct tried tried = {0};
-	struct ar_trace trace = {note, &tried};
+	struct ar_trace trace = {.tried = note, .arg = &tried};
 	struct sm_str value;
 	struct ar_keys keys;
 
