@@ -69,6 +69,15 @@ install-completion:
 uninstall-hook:
 	rm -f $(DESTDIR)$(completionsdir)/qmgrctl $(DESTDIR)$(completionsdir)/qmgrctl.sh $(DESTDIR)$(completionsdir)/createmap
 
+# The greylist for operators: one program, two names.
+sbin_PROGRAMS += greyprint greyrm
+grey_parts = misc/grey.c misc/ctl.h misc/ctl_ask.c misc/ctl_text.c
+greyprint_SOURCES = $(grey_parts)
+greyprint_LDADD = libsmar.a libsm.a $(JANSSON_LIBS) $(AR_MAP_LIBS)
+greyrm_SOURCES = $(grey_parts)
+greyrm_LDADD = $(greyprint_LDADD)
+dist_man_MANS += doc/man/greyprint.8 doc/man/greyrm.8
+
 # The configuration checker knows the option tables of all programs.
 bin_PROGRAMS += smconf
 smconf_SOURCES = misc/smconf.h misc/smconf.c misc/smconf_load.c misc/smconf_man.c misc/smconf_tables.c \

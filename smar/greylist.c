@@ -258,10 +258,11 @@ static void batch_done(int rc, void *arg)
 	struct ar_greylist *g = arg;
 
 	g->purged_last = false;
-	worked(g, rc);
+	/* Busy until all are answered: an answer may bring the next request. */
 	for (size_t i = 0; i < g->batch.count; i++)
 		answer(g, g->batch.v[i], rc);
 	g->batch.count = 0;
+	worked(g, rc);
 	go_on(g);
 }
 

@@ -12,7 +12,7 @@ libsmar_a_SOURCES += smar/map_file.h smar/map_file.c smar/map_lmdb.c smar/map_cd
 libsmar_a_SOURCES += smar/reverse.h smar/reverse.c smar/dnsbl_conf.h smar/dnsbl_conf.c smar/dnsbl.h smar/dnsbl.c
 # Greylisting.
 libsmar_a_SOURCES += smar/grey_conf.h smar/grey_conf.c smar/grey.h smar/grey.c smar/grey_db.h smar/grey_db.c \
-	smar/greylist.h smar/greylist.c
+	smar/greylist.h smar/greylist.c smar/grey_row.h smar/grey_row.c smar/grey_control.h smar/grey_control.c
 # Operators.
 libsmar_a_SOURCES += smar/control.h smar/control.c smar/control_words.c smar/control_check.c smar/control_show.c
 # Aliases.

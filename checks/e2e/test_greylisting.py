@@ -1,12 +1,15 @@
 """Greylisting by SMTP: the manual's states, when it is said, who is left out, nets, a smar that is killed, databases that are damaged."""
+import json
 import os
+import subprocess
 import time
 
 import pytest
 from e2e.test_maps import add_to_smar
 from lib.client import Client, message
+from lib.paths import BUILD
 from lib.site import Site
-from lib.wait import until
+from lib.wait import SLOW, until
 
 ACCESS = """\
 cltaddr:127.0.0.1 quick:relay
@@ -82,6 +85,42 @@ def test_who_is_left_out(site):
 def test_addresses_are_told_apart(site):
     let_in(site, "127.0.2.5")
     assert knock(site, "127.0.2.6").code == 421
+
+
+def grey(site, program, *args):
+    r = subprocess.run([*site.prefix, os.path.join(BUILD, program), "-j", "-f", site.conf, "-q", site.spool, *args],
+                       text=True, capture_output=True, timeout=60 * SLOW)
+    return r.returncode, [json.loads(x) for x in r.stdout.splitlines()], r.stderr
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_tools(running):
+    """greyprint and greyrm, with smar and without."""
+    with make(OPTIONS + " netmask = 24;") as s:
+        let_in(s, "127.0.4.1")
+        for n in range(1200 if running else 40):
+            knock(s, f"127.{20 + n // 250}.{n % 250}.1")
+        if not running:
+            s.stop()
+        count = 1201 if running else 41
+        status, rows, trouble = grey(s, "greyprint")
+        assert (status, trouble, len(rows)) == (0, "", count)
+        by = {r["address"]: r for r in rows}
+        assert by["127.0.4.0"]["state"] == "whitelisted" and by["127.20.0.0"]["state"] == "greylisted"
+        now = time.time()
+        assert now - 300 < by["127.0.4.0"]["first_s"] <= by["127.0.4.0"]["last_s"] <= now + 2
+        assert abs(by["127.20.0.0"]["expires_s"] - by["127.20.0.0"]["first_s"] - 3600) < 2
+        assert len(grey(s, "greyprint", "127.20.0.0/16")[1]) == (250 if running else 40)
+        assert len(grey(s, "greyprint", "127.0.4.77")[1]) == 1
+        assert grey(s, "greyrm", "127.0.4.77")[0] == 0
+        assert grey(s, "greyprint", "127.0.4.1")[0] == 1  # nothing
+        assert grey(s, "greyrm", "127.20.0.0/16", "127.21.3.1")[0] == 0
+        assert len(grey(s, "greyprint")[1]) == count - 1 - (251 if running else 40)
+        for bad in ("x", "1.2.3.4/33", "1.2.3"):
+            assert grey(s, "greyrm", bad)[0] == 64
+        if not running:
+            s.start()
+        assert knock(s, "127.0.4.1").code == 421  # it has to come twice again
 
 
 @pytest.fixture
