@@ -26,7 +26,8 @@ enum {
 	SM_VERDICT_QUICK = 16,      /* it says so with "quick:" */
 	SM_VERDICT_DISCARD = 32,    /* accept it, and let it vanish */
 	SM_VERDICT_GREYLISTED = 64, /* the refusal is greylisting: it may be said at DATA */
-	SM_VERDICT_VERIFY = 128 /* ask the next hop whether it knows the recipient (rcpt_verify) */
+	SM_VERDICT_VERIFY = 128, /* ask the next hop whether it knows the recipient (rcpt_verify) */
+	SM_VERDICT_VERIFY_ACCEPT = 256 /* ... and take it when that cannot be told */
 };
 /* *_check.flags: what the listener is configured to, and what the session may. */
 enum {

@@ -25,12 +25,13 @@ _qmgrctl_words() { # program verb
 	why | dest | suspend) _qmgrctl_domains "$1" ;;
 	resume) timeout 1 "$1" status 2>/dev/null | sed -n 's/^suspended: \([^,]*\),.*/\1/p' ;;
 	stop | start) echo 'accepting delivering' ;;
+	forget) echo all ;;
 	orphans) echo release ;;
 	help) echo "$_qmgrctl_verbs" ;;
 	esac
 }
 
-_qmgrctl_verbs='status list summary show why dest flush hold release remove bounce requeue suspend resume stop start reload loglevel orphans'
+_qmgrctl_verbs='status list summary show why dest flush hold release remove bounce requeue suspend resume stop start reload loglevel forget orphans'
 
 _qmgrctl() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} verb='' i words

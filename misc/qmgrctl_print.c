@@ -69,6 +69,9 @@ static const struct figure {
     {"failed recipients", "failed_recipients", NUMBER},
     {"DSNs", "dsns", NUMBER},
     {"  double bounces", "double_bounces", NUMBER},
+    {"verified recipients", "verify_cached", NUMBER},
+    {"  known without asking", "verify_hits", NUMBER},
+    {"  being asked for", "verify_waiting", NUMBER},
     {"orphans removed", "orphans_removed", NUMBER},
     {"  kept", "orphans_kept", NUMBER},
     {"free disk space", "disk_free_bytes", BYTES},
@@ -364,6 +367,12 @@ static void loglevel(struct qc_print *p, const json_t *o)
 	              qc_num(o, "before"));
 }
 
+static void forgotten(struct qc_print *p, const json_t *o)
+{
+	p->rows++;
+	sm_buf_printf(&p->out, "%" PRId64 " recipients forgotten\n", qc_num(o, "count"));
+}
+
 static void orphans(struct qc_print *p, const json_t *o)
 {
 	p->rows++;
@@ -524,6 +533,7 @@ static const struct {
     {"done", done},
     {"reloaded", reloaded},
     {"loglevel", loglevel},
+    {"forgotten", forgotten},
     {"orphans", orphans},
     {"orphan", orphan},
     {"suspension", stopped},

@@ -56,6 +56,8 @@ const struct qc_verb qc_verbs[] = {
     {"reload", "", "read the map of limits again",
      "The configuration file is read again by mcp: kill -HUP, or mcp.sh reload.\n", 0},
     {"loglevel", "N", "how much qmgr logs, 0 to 15, until its restart", "", 0},
+    {"forget", "ADDRESS | @DOMAIN | all", "what next hops said of recipients (verify_recipient)",
+     "The next client that names one has its next hop asked again.\n", 0},
     {"orphans", "[list | release]", "contents older than the logs: how many are kept; remove them",
      "After the loss of the queue's logs: see \"Going on without a queue\" in doc/operating.md.\n",
      0},

@@ -30,6 +30,10 @@ struct qm_conf {
 		int64_t max_connection_rate, max_connections, max_transactions, max_rcpts,
 		    max_sessions;
 	} smtps;
+	struct {
+		int64_t max_entries, known_ms, recheck_ms, unknown_ms, not_told_ms;
+		int64_t max_probes, max_waiting, timeout_ms;
+	} verify;
 	int64_t wait_for_client_ms, wait_for_server_ms;
 	int64_t unlink_threads, orphan_delay_ms;
 };

@@ -48,6 +48,7 @@ static const struct qm_ctl_verb verbs[] = {
     {"start", true, QM_CTL_WORDS, qm_ctl_start},
     {"reload", true, 0, qm_ctl_reload},
     {"loglevel", true, QM_CTL_WORDS, qm_ctl_loglevel},
+    {"forget", true, QM_CTL_WORDS, qm_ctl_forget},
     {"orphans", false, QM_CTL_WORDS, qm_ctl_orphans},
 };
 

@@ -458,6 +458,25 @@ void qm_ctl_loglevel(struct qm_ctl *c)
 	qm_ctl_end(c, QM_CTL_OK, "");
 }
 
+/* An address, "@domain", or the word all. */
+void qm_ctl_forget(struct qm_ctl *c)
+{
+	struct sm_str word = c->word_count == 1 ? c->words[0] : SM_STR("");
+	size_t n;
+
+	if (!sm_str_eq(word, SM_STR("all")) && sm_str_chr(word, '@') < 0) {
+		qm_ctl_end(c, QM_CTL_USAGE, "forget takes an address, @domain, or all");
+		return;
+	}
+	n = qm_verify_forget(c->q, sm_str_eq(word, SM_STR("all")) ? SM_STR("") : word);
+	sm_log(SM_NOTICE, "qm.forget", "uid=%u domain=%S count=%zu", (unsigned)sm_peer_uid(c->peer),
+	       word, n);
+	qm_ctl_begin(c, "forgotten");
+	qm_ctl_num(c, "count", (int64_t)n);
+	qm_ctl_line(c);
+	qm_ctl_end(c, n > 0 ? QM_CTL_OK : QM_CTL_NOTHING, n > 0 ? "" : "nothing was known of it");
+}
+
 #define ORPHANS_A_STEP 500
 
 static bool list_orphans(struct qm_ctl *c)

@@ -65,6 +65,21 @@ static void counters(struct qm_ctl *c, const struct qm_stats *s)
 	qm_ctl_num(c, "orphans_removed", (int64_t)s->orphans);
 }
 
+static void verified(struct qm_ctl *c)
+{
+	struct qm_verify_stat v;
+
+	qm_verify_stat(c->q, &v);
+	qm_ctl_num(c, "verify_cached", (int64_t)v.cached);
+	qm_ctl_num(c, "verify_hits", (int64_t)v.hits);
+	qm_ctl_num(c, "verify_misses", (int64_t)v.misses);
+	qm_ctl_num(c, "verify_waiting", (int64_t)v.waiting);
+	qm_ctl_num(c, "verify_probes", (int64_t)v.probes);
+	qm_ctl_num(c, "verify_known", (int64_t)v.known);
+	qm_ctl_num(c, "verify_unknown", (int64_t)v.unknown);
+	qm_ctl_num(c, "verify_not_told", (int64_t)v.not_told);
+}
+
 static unsigned agents(const struct qm *q)
 {
 	unsigned n = 0;
@@ -105,6 +120,7 @@ void qm_ctl_status(struct qm_ctl *c)
 	qm_ctl_num(c, "suspended_destinations",
 	           (int64_t)qm_store_suspends(q->store)->by_dest.count);
 	counters(c, &q->stats);
+	verified(c);
 	qm_ctl_num(c, "orphans_kept", (int64_t)qm_content_kept(q));
 	qm_ctl_num(c, "disk_free_bytes", (int64_t)qm_space_free_bytes(q));
 	qm_ctl_num(c, "memory_bytes", (int64_t)qm_space_memory_bytes(q));

@@ -132,24 +132,25 @@ static void undecided(struct qm *q, struct qm_rcpt *r)
 		qm_rcpt_set(r, QM_RCPT_NEW);
 }
 
-/* How the hosts were that smtpc tried. What ends a session once it is under way may be the fault of
- * the message; only 421 speaks of the host then. */
-static void learn(struct qm *q, const struct task *t, const struct sm_msg_task_result *m)
+/* What ends a session once it is under way may be the fault of the message; only 421 speaks of the
+ * host then. */
+void qm_delivery_learn(struct qm *q, const struct sm_sa *address, uint32_t count,
+                       const struct sm_msg_task_result *m)
 {
 	for (uint32_t i = 0; i < m->tried_count; i++) {
 		const struct sm_msg_host_try *x = &m->tried[i];
 		enum sm_reach reach = (enum sm_reach)x->reach;
 
-		if (x->host >= t->address_count)
+		if (x->host >= count)
 			continue;
 		if (reach == SM_REACH_BUSY && x->stage <= SM_STAGE_HELO)
 			reach = SM_REACH_REFUSED;
 		else if (reach == SM_REACH_REFUSED && x->stage > SM_STAGE_HELO)
 			reach = SM_REACH_NONE;
-		if (qm_sched_reached(&q->sched, &t->address[x->host], reach, x->code, x->text,
+		if (qm_sched_reached(&q->sched, &address[x->host], reach, x->code, x->text,
 		                     sm_loop_now_ms()))
 			sm_log(SM_NOTICE, "qm.host", "address=%A stat=dead reply=%u text=%S",
-			       &t->address[x->host], x->code, x->text);
+			       &address[x->host], x->code, x->text);
 	}
 }
 
@@ -227,7 +228,7 @@ static void finished(int err, const struct sm_frame *f, void *arg)
 	}
 	qm_sched_done(&q->sched, route, t->host, t->agent, m.session_kept ? &m.host : NULL,
 	              sm_loop_now_ms());
-	learn(q, t, &m);
+	qm_delivery_learn(q, t->address, t->address_count, &m);
 	settle(q, t, &m, err == SM_E_DIED);
 	qm_sched_release(&q->sched, txn);
 	task_free(q, t);

@@ -156,6 +156,14 @@ void qm_host_begin(struct qm_hosts *h, struct qm_host *x, int64_t now_ms)
 	qm_host_settle(h, x, now_ms);
 }
 
+void qm_host_begin_probe(struct qm_hosts *h, struct qm_host *x, int64_t now_ms)
+{
+	if (x->running++ == 0)
+		x->busy_ms = now_ms;
+	x->probes++;
+	qm_host_settle(h, x, now_ms);
+}
+
 void qm_host_end(struct qm_hosts *h, struct qm_host *x, int64_t now_ms)
 {
 	sm_assert(x->running > 0);

@@ -27,6 +27,7 @@ struct qm_host {
 	struct sm_heap_node wake; /* the scheduler's: when the rate lets it on */
 	struct sm_sa sa;          /* len 0: smtpc's own LMTP socket */
 	unsigned running;         /* tasks whose first host it is */
+	unsigned probes;          /* of these: such as bring no mail */
 	unsigned window;          /* most of them at a time */
 	unsigned failures;        /* in a row */
 	unsigned misses;          /* right after a success, in a row */
@@ -73,8 +74,10 @@ unsigned qm_host_limit(const struct qm_hosts *h, const struct qm_host *x, int64_
 enum qm_room { QM_ROOM, QM_ROOM_FULL, QM_ROOM_LATER, QM_ROOM_DEAD }; /* LATER: not before next_ms */
 enum qm_room qm_host_room(const struct qm_hosts *h, const struct qm_host *x, int64_t now_ms);
 
-/* A task begins and ends there. */
+/* A task begins and ends there. A probe brings no message: it does not count for the rate. Its end
+ * is `probes--`, and that of a task. */
 void qm_host_begin(struct qm_hosts *h, struct qm_host *x, int64_t now_ms);
+void qm_host_begin_probe(struct qm_hosts *h, struct qm_host *x, int64_t now_ms);
 void qm_host_end(struct qm_hosts *h, struct qm_host *x, int64_t now_ms);
 /* What smtpc found out about it, in whatever task: REFUSED, no session could be had; BUSY, one
  * ended with 421, which only makes the window smaller. Gives whether it died of this. */

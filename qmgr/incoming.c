@@ -485,6 +485,8 @@ static int on_frame(struct sm_peer *peer, const struct sm_frame *f, void *arg)
 		give_block(q, s, f->tag);
 		return 0;
 	}
+	if (f->type == SM_MSG_rcpt_verify)
+		return qm_verify_ask(q, peer, f);
 	for (size_t i = 0; i < SM_ARRAY_SIZE(handlers); i++)
 		if (handlers[i].type == f->type)
 			return handlers[i].handle(q, s, f);

@@ -5,7 +5,7 @@ QM_TESTS =
 QM_LDADD = libqm.a $(UNIT_LDADD)
 
 # Records, transactions and policy: what unit tests and tools want.
-libqm_a_SOURCES += qmgr/rec.h qmgr/rec.c qmgr/txn.h qmgr/txn.c qmgr/sched.h qmgr/sched_int.h qmgr/sched.c qmgr/routes.c qmgr/hosts.h qmgr/hosts.c qmgr/limits.h qmgr/limits.c qmgr/blocked.h qmgr/blocked.c qmgr/retry.h qmgr/retry.c qmgr/resource.h qmgr/resource.c \
+libqm_a_SOURCES += qmgr/rec.h qmgr/rec.c qmgr/txn.h qmgr/txn.c qmgr/sched.h qmgr/sched_int.h qmgr/sched.c qmgr/routes.c qmgr/hosts.h qmgr/hosts.c qmgr/probe.h qmgr/probe.c qmgr/verify_cache.h qmgr/verify_cache.c qmgr/limits.h qmgr/limits.c qmgr/blocked.h qmgr/blocked.c qmgr/retry.h qmgr/retry.c qmgr/resource.h qmgr/resource.c \
 	qmgr/clients.h qmgr/clients.c qmgr/holders.h qmgr/holders.c qmgr/conf.h qmgr/conf.c qmgr/store.h qmgr/store_int.h qmgr/store.c qmgr/replay.h qmgr/takeover.c qmgr/replay.c qmgr/recover.c \
 	qmgr/pool.h qmgr/pool.c qmgr/atoms.h qmgr/atoms.c qmgr/reason.h qmgr/reason.c \
 	qmgr/edbc.h qmgr/edbc_int.h qmgr/edbc.c qmgr/edbc_heap.c qmgr/edbc_tail.c qmgr/view.h qmgr/view.c \
@@ -47,6 +47,13 @@ qmgr_t_filter_SOURCES = qmgr/t_filter.c
 qmgr_t_filter_LDADD = $(QM_LDADD)
 qmgr_t_resource_SOURCES = qmgr/t_resource.c
 qmgr_t_resource_LDADD = $(QM_LDADD)
+QM_TESTS += qmgr/t_verify_cache qmgr/t_probe qmgr/t_verify
+qmgr_t_verify_cache_SOURCES = qmgr/t_verify_cache.c
+qmgr_t_verify_cache_LDADD = $(QM_LDADD)
+qmgr_t_probe_SOURCES = qmgr/t_probe.c
+qmgr_t_probe_LDADD = $(QM_LDADD)
+qmgr_t_verify_SOURCES = qmgr/t_verify.c $(t_qm_whole)
+qmgr_t_verify_LDADD = $(QM_WHOLE_LDADD)
 qmgr_t_hosts_SOURCES = qmgr/t_hosts.c
 qmgr_t_hosts_LDADD = $(QM_LDADD)
 qmgr_t_limits_SOURCES = qmgr/t_limits.c qmgr/limits_load.c
@@ -63,7 +70,7 @@ qmgr_t_txn_SOURCES = qmgr/t_txn.c
 qmgr_t_txn_LDADD = $(QM_LDADD)
 
 libexec_PROGRAMS += qmgr/qmgr
-qm_parts = qmgr/qm.h qmgr/bulk.h qmgr/bulk_int.h qmgr/bulk.c qmgr/bulk_choose.c qmgr/bulk_write.c qmgr/bulk_apply.c qmgr/halt.h qmgr/halt.c qmgr/queue.c qmgr/incoming.c qmgr/credit.c qmgr/resolve.c qmgr/delivery.c qmgr/settle.c qmgr/poison.c qmgr/child.c qmgr/expand.c qmgr/dsn.c qmgr/defer.c qmgr/kept.c \
+qm_parts = qmgr/qm.h qmgr/bulk.h qmgr/bulk_int.h qmgr/bulk.c qmgr/bulk_choose.c qmgr/bulk_write.c qmgr/bulk_apply.c qmgr/halt.h qmgr/halt.c qmgr/queue.c qmgr/incoming.c qmgr/credit.c qmgr/resolve.c qmgr/delivery.c qmgr/settle.c qmgr/verify.c qmgr/poison.c qmgr/child.c qmgr/expand.c qmgr/dsn.c qmgr/defer.c qmgr/kept.c \
 	qmgr/compact.c qmgr/content.c qmgr/space.c qmgr/control.h qmgr/control.c qmgr/control_list.c qmgr/control_show.c qmgr/control_act.c qmgr/control_dest.c qmgr/control_name.c qmgr/limits_load.c
 qmgr_qmgr_SOURCES = qmgr/main.c $(qm_parts)
 qmgr_qmgr_LDADD = libqm.a libcdb.a libsm.a $(SECCOMP_LIBS) $(BDB_LIBS)

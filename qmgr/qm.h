@@ -51,6 +51,7 @@ struct qm {
 	struct qm_incoming *in;
 	struct qm_resolver *resolver;
 	struct qm_delivery *delivery;
+	struct qm_verifier *verifier;
 	struct qm_defer *defer;
 	struct qm_keeping *keeping;
 	struct qm_expand *expand;
@@ -105,6 +106,25 @@ struct sm_peer *qm_resolver_peer(const struct qm *q);
 int qm_delivery_open(struct qm *q) SM_MUST_CHECK;
 void qm_delivery_close(struct qm *q);
 size_t qm_delivery_tasks(const struct qm *q);
+/* How the hosts were that smtpc tried: `address` as the task had them. */
+void qm_delivery_learn(struct qm *q, const struct sm_sa *address, uint32_t count,
+                       const struct sm_msg_task_result *m);
+
+/* ---- verify.c: does the next hop know a recipient? ---- */
+void qm_verify_open(struct qm *q);
+void qm_verify_close(struct qm *q);
+void qm_verify_reload(struct qm *q);
+/* A question of smtps; it gets its answer, now or later. */
+int qm_verify_ask(struct qm *q, struct sm_peer *peer, const struct sm_frame *f) SM_MUST_CHECK;
+struct qm_verify_stat {
+	size_t cached;                     /* addresses that are remembered */
+	uint64_t hits, misses;             /* questions that were answered from there, or not */
+	size_t waiting, probes;            /* questions that wait; probes that run */
+	uint64_t known, unknown, not_told; /* what came of probes */
+};
+void qm_verify_stat(const struct qm *q, struct qm_verify_stat *out);
+/* Forget an address, "@domain", or all (empty). Gives how many. */
+size_t qm_verify_forget(struct qm *q, struct sm_str which);
 
 /* ---- settle.c: what a try came to ---- */
 struct qm_try {

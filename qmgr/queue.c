@@ -76,8 +76,12 @@ static int open_parts(struct qm *q, struct qm_recovered *found)
 	if ((err = qm_defer_open(q)) != 0 || (err = qm_kept_open(q)) != 0 ||
 	    (err = qm_bulk_open(q)) != 0 || (err = qm_halt_open(q)) != 0 ||
 	    (err = qm_space_open(q)) != 0 || (err = qm_content_open(q, found)) != 0 ||
-	    (err = qm_resolver_open(q)) != 0 || (err = qm_delivery_open(q)) != 0 ||
-	    (err = qm_incoming_open(q, found)) != 0 || (err = qm_control_open(q)) != 0)
+	    (err = qm_resolver_open(q)) != 0)
+		return err;
+	/* Before delivery: what is free at a hop is offered to its few probes first. */
+	qm_verify_open(q);
+	if ((err = qm_delivery_open(q)) != 0 || (err = qm_incoming_open(q, found)) != 0 ||
+	    (err = qm_control_open(q)) != 0)
 		return err;
 	return qm_compact_open(q);
 }
@@ -121,6 +125,7 @@ void qm_queue_close(struct qm *q)
 	sm_offload_fini();
 	qm_compact_close(q);
 	qm_control_close(q);
+	qm_verify_close(q);
 	qm_incoming_close(q);
 	qm_delivery_close(q);
 	qm_resolver_close(q);
@@ -170,5 +175,6 @@ void qm_queue_reload(struct qm *q, const struct qm_conf *conf)
 	load_limits(q);
 	sched = sched_conf(q);
 	qm_sched_reload(&q->sched, &sched, sm_loop_now_ms());
+	qm_verify_reload(q);
 	qm_incoming_reload(q);
 }

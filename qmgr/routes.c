@@ -4,7 +4,7 @@
  *
  * Invariants: a route with groups is either in `ready` or waits for at least one host (`waits`),
  * and then no host it waits for has room while no ready route is there that will ask for it; it is
- * in `idle` exactly when it has no group, held or not, and no task.
+ * in `idle` exactly when it has no group, held or not, no probe that waits, and no task.
  */
 #include "qmgr/sched_int.h"
 
@@ -34,7 +34,7 @@ static void stop_waiting(struct qm_sched *s, struct qm_route *r)
 void qm_route_settle(struct qm_sched *s, struct qm_route *r)
 {
 	bool has = !sm_list_empty(&r->lanes);
-	bool idle = !has && r->held == 0 && r->running == 0;
+	bool idle = !has && r->held == 0 && r->running == 0 && sm_list_empty(&r->probes);
 
 	if (!has) {
 		sm_list_remove(&r->link);
@@ -132,6 +132,9 @@ void qm_route_free(struct qm_sched *s, struct qm_route *r)
 	sm_hash_remove(&s->routes, &r->node);
 	sm_list_remove(&r->link);
 	sm_list_remove(&r->lru);
+	while (sm_list_shift(&r->probes))
+		;
+	sm_list_remove(&r->probe_turn);
 	hops_free(s, r);
 	sm_free((char *)(uintptr_t)r->key.p);
 	sm_free(r);
@@ -213,6 +216,8 @@ struct qm_route *qm_route_get(struct qm_sched *s, const struct sm_msg_route *m, 
 		sm_list_init(&r->link);
 		sm_list_init(&r->lru);
 		sm_list_init(&r->lanes);
+		sm_list_init(&r->probes);
+		sm_list_init(&r->probe_turn);
 		sm_hash_insert(&s->routes, &r->node, sm_hash_str(r->key));
 		qm_route_settle(s, r);
 	}

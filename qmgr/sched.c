@@ -26,6 +26,7 @@ void qm_sched_init(struct qm_sched *s, const struct qm_sched_conf *conf)
 	sm_heap_init(&s->timed);
 	sm_list_init(&s->ready);
 	sm_list_init(&s->idle);
+	sm_list_init(&s->probing);
 }
 
 int64_t qm_sched_wake(struct qm_sched *s, int64_t now_ms)
@@ -125,8 +126,8 @@ void qm_agent_remove(struct qm_sched *s, struct qm_agent **ap)
 	SM_FREE(*ap);
 }
 
-/* An agent with an open session there, else the one with the most room; NULL when none has room. */
-static struct qm_agent *choose_agent(struct qm_sched *s, const struct qm_route *r, bool *reuse)
+/* An agent with an open session there, else the one with the most room. */
+struct qm_agent *qm_agent_choose(struct qm_sched *s, const struct qm_route *r, bool *reuse)
 {
 	struct qm_agent *best = NULL;
 
@@ -342,7 +343,7 @@ static void take(struct qm_sched *s, struct qm_pick *out, struct qm_hop *hop, in
 
 	*out = (struct qm_pick){
 	    .route = r, .host = x, .hop = (unsigned)(hop - r->hops), .txn = g->txn};
-	out->agent = choose_agent(s, r, &out->reuse);
+	out->agent = qm_agent_choose(s, r, &out->reuse);
 	sm_assert(out->agent != NULL);
 	if (out->reuse) {
 		r->idle[out->agent->slot]--;

@@ -45,12 +45,14 @@ struct qm_route {
 	uint8_t agent;            /* enum sm_agent */
 	uint32_t hop_count, turn;
 	struct qm_hop *hops;
-	struct sm_list lanes; /* with groups, the next turn first */
-	unsigned waiting;     /* recipients in groups */
-	unsigned held;        /* groups that wait for others of their transaction */
-	unsigned left;        /* recipients that went from there to a task: for delivery.c */
-	unsigned running;     /* tasks at smtpc */
-	unsigned waits;       /* hops in host.waiters */
+	struct sm_list lanes;      /* with groups, the next turn first */
+	unsigned waiting;          /* recipients in groups */
+	unsigned held;             /* groups that wait for others of their transaction */
+	unsigned left;             /* recipients that went from there to a task: for delivery.c */
+	unsigned running;          /* tasks at smtpc */
+	unsigned waits;            /* hops in host.waiters */
+	struct sm_list probes;     /* that wait: probe.h */
+	struct sm_list probe_turn; /* in sched.probing */
 	uint16_t idle[QM_AGENTS_MAX]; /* sessions that each agent keeps open to it */
 };
 
@@ -85,9 +87,11 @@ struct qm_sched {
 	struct sm_list idle;  /* routes that nobody uses, longest unused first */
 	struct sm_heap timed; /* hosts that the message rate holds up, by when it lets them on */
 	struct qm_agent *agents[QM_AGENTS_MAX];
-	unsigned room;    /* tasks that the agents may still take */
-	unsigned waiting; /* routes that wait for room at their hosts */
-	int64_t now_ms;   /* the last that was told */
+	unsigned room;          /* tasks that the agents may still take */
+	unsigned waiting;       /* routes that wait for room at their hosts */
+	struct sm_list probing; /* routes that probes wait for, the next turn first */
+	unsigned probes;        /* that run */
+	int64_t now_ms;         /* the last that was told */
 };
 
 void qm_sched_init(struct qm_sched *s, const struct qm_sched_conf *conf);

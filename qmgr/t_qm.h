@@ -40,6 +40,7 @@ struct t_task {
 	uint16_t index[1000];
 	char rcpt[40][64]; /* the first ones */
 	uint8_t dsn_kind, notify, ret;
+	uint32_t probe_ms;
 	char host[64]; /* the first one */
 	int64_t dsn_received_s, dsn_until_s;
 	uint64_t dsn_max_bytes;

@@ -214,7 +214,8 @@ static void smtpc_frame(struct t_smtpc *c, const struct sm_frame *f)
 	                     .dsn_received_s = m.dsn_received_s,
 	                     .dsn_until_s = m.dsn_until_s,
 	                     .dsn_max_bytes = m.dsn_max_bytes,
-	                     .ret = m.ret};
+	                     .ret = m.ret,
+	                     .probe_ms = m.probe_ms};
 	assert_true(m.hosts_count > 0);
 	COPY(t->host, m.hosts[0].name);
 	COPY(t->sender, m.sender);

@@ -6,6 +6,7 @@
  *   connect  cltaddr:, name of the client, cltresolve:, cltname:, black lists     check_conn.c
  *   MAIL     routable domain, local sender known, from:, mxbadip:                check_mail.c
  *   RCPT     local recipient known, relaying, protectedrcpt:, to:, greylisting   check_rcpt.c
+ *            its next hop to be asked                                          check_verify.c
  *   TLS      certissuer:, certsubject:                                           check_cert.c
  */
 #ifndef AR_CHECK_H

@@ -134,7 +134,10 @@ int ar_check_rcpt(const struct ar *ar, const struct ar_ctx *ctx, const struct sm
 	if (r.action.kind == AR_ACTION_ERROR || r.action.kind == AR_ACTION_DISCARD)
 		(void)ar_access_apply(ctx, &r.action, out);
 	/* Who vanishes is not written down, and learns nothing. */
-	if (out->code != 0 || (out->flags & SM_VERDICT_DISCARD) || !has(&r, SM_CHECK_GREYLIST))
+	if (out->code != 0 || (out->flags & SM_VERDICT_DISCARD))
 		return 0;
+	rc = ar_check_verify(ar, ctx, r.parts.domain, out);
+	if (rc != 0 || out->code != 0 || !has(&r, SM_CHECK_GREYLIST))
+		return rc;
 	return check_greylist(ar, ctx, m, out);
 }

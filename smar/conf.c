@@ -50,6 +50,10 @@ const struct sm_opt ar_conf_opts[] = {
      .help = "routes that are not those of DNS"},
     {.name = "control_socket", .type = SM_OPT_PATH, .offset = CONF(control_socket), .def = "smarctl/smar",
      .help = "where smarctl asks"},
+    {.name = "verify_recipient", .type = SM_OPT_SECTION, .offset = CONF(verify), .sub = ar_verify_opts,
+     .help = "domains for whose recipients the next hop is asked before they are accepted",
+     .man = "For gateways and backup MX hosts. smtps asks qmgr, which remembers the answers (its section verify_recipient) and has "
+            "smtpc ask the next hop by MAIL and RCPT, without sending anything."},
     {.name = "max_cache_entries", .type = SM_OPT_INT, .offset = CONF(max_cache_entries), .def = "20000",
      .min = 100, .max = 10000000, .help = "DNS answers kept; the longest unused go first"},
     {.name = "max_queries", .type = SM_OPT_INT, .offset = CONF(max_queries), .def = "2000",
@@ -103,6 +107,16 @@ int ar_conf_check(const struct ar_conf *conf)
 		if (!sm_domain_valid(conf->own_names.v[i], false))
 			return sm_fail(SM_E_SYNTAX, "own_names: " SM_STR_FMT " is no domain name",
 			               SM_STR_ARG(sm_str_head(conf->own_names.v[i], 100)));
+	for (size_t i = 0; i < conf->verify.domains.count; i++) {
+		struct sm_str d = conf->verify.domains.v[i];
+
+		if (sm_str_eq(d, SM_STR(".")))
+			continue;
+		if (!sm_domain_valid(d.n > 0 && d.p[0] == '.' ? sm_str_from(d, 1) : d, true))
+			return sm_fail(SM_E_SYNTAX,
+			               "verify_recipient.domains: " SM_STR_FMT " is no domain",
+			               SM_STR_ARG(sm_str_head(d, 100)));
+	}
 	int rc = ar_map_conf_check(conf);
 
 	if (rc == 0)

@@ -22,13 +22,13 @@ struct ar_map {
 };
 
 /* Those of sections that name a file come behind the declared ones. */
-enum { USES = 3 };
+enum { USES = 4 };
 struct ar_maps {
 	unsigned refs;
 	size_t count, declared;
 	struct ar_map *v;
 	struct ar_map_conf uses[USES];
-	struct ar_map *access, *aliases, *users, *mailertable;
+	struct ar_map *access, *aliases, *users, *mailertable, *verify;
 };
 
 /* ---- files ---- */
@@ -59,7 +59,7 @@ uint64_t ar_maps_look(const struct ar_conf *conf)
 	for (size_t i = 0; i < conf->map.count; i++)
 		h = look_at(h, declared[i].file);
 	h = look_at(look_at(h, conf->access_map.file), conf->aliases.use.file);
-	h = look_at(h, conf->local_user_map.file);
+	h = look_at(look_at(h, conf->local_user_map.file), conf->verify.use.file);
 	if (conf->mailertable.name.n == 0)
 		h = look_at(h, conf->mailertable.file);
 	return h;
@@ -130,6 +130,8 @@ int ar_maps_open(const struct ar_conf *conf, struct ar_maps **out)
 		rc = use_map(set, &conf->local_user_map, "local_user_map", &set->users);
 	if (rc == 0 && conf->mailertable.name.n > 0)
 		rc = use_map(set, &conf->mailertable, "mailertable", &set->mailertable);
+	if (rc == 0)
+		rc = use_map(set, &conf->verify.use, "verify_recipient", &set->verify);
 	if (rc != 0)
 		ar_maps_unref(&set);
 	*out = set;
@@ -184,6 +186,11 @@ struct ar_map *ar_maps_users(const struct ar_maps *set)
 struct ar_map *ar_maps_mailertable(const struct ar_maps *set)
 {
 	return set != NULL ? set->mailertable : NULL;
+}
+
+struct ar_map *ar_maps_verify(const struct ar_maps *set)
+{
+	return set != NULL ? set->verify : NULL;
 }
 
 const char *ar_map_name(const struct ar_map *m)

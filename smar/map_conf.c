@@ -8,6 +8,7 @@ enum { SEQUENCE_DEPTH_MAX = 8 };
 #define MAP(m)     offsetof(struct ar_map_conf, m)
 #define USE(m)     offsetof(struct ar_map_use, m)
 #define ALIASES(m) offsetof(struct ar_aliases_conf, m)
+#define VERIFY(m)  offsetof(struct ar_verify_conf, m)
 
 /* clang-format off */
 static const struct sm_word type_words[] = {
@@ -111,6 +112,24 @@ const struct sm_opt ar_mailertable_opts[] = {
      .help = "name of a declared map that is used instead of file",
      .man = "Keys and values are the left and right hand sides of the file. A value with an error makes routes of its domain fail for "
             "now, and is logged."},
+    SM_OPT_END,
+};
+
+static const struct sm_word failure_words[] = {
+    {"450", AR_VERIFY_450, "refuse the recipient for now"},
+    {"accept", AR_VERIFY_ACCEPT, "accept the recipient"},
+    {0},
+};
+const struct sm_opt ar_verify_opts[] = {
+    {.name = "domains", .type = SM_OPT_LIST, .offset = VERIFY(domains), .def = "", .max = 1000, .reload = true,
+     .help = "domains whose recipients are verified; \".domain\" means all below it, \".\" all"},
+    USE_FILE("A map whose keys are domains, instead of the list domains, or beside it. Its values are accept or 450 (as on_failure), "
+             "default, or no: not to be verified."),
+    USE_NAME,
+    {.name = "on_failure", .type = SM_OPT_ENUM, .offset = VERIFY(on_failure), .def = "450", .words = failure_words, .reload = true,
+     .help = "what to do with a recipient when it cannot be told whether it is known",
+     .man = "The next hop is away, busy, or does not say. With accept mail is taken and queued, and fails later if the recipient "
+            "does not exist; with 450 the client comes again."},
     SM_OPT_END,
 };
 /* clang-format on */
@@ -251,7 +270,8 @@ int ar_map_conf_check(const struct ar_conf *conf)
 	mailertable.file = SM_STR("");
 	if (rc != 0 || (rc = check_use(conf, &conf->access_map, "access_map")) != 0 ||
 	    (rc = check_use(conf, &conf->aliases.use, "aliases")) != 0 ||
-	    (rc = check_use(conf, &conf->local_user_map, "local_user_map")) != 0)
+	    (rc = check_use(conf, &conf->local_user_map, "local_user_map")) != 0 ||
+	    (rc = check_use(conf, &conf->verify.use, "verify_recipient")) != 0)
 		return rc;
 	return check_use(conf, &mailertable, "mailertable");
 }

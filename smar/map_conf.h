@@ -48,6 +48,14 @@ struct ar_aliases_conf {
 	struct sm_str include_directory;
 	int64_t max_members, max_list_bytes, max_levels;
 };
+/* What becomes of a recipient when its next hop does not say whether it knows it. */
+enum ar_on_failure { AR_VERIFY_450, AR_VERIFY_ACCEPT };
+/* The section verify_recipient. */
+struct ar_verify_conf {
+	struct ar_map_use use; /* first: it is bound as such */
+	struct sm_conf_list domains;
+	int on_failure; /* enum ar_on_failure */
+};
 static inline bool ar_map_used(const struct ar_map_use *u)
 {
 	return u->file.n > 0 || u->name.n > 0;
@@ -61,6 +69,7 @@ extern const struct sm_opt ar_access_opts[];  /* of struct ar_map_use: access_ma
 extern const struct sm_opt ar_aliases_opts[]; /* of struct ar_aliases_conf */
 extern const struct sm_opt ar_users_opts[];   /* local_user_map */
 extern const struct sm_opt ar_mailertable_opts[];
+extern const struct sm_opt ar_verify_opts[]; /* of struct ar_verify_conf: verify_recipient */
 
 /* What the tables cannot say: SM_E_SYNTAX with diag, "line N: ..." where there is a line. */
 struct ar_conf;

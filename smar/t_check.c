@@ -46,7 +46,12 @@ static const char config[] =
     "\"certissuer:/cn=wrong relais\",\n"
     "\"certsubject:/c=us/cn=deathstar/emailaddress=deathstar@endmail.org relay\",\n"
     "\"certsubject:/cn=star ok\" }; }\n"
-    "access_map { name = a; }\n";
+    "access_map { name = a; }\n"
+    "map v { type = inline; entries = {\n"
+    "\"a.map.example accept\", \"b.map.example 450\", \"c.map.example default\",\n"
+    "\".map.example no\", \"d.map.example perhaps\" }; }\n"
+    "verify_recipient { domains = { \"list.example\", \".list.example\", \"x.map.example\" };\n"
+    "name = v; on_failure = accept; }\n";
 
 static struct ar_conf conf;
 static struct ar ar;
@@ -271,6 +276,63 @@ static void test_certs(void **state SM_UNUSED)
 	}
 }
 
+/* ---- recipients to be verified ---- */
+
+enum { VERIFY = SM_VERDICT_VERIFY, ACCEPT = VERIFY | SM_VERDICT_VERIFY_ACCEPT };
+
+static const struct {
+	const char *rcpt;
+	uint16_t code;
+	uint32_t flags;
+} verified[] = {
+    {"u@list.example", 0, ACCEPT},
+    {"u@LIST.example", 0, ACCEPT},
+    {"u@deep.sub.list.example", 0, ACCEPT},
+    {"u@otherlist.example", 0, 0},
+    {"u@example", 0, 0},
+    {"u@a.map.example", 0, ACCEPT},
+    {"u@b.map.example", 0, VERIFY},
+    {"u@c.map.example", 0, ACCEPT},
+    /* The map goes before the list. */
+    {"u@x.map.example", 0, 0},
+    {"u@d.map.example", 451, 0},
+};
+
+static void test_verified(void **state SM_UNUSED)
+{
+	struct sm_msg_verdict v;
+
+	ctx = (struct ar_ctx){.a = &arena};
+	for (size_t i = 0; i < SM_ARRAY_SIZE(verified); i++) {
+		struct sm_msg_rcpt_check m = {.sender = SM_STR("s@a.example"),
+		                              .rcpt = sm_str(verified[i].rcpt),
+		                              .flags = SM_CHECK_MAY_RELAY};
+
+		assert_int_equal(ar_check_rcpt(&ar, &ctx, &m, &v), 0);
+		assert_int_equal(v.code, verified[i].code);
+		assert_int_equal(v.flags, verified[i].flags);
+		/* Who may not relay learns nothing. */
+		m.flags = 0;
+		assert_int_equal(ar_check_rcpt(&ar, &ctx, &m, &v), 0);
+		assert_int_equal(v.code, 550);
+		assert_int_equal(v.flags, 0);
+	}
+	conf.verify.on_failure = AR_VERIFY_450;
+	conf.verify.domains.v[0] = SM_STR(".");
+	for (size_t i = 0; i < 6; i++) {
+		struct sm_msg_rcpt_check m = {.sender = SM_STR(""),
+		                              .rcpt = sm_str(verified[i].rcpt),
+		                              .flags = SM_CHECK_MAY_RELAY};
+
+		assert_int_equal(ar_check_rcpt(&ar, &ctx, &m, &v), 0);
+		assert_int_equal(v.flags, i == 5 ? ACCEPT : VERIFY);
+	}
+	conf.verify.domains.v[0] = SM_STR("-bad");
+	assert_int_equal(ar_conf_check(&conf), SM_E_SYNTAX);
+	conf.verify.domains.count = 0;
+	assert_int_equal(ar_conf_check(&conf), 0);
+}
+
 /* ---- protected recipients ---- */
 
 enum {
@@ -335,6 +397,7 @@ int main(void)
 	                                   cmocka_unit_test(test_without_patience),
 	                                   cmocka_unit_test(test_dn),
 	                                   cmocka_unit_test(test_certs),
+	                                   cmocka_unit_test(test_verified),
 	                                   cmocka_unit_test(test_restrictions)};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -72,8 +72,7 @@ static int out_of_step(struct round *r, enum sm_stage stage)
 
 /* ---- commands ---- */
 
-/* Nothing may break out of a command line: printable ASCII, without the end of the path. */
-static bool is_sendable(struct sm_str s)
+bool sc_is_sendable(struct sm_str s)
 {
 	for (size_t i = 0; i < s.n; i++)
 		if (s.p[i] < ' ' || s.p[i] > '~')
@@ -84,7 +83,7 @@ static bool is_sendable(struct sm_str s)
 /* xtext as a client gave it (RFC 3461 4): no space, no control. */
 static bool is_param(struct sm_str s)
 {
-	return s.n > 0 && is_sendable(s) && sm_str_chr(s, ' ') == -1;
+	return s.n > 0 && sc_is_sendable(s) && sm_str_chr(s, ' ') == -1;
 }
 
 static void put_mail(struct round *r)
@@ -449,7 +448,7 @@ static bool check_before(struct sc_task *t, struct sc_session *s)
 		sc_result_set_all(t, SC_RCPT_OPEN, false, s, SM_OUTCOME_PERM, &why);
 		return false;
 	}
-	if (!is_sendable(t->in.sender)) {
+	if (!sc_is_sendable(t->in.sender)) {
 		(void)sc_text_local(why.text, "5.1.7", "sender address cannot be sent");
 		sc_result_set_all(t, SC_RCPT_OPEN, false, NULL, SM_OUTCOME_PERM, &why);
 		return false;
@@ -459,7 +458,7 @@ static bool check_before(struct sc_task *t, struct sc_session *s)
 		struct sc_rcpt *r = &t->rcpts[i];
 		if (r->state != SC_RCPT_OPEN)
 			continue;
-		if (r->in->addr.n == 0 || !is_sendable(r->in->addr)) {
+		if (r->in->addr.n == 0 || !sc_is_sendable(r->in->addr)) {
 			(void)sc_text_local(why.text, "5.1.3", "recipient address cannot be sent");
 			sc_result_set(t, r, NULL, SM_OUTCOME_PERM, &why);
 			continue;

@@ -14,4 +14,7 @@ struct sc_task;
  */
 int sc_dialog(struct sc_task *t, struct sc_session *s) SM_YIELDS SM_MUST_CHECK;
 
+/* Nothing may break out of a command line: printable ASCII, without the end of the path. */
+bool sc_is_sendable(struct sm_str s);
+
 #endif

@@ -1,7 +1,7 @@
 # smtpc: see doc/HACKING.md for how a local.mk is written.
 noinst_LIBRARIES += libsmtpc.a
 libsmtpc_a_SOURCES = smtpc/sc.h smtpc/conf.h smtpc/conf.c smtpc/session.h smtpc/session.c \
-	smtpc/task.h smtpc/task.c smtpc/dialog.h smtpc/dialog.c smtpc/data.h smtpc/data.c \
+	smtpc/task.h smtpc/task.c smtpc/dialog.h smtpc/dialog.c smtpc/probe.h smtpc/probe.c smtpc/data.h smtpc/data.c \
 	smtpc/result.h smtpc/result.c smtpc/cache.h smtpc/cache.c smtpc/dsn.h smtpc/dsn.c \
 	smtpc/dsn_text.h smtpc/dsn_text.c smtpc/mime.h smtpc/mime.c
 
@@ -9,9 +9,11 @@ libexec_PROGRAMS += smtpc/smtpc
 smtpc_smtpc_SOURCES = smtpc/main.c
 smtpc_smtpc_LDADD = libsmtpc.a libcdb.a libsm.a $(SECCOMP_LIBS)
 
-SMTPC_TESTS = smtpc/t_dialog smtpc/t_result smtpc/t_dsn smtpc/t_dsn_text smtpc/t_cache smtpc/t_process
+SMTPC_TESTS = smtpc/t_dialog smtpc/t_probe smtpc/t_result smtpc/t_dsn smtpc/t_dsn_text smtpc/t_cache smtpc/t_process
 smtpc_t_dialog_SOURCES = smtpc/t_dialog.c smtpc/t_smtpc.h
 smtpc_t_dialog_LDADD = libsmtpc.a libcdb.a $(UNIT_LDADD)
+smtpc_t_probe_SOURCES = smtpc/t_probe.c smtpc/t_smtpc.h
+smtpc_t_probe_LDADD = libsmtpc.a libcdb.a $(UNIT_LDADD)
 smtpc_t_result_SOURCES = smtpc/t_result.c smtpc/t_smtpc.h
 smtpc_t_result_LDADD = libsmtpc.a libcdb.a $(UNIT_LDADD)
 smtpc_t_dsn_SOURCES = smtpc/t_dsn.c smtpc/t_smtpc.h

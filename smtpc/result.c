@@ -135,8 +135,24 @@ static void log_result(const struct sc_task *t, const struct sc_rcpt *r, const s
 	    [SM_OUTCOME_TEMP] = "sc.deferred",
 	    [SM_OUTCOME_PERM] = "sc.failed",
 	};
+	static const char *const probed[] = {
+	    [SM_OUTCOME_DONE] = "known",
+	    [SM_OUTCOME_TEMP] = "not_told",
+	    [SM_OUTCOME_PERM] = "unknown",
+	};
 	struct sm_cid transaction = s != NULL ? s->id : why->session;
 
+	/* A name of its own: nothing was delivered, whoever reads the log. */
+	if (t->in.probe_ms > 0) {
+		sm_log(SM_INFO, "sc.probe",
+		       "da_sess=%?C ss_ta=%?I server=%S address=%A port=%u where=%s rcpt=<%S> "
+		       "xdelay=%m result=%s stat=%d reply=%S",
+		       sc_session_id(transaction), t->in.ta, t->host_name, &t->host,
+		       (unsigned)sm_sa_port(&t->host), sc_stage_name((enum sm_stage)r->r.stage),
+		       r->in->addr, t->begun_ms ? sm_loop_now_ms() - t->begun_ms : 0,
+		       probed[r->r.outcome], (int)r->r.code, r->r.text);
+		return;
+	}
 	sm_log(SM_INFO, events[r->r.outcome],
 	       "da_sess=%?C da_ta=%?C ss_ta=%I dsn_of=%?I rcpt_idx=%u server=%S address=%A "
 	       "port=%u where=%s rcpt=<%S> xdelay=%m stat=%d reply=%S",
@@ -223,7 +239,7 @@ void sc_result_send(struct sc_task *t)
 		return;
 	}
 	/* qmgr went away while we delivered: it asks again for what it has no durable result of. */
-	for (size_t i = 0; i < m.results_count; i++)
+	for (size_t i = 0; t->in.probe_ms == 0 && i < m.results_count; i++)
 		if (m.results[i].outcome == SM_OUTCOME_DONE)
 			sm_log(SM_WARN, "sc.result_lost",
 			       "ss_ta=%I rcpt_idx=%u rcpt=<%S> stat=%d reply=%S", t->in.ta,

@@ -41,6 +41,7 @@ struct sc_session {
 	bool reused; /* taken from the cache, nothing heard from it since */
 	bool spent;  /* nothing was delivered the last time: to be ended by QUIT */
 	bool broken; /* of no use any more: to be closed without a word */
+	unsigned unknown; /* recipients that probes were told are unknown */
 	unsigned caps;
 	uint64_t size_max; /* SIZE= of the server, 0: none */
 	int64_t end_ms;    /* of the task that has it: no wait is longer */

@@ -13,6 +13,7 @@
 #include "libsm/log.h"
 #include "smtpc/dialog.h"
 #include "smtpc/dsn.h"
+#include "smtpc/probe.h"
 #include "smtpc/sc.h"
 
 /* A frame is at most 1 MiB; 1000 results of 512 bytes and the host names come to it, and the texts
@@ -42,6 +43,8 @@ struct sc_task *sc_task_new(struct sc *sc, struct sm_str body)
 		t->rcpts[i].in = &t->in.rcpts[i];
 	t->connection = sc->connection;
 	t->end_ms = sm_loop_now_ms() + sc->conf->max_task_time_ms;
+	if (t->in.probe_ms > 0)
+		t->end_ms = SM_MIN(t->end_ms, sm_loop_now_ms() + t->in.probe_ms);
 	sc_content_init(&t->content);
 	sm_list_push(&sc->tasks, &t->link);
 	sc->task_count++;
@@ -108,7 +111,7 @@ static void try_host(struct sc_task *t, size_t at, struct sc_session *s)
 		}
 		t->host = s->sa;
 		s->end_ms = t->end_ms;
-		rc = sc_dialog(t, s);
+		rc = t->in.probe_ms > 0 ? sc_probe(t, s) : sc_dialog(t, s);
 		if (rc == 0 || !s->reused || sm_co_cancelled())
 			break;
 		/* It had been idle and nobody answered: this says nothing about the host. */

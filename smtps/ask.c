@@ -6,6 +6,7 @@
 #include "smtps/ask.h"
 
 #include "libsm/err.h"
+#include "smtps/policy.h"
 #include "smtps/session.h"
 
 /* A peer that restarts is back within this time; longer, and the client gets its temporary error.
@@ -14,7 +15,8 @@
 
 static struct sm_link *link_of(const struct ss_ask *a)
 {
-	return a->kind == SS_ASK_SESSION ? a->s->ss->qmgr : a->s->ss->smar;
+	return a->kind == SS_ASK_SESSION || a->kind == SS_ASK_VERIFY ? a->s->ss->qmgr
+	                                                             : a->s->ss->smar;
 }
 
 static void keep_answer(struct ss_ask *a, struct sm_str text, struct sm_str name)
@@ -69,6 +71,9 @@ static void on_answer(int err, const struct sm_frame *f, void *arg)
 	a->err = err != 0 ? err : decode(a, f);
 	if (a->err == SM_E_PROTO && a->call.peer != NULL)
 		sm_peer_close(a->call.peer, "answer that is none");
+	/* Before MAIL is accepted nobody else is bothered; then prefetch.c looks again. */
+	if (a->s->txn.open)
+		ss_ask_verify(a);
 	sm_co_wake(a->s->co);
 }
 
@@ -111,6 +116,12 @@ static void ask(struct ss_ask *a, struct sm_peer *peer)
 		sm_call(&a->call, peer, SM_MSG_mail_check, &m, a->deadline_ms, on_answer, a);
 		break;
 	}
+	case SS_ASK_VERIFY: {
+		struct sm_msg_rcpt_verify m = {
+		    .sess = s->id, .ta = s->txn.id, .rcpt = sm_str(a->rcpt)};
+		sm_call(&a->call, peer, SM_MSG_rcpt_verify, &m, a->deadline_ms, on_answer, a);
+		break;
+	}
 	case SS_ASK_RCPT: {
 		struct sm_msg_rcpt_check m = {.sess = s->id,
 		                              .ta = s->txn.id,
@@ -144,7 +155,8 @@ struct ss_ask *ss_ask_start(struct ss_session *s, enum ss_ask_kind kind, struct 
 	a->kind = kind;
 	a->sender = dup_str(sender);
 	a->rcpt = dup_str(rcpt);
-	a->deadline_ms = sm_loop_now_ms() + s->conf->check_timeout_ms;
+	a->deadline_ms = sm_loop_now_ms() + (kind == SS_ASK_VERIFY ? s->conf->verify_timeout_ms
+	                                                           : s->conf->check_timeout_ms);
 	sm_list_init(&a->link);
 	peer = sm_link_peer(link_of(a));
 	if (peer != NULL)
@@ -152,10 +164,22 @@ struct ss_ask *ss_ask_start(struct ss_session *s, enum ss_ask_kind kind, struct 
 	return a;
 }
 
+void ss_ask_verify(struct ss_ask *a)
+{
+	const struct ss_session *s = a->s;
+	bool grey_later = ss_policy_grey_later(s->conf, a->flags);
+
+	if (a->kind != SS_ASK_RCPT || !a->done || a->err != 0 || a->verify != NULL ||
+	    (a->flags & SM_VERDICT_VERIFY) == 0 || (a->flags & SM_VERDICT_DISCARD) != 0 ||
+	    (a->code != 0 && !grey_later) || s->conn_code != 0 || s->txn.mail_code != 0)
+		return;
+	a->verify = ss_ask_start(a->s, SS_ASK_VERIFY, SM_STR_NONE, sm_str(a->rcpt));
+}
+
 int ss_ask_wait(struct ss_ask *a)
 {
 	static const char *const doing[] = {"session wait qmgr", "connection wait smar",
-	                                    "MAIL wait smar", "RCPT wait smar"};
+	                                    "MAIL wait smar", "RCPT wait smar", "RCPT wait qmgr"};
 
 	for (;;) {
 		int err;
@@ -190,6 +214,7 @@ void ss_ask_free(struct ss_ask **ap)
 	*ap = NULL;
 	if (a == NULL)
 		return;
+	ss_ask_free(&a->verify);
 	if (a->sent)
 		sm_call_cancel(&a->call);
 	sm_list_remove(&a->link);

@@ -13,6 +13,7 @@ enum ss_ask_kind {
 	SS_ASK_CONN,    /* smar: conn_check */
 	SS_ASK_MAIL,    /* smar: mail_check */
 	SS_ASK_RCPT,    /* smar: rcpt_check */
+	SS_ASK_VERIFY,  /* qmgr: rcpt_verify */
 };
 
 struct ss_ask {
@@ -31,6 +32,8 @@ struct ss_ask {
 	uint8_t resolve;
 	struct sm_str client_name;
 	char *answer; /* memory of text and client_name */
+	/* RCPT: what qmgr was asked about the same recipient; ours. NULL: nothing yet. */
+	struct ss_ask *verify;
 };
 
 /* Ask now, if the peer is there. sender, rcpt: copied; empty where the kind has none. */
@@ -41,6 +44,12 @@ struct ss_ask *ss_ask_start(struct ss_session *s, enum ss_ask_kind kind, struct 
  * flags; SM_E_PEER, SM_E_TIMEOUT, SM_E_CANCEL: there is none.
  */
 int ss_ask_wait(struct ss_ask *a) SM_YIELDS SM_MUST_CHECK;
+/*
+ * A question about a recipient that was answered: if it is good as far as smar knows and only its
+ * next hop can tell whether it exists, ask for that now. Harmless in all other cases, and when it
+ * was asked already. The transaction is open.
+ */
+void ss_ask_verify(struct ss_ask *a);
 /* Also when it is still under way. */
 void ss_ask_free(struct ss_ask **a);
 

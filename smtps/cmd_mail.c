@@ -159,6 +159,7 @@ void ss_cmd_mail(struct ss_session *s, struct sm_str arg)
 	s->txn.discard = m.discard;
 	s->txn.mail_code = m.later_code;
 	s->txn.mail_text = sm_arena_str(&s->txn.arena, m.later_text);
+	ss_prefetch_verify(s);
 	ss_say(s, SS_R_SENDER_OK);
 	sm_log(SM_INFO, "ss.mail",
 	       "ss_sess=%I ss_ta=%I where=mail mail=<%S> size=%?llu body=%?u ret=%?u envid=%?S "

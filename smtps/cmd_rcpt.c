@@ -1,5 +1,6 @@
 /*
- * RCPT (RFC 5321 4.1.1.3): syntax, limits, smar's check, the relay decision (policy.c).
+ * RCPT (RFC 5321 4.1.1.3): syntax, limits, smar's check, the relay decision (policy.c), and what
+ * the next hop says of it.
  *
  *   "RCPT TO:" ( "<Postmaster@" Domain ">" / "<Postmaster>" / Forward-path ) [SP Rcpt-parameters]
  */
@@ -137,6 +138,43 @@ static bool decide(struct ss_session *s, const struct sm_addr *addr, const struc
 	return false;
 }
 
+/* ---- the next hop ---- */
+
+/* It does not say, or nobody could ask it. True: then it is accepted. */
+static bool not_told(struct ss_session *s, const struct sm_addr *addr, const struct ss_ask *a,
+                     struct sm_str why)
+{
+	bool accept = (a->flags & SM_VERDICT_VERIFY_ACCEPT) != 0;
+
+	sm_log(SM_INFO, "ss.verify", "ss_sess=%I ss_ta=%I rcpt=<%S> result=%s text=%S", s->id,
+	       s->txn.id, addr->mailbox, accept ? "accepted" : "deferred", why);
+	if (!accept)
+		refuse_by(s, addr->mailbox, SS_R_NOT_VERIFIED);
+	return accept;
+}
+
+/* Does the next hop know the recipient that smar has let pass? False: refused. */
+static bool verify(struct ss_session *s, const struct sm_addr *addr, struct ss_ask *a)
+{
+	const struct ss_ask *v;
+	int err;
+
+	ss_ask_verify(a);
+	v = a->verify;
+	if (v == NULL)
+		return true;
+	err = ss_ask_wait(a->verify);
+	if (err != 0)
+		return not_told(s, addr, a, sm_str(sm_strerr(err)));
+	if (v->code >= 500)
+		refuse(s, addr->mailbox, v->code, v->text);
+	else if (v->code >= 400)
+		return not_told(s, addr, a, v->text);
+	return v->code < 400;
+}
+
+/* ---- all of it ---- */
+
 enum admitted { REFUSED, ACCEPTED, VANISHES };
 
 /* What limits, a stored rejection, smar and the relay policy say. */
@@ -166,7 +204,10 @@ static enum admitted admit(struct ss_session *s, const struct sm_addr *addr)
 
 		if (vanishes && (a->flags & SM_VERDICT_QUICK))
 			t->discard = true;
-		result = vanishes || t->discard ? VANISHES : ACCEPTED;
+		if (vanishes || t->discard)
+			result = VANISHES;
+		else if (verify(s, addr, a))
+			result = ACCEPTED;
 	}
 	ss_ask_free(&a);
 	return result;

@@ -87,6 +87,10 @@ const struct sm_opt ss_conf_opts[] = {
 	 .unit = "s", .reload = true, .help = "most time of a session; a transaction under way may end"},
 	{.name = "check_timeout", .type = SM_OPT_TIME, .offset = AT(check_timeout_ms), .def = "1m", .min = 100, .max = 600000,
 	 .unit = "s", .reload = true, .help = "wait so long for qmgr or smar before a temporary error"},
+	{.name = "verify_timeout", .type = SM_OPT_TIME, .offset = AT(verify_timeout_ms), .def = "30s", .min = 100, .max = 240000,
+	 .unit = "s", .reload = true, .help = "wait so long for what the next hop says of a recipient",
+	 .man = "For domains of smar's verify_recipient. Then on_failure rules there. Clients wait five minutes for the answer to RCPT "
+	 "(RFC 5321 4.5.3.2.3)."},
 	{.name = "commit_timeout", .type = SM_OPT_TIME, .offset = AT(commit_timeout_ms), .def = "5m", .min = 1000, .max = 570000,
 	 .unit = "s", .reload = true, .help = "wait so long for qmgr to take over a message",
 	 .man = "Clients wait ten minutes for the answer to the end of data (RFC 5321 4.5.3.2.6)."},

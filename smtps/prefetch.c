@@ -62,3 +62,11 @@ void ss_prefetch_drop(struct ss_session *s)
 	while ((a = SM_LIST_FIRST(&s->prefetch, struct ss_ask, link)) != NULL)
 		ss_ask_free(&a);
 }
+
+void ss_prefetch_verify(struct ss_session *s)
+{
+	sm_noyield_enter();
+	SM_LIST_FOR (a, &s->prefetch, struct ss_ask, link)
+		ss_ask_verify(a);
+	sm_noyield_leave();
+}

@@ -16,4 +16,7 @@ struct ss_ask *ss_prefetch_rcpt(struct ss_session *s, struct sm_str sender, stru
 /* Forget what was asked ahead. */
 void ss_prefetch_drop(struct ss_session *s);
 
+/* MAIL was accepted: go on with what smar has answered meanwhile. */
+void ss_prefetch_verify(struct ss_session *s);
+
 #endif

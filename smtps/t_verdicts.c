@@ -20,6 +20,7 @@
 
 /* ---- qmgr and smar ---- */
 
+enum { NO_ANSWER = 1 }; /* as a code */
 struct told {
 	const char *word; /* beginning of an address; "" for the connection; NULL: the end */
 	uint16_t code;
@@ -27,9 +28,11 @@ struct told {
 };
 static const struct told *verdicts;
 static struct sm_list calls = SM_LIST_INIT(calls);
-static char committed[500]; /* recipients that qmgr got, and "." behind each transaction */
-static char asked[500];     /* recipients that smar was asked about */
-static uint32_t rcpt_flags; /* of the last question about a recipient */
+static char committed[500];    /* recipients that qmgr got, and "." behind each transaction */
+static char asked[500];        /* recipients that smar was asked about */
+static char probed[500];       /* ... and the next hop, through qmgr */
+static const struct told *hop; /* what that says; NULL: knows all */
+static uint32_t rcpt_flags;    /* of the last question about a recipient */
 static unsigned mail_asked;
 
 struct sm_peer *sm_link_peer(struct sm_link *l SM_UNUSED)
@@ -71,14 +74,19 @@ static void note(char *to, size_t size, struct sm_str what)
 	snprintf(to + n, size - n, SM_STR_FMT " ", SM_STR_ARG(what));
 }
 
-static const struct told *told_of(struct sm_str addr)
+static const struct told *told_by(const struct told *table, struct sm_str addr)
 {
 	static const struct told nothing = {"", 0, 0};
 
-	for (const struct told *t = verdicts; t->word != NULL; t++)
+	for (const struct told *t = table; t != NULL && t->word != NULL; t++)
 		if (t->word[0] != '\0' ? sm_str_has_prefix(addr, sm_str(t->word)) : addr.n == 0)
 			return t;
 	return &nothing;
+}
+
+static const struct told *told_of(struct sm_str addr)
+{
+	return told_by(verdicts, addr);
 }
 
 void sm_call(struct sm_call *c, struct sm_peer *p, uint16_t type, const void *m,
@@ -98,6 +106,12 @@ void sm_call(struct sm_call *c, struct sm_peer *p, uint16_t type, const void *m,
 		t = told_of(r->rcpt);
 		rcpt_flags = r->flags;
 		note(asked, sizeof(asked), r->rcpt);
+	} else if (type == SM_MSG_rcpt_verify) {
+		const struct sm_msg_rcpt_verify *r = m;
+
+		sm_assert(!sm_id_none(r->ta) && !sm_id_none(r->sess));
+		t = told_by(hop, r->rcpt);
+		note(probed, sizeof(probed), r->rcpt);
 	}
 	*c = (struct sm_call){
 	    .peer = p, .tag = type, .deadline_ms = deadline_ms, .cb = cb, .arg = arg};
@@ -145,7 +159,10 @@ static bool answer_all(void *arg SM_UNUSED)
 			sm_msg_verdict_encode(&b, &m);
 		}
 		f.body = sm_buf_view(&b);
-		c->cb(0, &f, c->arg);
+		if (c->err == NO_ANSWER)
+			c->cb(SM_E_TIMEOUT, NULL, c->arg);
+		else
+			c->cb(0, &f, c->arg);
 		sm_buf_fini(&b);
 	}
 	return any;
@@ -204,7 +221,7 @@ int cdb_unlink(struct cdb *s SM_UNUSED, struct sm_id id SM_UNUSED)
 
 struct client {
 	struct sm_net net;
-	const char *lines; /* separated by LF */
+	const char *lines; /* separated by LF; "|": the next one goes with it */
 	char codes[400];
 	char last[600];
 };
@@ -234,11 +251,17 @@ static void client(void *arg)
 
 	while (open && rest.n > 0) {
 		struct sm_str line = sm_str_split(rest, '\n', &rest);
-		char out[200];
-		int n = snprintf(out, sizeof(out), SM_STR_FMT "\r\n", SM_STR_ARG(line));
+		struct sm_buf out;
 
-		open = sm_net_write(&c->net, out, (size_t)n, sm_now_ms() + T_PATIENCE_MS) == 0 &&
+		sm_buf_init(&out, 500);
+		for (size_t i = 0; i < line.n; i++)
+			sm_buf_str(&out,
+			           line.p[i] == '|' ? SM_STR("\r\n") : sm_str_n(line.p + i, 1));
+		sm_buf_str(&out, SM_STR("\r\n"));
+		open = sm_net_write(&c->net, sm_buf_p(&out), out.len,
+		                    sm_now_ms() + T_PATIENCE_MS) == 0 &&
 		       reply(c);
+		sm_buf_fini(&out);
 	}
 	sm_net_close(&c->net);
 	sm_loop_stop(0);
@@ -262,7 +285,7 @@ static const char *play(uint32_t flags, const struct told *told, const char *lin
 	int sv[2];
 
 	verdicts = told;
-	committed[0] = asked[0] = '\0';
+	committed[0] = asked[0] = probed[0] = '\0';
 	mail_asked = 0;
 	if (a.name == NULL) {
 		sm_arena_init(&a, "test", 1024, 65536);
@@ -484,9 +507,81 @@ static void test_no_map(void **state SM_UNUSED)
 	                    "220 250 250 250 ");
 }
 
+/* ---- the next hop ---- */
+
+#define VERIFY (LOCAL | SM_VERDICT_VERIFY)
+#define ACCEPT (VERIFY | SM_VERDICT_VERIFY_ACCEPT)
+
+static void test_next_hop(void **state SM_UNUSED)
+{
+	static const struct told told[] = {{"lax", 0, ACCEPT},
+	                                   {"l", 0, VERIFY},
+	                                   {"free", 0, LOCAL},
+	                                   {"bad", 553, VERIFY},
+	                                   {"far", 0, SM_VERDICT_VERIFY},
+	                                   {"gone", 0, VERIFY | SM_VERDICT_DISCARD},
+	                                   {"grey", 451, GREY | SM_VERDICT_VERIFY},
+	                                   {NULL, 0, 0}};
+	static const struct told says[] = {{"lno", 550, 0},           {"llate", 450, 0},
+	                                   {"laxno", 550, 0},         {"laxlate", 450, 0},
+	                                   {"laxmute", NO_ANSWER, 0}, {"lmute", NO_ANSWER, 0},
+	                                   {"grey", 550, 0},          {NULL, 0, 0}};
+
+	hop = says;
+	assert_string_equal(play(SS_F_ACCESS, told,
+	                         MAIL "RCPT TO:<l@l.test>\nRCPT TO:<lno@l.test>\n"
+	                              "RCPT TO:<llate@l.test>\nRCPT TO:<lmute@l.test>\n"
+	                              "RCPT TO:<laxno@l.test>\nRCPT TO:<laxlate@l.test>\n"
+	                              "RCPT TO:<laxmute@l.test>\nRCPT TO:<free@l.test>\n"
+	                              "RCPT TO:<bad@l.test>\nRCPT TO:<far@l.test>\n"
+	                              "RCPT TO:<gone@l.test>\nDATA\n.\n"),
+	                    "220 250 250 250 550 450 450 550 250 250 250 553 550 250 354 250 ");
+	assert_string_equal(committed, "l@l.test laxlate@l.test laxmute@l.test free@l.test . ");
+	/* Who is refused by smar or vanishes is not asked about. */
+	assert_null(strstr(probed, "free"));
+	assert_null(strstr(probed, "bad"));
+	assert_null(strstr(probed, "gone"));
+	assert_string_equal(play(0, told, MAIL "RCPT TO:<lno@l.test>\n"), "220 250 250 550 ");
+	assert_true(strncmp(c.last, "550 5.7.1 told so", 17) == 0);
+	assert_string_equal(play(0, told, MAIL "RCPT TO:<llate@l.test>\n"), "220 250 250 450 ");
+	assert_true(strncmp(c.last, "450 4.4.3 Recipient cannot be verified now", 42) == 0);
+	/* Greylisting that is said at DATA: until then RCPT tells which addresses exist. */
+	assert_string_equal(
+	    play(SS_F_GREYLISTING | SS_F_GREY_AT_DATA, told, MAIL "RCPT TO:<grey@l.test>\n"),
+	    "220 250 250 550 ");
+	assert_string_equal(play(SS_F_GREYLISTING, told, MAIL "RCPT TO:<grey@l.test>\n"),
+	                    "220 250 250 421 ");
+	assert_string_equal(probed, "");
+	hop = NULL;
+}
+
+/* In one packet: the next hop is asked for all that are left, but not before MAIL is accepted. */
+static void test_next_hop_ahead(void **state SM_UNUSED)
+{
+	static const struct told told[] = {{"s", 0, 0}, {"l", 0, VERIFY}, {NULL, 0, 0}};
+	static const struct told refused[] = {{"s", 550, 0}, {"l", 0, VERIFY}, {NULL, 0, 0}};
+	static const struct told stored[] = {{"", 550, 0}, {"l", 0, VERIFY}, {NULL, 0, 0}};
+	static const struct told says[] = {{"l2", 550, 0}, {NULL, 0, 0}};
+	/* The client sends all of this at once, and then reads. */
+	const char *all = "HELO c.test\nMAIL FROM:<s@f.test>|RCPT TO:<l1@l.test>|"
+			  "RCPT TO:<l2@l.test>|RCPT TO:<l3@l.test>\nNOOP\nNOOP\nNOOP\n";
+
+	hop = says;
+	assert_string_equal(play(0, told, all), "220 250 250 250 550 250 ");
+	assert_string_equal(probed, "l1@l.test l2@l.test l3@l.test ");
+	assert_string_equal(play(0, refused, all), "220 250 550 503 503 503 ");
+	assert_string_equal(probed, "");
+	assert_string_equal(play(SS_F_ACCESS | SS_F_DELAY_CHECKS, stored, all),
+	                    "220 250 250 550 550 550 ");
+	assert_string_equal(probed, "");
+	hop = NULL;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_next_hop),
+	    cmocka_unit_test(test_next_hop_ahead),
 	    cmocka_unit_test(test_greylisted_at_rcpt),
 	    cmocka_unit_test(test_greylisted_at_data),
 	    cmocka_unit_test(test_who_is_greylisted),

@@ -62,7 +62,8 @@ class Hang:
 
 
 class Serve:
-    """From here on (or from the start) behave as a good server. `reply` maps a verb, "." or "GREETING" to other bytes; a list: one after the other."""
+    """From here on (or from the start) behave as a good server. `reply` maps a verb, "." or "GREETING" to other bytes; a list: one after the other;
+    a function: of the line; None from it is silence."""
 
     def __init__(self, reply=None, greet=True):
         self.reply, self.greet = dict(reply or {}), greet
@@ -288,8 +289,10 @@ class _Conn:
         good["LHLO"] = good["EHLO"]
         queues = {k: list(v) if isinstance(v, list) else v for k, v in s.reply.items()}
 
-        def answer(verb):
+        def answer(verb, line=b""):
             q = queues.get(verb)
+            if callable(q):
+                return q(line)
             if isinstance(q, list):
                 if q:
                     return q.pop(0) if len(q) > 1 else q[0]
@@ -300,7 +303,10 @@ class _Conn:
         while True:
             b = await self.line()
             verb = b.split()[0].upper().decode("latin-1") if b.split() else ""
-            a = answer(verb)
+            a = answer(verb, b)
+            if a is None:
+                await self.reader.read(65536)
+                continue
             if verb == "RCPT" and not a.startswith(b"2") and self.rcpts:
                 self.rcpts.pop()
             if verb == "RSET":
