@@ -42,6 +42,8 @@ bin_PROGRAMS += misc/smarctl
 misc_smarctl_SOURCES = misc/smarctl.h misc/smarctl.c misc/smarctl_check.c misc/smarctl_print.c $(ctl_parts) \
 	smtps/policy.c smtps/conf.c smtps/replies.c
 misc_smarctl_LDADD = libsm.a $(JANSSON_LIBS) $(LIBS)
+dist_man_MANS += doc/man/smarctl.8
+EXTRA_DIST += misc/smarctl.bash
 misc_metaqueue_SOURCES = misc/metaqueue.c misc/qmgrctl_mailq.c $(qc_parts)
 misc_metaqueue_LDADD = libqm.a libsm.a $(JANSSON_LIBS) $(LIBS)
 if HAVE_CMOCKA
@@ -65,9 +67,10 @@ install-completion:
 	$(MKDIR_P) $(DESTDIR)$(completionsdir)
 	$(INSTALL_DATA) $(srcdir)/misc/qmgrctl.bash $(DESTDIR)$(completionsdir)/qmgrctl
 	$(INSTALL_DATA) $(srcdir)/misc/createmap.bash $(DESTDIR)$(completionsdir)/createmap
+	$(INSTALL_DATA) $(srcdir)/misc/smarctl.bash $(DESTDIR)$(completionsdir)/smarctl
 	cd $(DESTDIR)$(completionsdir) && rm -f qmgrctl.sh && ln -s qmgrctl qmgrctl.sh
 uninstall-hook:
-	rm -f $(DESTDIR)$(completionsdir)/qmgrctl $(DESTDIR)$(completionsdir)/qmgrctl.sh $(DESTDIR)$(completionsdir)/createmap
+	rm -f $(DESTDIR)$(completionsdir)/qmgrctl $(DESTDIR)$(completionsdir)/qmgrctl.sh $(DESTDIR)$(completionsdir)/createmap $(DESTDIR)$(completionsdir)/smarctl
 
 # The greylist for operators: one program, two names.
 sbin_PROGRAMS += greyprint greyrm
