@@ -135,6 +135,7 @@ LIBSM_TESTS += libsm/t_id
 libsm_t_id_SOURCES = libsm/t_id.c
 libsm_t_id_LDADD = $(UNIT_LDADD)
 libsm_a_SOURCES += libsm/mapsrc.h libsm/mapsrc.c libsm/mapsrc_seen.c
+libsm_a_SOURCES += libsm/mapdb.h libsm/mapdb.c libsm/mapdb_bdb.c libsm/mapdb_lmdb.c libsm/mapdb_cdb.c
 LIBSM_TESTS += libsm/t_mapsrc
 libsm_t_mapsrc_SOURCES = libsm/t_mapsrc.c
 libsm_t_mapsrc_LDADD = $(UNIT_LDADD)

@@ -5,11 +5,7 @@
 #ifndef CREATEMAP_H
 #define CREATEMAP_H
 
-#include "libsm/err.h"
-#include "libsm/str.h"
-
-/* Gives 0 or an error, which ends the walk and is what the walk gives. */
-typedef int cm_entry_cb(void *arg, struct sm_str key, struct sm_str value);
+#include "libsm/mapdb.h"
 
 struct cm_format {
 	const char *name;
@@ -21,11 +17,11 @@ struct cm_format {
 	int (*put)(void *map, struct sm_str key, struct sm_str value, bool replace);
 	/* Write what is not yet written, and close; also after an error. Not synced. */
 	int (*close)(void *map);
-	int (*walk)(const char *path, cm_entry_cb *cb, void *arg);
+	int (*walk)(const char *path, sm_mapdb_entry_cb *cb, void *arg);
 	/* By its first bytes, is it of this format? */
 	bool (*is_it)(struct sm_str head, uint64_t size);
 };
-enum { CM_HEAD_BYTES = 2048 };
+enum { CM_HEAD_BYTES = SM_MAPDB_CDB_HEAD };
 
 extern const struct cm_format cm_hash, cm_btree, cm_lmdb, cm_cdb;
 extern const struct cm_format *const cm_formats[]; /* ends with NULL */

@@ -11,8 +11,6 @@
 #include "libsm/base.h"
 #include "misc/createmap.h"
 
-enum { TABLES = 256, HEAD_BYTES = TABLES * 8 };
-
 struct map {
 	struct cdb_make make;
 	int fd;
@@ -66,55 +64,11 @@ static int put(void *map, struct sm_str key, struct sm_str value, bool replace)
 	                       : sm_fail_sys(errno, "cdb");
 }
 
-static int walk_entries(struct cdb *c, cm_entry_cb *cb, void *arg)
-{
-	unsigned at;
-	int rc = 0, more;
-
-	cdb_seqinit(&at, c);
-	while (rc == 0 && (more = cdb_seqnext(&at, c)) > 0) {
-		const void *key = cdb_getkey(c), *value = cdb_getdata(c);
-
-		if (key == NULL || value == NULL)
-			return sm_fail(SM_E_CORRUPT, "cdb: an entry is damaged");
-		rc = cb(arg, sm_str_n(key, cdb_keylen(c)), sm_str_n(value, cdb_datalen(c)));
-	}
-	return rc == 0 && more < 0 ? sm_fail(SM_E_CORRUPT, "cdb: an entry is damaged") : rc;
-}
-
-static int walk(const char *path, cm_entry_cb *cb, void *arg)
-{
-	struct cdb c;
-	int rc, fd = open(path, O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0)
-		return sm_fail_sys(errno, "cdb");
-	if (cdb_init(&c, fd) != 0) {
-		rc = sm_fail(SM_E_CORRUPT, "cdb: no constant database");
-	} else {
-		rc = walk_entries(&c, cb, arg);
-		cdb_free(&c);
-	}
-	close(fd);
-	return rc;
-}
-
-/* There is no magic number. The 256 tables stand one behind the other at the end of the file. */
 static bool is_it(struct sm_str head, uint64_t size)
 {
-	const unsigned char *p = (const unsigned char *)head.p;
-	uint64_t end = 0;
+	uint64_t entries;
 
-	if (head.n < HEAD_BYTES)
-		return false;
-	for (int i = 0; i < TABLES; i++, p += 8) {
-		uint64_t at = cdb_unpack(p), bytes = (uint64_t)cdb_unpack(p + 4) * 8;
-
-		if (at < HEAD_BYTES || at + bytes > size || (end != 0 && at != end))
-			return false;
-		end = at + bytes;
-	}
-	return end == size;
+	return sm_mapdb_is_cdb(head, size, &entries);
 }
 
 const struct cm_format cm_cdb = {
@@ -123,6 +77,6 @@ const struct cm_format cm_cdb = {
     .create = create,
     .put = put,
     .close = close_map,
-    .walk = walk,
+    .walk = sm_mapdb_cdb,
     .is_it = is_it,
 };

@@ -116,40 +116,6 @@ static int put(void *map, struct sm_str key, struct sm_str value, bool replace)
 	return rc != 0 ? fail_db(rc) : 0;
 }
 
-/* Programs that make maps may count the NUL of a C string as part of it. */
-static struct sm_str view(const DBT *d)
-{
-	struct sm_str s = sm_str_n(d->data, d->size);
-
-	if (s.n > 0 && s.p[s.n - 1] == '\0')
-		s.n--;
-	return s;
-}
-
-static int walk(const char *path, cm_entry_cb *cb, void *arg)
-{
-	struct map *m = sm_calloc(1, sizeof(*m));
-	DBT key = {0}, value = {0};
-	const char *file = path;
-	DBC *cursor;
-	int rc = open_env(m, path, CACHE_BYTES, &file), e;
-
-	if (rc == 0) {
-		e = m->db->open(m->db, NULL, file, NULL, DB_UNKNOWN, DB_RDONLY, 0);
-		if (e == 0)
-			e = m->db->cursor(m->db, NULL, &cursor, 0);
-		if (e == 0) {
-			while (rc == 0 && (e = cursor->get(cursor, &key, &value, DB_NEXT)) == 0)
-				rc = cb(arg, view(&key), view(&value));
-			(void)cursor->close(cursor);
-		}
-		if (rc == 0 && e != 0 && e != DB_NOTFOUND)
-			rc = fail_db(e);
-	}
-	e = close_map(m);
-	return rc != 0 ? rc : e;
-}
-
 static bool has_magic(struct sm_str head, uint32_t magic)
 {
 	uint32_t is;
@@ -178,7 +144,7 @@ const struct cm_format cm_hash = {
     .create = create_hash,
     .put = put,
     .close = close_map,
-    .walk = walk,
+    .walk = sm_mapdb_bdb_any,
     .is_it = is_hash,
 };
 
@@ -188,6 +154,6 @@ const struct cm_format cm_btree = {
     .create = create_btree,
     .put = put,
     .close = close_map,
-    .walk = walk,
+    .walk = sm_mapdb_bdb_any,
     .is_it = is_btree,
 };

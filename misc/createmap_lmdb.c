@@ -84,28 +84,6 @@ static int put(void *map, struct sm_str key, struct sm_str value, bool replace)
 	return rc != 0 ? fail_mdb(rc) : 0;
 }
 
-static int walk(const char *path, cm_entry_cb *cb, void *arg)
-{
-	struct map m = {0};
-	MDB_cursor *cursor = NULL;
-	MDB_val k, v;
-	int rc = open_map(path, 0, MDB_RDONLY, &m), err = 0;
-
-	if (rc == 0)
-		rc = mdb_cursor_open(m.txn, m.dbi, &cursor);
-	while (rc == 0 && err == 0 && (rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT)) == 0)
-		err = cb(arg, sm_str_n(k.mv_data, k.mv_size), sm_str_n(v.mv_data, v.mv_size));
-	if (cursor != NULL)
-		mdb_cursor_close(cursor);
-	if (m.txn != NULL)
-		mdb_txn_abort(m.txn);
-	if (m.env != NULL)
-		mdb_env_close(m.env);
-	if (err != 0)
-		return err;
-	return rc != MDB_NOTFOUND ? fail_mdb(rc) : 0;
-}
-
 static bool is_it(struct sm_str head, uint64_t size)
 {
 	uint32_t magic;
@@ -124,6 +102,6 @@ const struct cm_format cm_lmdb = {
     .create = create,
     .put = put,
     .close = close_map,
-    .walk = walk,
+    .walk = sm_mapdb_lmdb,
     .is_it = is_it,
 };

@@ -108,7 +108,7 @@ EXTRA_DIST += misc/smx.conf.in misc/t_smconf.sh
 bin_PROGRAMS += createmap
 createmap_SOURCES = misc/createmap.h misc/createmap.c misc/createmap_build.c misc/createmap_check.c misc/createmap_db.c \
 	misc/createmap_lmdb.c misc/createmap_cdb.c
-createmap_LDADD = libsmar.a libsm.a $(BDB_LIBS) $(AR_MAP_LIBS) $(TINYCDB_LIBS)
+createmap_LDADD = libsmar.a libsm.a $(BDB_LIBS) $(LMDB_LIBS) $(TINYCDB_LIBS)
 TESTS += misc/t_createmap.sh
 EXTRA_DIST += misc/t_createmap.sh misc/createmap.bash
 dist_man_MANS += doc/man/createmap.1

@@ -2,11 +2,11 @@
 noinst_LIBRARIES += libsmar.a
 libsmar_a_SOURCES = smar/ar.h smar/conf.h smar/conf.c smar/map.h smar/map_int.h smar/map.c smar/map_conf.h smar/map_conf.c \
 	smar/map_drivers.c smar/map_table.h smar/map_table.c smar/map_text.c \
-	smar/map_hash.c smar/bdb.h smar/bdb.c smar/bdb_int.h smar/bdb_page.c smar/map_sequence.c smar/reload.h smar/reload.c smar/lookup.h smar/lookup.c smar/mailertable.h smar/mailertable.c \
+	smar/map_db.c smar/map_sequence.c smar/reload.h smar/reload.c smar/lookup.h smar/lookup.c smar/mailertable.h smar/mailertable.c smar/mailertable_lookup.c \
 	smar/mx.h smar/mx.c smar/own.h smar/own.c smar/dns_msg.h smar/dns_msg.c smar/dns.h smar/dns.c \
 	smar/dns_cache.h smar/dns_cache.c smar/ask.h smar/route.h smar/route.c smar/check.h smar/check_conn.c \
 	smar/handlers.h smar/handlers.c
-libsmar_a_SOURCES += smar/map_file.h smar/map_file.c smar/map_lmdb.c smar/map_cdb.c smar/map_regex.c \
+libsmar_a_SOURCES += smar/map_regex.c \
 	smar/socketmap.h smar/socketmap.c smar/map_socket.c smar/map_passwd.c smar/nss.h smar/nss.c
 # Lists in DNS.
 libsmar_a_SOURCES += smar/reverse.h smar/reverse.c smar/dnsbl_conf.h smar/dnsbl_conf.c smar/dnsbl.h smar/dnsbl.c
@@ -26,9 +26,9 @@ libexec_PROGRAMS += smar/smar
 smar_smar_SOURCES = smar/main.c
 smar_smar_LDADD = libsmar.a libsm.a $(CARES_LIBS) $(AR_MAP_LIBS) $(SECCOMP_LIBS)
 # What drivers of maps need.
-AR_MAP_LIBS = $(LMDB_LIBS) $(PCRE2_LIBS) $(BDB_LIBS)
+AR_MAP_LIBS = $(BDB_LIBS) $(LMDB_LIBS) $(TINYCDB_LIBS) $(PCRE2_LIBS)
 
-SMAR_TESTS = smar/t_map smar/t_reload smar/t_bdb smar/t_lookup smar/t_mailertable smar/t_mx smar/t_dns_msg smar/t_dns smar/t_route smar/t_handlers
+SMAR_TESTS = smar/t_map smar/t_reload smar/t_map_hash smar/t_lookup smar/t_mailertable smar/t_mx smar/t_dns_msg smar/t_dns smar/t_route smar/t_handlers
 SMAR_TESTS += smar/t_alias_rhs smar/t_include smar/t_alias
 SMAR_TESTS += smar/t_access_rhs smar/t_map_files smar/t_map_socket smar/t_map_passwd
 SMAR_TESTS += smar/t_check smar/t_dnsbl smar/t_grey smar/t_grey_db
@@ -36,17 +36,17 @@ SMAR_LDADD = libsmar.a $(UNIT_LDADD) $(CARES_LIBS) $(AR_MAP_LIBS)
 smar_t_dnsd = smar/t_dnsd.h smar/t_dnsd.c
 smar_t_bdb_make = smar/t_bdb.h smar/t_bdb_make.c
 smar_t_map_SOURCES = smar/t_map.c $(smar_t_bdb_make)
-smar_t_map_LDADD = $(SMAR_LDADD) $(BDB_LIBS)
+smar_t_map_LDADD = $(SMAR_LDADD)
 smar_t_map_files_SOURCES = smar/t_map_files.c
-smar_t_map_files_LDADD = $(SMAR_LDADD) $(TINYCDB_LIBS)
+smar_t_map_files_LDADD = $(SMAR_LDADD)
 smar_t_map_socket_SOURCES = smar/t_map_socket.c
 smar_t_map_socket_LDADD = $(SMAR_LDADD)
 smar_t_map_passwd_SOURCES = smar/t_map_passwd.c
 smar_t_map_passwd_LDADD = $(SMAR_LDADD)
 smar_t_reload_SOURCES = smar/t_reload.c
 smar_t_reload_LDADD = $(SMAR_LDADD)
-smar_t_bdb_SOURCES = smar/t_bdb.c $(smar_t_bdb_make)
-smar_t_bdb_LDADD = $(SMAR_LDADD) $(BDB_LIBS)
+smar_t_map_hash_SOURCES = smar/t_map_hash.c $(smar_t_bdb_make)
+smar_t_map_hash_LDADD = $(SMAR_LDADD)
 smar_t_lookup_SOURCES = smar/t_lookup.c
 smar_t_lookup_LDADD = $(SMAR_LDADD)
 smar_t_check_SOURCES = smar/t_check.c smar/t_dns_run.h $(smar_t_dnsd)

@@ -16,7 +16,7 @@
 #include "libsm/err.h"
 #include "smar/ar.h"
 
-enum { LINE_MAX_BYTES = 8192, SMTP_PORT = 25 };
+enum { SMTP_PORT = 25 };
 
 static bool domain_eq(const struct sm_hash_node *n, const void *key)
 {
@@ -24,32 +24,11 @@ static bool domain_eq(const struct sm_hash_node *n, const void *key)
 	                 *(const struct sm_str *)key);
 }
 
-static const struct ar_mt_entry *find_key(const struct ar_mt *mt, struct sm_str key)
+const struct ar_mt_entry *ar_mt_get(const struct ar_mt *mt, struct sm_str key)
 {
 	struct sm_hash_node *n = sm_hash_find(&mt->by_domain, sm_hash_str(key), domain_eq, &key);
 
 	return n != NULL ? SM_CONTAINER_OF(n, struct ar_mt_entry, node) : NULL;
-}
-
-static const struct ar_mt_entry *find(const struct ar_mt *mt, struct sm_str domain,
-                                      const struct ar_trace *t)
-{
-	const struct ar_mt_entry *e = NULL;
-	struct ar_keys keys;
-
-	ar_keys_domain(&keys, SM_STR(""), domain, AR_KEYS_DEFAULT);
-	while (e == NULL && ar_keys_next(&keys)) {
-		e = find_key(mt, keys.key);
-		if (t != NULL)
-			t->tried(t->arg, "mailertable", keys.key, e != NULL ? 0 : SM_E_NOTFOUND,
-			         e != NULL ? e->key : SM_STR_NONE);
-	}
-	return e;
-}
-
-const struct ar_mt_entry *ar_mt_find(const struct ar_mt *mt, struct sm_str domain)
-{
-	return find(mt, domain, NULL);
 }
 
 /* ---- a line ---- */
@@ -258,7 +237,7 @@ static int parse_line(struct ar_mt *mt, struct sm_str line, int number)
 		rc = ar_mt_parse_rhs(rhs, &mt->arena, e);
 	if (rc != 0)
 		return rc;
-	before = find_key(mt, e->domain);
+	before = ar_mt_get(mt, e->domain);
 	if (before != NULL)
 		return sm_fail(SM_E_SYNTAX, SM_STR_FMT " is in line %d already",
 		               SM_STR_ARG(e->domain), before->line);
@@ -284,7 +263,7 @@ int ar_mt_parse(const char *path, struct sm_str text, struct ar_mt **out)
 		number++;
 		if (line.n > 0 && line.p[line.n - 1] == '\r')
 			line.n--;
-		if (line.n > LINE_MAX_BYTES)
+		if (line.n > AR_MT_LINE_MAX)
 			rc = sm_fail(SM_E_SYNTAX, "line too long");
 		else
 			rc = parse_line(mt, line, number);
@@ -343,35 +322,4 @@ void ar_mt_unref(struct ar_mt **mtp)
 	sm_hash_fini(&mt->by_domain);
 	sm_arena_fini(&mt->arena);
 	sm_free(mt);
-}
-
-/* ---- file or map ---- */
-
-int ar_mt_lookup(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str domain,
-                 const struct ar_mt_entry **out)
-{
-	struct ar_map *map = ar_maps_mailertable(ar->maps);
-	struct ar_mt_entry *e;
-	struct ar_keys keys;
-	struct sm_str rhs;
-	int rc;
-
-	*out = NULL;
-	if (map == NULL) {
-		*out = ar->mt != NULL ? find(ar->mt, domain, ctx->trace) : NULL;
-		return 0;
-	}
-	ar_keys_domain(&keys, SM_STR(""), domain, AR_KEYS_DEFAULT);
-	rc = ar_map_find(map, ctx, &keys, &rhs);
-	if (rc != 0)
-		return rc == SM_E_NOTFOUND ? 0 : rc;
-	e = SM_ARENA_NEW(ctx->a, struct ar_mt_entry);
-	e->domain = sm_arena_str(ctx->a, keys.key);
-	rc = rhs.n <= LINE_MAX_BYTES ? ar_mt_parse_rhs(rhs, ctx->a, e)
-	                             : sm_fail(SM_E_TOOBIG, "too long");
-	if (rc != 0)
-		return sm_fail_in(rc, "map %s: " SM_STR_FMT, ar_map_name(map),
-		                  SM_STR_ARG(sm_str_head(keys.key, 100)));
-	*out = e;
-	return 0;
 }

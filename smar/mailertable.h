@@ -21,7 +21,7 @@
 #include "libsm/hash.h"
 #include "libsm/msg.h"
 
-enum { AR_MT_HOSTS_MAX = 64, AR_MT_FILE_MAX = 64 * 1024 * 1024 };
+enum { AR_MT_HOSTS_MAX = 64, AR_MT_LINE_MAX = 8192, AR_MT_FILE_MAX = 64 * 1024 * 1024 };
 
 struct ar_mt_host {
 	struct sm_str text; /* as written, lower case: "[1.2.3.4]", "[host.example]" */
@@ -56,6 +56,9 @@ int ar_mt_parse_rhs(struct sm_str rhs, struct sm_arena *a, struct ar_mt_entry *e
 /* A new table has one reference. */
 struct ar_mt *ar_mt_ref(struct ar_mt *mt);
 void ar_mt_unref(struct ar_mt **mt); /* frees with the last one; sets NULL */
+
+/* The entry with this left hand side, in lower case; NULL: none. */
+const struct ar_mt_entry *ar_mt_get(const struct ar_mt *mt, struct sm_str domain);
 
 /* The entry for a domain (lower case) by the lookup order, NULL: none. */
 const struct ar_mt_entry *ar_mt_find(const struct ar_mt *mt, struct sm_str domain);

@@ -8,6 +8,7 @@
 
 #include "libsm/last_words.h"
 #include "libsm/log.h"
+#include "libsm/mapdb.h"
 #include "libsm/offload.h"
 #include "libsm/priv.h"
 #include "libsm/proc.h"
@@ -205,7 +206,7 @@ static int start(const struct ar_conf *conf)
 	/* Tests have nothing but loopback addresses for their domains to be at. */
 	ar.loopback_ok = getenv("SM_TEST_LOOPBACK") != NULL;
 #endif
-	if ((rc = servers_of(conf, &dns)) != 0 ||
+	if ((rc = servers_of(conf, &dns)) != 0 || (rc = sm_mapdb_init()) != 0 ||
 	    (rc = timeout_of(conf, &ar.dns_timeout_ms)) != 0 ||
 	    (ar_grey_used(&conf->greylisting) && (rc = ar_greylist_try(&conf->greylisting)) != 0) ||
 	    (rc = ar_reload_open(&ar)) != 0)

@@ -1,62 +1,192 @@
-/* A table of keys and values in an arena. Any thread, one at a time. */
+/*
+ * A table of keys and values: one block of bytes with the entries one behind the other, and a list
+ * of places in it with open addressing.
+ *
+ *     slot   = 24 bits of the key's hash, 40 of the entry's place + 1; 0: free
+ *     entry  = struct head, key, value
+ *
+ * Invariant: at least a quarter of the slots is free, so each search ends. Any thread, one at a
+ * time.
+ */
 #include "smar/map_table.h"
 
-struct entry {
-	struct sm_hash_node node;
-	struct sm_str key, value;
-	int line;
+#include "libsm/hash.h"
+
+enum { PLACE_BITS = 40, FIRST_SLOTS = 64, FIRST_BYTES = 4096 };
+#define PLACE_MASK (((uint64_t)1 << PLACE_BITS) - 1)
+
+struct head {
+	uint32_t key_n, value_n, line;
 };
 
-static bool key_eq(const struct sm_hash_node *n, const void *key)
+struct ar_table {
+	char *bytes;
+	size_t used, room;
+	uint64_t *slot;
+	size_t mask, count;
+};
+
+static struct head head_at(const struct ar_table *t, uint64_t slot, const char **key)
 {
-	return sm_str_eq(SM_CONTAINER_OF(n, const struct entry, node)->key,
-	                 *(const struct sm_str *)key);
+	const char *p = t->bytes + (slot & PLACE_MASK) - 1;
+	struct head h;
+
+	memcpy(&h, p, sizeof(h)); /* it may lie anywhere */
+	*key = p + sizeof(h);
+	return h;
 }
 
-static const struct entry *find(const struct ar_table *t, struct sm_str key)
+/* The slot with this key, or the free one where it belongs. */
+static uint64_t *find(const struct ar_table *t, struct sm_str key, uint64_t hash)
 {
-	struct sm_hash_node *n = sm_hash_find(&t->hash, sm_hash_str(key), key_eq, &key);
+	for (size_t i = hash & t->mask;; i = (i + 1) & t->mask) {
+		uint64_t slot = t->slot[i];
+		const char *is;
 
-	return n != NULL ? SM_CONTAINER_OF(n, struct entry, node) : NULL;
+		if (slot == 0)
+			return &t->slot[i];
+		if (slot >> PLACE_BITS == hash >> PLACE_BITS &&
+		    sm_str_eq(key, sm_str_n(is, head_at(t, slot, &is).key_n)))
+			return &t->slot[i];
+	}
 }
 
-void ar_table_init(struct ar_table *t)
+static void grow_slots(struct ar_table *t)
 {
-	/* The sources are bounded: a file by its size, a configuration by its own. */
-	sm_arena_init(&t->arena, "table", 4096, SIZE_MAX / 8);
-	sm_hash_init(&t->hash);
+	uint64_t *old = t->slot;
+	size_t n = t->mask + 1;
+
+	t->mask = 2 * n - 1;
+	t->slot = sm_calloc(2 * n, sizeof(t->slot[0]));
+	for (size_t i = 0; i < n; i++) {
+		const char *key;
+		size_t to;
+
+		if (old[i] == 0)
+			continue;
+		to = head_at(t, old[i], &key).key_n;
+		to = sm_hash_str(sm_str_n(key, to)) & t->mask;
+		while (t->slot[to] != 0)
+			to = (to + 1) & t->mask;
+		t->slot[to] = old[i];
+	}
+	sm_free(old);
 }
 
-void ar_table_fini(struct ar_table *t)
+static char *append(struct ar_table *t, size_t n)
 {
-	sm_hash_fini(&t->hash);
-	sm_arena_fini(&t->arena);
+	size_t at = t->used;
+
+	if (n > t->room - at) {
+		t->room = SM_MAX(2 * t->room, at + n);
+		t->bytes = sm_realloc(t->bytes, t->room, 1);
+	}
+	t->used = at + n;
+	return t->bytes + at;
 }
 
-int ar_table_add(struct ar_table *t, struct sm_str key, struct sm_str value, int line)
+/* ---- from outside ---- */
+
+struct ar_table *ar_table_new(void)
 {
-	struct entry *e = SM_ARENA_NEW(&t->arena, struct entry);
-	const struct entry *before;
+	struct ar_table *t = sm_calloc(1, sizeof(*t));
+
+	t->room = FIRST_BYTES;
+	t->bytes = sm_malloc(t->room);
+	t->mask = FIRST_SLOTS - 1;
+	t->slot = sm_calloc(FIRST_SLOTS, sizeof(t->slot[0]));
+	return t;
+}
+
+void ar_table_free(struct ar_table **tp)
+{
+	struct ar_table *t = *tp;
+
+	*tp = NULL;
+	if (t == NULL)
+		return;
+	sm_free(t->bytes);
+	sm_free(t->slot);
+	sm_free(t);
+}
+
+unsigned ar_table_add(struct ar_table *t, struct sm_str key, struct sm_str value, unsigned line)
+{
+	struct head h = {(uint32_t)key.n, (uint32_t)value.n, line};
+	uint64_t hash, *slot;
+	size_t at = t->used;
+	const char *is;
 	char *p;
 
-	e->key = sm_arena_str(&t->arena, key);
-	e->value = sm_arena_str(&t->arena, value);
-	e->line = line;
-	p = (char *)(uintptr_t)e->key.p;
-	for (size_t i = 0; i < e->key.n; i++)
-		p[i] = sm_lower(p[i]);
-	before = find(t, e->key);
-	if (before != NULL)
-		return before->line;
-	sm_hash_insert(&t->hash, &e->node, sm_hash_str(e->key));
+	/* Files that are read are no larger. */
+	sm_assert(key.n <= UINT32_MAX && value.n <= UINT32_MAX && at < PLACE_MASK);
+	p = append(t, sizeof(h) + key.n + value.n);
+	memcpy(p, &h, sizeof(h));
+	p += sizeof(h);
+	for (size_t i = 0; i < key.n; i++)
+		p[i] = sm_lower(key.p[i]);
+	if (value.n > 0)
+		memcpy(p + key.n, value.p, value.n);
+	key.p = p;
+	hash = sm_hash_str(key);
+	slot = find(t, key, hash);
+	if (*slot != 0) {
+		t->used = at;
+		return head_at(t, *slot, &is).line;
+	}
+	*slot = hash >> PLACE_BITS << PLACE_BITS | (at + 1);
+	if (++t->count > t->mask / 4 * 3)
+		grow_slots(t);
 	return 0;
+}
+
+void ar_table_full(struct ar_table *t)
+{
+	t->room = SM_MAX(t->used, (size_t)1);
+	t->bytes = sm_realloc(t->bytes, t->room, 1);
+}
+
+size_t ar_table_count(const struct ar_table *t)
+{
+	return t->count;
 }
 
 bool ar_table_get(const struct ar_table *t, struct sm_str key, struct sm_str *value)
 {
-	const struct entry *e = find(t, key);
+	uint64_t slot = *find(t, key, sm_hash_str(key));
+	struct head h;
+	const char *p;
 
-	if (e != NULL)
-		*value = e->value;
-	return e != NULL;
+	if (slot == 0)
+		return false;
+	h = head_at(t, slot, &p);
+	*value = sm_str_n(p + h.key_n, h.value_n);
+	return true;
+}
+
+/* ---- for drivers ---- */
+
+int ar_table_opened(int rc, struct ar_table *t, void **handle, size_t *entries)
+{
+	if (rc != 0) {
+		ar_table_free(&t);
+		return rc;
+	}
+	ar_table_full(t);
+	*handle = t;
+	*entries = t->count;
+	return 0;
+}
+
+int ar_table_driver_get(void *handle, const struct ar_ctx *ctx SM_UNUSED, struct sm_str key,
+                        struct sm_str *value)
+{
+	return ar_table_get(handle, key, value) ? 0 : SM_E_NOTFOUND;
+}
+
+void ar_table_driver_close(void *handle)
+{
+	struct ar_table *t = handle;
+
+	ar_table_free(&t);
 }

@@ -1,21 +1,31 @@
 /*
- * Entries in memory: what maps of type text and inline are made of. Filled once, then only read.
+ * Entries in memory: what every map that is a file, or stands in the configuration, is made of.
+ * Filled once, then only read.
+ *
+ * Keys are kept in lower case. A million entries take as many bytes as their keys and values have,
+ * 12 more for each, and 16 MiB for the way to them.
  */
 #ifndef AR_MAP_TABLE_H
 #define AR_MAP_TABLE_H
 
-#include "libsm/arena.h"
-#include "libsm/hash.h"
+#include "smar/map_int.h"
 
-struct ar_table {
-	struct sm_arena arena;
-	struct sm_hash hash;
-};
-void ar_table_init(struct ar_table *t);
-void ar_table_fini(struct ar_table *t);
-/* Both are copied, the key in lower case. The line where the key stands already, or 0: added. */
-int ar_table_add(struct ar_table *t, struct sm_str key, struct sm_str value, int line);
-/* Key in lower case. False: not there. */
+struct ar_table;
+struct ar_table *ar_table_new(void) __attribute__((returns_nonnull));
+void ar_table_free(struct ar_table **t);
+/* Both are copied; the key in lower case. The line (above 0) where the key stands already, or 0:
+ * added. */
+unsigned ar_table_add(struct ar_table *t, struct sm_str key, struct sm_str value, unsigned line);
+/* No more will be added: what was set aside for that is given back. */
+void ar_table_full(struct ar_table *t);
+size_t ar_table_count(const struct ar_table *t);
+/* Key in lower case. False: not there. The value is the table's. */
 bool ar_table_get(const struct ar_table *t, struct sm_str key, struct sm_str *value);
+
+/* What a driver does whose handle is a table: `rc` came of filling it. */
+int ar_table_opened(int rc, struct ar_table *t, void **handle, size_t *entries);
+int ar_table_driver_get(void *handle, const struct ar_ctx *ctx, struct sm_str key,
+                        struct sm_str *value);
+void ar_table_driver_close(void *handle);
 
 #endif

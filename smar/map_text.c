@@ -5,47 +5,21 @@
  */
 #include "libsm/buf.h"
 #include "libsm/mapsrc.h"
-#include "smar/map_int.h"
 #include "smar/map_table.h"
 
 static int add(void *arg, const struct sm_mapsrc_entry *e)
 {
-	int before = ar_table_add(arg, e->key, e->value, (int)e->line);
+	unsigned before = ar_table_add(arg, e->key, e->value, e->line);
 
 	if (before != 0)
-		return sm_fail(SM_E_EXISTS, SM_STR_FMT " is in line %d already",
+		return sm_fail(SM_E_EXISTS, SM_STR_FMT " is in line %u already",
 		               SM_STR_ARG(sm_str_head(e->key, 100)), before);
-	return 0;
-}
-
-static struct ar_table *new_table(void)
-{
-	struct ar_table *t = sm_calloc(1, sizeof(*t));
-
-	ar_table_init(t);
-	return t;
-}
-
-static void close_table(void *handle)
-{
-	ar_table_fini(handle);
-	sm_free(handle);
-}
-
-static int opened(int rc, struct ar_table *t, void **handle, size_t *entries)
-{
-	if (rc != 0) {
-		close_table(t);
-		return rc;
-	}
-	*handle = t;
-	*entries = t->hash.count;
 	return 0;
 }
 
 static int open_text(const struct ar_map_conf *conf, void **handle, size_t *entries)
 {
-	struct ar_table *t = new_table();
+	struct ar_table *t = ar_table_new();
 	struct sm_mapsrc src = {.entry = add, .arg = t};
 	char path[AR_PATH_BYTES];
 	int rc;
@@ -54,7 +28,7 @@ static int open_text(const struct ar_map_conf *conf, void **handle, size_t *entr
 	src.name = path;
 	if (rc == 0)
 		rc = sm_mapsrc_file(&src, path);
-	return opened(rc, t, handle, entries);
+	return ar_table_opened(rc, t, handle, entries);
 }
 
 /* In a file these would be none, or a part of the one before. */
@@ -66,7 +40,7 @@ static bool is_one_entry(struct sm_str s)
 
 static int open_inline(const struct ar_map_conf *conf, void **handle, size_t *entries)
 {
-	struct ar_table *t = new_table();
+	struct ar_table *t = ar_table_new();
 	struct sm_mapsrc src = {.name = "entries", .entry = add, .arg = t};
 	struct sm_buf text;
 	int rc = 0;
@@ -81,27 +55,21 @@ static int open_inline(const struct ar_map_conf *conf, void **handle, size_t *en
 	if (rc == 0)
 		rc = sm_mapsrc_text(&src, sm_buf_view(&text));
 	sm_buf_fini(&text);
-	return opened(rc, t, handle, entries);
-}
-
-static int get(void *handle, const struct ar_ctx *ctx SM_UNUSED, struct sm_str key,
-               struct sm_str *value)
-{
-	return ar_table_get(handle, key, value) ? 0 : SM_E_NOTFOUND;
+	return ar_table_opened(rc, t, handle, entries);
 }
 
 const struct ar_map_driver ar_map_text = {
     .type = AR_MAP_TEXT,
     .name = "text",
     .open = open_text,
-    .get = get,
-    .close = close_table,
+    .get = ar_table_driver_get,
+    .close = ar_table_driver_close,
 };
 
 const struct ar_map_driver ar_map_inline = {
     .type = AR_MAP_INLINE,
     .name = "inline",
     .open = open_inline,
-    .get = get,
-    .close = close_table,
+    .get = ar_table_driver_get,
+    .close = ar_table_driver_close,
 };

@@ -8,9 +8,10 @@
 
 struct t_bdb {
 	const char *path;
-	bool btree, checksums, duplicates;
-	bool nul; /* behind keys and values, as makemap -N and postmap do */
-	const char *subdb;
+	bool btree, duplicates;
+	bool unchecked; /* without checksums */
+	bool nul;       /* behind keys and values, as makemap -N and postmap do */
+	const char *subdb, *password;
 	uint32_t page_bytes; /* 0: as the library likes */
 	int order;           /* 1234, 4321; 0: of the machine */
 };

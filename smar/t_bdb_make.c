@@ -19,7 +19,9 @@ void t_bdb_make(const struct t_bdb *how, unsigned count,
 		MUST(db->set_pagesize(db, how->page_bytes));
 	if (how->order != 0)
 		MUST(db->set_lorder(db, how->order));
-	MUST(db->set_flags(db, (how->checksums ? DB_CHKSUM : 0) | (how->duplicates ? DB_DUP : 0)));
+	if (how->password != NULL)
+		MUST(db->set_encrypt(db, how->password, DB_ENCRYPT_AES));
+	MUST(db->set_flags(db, (how->unchecked ? 0 : DB_CHKSUM) | (how->duplicates ? DB_DUP : 0)));
 	MUST(db->open(db, NULL, how->path, how->subdb, how->btree ? DB_BTREE : DB_HASH, DB_CREATE,
 	              0600));
 	for (unsigned i = 0; i < count; i++) {

@@ -153,7 +153,7 @@ def test_reload_by_signal_only(sinks):
 
 
 @pytest.mark.parametrize("text, says", [
-    ('map m { file = "@/none.db"; }', "map m: .*none.db: No such file"),
+    ('map m { file = "@/none.db"; }', "map m: .*none.db: open: No such file"),
     ('map m { file = "@/broken.db"; }', "map m: .*broken.db: no Berkeley DB file"),
     ('map s { type = sequence; maps = { s }; }', r"smx.conf:\d+: map s: sequences lead in a circle"),
     ('aliases { name = none; }', "aliases.name: there is no map none")])
