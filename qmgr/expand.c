@@ -4,8 +4,10 @@
  *
  * The record that makes a child also says how far the alias is expanded (its cursor), or that it is
  * done. So a member that is in a child is never asked for again, and none is left out, whenever
- * qmgr dies. The next chunk is asked for when the one before is durable and the active queue has
- * room: a list of any length takes the memory of one chunk.
+ * qmgr dies. The next chunk is asked for when the one before is durable and the active queue is not
+ * more than half full: members of a list of any length come as fast as they go out. While it is
+ * fuller a chunk comes now and then, as long as it is not full; such members may have to wait in
+ * DEFEDB.
  *
  * What goes on to the members is RFC 3461 5.2.7: an alias passes on who is to be told what; for a
  * list with an owner, this is a new mail, and the owner is told.
@@ -18,6 +20,7 @@
 #define MEMBERS_DSN_MAX 100  /* of a DSN, whose record also has what it reports */
 #define LEVELS_MAX      50   /* more than smar may be configured to: it would be smar's fault */
 #define WAIT_MS         50   /* between looks for room in the active queue */
+#define PATIENCE_MS     1000 /* between chunks when there is little */
 #define RESUME_MAX      8    /* expansions that go on at a time: each brings a chunk */
 #define FULL_RETRY_S    60
 #define CURSOR_RETRY_S  5
@@ -25,6 +28,7 @@
 struct qm_expand {
 	struct sm_list waiting; /* recipients EXPANDING, for room */
 	struct sm_timer timer;
+	int64_t last_ms; /* when a chunk was taken, of any list */
 };
 
 /* The next chunk of a recipient, when the last one is durable. */
@@ -38,7 +42,10 @@ struct step {
 
 static bool has_room(const struct qm *q)
 {
-	return q->txns.rcpts <= (size_t)q->conf->aq_max_entries;
+	size_t max = (size_t)q->conf->aq_max_entries;
+
+	return q->txns.rcpts <= max / 2 ||
+	       (q->txns.rcpts <= max && sm_loop_now_ms() - q->expand->last_ms >= PATIENCE_MS);
 }
 
 static void look(void *arg);
@@ -266,6 +273,7 @@ static void take(struct qm *q, struct qm_rcpt *r, const struct sm_msg_route *m)
 	struct step *s;
 	struct sm_id id;
 
+	q->expand->last_ms = sm_loop_now_ms();
 	(void)qm_store_take_over(q->store, parent); /* as it is before anything is changed */
 	for (uint32_t at = 0; at < m->aliases_count;) {
 		const struct sm_msg_alias_item *v = &m->aliases[at];

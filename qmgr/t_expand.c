@@ -171,18 +171,46 @@ static void cursor_survives(void **state)
 	assert_int_equal(given(), 30);
 }
 
-/* What does not fit into the active queue goes to DEFEDB and comes back. */
+static size_t most;
+
+static bool all_given_watched(void)
+{
+	most = SM_MAX(most, w.q.txns.rcpts);
+	return all_given();
+}
+
+/* Members come as others go out. */
 static void long_list_in_little_room(void **state)
 {
 	(void)state;
 	w.members = 5000;
-	w.conf.aq_max_entries = 2500;
+	w.chunk = 100;
+	w.conf.aq_max_entries = 1100;
+	most = 0;
 	t_qm_all();
 	t_commit("s@a.test", "list@alias.test");
 	t_want = 5000;
-	assert_true(t_wait(all_given));
+	assert_true(t_wait(all_given_watched));
 	t_wait_over();
 	assert_int_equal(given(), 5000);
+	assert_true(most <= 1100 / 2 + 100 + 1);
+	/* The same when nothing goes out: the queue does not get longer than it may be. */
+	w.sc.hold = true;
+	most = 0;
+	t_commit("s@a.test", "list@alias.test");
+	t_want = 5000 + 500;
+	assert_true(t_wait(all_given_watched));
+	t_turns(3000);
+	(void)all_given_watched();
+	assert_true(most <= 1100 + 100 + 1);
+	w.sc.hold = false;
+	for (unsigned i = 0; i < w.sc.tasks; i++)
+		if (!w.sc.task[i].answered)
+			t_answer(&w.sc, &w.sc.task[i]);
+	t_want = 10000;
+	assert_true(t_wait(all_given));
+	t_wait_over();
+	assert_int_equal(given(), 10000);
 }
 
 /* Many lists in one mail: bounded, and all are expanded. */

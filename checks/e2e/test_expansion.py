@@ -215,18 +215,21 @@ def test_qmgr_dies_while_it_expands(servers, tag, name):
     members = [f"{tag[-9:]}m{i}@far.test" for i in range(count)]
     lists(site, **{name: members})
     with site:
-        send(site, tag, f"{name}@local.test", sender="")
-        killed = 0
-        while site.content_files() and killed < 8:
-            lines = len(site.log_lines("qmgr", "qm.expand"))
-            until(lambda: len(site.log_lines("qmgr", "qm.expand")) > lines or not site.content_files(), "it goes on")
-            old = site.pids("qmgr")
-            site.kill("qmgr", signal.SIGKILL)
-            killed += 1
-            site.restarted("qmgr", old)
+        killed = lines = 0
+        # A slow disk: what is written shortly before the end may be lost, or not.
+        with site.faults("qmgr", "ibdb.sync=delay:30") as faults:
+            send(site, tag, f"{name}@local.test", sender="")
+            while site.content_files() and killed < 8:
+                until(lambda: len(site.log_lines("qmgr", "qm.expand")) > lines or not site.content_files(), "it goes on")
+                lines = len(site.log_lines("qmgr", "qm.expand"))
+                old = site.pids("qmgr")
+                faults.write("ibdb.sync=delay:30")
+                site.kill("qmgr", signal.SIGKILL)
+                killed += 1
+                site.restarted("qmgr", old)
         site.wait_empty(120)
         got = collections.Counter(r for m in servers["far.test"].find(tag) for r in m.rcpts)
-        assert killed > 1
+        assert killed > 0
         assert sorted(got) == sorted(members)
         handed = Handed(late=2.0)
         for log, text in sorted(site.logs_since().items()):
