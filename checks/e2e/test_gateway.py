@@ -4,15 +4,17 @@ What is known is remembered; what cannot be told is accepted or refused for now,
 """
 import json
 import os
+import subprocess
 import threading
 import time
 
 import pytest
 from lib.client import message
-from lib.paths import free_port
+from lib.paths import SRC, free_port, program
 from lib.sink import Serve, Sink
 from lib.site import Site
 from lib.wait import SLOW, until
+from test_maps import add_to_smar
 
 pytestmark = pytest.mark.inside
 
@@ -239,3 +241,47 @@ def test_workers_that_go(inner):
             assert len(said) == 1 and said[0][:3] in ("450", "550"), said
             site.wait_ready()
             until(lambda c=component: ask(site, f"nobody-{c}@inner.test") == [REFUSED], "it is known to be unknown", 60)
+
+
+def blocks(page="setups.md"):
+    """The files of the page, as (heading, path, text)."""
+    with open(os.path.join(SRC, "doc", page)) as f:
+        text = f.read()
+    for part in text.split("\n## ")[1:]:
+        for block in part.split("```\n")[1::2]:
+            first, _, rest = block.partition("\n")
+            if first.startswith("# /etc/smx/"):
+                yield part.partition("\n")[0], first[2:], rest
+
+
+def test_files_of_the_page(tmp_path):
+    """What doc/setups.md says to write is what the programs take."""
+    found = list(blocks())
+    assert [p for _, p, _ in found] == ["/etc/smx/smx.conf", "/etc/smx/mt", "/etc/smx/access", "/etc/smx/smx.conf"]
+    for _, path, text in found:
+        file = tmp_path / os.path.basename(path)
+        file.write_text(text)
+        if path.endswith("smx.conf"):
+            command = [program("smconf"), "-q", str(file)]
+        else:
+            command = [program("createmap"), "-k", "access" if path.endswith("access") else "mailertable", str(tmp_path / "map.cdb"), str(file)]
+        r = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        assert r.returncode == 0, r.stdout
+
+
+def test_two_smx():
+    """Both sides are smx: the inner one knows its users from its maps, and says so at RCPT."""
+    with Sink(lmtp=True) as box:
+        inner = Site(routes=[f"inner.test {box.port}^lmtp:[127.0.0.1]"], hostname="inner.mx.test")
+        add_to_smar(inner, 'map users { type = inline; entries = { "user1 x" }; } local_user_map { name = users; }')
+        with inner, Site(routes=[f"inner.test {inner.port}^esmtp:[127.0.0.1]"], relay=["inner.test"],
+                         settings={"smar.verify_recipient.domains": "{ inner.test }"}) as gateway:
+            said = ask(gateway, "user1@inner.test", "user2@inner.test")
+            assert said == ["250 2.1.5 Recipient ok", "550 5.1.1 Recipient is unknown at its server, which said: 550 5.1.1 User unknown"]
+            with gateway.client() as c:
+                assert c.send_mail("s@src.test", "user1@inner.test", message("two")).code == 250
+            m, = box.wait("two")
+            assert m.rcpts == ["user1@inner.test"] and m.header.count(b"Received:") == 2
+            # A probe leaves nothing behind there.
+            inner.wait_empty()
+            assert figures(inner)["accepted"] == 1
