@@ -21,7 +21,7 @@ enum {
 	BATCH_MAX = 64,
 	PURGE_STEP = 200,
 	RETRY_MS = 60 * 1000,
-	PURGE_AGAIN_MS = 60 * 1000 /* when nothing was expired */
+	PURGE_AGAIN_MS = 5 * 1000 /* when nothing was expired */
 };
 
 enum outcome { REFUSED, CONFIRMED, ACCEPTED, UNCHECKED };

@@ -31,7 +31,7 @@ AR_MAP_LIBS = $(BDB_LIBS) $(LMDB_LIBS) $(TINYCDB_LIBS) $(PCRE2_LIBS)
 SMAR_TESTS = smar/t_map smar/t_reload smar/t_map_hash smar/t_lookup smar/t_mailertable smar/t_mx smar/t_dns_msg smar/t_dns smar/t_route smar/t_handlers
 SMAR_TESTS += smar/t_alias_rhs smar/t_include smar/t_alias
 SMAR_TESTS += smar/t_access_rhs smar/t_map_files smar/t_map_socket smar/t_map_passwd
-SMAR_TESTS += smar/t_check smar/t_dnsbl smar/t_grey smar/t_grey_db
+SMAR_TESTS += smar/t_check smar/t_dnsbl smar/t_grey smar/t_grey_db smar/t_greylist
 SMAR_LDADD = libsmar.a $(UNIT_LDADD) $(CARES_LIBS) $(AR_MAP_LIBS)
 smar_t_dnsd = smar/t_dnsd.h smar/t_dnsd.c
 smar_t_bdb_make = smar/t_bdb.h smar/t_bdb_make.c
@@ -75,6 +75,8 @@ smar_t_grey_SOURCES = smar/t_grey.c
 smar_t_grey_LDADD = $(SMAR_LDADD)
 smar_t_grey_db_SOURCES = smar/t_grey_db.c
 smar_t_grey_db_LDADD = $(SMAR_LDADD)
+smar_t_greylist_SOURCES = smar/t_greylist.c
+smar_t_greylist_LDADD = $(SMAR_LDADD)
 smar_t_handlers_SOURCES = smar/t_handlers.c $(smar_t_dnsd)
 smar_t_handlers_LDADD = $(SMAR_LDADD)
 
