@@ -21,7 +21,8 @@ enum {
 	BATCH_MAX = 64,
 	PURGE_STEP = 200,
 	RETRY_MS = 60 * 1000,
-	PURGE_AGAIN_MS = 5 * 1000 /* when nothing was expired */
+	FORGET_MS = 2 * 60 * 60 * 1000, /* a failure: longer than all retries */
+	PURGE_AGAIN_MS = 5 * 1000       /* when nothing was expired */
 };
 
 enum outcome { REFUSED, CONFIRMED, ACCEPTED, UNCHECKED };
@@ -52,7 +53,8 @@ struct ar_greylist {
 	struct ar_grey_db *db; /* NULL: not open */
 	bool broken;           /* close and open it again */
 	int64_t retry_ms;      /* not before that */
-	int64_t failed_ms;     /* the last time; 0: never */
+	int64_t failed_ms;     /* the last time */
+	unsigned failures;     /* in a row */
 	struct sm_list queue;
 	struct sm_offload_job job, checkpoint_job;
 	bool busy, checkpointing;
@@ -190,16 +192,20 @@ static void go_on(struct ar_greylist *g);
 
 static void fail(struct ar_greylist *g, int rc, const char *why)
 {
-	bool again = g->failed_ms != 0 && sm_now_ms() - g->failed_ms < 2 * RETRY_MS;
+	int64_t now_ms = sm_now_ms();
 
 	sm_log(SM_ERROR, "ar.grey", "error=%s", why);
 	g->broken = true;
 	g->stats.usable = false;
-	/* Once is an accident: opening it again recovers it. */
-	g->batch.anew = again && rc == SM_E_CORRUPT;
-	if (again && rc != SM_E_CORRUPT)
-		g->retry_ms = sm_now_ms() + RETRY_MS;
-	g->failed_ms = sm_now_ms();
+	if (now_ms - g->failed_ms > FORGET_MS)
+		g->failures = 0;
+	g->failed_ms = now_ms;
+	g->failures++;
+	/* Once is an accident: opening it again recovers it. Twice: begin anew. Then wait, longer
+	 * each time: the library does not give back all memory of what has failed. */
+	g->batch.anew = g->failures > 1 && rc == SM_E_CORRUPT;
+	if (g->failures > 2 || (g->failures == 2 && !g->batch.anew))
+		g->retry_ms = now_ms + (RETRY_MS << SM_MIN(g->failures - 2, 5U));
 }
 
 static void opened(int rc, void *arg)

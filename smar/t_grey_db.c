@@ -17,6 +17,13 @@
 #include "libsm/time.h"
 #include "smar/grey_db.h"
 
+/* The library does not give back the memory of an environment that has failed. */
+__attribute__((visibility("default"))) const char *__lsan_default_suppressions(void);
+const char *__lsan_default_suppressions(void)
+{
+	return "leak:libdb";
+}
+
 static char dir[64];
 static struct ar_grey_conf conf = {
     .main_db = SM_STR("main.db"), .secondary_db = SM_STR("expire.db"), .cache_bytes = 4 << 20};
