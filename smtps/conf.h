@@ -38,7 +38,8 @@ struct ss_conf {
 	} protected_recipients;
 
 	/* Time. */
-	int64_t io_timeout_ms, session_timeout_ms, check_timeout_ms, commit_timeout_ms, verify_timeout_ms;
+	int64_t io_timeout_ms, session_timeout_ms, check_timeout_ms, commit_timeout_ms,
+	    verify_timeout_ms;
 	int64_t drain_timeout_ms, data_grace_ms, min_data_rate; /* bytes a second */
 
 	/* Limits of the process. */
