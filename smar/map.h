@@ -77,7 +77,7 @@ struct ar_map *ar_maps_find(const struct ar_maps *m, struct sm_str name);
 /* What the configuration's own sections use; NULL: not configured. */
 struct ar_map *ar_maps_access(const struct ar_maps *m);
 struct ar_map *ar_maps_aliases(const struct ar_maps *m);
-struct ar_map *ar_maps_users(const struct ar_maps *m); /* local_user_map */
+struct ar_map *ar_maps_users(const struct ar_maps *m);  /* local_user_map */
 struct ar_map *ar_maps_verify(const struct ar_maps *m); /* verify_recipient */
 /* mailertable.name; NULL: a text file. */
 struct ar_map *ar_maps_mailertable(const struct ar_maps *m);

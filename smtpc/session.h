@@ -38,9 +38,9 @@ struct sc_session {
 	struct sm_str key; /* of the route it was opened for; owned */
 	char host[256 + 1];
 	bool lmtp;
-	bool reused; /* taken from the cache, nothing heard from it since */
-	bool spent;  /* nothing was delivered the last time: to be ended by QUIT */
-	bool broken; /* of no use any more: to be closed without a word */
+	bool reused;      /* taken from the cache, nothing heard from it since */
+	bool spent;       /* nothing was delivered the last time: to be ended by QUIT */
+	bool broken;      /* of no use any more: to be closed without a word */
 	unsigned unknown; /* recipients that probes were told are unknown */
 	unsigned caps;
 	uint64_t size_max; /* SIZE= of the server, 0: none */
