@@ -57,6 +57,7 @@ enum { SM_NOTIFY_NEVER = 1, SM_NOTIFY_SUCCESS = 2, SM_NOTIFY_FAILURE = 4, SM_NOT
 enum sm_route_status { SM_ROUTE_OK, SM_ROUTE_TEMP, SM_ROUTE_PERM, SM_ROUTE_ALIAS };
 /* route_get.flags: the address came from an alias that is expanded already */
 enum { SM_ROUTE_FINAL = 1 };
+enum sm_reload_status { SM_RELOAD_TAKEN, SM_RELOAD_REFUSED, SM_RELOAD_LATER };
 /* alias_item.flags */
 enum { SM_ALIAS_FINAL = 1, SM_ALIAS_LIST = 2 };
 enum sm_agent { SM_AGENT_SMTP, SM_AGENT_LMTP };

@@ -356,6 +356,10 @@ static void reloaded(struct qc_print *p, const json_t *o)
 	else
 		sm_buf_cstr(&p->out, "limits: those of the configuration; there is no map ");
 	qc_text(&p->out, qc_str(o, "map"), 0, false);
+	if (json_is_null(json_object_get(o, "maps")))
+		sm_buf_cstr(&p->out, "\nmaps: the former ones stay");
+	else
+		sm_buf_printf(&p->out, "\nmaps: %" PRId64 " opened anew", qc_num(o, "maps"));
 	sm_buf_cstr(&p->out, "\nthe configuration file is read again by mcp: kill -HUP, or mcp.sh "
 	                     "reload\n");
 }

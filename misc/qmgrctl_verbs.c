@@ -53,7 +53,7 @@ const struct qc_verb qc_verbs[] = {
     {"stop", "accepting | delivering", "take no new mail; deliver nothing",
      "--for is for delivering. It survives a restart.\n", QC_FOR | QC_REASON},
     {"start", "accepting | delivering", "the other way round", "", 0},
-    {"reload", "", "read the map of limits again",
+    {"reload", "", "read the map of limits and the maps of smar again",
      "The configuration file is read again by mcp: kill -HUP, or mcp.sh reload.\n", 0},
     {"loglevel", "N", "how much qmgr logs, 0 to 15, until its restart", "", 0},
     {"forget", "ADDRESS | @DOMAIN | all", "what next hops said of recipients (verify_recipient)",

@@ -122,6 +122,9 @@ static void let_go(struct qm *q, struct qm_bulk_act *b)
 	if (txn == NULL || txn->state != QM_TXN_ACTIVE)
 		return;
 	txn->act = SM_MAX(txn->act, b->act.number);
+	/* A snapshot that was written after the first of its marks has what that did, but does not
+	 * say so: replay would apply the act once more. */
+	txn->acted |= b->act.verb != QM_MARK_NONE;
 	qm_resolve(q, txn);
 	qm_progress(q, txn);
 }

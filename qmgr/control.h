@@ -200,6 +200,9 @@ bool qm_ctl_dest_has_name(const struct qm_ctl_dest *d, struct sm_str host);
 /* Ask smar: `cb(c, m)` on the loop, m NULL when it did not answer; m is good during the call. */
 typedef void qm_ctl_route_cb(struct qm_ctl *c, const struct sm_msg_route *m);
 void qm_ctl_ask_route(struct qm_ctl *c, struct sm_str domain, qm_ctl_route_cb *cb);
+/* Tell smar to open its maps anew; the same for its answer. */
+typedef void qm_ctl_reload_cb(struct qm_ctl *c, const struct sm_msg_maps_reloaded *m);
+void qm_ctl_ask_reload(struct qm_ctl *c, qm_ctl_reload_cb *cb);
 
 /* ---- verbs ---- */
 qm_ctl_cb qm_ctl_status, qm_ctl_list, qm_ctl_summary, qm_ctl_show, qm_ctl_mark, qm_ctl_flush,

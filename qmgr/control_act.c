@@ -426,17 +426,36 @@ void qm_ctl_start(struct qm_ctl *c)
 
 /* ---- the process ---- */
 
-/* The map of limits; the configuration itself is mcp's affair. */
-void qm_ctl_reload(struct qm_ctl *c)
+static void reloaded(struct qm_ctl *c, const struct sm_msg_maps_reloaded *m)
 {
-	sm_log(SM_NOTICE, "qm.reload", "uid=%u", (unsigned)sm_peer_uid(c->peer));
-	qm_queue_reload(c->q, c->q->conf);
+	bool taken = m != NULL && m->status == SM_RELOAD_TAKEN;
+
 	qm_ctl_begin(c, "reloaded");
 	qm_ctl_str(c, "map", c->q->conf->conf_map);
 	qm_ctl_bool(c, "found", c->q->limits && !qm_limits_absent(c->q->limits));
 	qm_ctl_num(c, "entries", c->q->limits ? (int64_t)qm_limits_count(c->q->limits) : 0);
+	if (taken)
+		qm_ctl_num(c, "maps", m->maps);
+	else
+		qm_ctl_null(c, "maps");
 	qm_ctl_line(c);
-	qm_ctl_end(c, QM_CTL_OK, "");
+	if (taken)
+		qm_ctl_end(c, QM_CTL_OK, "");
+	else if (m == NULL)
+		qm_ctl_end(c, QM_CTL_LATER, "smar, which has the maps, does not answer");
+	else
+		qm_ctl_end(c, m->status == SM_RELOAD_LATER ? QM_CTL_LATER : QM_CTL_NOTHING,
+		           sm_arena_printf(&c->arena, "smar keeps the former maps: " SM_STR_FMT,
+		                           SM_STR_ARG(m->text))
+		               .p);
+}
+
+/* The map of limits, and the maps of smar; the configuration itself is mcp's affair. */
+void qm_ctl_reload(struct qm_ctl *c)
+{
+	sm_log(SM_NOTICE, "qm.reload", "uid=%u", (unsigned)sm_peer_uid(c->peer));
+	qm_queue_reload(c->q, c->q->conf);
+	qm_ctl_ask_reload(c, reloaded);
 }
 
 void qm_ctl_loglevel(struct qm_ctl *c)

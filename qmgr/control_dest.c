@@ -10,56 +10,6 @@
 #include "qmgr/suspend.h"
 
 #define REASONS_MAX 200
-#define ASK_MS      20000
-
-/* ---- asking smar ---- */
-
-struct qm_ctl_asking {
-	struct sm_call call;
-	struct sm_arena arena;
-	struct qm_ctl *c;
-	qm_ctl_route_cb *cb;
-};
-
-static void not_asking(struct qm_ctl *c)
-{
-	struct qm_ctl_asking *a = c->asking;
-
-	sm_call_cancel(&a->call);
-	sm_arena_fini(&a->arena);
-	sm_free(a);
-}
-
-static void answered(int err, const struct sm_frame *f, void *arg)
-{
-	struct qm_ctl_asking *a = arg;
-	struct qm_ctl *c = a->c;
-	struct sm_msg_route m;
-	bool good =
-	    err == 0 && f->type == SM_MSG_route && sm_msg_route_decode(f->body, &a->arena, &m) == 0;
-
-	c->fini = NULL;
-	c->asking = NULL;
-	a->cb(c, good ? &m : NULL);
-	sm_arena_fini(&a->arena);
-	sm_free(a);
-}
-
-void qm_ctl_ask_route(struct qm_ctl *c, struct sm_str domain, qm_ctl_route_cb *cb)
-{
-	struct sm_msg_route_get m = {
-	    .rcpt = sm_arena_printf(&c->arena, "postmaster@" SM_STR_FMT, SM_STR_ARG(domain)),
-	    .flags = SM_ROUTE_FINAL}; /* of the domain, whatever alias the postmaster is */
-	struct qm_ctl_asking *a = sm_calloc(1, sizeof(*a));
-
-	a->c = c;
-	a->cb = cb;
-	sm_arena_init(&a->arena, "route", 4096, 4 * SM_FRAME_MAX);
-	c->asking = a;
-	c->fini = not_asking;
-	sm_call(&a->call, qm_resolver_peer(c->q), SM_MSG_route_get, &m, sm_loop_now_ms() + ASK_MS,
-	        answered, a);
-}
 
 /* ---- hosts ---- */
 

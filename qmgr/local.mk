@@ -71,7 +71,7 @@ qmgr_t_txn_LDADD = $(QM_LDADD)
 
 libexec_PROGRAMS += qmgr/qmgr
 qm_parts = qmgr/qm.h qmgr/bulk.h qmgr/bulk_int.h qmgr/bulk.c qmgr/bulk_choose.c qmgr/bulk_write.c qmgr/bulk_apply.c qmgr/halt.h qmgr/halt.c qmgr/queue.c qmgr/incoming.c qmgr/credit.c qmgr/resolve.c qmgr/delivery.c qmgr/settle.c qmgr/verify.c qmgr/poison.c qmgr/child.c qmgr/expand.c qmgr/dsn.c qmgr/defer.c qmgr/kept.c \
-	qmgr/compact.c qmgr/content.c qmgr/space.c qmgr/control.h qmgr/control.c qmgr/control_list.c qmgr/control_show.c qmgr/control_act.c qmgr/control_dest.c qmgr/control_name.c qmgr/limits_load.c
+	qmgr/compact.c qmgr/content.c qmgr/space.c qmgr/control.h qmgr/control.c qmgr/control_list.c qmgr/control_show.c qmgr/control_act.c qmgr/control_dest.c qmgr/control_ask.c qmgr/control_name.c qmgr/limits_load.c
 qmgr_qmgr_SOURCES = qmgr/main.c $(qm_parts)
 qmgr_qmgr_LDADD = libqm.a libcdb.a libsm.a $(SECCOMP_LIBS) $(BDB_LIBS)
 
@@ -129,6 +129,9 @@ qmgr_t_bulk_active_LDADD = $(QM_WHOLE_LDADD)
 QM_TESTS += qmgr/t_acts
 qmgr_t_acts_SOURCES = qmgr/t_acts.c $(t_qm_whole)
 qmgr_t_acts_LDADD = $(QM_WHOLE_LDADD)
+QM_TESTS += qmgr/t_life
+qmgr_t_life_SOURCES = qmgr/t_life.c $(t_qm_whole)
+qmgr_t_life_LDADD = $(QM_WHOLE_LDADD)
 QM_TESTS += qmgr/t_full
 qmgr_t_full_SOURCES = qmgr/t_full.c $(t_qm_whole)
 qmgr_t_full_LDADD = $(QM_WHOLE_LDADD)

@@ -12,7 +12,7 @@
 
 #include "libsm/fault.h"
 #include "libsm/time.h"
-#include "qmgr/filter.h"
+#include "qmgr/bulk_int.h"
 #include "qmgr/t_qm.h"
 
 static unsigned answers;
@@ -311,6 +311,52 @@ static void undone_again_and_again(void **state)
 	t_wait_over();
 }
 
+/* ---- a snapshot in the middle ---- */
+
+#ifdef SM_TESTING
+static bool is_writing(void)
+{
+	const struct qm_bulk_act *b = qm_bulk_current(&w.q);
+
+	return b && b->phase == QM_BULK_WRITE && b->writing;
+}
+
+static bool is_applying(void)
+{
+	return qm_bulk_current(&w.q)->phase == QM_BULK_APPLY;
+}
+
+/* It has what the act did so far, but not that all of the act is in it: as replay would apply it
+ * once more, what follows needs another one before it. */
+static void a_snapshot_in_the_middle(void **state)
+{
+	struct qm_txn *txn;
+
+	(void)state;
+	t_qm_all();
+	w.sc.hold = true;
+	t_taken("s@a.test", "x@b.test y@b.test");
+	t_wait_n(t_tasks, 1);
+	txn = SM_LIST_FIRST(&w.q.txns.active, struct qm_txn, link);
+	assert_int_equal(sm_fault_arm("ibdb.sync=delay:100"), 0);
+	ask(QM_MARK_HOLD);
+	assert_true(t_wait(is_writing));
+	assert_int_equal(sm_fault_arm(NULL), 0);
+	w.q.stopping = true; /* no turns for acts: this one is applied by hand */
+	assert_true(t_wait(is_applying));
+	assert_true(qm_bulk_apply_next(&w.q, qm_bulk_current(&w.q)));
+	qm_store_txn(w.q.store, txn, txn->log);
+	w.q.stopping = false;
+	t_want = 1;
+	assert_true(t_wait(answered));
+	assert_true(txn->acted);
+	act(QM_MARK_RELEASE);
+	w.sc.hold = false;
+	t_answer(&w.sc, &w.sc.task[0]);
+	t_wait_over();
+}
+#endif
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, t_qm_teardown)
 
 static int setup(void **state)
@@ -329,6 +375,7 @@ int main(void)
 	    T(held_again_after_its_release),
 #ifdef SM_TESTING
 	    T(a_delay_is_told_once),
+	    T(a_snapshot_in_the_middle),
 #endif
 	    T(nothing_leaves_while_one_chooses),
 	    T(undone_again_and_again),

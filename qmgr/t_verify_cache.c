@@ -131,6 +131,41 @@ static void test_room(void **state)
 	}
 }
 
+static void test_flood(void **state)
+{
+	char addr[40];
+	unsigned left = 0;
+
+	(void)state;
+	qm_verify_cache_reload(&c, 100, &times);
+	for (int i = 0; i < 100; i++) {
+		(void)snprintf(addr, sizeof(addr), "user%d@a", i);
+		put(addr, QM_KNOWN, i);
+	}
+	for (int i = 0; i < 10000; i++) {
+		(void)snprintf(addr, sizeof(addr), "nobody%d@a", i);
+		put(addr, i % 2 ? QM_UNKNOWN : QM_NOT_TOLD, 100);
+		assert_true(qm_verify_cache_count(&c) <= 100);
+	}
+	for (int i = 0; i < 100; i++) {
+		(void)snprintf(addr, sizeof(addr), "user%d@a", i);
+		left += at(addr, 101) == 'K';
+	}
+	assert_int_equal(left, 75);
+	assert_int_equal(c.other_count, 25);
+	/* Known ones take each other's place, and that of others beyond their part. */
+	for (int i = 0; i < 200; i++) {
+		(void)snprintf(addr, sizeof(addr), "new%d@a", i);
+		put(addr, QM_KNOWN, 102);
+	}
+	assert_int_equal(qm_verify_cache_count(&c), 100);
+	assert_int_equal(c.other_count, 25);
+	qm_verify_cache_reload(&c, 8, &times);
+	assert_int_equal(c.other_count, 2);
+	assert_int_equal(qm_verify_cache_drop(&c, SM_STR("")), 8);
+	assert_int_equal(c.other_count, 0);
+}
+
 static void test_drop(void **state)
 {
 	(void)state;
@@ -167,6 +202,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_nothing_learnt, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(test_addresses, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(test_room, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(test_flood, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(test_drop, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(test_long_text, set_up, tear_down),
 	};

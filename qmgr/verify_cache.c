@@ -1,8 +1,10 @@
 /*
- * The memory of verified recipients. Invariant: each entry is in the hash and in the list; there
- * are never more than max. Loop thread; pure.
+ * The memory of verified recipients. Invariant: each entry is in the hash and in one of the
+ * lists; there are never more than max. Loop thread; pure.
  */
 #include "qmgr/verify_cache.h"
+
+enum { OTHERS_PART = 4 };
 
 struct entry {
 	struct sm_hash_node node;
@@ -56,15 +58,28 @@ static struct entry *find(const struct qm_verify_cache *c, struct sm_str addr)
 
 static void forget(struct qm_verify_cache *c, struct entry *e)
 {
+	c->other_count -= e->known != QM_KNOWN;
 	sm_hash_remove(&c->by_addr, &e->node);
 	sm_list_remove(&e->lru);
 	sm_free(e);
 }
 
-static void keep_within(struct qm_verify_cache *c, size_t max)
+static void used(struct qm_verify_cache *c, struct entry *e)
 {
-	while (c->by_addr.count > max)
-		forget(c, SM_LIST_FIRST(&c->lru, struct entry, lru));
+	sm_list_remove(&e->lru);
+	sm_list_push(e->known == QM_KNOWN ? &c->known : &c->others, &e->lru);
+}
+
+/* So that there are no more than `max`, when so many that are not known come in addition. */
+static void keep_within(struct qm_verify_cache *c, size_t max, size_t coming)
+{
+	while (c->by_addr.count > max) {
+		bool other = c->other_count + coming > c->max / OTHERS_PART;
+
+		if (c->other_count == 0 || c->other_count == c->by_addr.count)
+			other = c->other_count > 0;
+		forget(c, SM_LIST_FIRST(other ? &c->others : &c->known, struct entry, lru));
+	}
 }
 
 void qm_verify_cache_init(struct qm_verify_cache *c, size_t max,
@@ -72,12 +87,13 @@ void qm_verify_cache_init(struct qm_verify_cache *c, size_t max,
 {
 	*c = (struct qm_verify_cache){.times = *times, .max = max};
 	sm_hash_init(&c->by_addr);
-	sm_list_init(&c->lru);
+	sm_list_init(&c->known);
+	sm_list_init(&c->others);
 }
 
 void qm_verify_cache_fini(struct qm_verify_cache *c)
 {
-	keep_within(c, 0);
+	keep_within(c, 0, 0);
 	sm_hash_fini(&c->by_addr);
 }
 
@@ -86,7 +102,7 @@ void qm_verify_cache_reload(struct qm_verify_cache *c, size_t max,
 {
 	c->times = *times;
 	c->max = max;
-	keep_within(c, max);
+	keep_within(c, max, 0);
 }
 
 bool qm_verify_cache_find(struct qm_verify_cache *c, struct sm_str addr, int64_t now_ms,
@@ -103,8 +119,7 @@ bool qm_verify_cache_find(struct qm_verify_cache *c, struct sm_str addr, int64_t
 		return false;
 	}
 	c->hits++;
-	sm_list_remove(&e->lru);
-	sm_list_push(&c->lru, &e->lru);
+	used(c, e);
 	*out = (struct qm_verified){.known = e->known,
 	                            .code = e->code,
 	                            .text = e->text,
@@ -144,22 +159,23 @@ void qm_verify_cache_put(struct qm_verify_cache *c, struct sm_str addr, const st
 		forget(c, e);
 	if (c->max == 0 || keep_ms[v->known] == 0)
 		return;
-	keep_within(c, c->max - 1);
+	keep_within(c, c->max - 1, v->known != QM_KNOWN);
 	e = entry_new(addr, sm_str_head(v->text, QM_VERIFY_TEXT));
 	e->known = v->known;
 	e->code = v->code;
 	e->until_ms = now_ms + keep_ms[v->known];
 	e->recheck_ms = now_ms + c->times.recheck_ms;
 	sm_hash_insert(&c->by_addr, &e->node, qm_verify_hash(addr));
-	sm_list_push(&c->lru, &e->lru);
+	used(c, e);
+	c->other_count += e->known != QM_KNOWN;
 }
 
-size_t qm_verify_cache_drop(struct qm_verify_cache *c, struct sm_str which)
+static size_t drop_from(struct qm_verify_cache *c, struct sm_list *lru, struct sm_str which)
 {
 	bool domain = which.n > 0 && which.p[0] == '@';
 	size_t n = 0;
 
-	SM_LIST_FOR_SAFE (e, &c->lru, struct entry, lru) {
+	SM_LIST_FOR_SAFE (e, lru, struct entry, lru) {
 		if (which.n > 0 &&
 		    !(domain ? sm_str_caseeq(domain_of(e->addr), sm_str_from(which, 1))
 		             : qm_verify_eq(e->addr, which)))
@@ -168,6 +184,11 @@ size_t qm_verify_cache_drop(struct qm_verify_cache *c, struct sm_str which)
 		n++;
 	}
 	return n;
+}
+
+size_t qm_verify_cache_drop(struct qm_verify_cache *c, struct sm_str which)
+{
+	return drop_from(c, &c->known, which) + drop_from(c, &c->others, which);
 }
 
 size_t qm_verify_cache_count(const struct qm_verify_cache *c)

@@ -12,12 +12,14 @@
 #include "libsm/last_words.h"
 #include "libsm/log.h"
 #include "smar/check.h"
+#include "smar/reload.h"
 #include "smar/resolve.h"
 
 enum {
 	FAST_ARENA_BYTES = 64 * 1024,
 	REQUEST_ARENA_BYTES = 32 * 1024,
 	ARENA_CAP_BYTES = 1024 * 1024,
+	RELOAD_MS = 60 * 1000, /* an operator has more patience than a client */
 };
 
 /* An answer of any type. */
@@ -27,6 +29,7 @@ struct answer {
 		struct sm_msg_verdict verdict;
 		struct sm_msg_conn_verdict conn;
 		struct sm_msg_route route;
+		struct sm_msg_maps_reloaded reloaded;
 	} m;
 };
 
@@ -188,10 +191,43 @@ static void route_busy(const struct ar_ctx *ctx SM_UNUSED, struct sm_str body SM
 	                                     .ttl_s = 1};
 }
 
+/* Whatever comes of it is the answer; what this request holds is the former set. */
+static int maps_reload(const struct ar *ar SM_UNUSED, const struct ar_ctx *ctx, struct sm_str body,
+                       struct answer *out)
+{
+	struct sm_msg_maps_reloaded *r = &out->m.reloaded;
+	struct sm_msg_maps_reload m;
+	int rc = sm_msg_maps_reload_decode(body, ctx->a, &m);
+
+	if (rc != 0)
+		return rc;
+	if (!ctx->may_wait)
+		return SM_E_AGAIN;
+	sm_log(SM_NOTICE, "ar.reload", "uid=%u", m.uid);
+	out->type = SM_MSG_maps_reloaded;
+	*r = (struct sm_msg_maps_reloaded){.text = SM_STR("")};
+	rc = ar_reload_wait(sm_now_ms() + RELOAD_MS);
+	if (rc == 0) {
+		r->maps = (uint32_t)ar_reload_count();
+		return 0;
+	}
+	r->status = rc == SM_E_TIMEOUT || rc == SM_E_CANCEL ? SM_RELOAD_LATER : SM_RELOAD_REFUSED;
+	r->text = sm_arena_str(ctx->a, sm_str_head(sm_str(sm_diag()), 512));
+	return 0;
+}
+
+static void reload_busy(const struct ar_ctx *ctx SM_UNUSED, struct sm_str body SM_UNUSED,
+                        struct answer *out)
+{
+	out->type = SM_MSG_maps_reloaded;
+	out->m.reloaded = (struct sm_msg_maps_reloaded){
+	    .status = SM_RELOAD_LATER, .text = SM_STR("too busy, try again later")};
+}
+
 static const struct handler handlers[] = {
     {SM_MSG_conn_check, conn_check, conn_busy},    {SM_MSG_mail_check, mail_check, verdict_busy},
     {SM_MSG_rcpt_check, rcpt_check, verdict_busy}, {SM_MSG_cert_check, cert_check, verdict_busy},
-    {SM_MSG_route_get, route_get, route_busy},
+    {SM_MSG_route_get, route_get, route_busy},     {SM_MSG_maps_reload, maps_reload, reload_busy},
 };
 
 /* ---- with patience ---- */

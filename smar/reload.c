@@ -207,6 +207,15 @@ int ar_reload_wait(int64_t deadline_ms)
 	return rc;
 }
 
+static void no_map(void *arg SM_UNUSED, const struct ar_map_info *info SM_UNUSED)
+{
+}
+
+size_t ar_reload_count(void)
+{
+	return ar_maps_each(r.ar->maps, no_map, NULL) + (r.ar->mt != NULL);
+}
+
 size_t ar_reload_refused(void)
 {
 	return r.refused;

@@ -26,6 +26,8 @@ void ar_reload_now(const struct ar_conf *conf);
  * in force; SM_E_TIMEOUT, SM_E_CANCEL; else the old ones stay, and the diag says why.
  */
 int ar_reload_wait(int64_t deadline_ms) SM_YIELDS SM_MUST_CHECK;
+/* How many maps are in force, the mailertable's file included. */
+size_t ar_reload_count(void);
 /* How often new ones were refused so far. */
 size_t ar_reload_refused(void);
 /* No more timer. What runs in a helper ends with sm_offload_fini, before ar_reload_free. */

@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <time.h>
 #include <cmocka.h>
 
 #include "libsm/rand.h"
@@ -196,6 +197,174 @@ static void words(void **state)
 	}
 }
 
+/* ---- bytes by hand ---- */
+
+static struct sm_buf by_hand;
+
+static void put(const char *p, size_t n)
+{
+	sm_buf_append(&by_hand, p, n);
+}
+
+static void put16(unsigned v)
+{
+	put((char[]){(char)(v >> 8), (char)v}, 2);
+}
+
+/* Header and question for a.example/type, which ends at 27. */
+static void start(uint16_t type, unsigned answers)
+{
+	sm_buf_reset(&by_hand);
+	t_dnsd_question("a.example", type, &by_hand);
+	memcpy(sm_buf_p(&by_hand) + 2, "\x81\x80", 2);
+	sm_buf_p(&by_hand)[6] = (char)(answers >> 8);
+	sm_buf_p(&by_hand)[7] = (char)answers;
+}
+
+/* A record of a.example whose data follows. */
+static void record(uint16_t type, size_t len)
+{
+	put16(0xC00C);
+	put16(type);
+	put16(1);
+	put16(0);
+	put16(60);
+	put16((unsigned)len);
+}
+
+static void parse(uint16_t type)
+{
+	/* Of its exact size, for those who look on. */
+	char *copy = sm_malloc(by_hand.len + 1);
+
+	memcpy(copy, sm_buf_p(&by_hand), by_hand.len);
+	ar_dns_parse(sm_str_n(copy, by_hand.len), SM_STR("a.example"), type, &m);
+	sm_free(copy);
+}
+
+/* A chain of pointers, each to the one before, that ends at a good name. */
+static void chain(unsigned pointers)
+{
+	size_t at;
+
+	start(AR_DNS_MX, 2);
+	record(0xFF00, 2 * pointers);
+	put16(0xC00C);
+	for (unsigned i = 1; i < pointers; i++)
+		put16((unsigned)(0xC000 | (by_hand.len - 2)));
+	at = by_hand.len - 2;
+	record(AR_DNS_MX, 4);
+	put16(10);
+	put16((unsigned)(0xC000 | at));
+	parse(AR_DNS_MX);
+}
+
+static void pointers(void **state)
+{
+	(void)state;
+	sm_buf_init(&by_hand, 65535);
+	chain(10);
+	assert_int_equal(m.status, AR_DNS_OK);
+	assert_string_equal(m.rr[0].name, "a.example");
+	chain(126);
+	assert_int_equal(m.status, AR_DNS_TEMP);
+	/* As many as can be reached: an offset has 14 bits. */
+	chain(8000);
+	assert_int_equal(m.status, AR_DNS_TEMP);
+	for (int to = -1; to <= 3; to++) { /* before it is allowed; itself and forward are not */
+		start(AR_DNS_MX, 1);
+		record(AR_DNS_MX, 6);
+		put16(10);
+		put16((unsigned)(0xC000 | ((int)by_hand.len + to)));
+		put16(0);
+		parse(AR_DNS_MX);
+		assert_int_equal(m.status, AR_DNS_TEMP);
+	}
+	sm_buf_fini(&by_hand);
+}
+
+static void lengths(void **state)
+{
+	static const size_t labels[] = {62, 63, 64};
+
+	(void)state;
+	sm_buf_init(&by_hand, 65535);
+	for (size_t i = 0; i < SM_ARRAY_SIZE(labels); i++) {
+		size_t n = labels[i];
+
+		start(AR_DNS_MX, 1);
+		record(AR_DNS_MX, 2 + 1 + n + 1);
+		put16(10);
+		put((char[]){(char)n}, 1);
+		for (size_t k = 0; k < n; k++)
+			put("a", 1);
+		put("", 1);
+		parse(AR_DNS_MX);
+		assert_int_equal(m.status, n <= 63 ? AR_DNS_OK : AR_DNS_TEMP);
+	}
+	/* Labels of 63 and what a name may have at the most: 255 bytes with their lengths. */
+	for (size_t last = 59; last <= 63; last++) {
+		size_t n = 3 * 64 + 1 + last + 1;
+
+		start(AR_DNS_MX, 1);
+		record(AR_DNS_MX, 2 + n);
+		put16(10);
+		for (int k = 0; k < 4; k++) {
+			size_t len = k < 3 ? 63 : last;
+
+			put((char[]){(char)len}, 1);
+			for (size_t c = 0; c < len; c++)
+				put("b", 1);
+		}
+		put("", 1);
+		parse(AR_DNS_MX);
+		assert_int_equal(m.status, n <= 255 ? AR_DNS_OK : AR_DNS_TEMP);
+		assert_true(m.count == 0 || strlen(m.rr[0].name) <= 253);
+	}
+	/* 65535 records announced in 40 bytes. */
+	start(AR_DNS_A, 65535);
+	put("\xc0\x0c\0\1\0\1\0\0\0\0", 10);
+	parse(AR_DNS_A);
+	assert_int_equal(m.status, AR_DNS_TEMP);
+	sm_buf_fini(&by_hand);
+}
+
+/* The most work that 64 KiB can make: CNAMEs that lead on and on among a thousand records, each
+ * behind a chain of pointers. */
+static void costs(void **state)
+{
+	enum { ROUNDS = 20 };
+	size_t at[32];
+	clock_t began;
+
+	(void)state;
+	sm_buf_init(&by_hand, 65535);
+	start(AR_DNS_A, 65535);
+	record(0xFF00, 64);
+	for (int i = 0; i < 32; i++) {
+		at[i] = by_hand.len;
+		put16(i == 0 ? 0xC00C : (unsigned)(0xC000 | at[i - 1]));
+	}
+	while (by_hand.len < 65535 - 300) {
+		put16((unsigned)(0xC000 | at[29]));
+		put16(AR_DNS_CNAME);
+		put16(1);
+		put16(0);
+		put16(60);
+		put16(4);
+		put("\1b", 2);
+		put16((unsigned)(0xC000 | at[28]));
+	}
+	began = clock();
+	for (int i = 0; i < ROUNDS; i++) {
+		parse(AR_DNS_A);
+		assert_true(m.status == AR_DNS_TEMP || m.status == AR_DNS_ALIAS);
+	}
+	if ((clock() - began) * 1000 / CLOCKS_PER_SEC > ROUNDS * 50)
+		fail_msg("%ld ms each", (long)((clock() - began) * 1000 / CLOCKS_PER_SEC / ROUNDS));
+	sm_buf_fini(&by_hand);
+}
+
 /* Cut anywhere, a good answer is never another good answer; with any byte changed it is at least
  * safe. */
 static void mutilated(void **state)
@@ -241,9 +410,10 @@ static void mutilated(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(records),     cmocka_unit_test(ttls), cmocka_unit_test(cnames),
-	    cmocka_unit_test(bad_records), cmocka_unit_test(many), cmocka_unit_test(words),
-	    cmocka_unit_test(mutilated),
+	    cmocka_unit_test(records),     cmocka_unit_test(ttls),     cmocka_unit_test(cnames),
+	    cmocka_unit_test(bad_records), cmocka_unit_test(many),     cmocka_unit_test(words),
+	    cmocka_unit_test(mutilated),   cmocka_unit_test(pointers), cmocka_unit_test(lengths),
+	    cmocka_unit_test(costs),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

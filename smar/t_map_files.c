@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "libsm/mapdb.h"
 #include "libsm/rand.h"
 #include "smar/map_int.h"
 
@@ -220,6 +221,32 @@ static void cut_off(void **state)
 	assert_int_equal(open_it(&ar_map_cdb, &entries), SM_E_CORRUPT);
 }
 
+/* As if somebody overwrote it in the middle of reading. */
+static int count_and_cut(void *arg, struct sm_str key, struct sm_str value)
+{
+	size_t *n = arg;
+
+	if ((*n)++ == 0)
+		assert_int_equal(truncate(path, 0), 0);
+	assert_true(key.n > 0 && value.n > 0);
+	return 0;
+}
+
+static void overwritten_while_it_is_read(void **state)
+{
+	size_t n = 0;
+
+	(void)state;
+	make_lmdb();
+	assert_int_equal(sm_mapdb_lmdb(path, count_and_cut, &n), 0);
+	assert_int_equal(n, MANY);
+	n = 0;
+	(void)unlink(path);
+	make_cdb();
+	assert_int_equal(sm_mapdb_cdb(path, count_and_cut, &n), 0);
+	assert_int_equal(n, MANY);
+}
+
 /* Whatever is wrong with a cdb: an answer or an error, and nothing is read beyond it. */
 static void cdb_noise(void **state)
 {
@@ -355,6 +382,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(no_such_file, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(no_database, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(cut_off, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(overwritten_while_it_is_read, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(cdb_noise, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(regex_matches, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(regex_groups, set_up, tear_down),

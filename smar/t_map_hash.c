@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "libsm/err.h"
+#include "libsm/mapdb.h"
 #include "libsm/rand.h"
 #include "smar/map_int.h"
 #include "smar/t_bdb.h"
@@ -226,6 +227,31 @@ static void not_maps(void **state)
 	refused_as(SM_E_CORRUPT, "no hash or btree file of Berkeley DB");
 }
 
+static int count(void *arg, struct sm_str key, struct sm_str value)
+{
+	size_t *n = arg;
+
+	assert_true(key.n > 0 && value.n > 0);
+	return ++*n == 1000 ? SM_E_CANCEL : 0;
+}
+
+/* What createmap does with the files of other programs. */
+static void without_checksums(void **state)
+{
+	(void)state;
+	for (int btree = 0; btree < 2; btree++) {
+		struct t_bdb how = {.path = path, .btree = btree, .unchecked = true};
+		size_t n = 0;
+
+		t_bdb_make(&how, 500, plain);
+		assert_int_equal(sm_mapdb_bdb_any(path, count, &n), 0);
+		assert_int_equal(n, 500);
+		/* What the receiver says ends it. */
+		assert_int_equal(sm_mapdb_bdb_any(path, count, &n), SM_E_CANCEL);
+		assert_int_equal(sm_mapdb_bdb(path, count, &n), SM_E_NOTSUP);
+	}
+}
+
 /* Of a file with one bit flipped: gives how many of these opened. */
 struct outcome {
 	unsigned opened;
@@ -295,6 +321,7 @@ int main(void)
 	    cmocka_unit_test(as_the_library_writes),
 	    cmocka_unit_test(keys_in_upper_case),
 	    cmocka_unit_test(not_maps),
+	    cmocka_unit_test(without_checksums),
 	    cmocka_unit_test(damaged),
 	};
 	int failed;

@@ -7,7 +7,7 @@ import pytest
 from lib.client import message
 from lib.paths import BUILD, free_port, program
 from lib.sink import Sink
-from lib.site import Site
+from lib.site import Site, SiteError
 from lib.wait import until
 
 DEAD = "[127.0.0.98]"  # nobody listens there
@@ -150,6 +150,24 @@ def test_reload_by_signal_only(sinks):
         createmap(site, "more.db", "a b\n", kind="plain")
         site.reload()
         taken.until_taken(2)
+
+
+def test_reload_by_an_operator(sinks, tag):
+    """qmgrctl reload waits for smar, and says whether the maps were taken."""
+    port, first, _ = sinks
+    site = Site(relay=["d.test"])
+    add_to_smar(site, 'map_check_interval = 0; map routes { file = "@/mt"; } mailertable { name = routes; }')
+    replace(site, "mt", f"d.test {port}^[127.0.0.1]\n")
+    with site:
+        replace(site, "mt", f"d.test {port}^[127.0.0.1]\nno value\nnovalue\n")
+        with pytest.raises(SiteError, match=r"(?s)exit 1\n.*smar keeps the former maps: map routes: \S*/mt:3: .*maps: the former ones stay"):
+            site.qmgrctl("reload")
+        assert '"maps":null' in site.qmgrctl("reload", "--json", check=False)
+        sends(site, first, tag + "-1")
+        replace(site, "mt", f"d.test {port}^[127.0.0.1]\ne.test lmtp:\n")
+        assert "maps: 1 opened anew" in site.qmgrctl("reload")
+        assert "entries=2" in site.log_lines("smar", "ar.map")[-1]
+        sends(site, first, tag + "-2")
 
 
 @pytest.mark.parametrize("text, says", [

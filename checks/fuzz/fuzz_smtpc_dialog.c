@@ -1,6 +1,7 @@
 /*
  * The whole client dialog against arbitrary servers: the input is what the server says. First byte:
- * bit 0 LMTP, bit 1 DSN parameters, bits 2 to 4 how many recipients more than one. The rest is cut
+ * bit 0 LMTP, bit 1 DSN parameters, bits 2 to 4 how many recipients more than one,
+ * bit 5 a probe, which must never say DATA. The rest is cut
  * at 0x1E bytes into pieces; the first is the greeting, each further one follows something that the
  * client said. What the client says must be CRLF lines; every recipient must get exactly one
  * result.
@@ -38,8 +39,10 @@ static void server(void *arg)
 	struct run *r = arg;
 	int64_t deadline = sm_loop_now_ms() + 10000;
 	char buf[4096], last = '\0';
+	struct sm_buf said;
 	ssize_t n;
 
+	sm_buf_init(&said, 1 << 24);
 	do {
 		struct sm_str piece = sm_str_split(r->script, 0x1E, &r->script);
 		if (sm_net_write(&r->server, piece.p, piece.n, deadline) != 0)
@@ -62,7 +65,12 @@ static void server(void *arg)
 			sm_assert((buf[i] == '\n') == (last == '\r'));
 			last = buf[i];
 		}
+		if (r->task.probe_ms > 0 && n > 0)
+			sm_buf_append(&said, buf, (size_t)n);
 	} while (n > 0);
+	for (struct sm_str rest = sm_buf_view(&said); rest.n > 0;)
+		sm_assert(!sm_str_has_prefix(sm_str_split(rest, '\n', &rest), SM_STR("DATA")));
+	sm_buf_fini(&said);
 	sm_net_close(&r->server);
 }
 
@@ -75,8 +83,13 @@ static void on_answer(struct sc_task *t, const struct sm_msg_task_result *m)
 	for (size_t i = 0; i < m->results_count; i++) {
 		const struct sm_msg_rcpt_result *x = &m->results[i];
 		sm_assert(x->index == i && x->text.n > 0);
+		enum sm_stage done = r->task.probe_ms > 0 ? SM_STAGE_RCPT : SM_STAGE_EOD;
+
 		sm_assert(x->outcome != SM_OUTCOME_DONE ||
-		          (x->code / 100 == 2 && x->stage == SM_STAGE_EOD));
+		          (x->code / 100 == 2 && x->stage == done));
+		/* Only what is said of a recipient speaks of it. */
+		sm_assert(r->task.probe_ms == 0 || x->outcome != SM_OUTCOME_PERM ||
+		          (x->code / 100 == 5 && x->stage == SM_STAGE_RCPT));
 		for (size_t k = 0; k < x->text.n; k++)
 			sm_assert(x->text.p[k] >= ' ' && x->text.p[k] <= '~');
 	}
@@ -150,6 +163,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	    .hosts = &r.host,
 	    .rcpts_count = 1 + (data[0] >> 2 & 7),
 	    .rcpts = r.rcpts,
+	    .probe_ms = data[0] & 32 ? 10000 : 0,
 	};
 	for (size_t i = 0; i < r.task.rcpts_count; i++)
 		r.rcpts[i] = (struct sm_msg_rcpt_task){

@@ -3,13 +3,17 @@
     dns.add("good.test", MX(10, "mx.good.test"))
     dns.rcode("broken.test", "SERVFAIL")
     dns.raw("evil.test", lambda query: b"...")      one answer packet from the query packet; None: no answer
-    dns.tcp("big.test", lambda query: b"...")       the same for TCP, without the two length bytes; a list: raw pieces as they are
+    dns.tcp("big.test", lambda query: b"...")       the same for TCP, without the two length bytes; a list: raw pieces as they are, and numbers:
+                                                    pauses between them, in seconds
+
+Dns(tcp=False) refuses TCP.
 
 Names not told of end in `fallback`: a function (name, type) -> list of rdata or "NXDOMAIN".
 """
 import socket
 import socketserver
 import threading
+import time
 
 from dnslib import A, AAAA, CNAME, MX, NS, PTR, QTYPE, RCODE, RR, SOA, TXT, DNSLabel, DNSRecord  # noqa: F401 (for the tests)
 
@@ -17,7 +21,7 @@ from .paths import free_port
 
 
 class Dns:
-    def __init__(self, host="127.0.0.1", port=0):
+    def __init__(self, host="127.0.0.1", port=0, tcp=True):
         self.names = {}     # name -> list of (type, ttl, rdata)
         self.rcodes = {}    # name -> rcode word, for all types
         self.raws, self.tcps = {}, {}
@@ -29,12 +33,13 @@ class Dns:
             port = port or free_port()
             try:
                 self.udp = _Udp((host, port), self)
-                self.tcp_server = _Tcp((host, port), self)
+                self.tcp_server = _Tcp((host, port), self) if tcp else None
                 break
             except OSError:
                 port = 0
         self.host, self.port = host, port
-        for s in (self.udp, self.tcp_server):
+        self.servers = [s for s in (self.udp, self.tcp_server) if s]
+        for s in self.servers:
             threading.Thread(target=s.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True).start()
 
     @property
@@ -42,7 +47,7 @@ class Dns:
         return f"{self.host}:{self.port}"
 
     def stop(self):
-        for s in (self.udp, self.tcp_server):
+        for s in self.servers:
             s.shutdown()
             s.server_close()
 
@@ -148,7 +153,10 @@ class _TcpHandler(socketserver.BaseRequestHandler):
                     return
                 if isinstance(out, list):
                     for piece in out:
-                        self.request.sendall(piece)
+                        if isinstance(piece, bytes):
+                            self.request.sendall(piece)
+                        else:
+                            time.sleep(piece)
                     return
                 self.request.sendall(len(out).to_bytes(2, "big") + out)
         except OSError:

@@ -1,0 +1,857 @@
+/*
+ * Lives of a whole queue, cut at random: mail is taken, tried, put off, reported, held, released,
+ * requeued, removed and bounced, while DEFEDB gets full and has room again. Then one of the logs
+ * stops where it is, the other goes on for a while, and the process dies. The next life goes on
+ * with what is on the disk.
+ *
+ * A ledger outlives them all and knows what was promised to whom: nothing that was taken is lost,
+ * nothing that is durable comes again, no failure is told twice, what is held, suspended or removed
+ * is not tried. T_LIVES and T_LIFE_SEED say how many and which.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "libsm/fault.h"
+#include "libsm/time.h"
+#include "qmgr/filter.h"
+#include "qmgr/t_qm.h"
+
+#ifdef SM_TESTING
+
+#define LIVES      5   /* by default */
+#define CUTS       6   /* in one life */
+#define STEPS      150 /* until a log stops, at most */
+#define LONG       800 /* the same, of a life that sees segments freed */
+#define MAILS      3000
+#define RCPTS      6 /* of a mail, at most */
+#define DOMAINS    4
+#define TASKS      20000
+#define JUNK       64
+#define JUNK_BYTES 9000
+#define DELAYS     4
+#define MEMBERS    5 /* of an alias, two in a child */
+
+/* Each has a time when it is asked for, and one from which on it is sure. */
+enum fact { NO, MAYBE, SURE };
+
+struct ledger_rcpt {
+	unsigned delivered; /* times that its server took it */
+	bool settled;       /* and that is durable */
+	bool refused;       /* its server does not want it */
+	bool told;          /* and the sender has got the report */
+	struct sm_id report, delay[DELAYS];
+	unsigned delays, requeues;
+	enum fact removed, bounced, held;
+};
+
+struct ledger_mail {
+	struct sm_id id;
+	enum { ASKED, TAKEN, REFUSED } is;
+	bool alias; /* then these are its members */
+	unsigned rcpts;
+	struct ledger_rcpt rcpt[RCPTS];
+};
+
+static struct ledger {
+	/* How this life is: of ten tries so many fail for now, and for good; how often the disk is
+	 * full and not full again, of 16 steps. */
+	unsigned temporary, permanent, changes, steps;
+	bool slow; /* servers take their time, so mails are at work in part */
+	unsigned mails, cuts, acts, fills, tasks, reports;
+	size_t kept, shadows, overs; /* the most at a time */
+	enum fact suspended[DOMAINS];
+	struct ledger_mail mail[MAILS];
+	char wrong[512];
+} * led;
+
+/* ---- of one process ---- */
+
+static uint64_t seed;
+static bool is_full;
+static const char *stopped; /* the log that goes no further; NULL: both do */
+static struct qm_loc junk[JUNK];
+static unsigned junk_count, seen;
+static struct given {
+	unsigned count, mail[40], rcpt[40];
+	bool lost[40];
+} * given;
+static bool arrived[MAILS][RCPTS];
+static int asked; /* the mail whose verdict is waited for; -1: none */
+static unsigned verdicts;
+
+static struct {
+	bool waits, told;
+	enum qm_mark_verb verb;
+	int mail, rcpt, domain; /* -1: any */
+	size_t hits;
+} act;
+static struct {
+	bool told;
+	bool waits;
+	unsigned domain;
+} halt;
+
+static unsigned rnd(unsigned n)
+{
+	seed = seed * 6364136223846793005ULL + 1442695040888963407ULL;
+	return (unsigned)(seed >> 33) % n;
+}
+
+static bool one_in(unsigned n)
+{
+	return rnd(n) == 0;
+}
+
+static void wrong(const char *what, unsigned m, unsigned r) __attribute__((noreturn));
+static void wrong(const char *what, unsigned m, unsigned r)
+{
+	char id[SM_ID_SIZE] = "";
+
+	sm_id_text(led->mail[m].id, id);
+	snprintf(led->wrong, sizeof(led->wrong), "%s: mail %u (%s) recipient %u, cut %u", what, m,
+	         id, r, led->cuts);
+	_exit(3);
+}
+
+/* Whose address that is; members are the same for all aliases. */
+static bool get(struct sm_id content, const char *addr, unsigned *m, unsigned *r)
+{
+	unsigned d;
+
+	if (sscanf(addr, "m%u-r%u@d%u.test", m, r, &d) == 3)
+		return *m < led->mails && *r < led->mail[*m].rcpts;
+	if (sscanf(addr, "m%u@m.test", r) != 1)
+		return false;
+	for (*m = 0; *m < led->mails; ++*m)
+		if (led->mail[*m].alias && sm_id_eq(led->mail[*m].id, content))
+			return *r < led->mail[*m].rcpts;
+	return false;
+}
+
+static unsigned domain_of(unsigned m, unsigned r)
+{
+	return (m + r) % DOMAINS;
+}
+
+/* ---- what qmgr has ---- */
+
+/* In one of the children, or still in the alias. */
+static bool member_is_open(const struct ledger_mail *m, unsigned r)
+{
+	const struct qm_txn *owner = qm_txn_find(&w.q.txns, m->id);
+	const struct qm_content_child *c = NULL;
+	char name[32];
+
+	snprintf(name, sizeof(name), "m%05u", r);
+	if (qm_edbc_find(w.q.edbc, m->id))
+		return true;
+	if (owner && owner->open > 0 && !qm_rcpt_owed(&owner->rcpts[0]) &&
+	    sm_str_cmp(owner->rcpts[0].after, sm_str(name)) < 0)
+		return true;
+	while ((c = qm_content_next(&w.q.txns, m->id, false, c)) != NULL) {
+		const struct qm_txn *txn = qm_txn_find(&w.q.txns, c->id);
+		const struct qm_edbc_entry *e = qm_edbc_find(w.q.edbc, c->id);
+		struct qm_edbc_reader in;
+		struct qm_edbc_rcpt x;
+
+		for (unsigned i = 0; txn && i < txn->rcpt_count; i++)
+			if (sm_str_has_prefix(txn->rcpts[i].addr, sm_str(name)) &&
+			    txn->rcpts[i].state != QM_RCPT_SETTLED)
+				return true;
+		if (txn || e == NULL)
+			continue;
+		in = qm_edbc_read(w.q.edbc, e);
+		while (qm_edbc_read_rcpt(&in, &x))
+			if (sm_str_eq(x.local, sm_str(name)))
+				return true;
+	}
+	return false;
+}
+
+/* Is this recipient still open for qmgr? */
+static bool is_open(const struct ledger_mail *m, unsigned r)
+{
+	struct qm_txn *txn = qm_txn_find(&w.q.txns, m->id);
+	const struct qm_edbc_entry *e = qm_edbc_find(w.q.edbc, m->id);
+	struct qm_edbc_reader in;
+	struct qm_edbc_rcpt x;
+
+	if (m->alias)
+		return member_is_open(m, r);
+	if (txn) {
+		const struct qm_rcpt *rcpt = qm_txn_rcpt(txn, (uint16_t)r);
+
+		return rcpt && rcpt->state != QM_RCPT_SETTLED;
+	}
+	if (e == NULL)
+		return false;
+	in = qm_edbc_read(w.q.edbc, e);
+	while (qm_edbc_read_rcpt(&in, &x))
+		if (x.index == r)
+			return true;
+	return false;
+}
+
+static bool is_due_to_come(const struct ledger_rcpt *r)
+{
+	return r->delivered == 0 && r->removed == NO && sm_id_none(r->report);
+}
+
+/* After a start: what was promised is there, what is over is not. */
+static void audit(void)
+{
+	for (unsigned m = 0; m < led->mails; m++)
+		for (unsigned r = 0; r < led->mail[m].rcpts; r++) {
+			const struct ledger_rcpt *x = &led->mail[m].rcpt[r];
+			bool open = is_open(&led->mail[m], r);
+
+			if (led->mail[m].is == TAKEN && is_due_to_come(x) && !x->refused &&
+			    x->bounced == NO && !open)
+				wrong("lost at a start", m, r);
+			if (x->settled && open)
+				wrong("delivered for good, and open after a start", m, r);
+			if (!sm_id_none(x->report) && open)
+				wrong("reported, and open after a start", m, r);
+			if (x->removed == SURE && open && !x->refused)
+				wrong("removed, and open after a start", m, r);
+		}
+}
+
+/* Is it over for this recipient, and does the disk say so? */
+static bool is_over(const struct ledger_mail *m, unsigned r)
+{
+	const struct qm_txn *txn = qm_txn_find(&w.q.txns, m->id);
+
+	if (is_open(m, r))
+		return false;
+	if (txn && !m->alias)
+		return txn->last_lsn <= qm_log_durable(txn->log);
+	return stopped == NULL && qm_store_pending(w.q.store) == 0;
+}
+
+static void look_at_results(void)
+{
+	for (unsigned m = 0; m < led->mails; m++)
+		for (unsigned r = 0; r < led->mail[m].rcpts; r++) {
+			struct ledger_rcpt *x = &led->mail[m].rcpt[r];
+
+			/* What a life before took may have been forgotten. */
+			if (arrived[m][r] && !x->settled && !x->refused && x->bounced == NO)
+				x->settled = is_over(&led->mail[m], r);
+		}
+}
+
+/* ---- what smtpc gets ---- */
+
+static void handed_report(const struct t_task *t)
+{
+	for (unsigned i = 0; i < t->dsn_count && i < 4; i++) {
+		unsigned m, r;
+		struct ledger_rcpt *x;
+
+		if (!get(t->content, t->dsn[i].addr, &m, &r))
+			continue;
+		x = &led->mail[m].rcpt[r];
+		if (t->dsn_kind == SM_DSN_DELAYED) {
+			unsigned k = 0;
+
+			while (k < x->delays && !sm_id_eq(x->delay[k], t->ta))
+				k++;
+			if (k == x->delays && k < DELAYS)
+				x->delay[x->delays++] = t->ta;
+			if (x->delays > 1 + x->requeues)
+				wrong("its delay was told twice", m, r);
+			continue;
+		}
+		if (!sm_id_none(x->report) && !sm_id_eq(x->report, t->ta))
+			wrong("its failure was told twice", m, r);
+		if (x->settled)
+			wrong("its failure was told, and it had arrived", m, r);
+		if (x->removed == SURE && !x->refused)
+			wrong("its failure was told, and it had been removed", m, r);
+		x->report = t->ta;
+	}
+	led->reports++;
+}
+
+static void handed_out(unsigned n)
+{
+	const struct t_task *t = &w.sc.task[n];
+	struct given *g = &given[n];
+
+	led->tasks++;
+	g->count = t->count;
+	if (t->dsn_kind != SM_DSN_NONE)
+		handed_report(t);
+	for (unsigned k = 0; k < t->count && k < 40; k++) {
+		struct ledger_rcpt *x;
+
+		if (!get(t->content, t->rcpt[k], &g->mail[k], &g->rcpt[k])) {
+			g->lost[k] = true;
+			continue;
+		}
+		x = &led->mail[g->mail[k]].rcpt[g->rcpt[k]];
+		if (led->mail[g->mail[k]].is == REFUSED)
+			wrong("handed out, and it was refused", g->mail[k], g->rcpt[k]);
+		if (x->settled)
+			wrong("handed out, and it had arrived", g->mail[k], g->rcpt[k]);
+		if (!sm_id_none(x->report))
+			wrong("handed out, and its failure was told", g->mail[k], g->rcpt[k]);
+		if (x->held == SURE)
+			wrong("handed out, and it is held", g->mail[k], g->rcpt[k]);
+		if (x->removed == SURE || x->bounced == SURE)
+			wrong("handed out, and an operator took it away", g->mail[k], g->rcpt[k]);
+		if (!led->mail[g->mail[k]].alias &&
+		    led->suspended[domain_of(g->mail[k], g->rcpt[k])] == SURE)
+			wrong("handed out, and its domain is suspended", g->mail[k], g->rcpt[k]);
+	}
+	if (!t_content_there(t->content))
+		wrong("handed out, and its content is gone", g->mail[0], g->rcpt[0]);
+}
+
+static void answer(unsigned n, bool fine)
+{
+	struct t_task *t = &w.sc.task[n];
+	unsigned luck = rnd(10);
+
+	for (unsigned k = 0; k < t->count && k < 40; k++) {
+		struct ledger_rcpt *x =
+		    given[n].lost[k] ? NULL : &led->mail[given[n].mail[k]].rcpt[given[n].rcpt[k]];
+		unsigned dice = fine ? 9 : luck < 2 ? luck * 9 : rnd(10);
+
+		if (t->dsn_kind != SM_DSN_NONE) {
+			strcpy(t->rcpt[k], dice < 3 ? "temp" : "fine");
+			for (unsigned i = 0; dice >= 3 && i < t->dsn_count && i < 4; i++) {
+				unsigned m, r;
+
+				if (t->dsn_kind == SM_DSN_FAILED &&
+				    get(t->content, t->dsn[i].addr, &m, &r))
+					led->mail[m].rcpt[r].told = true;
+			}
+		} else if (x == NULL || dice < led->temporary) {
+			strcpy(t->rcpt[k], one_in(4) ? "local" : "temp");
+		} else if (dice < led->temporary + led->permanent) {
+			strcpy(t->rcpt[k], "perm");
+			x->refused = true;
+		} else {
+			strcpy(t->rcpt[k], "fine");
+			x->delivered++;
+			arrived[given[n].mail[k]][given[n].rcpt[k]] = true;
+		}
+	}
+	t_answer(&w.sc, t);
+}
+
+static void answer_some(bool fine)
+{
+	for (unsigned n = 0; n < seen; n++)
+		if (!w.sc.task[n].answered && (fine || one_in(5) == led->slow))
+			answer(n, fine);
+}
+
+/* ---- what operators do ---- */
+
+static bool is_hit(unsigned m, unsigned r)
+{
+	return !led->mail[m].alias && (act.mail < 0 || (unsigned)act.mail == m) &&
+	       (act.rcpt < 0 || (unsigned)act.rcpt == r) &&
+	       (act.domain < 0 || (unsigned)act.domain == domain_of(m, r));
+}
+
+static void note_act(bool done)
+{
+	for (unsigned m = 0; m < led->mails; m++)
+		for (unsigned r = 0; r < led->mail[m].rcpts; r++) {
+			struct ledger_rcpt *x = &led->mail[m].rcpt[r];
+
+			if (!is_hit(m, r))
+				continue;
+			switch (act.verb) {
+			case QM_MARK_HOLD:
+				/* What is over, but not durably, was not chosen. */
+				if (done && x->held == MAYBE && !x->refused && x->bounced == NO &&
+				    is_open(&led->mail[m], r))
+					x->held = SURE;
+				else if (!done && x->held == NO && led->mail[m].is == TAKEN)
+					x->held = MAYBE;
+				break;
+			case QM_MARK_RELEASE:
+				x->held = NO;
+				break;
+			case QM_MARK_REQUEUE:
+				x->held = NO;
+				if (!done)
+					x->requeues++;
+				break;
+			case QM_MARK_REMOVE:
+				if (!done)
+					x->removed = SM_MAX(x->removed, MAYBE);
+				else if (x->removed == MAYBE && act.hits == 1)
+					x->removed = SURE;
+				if (!done)
+					x->held = NO;
+				break;
+			case QM_MARK_BOUNCE:
+				if (!done) {
+					x->bounced = SM_MAX(x->bounced, MAYBE);
+					x->held = NO;
+				}
+				break;
+			default:
+				break;
+			}
+		}
+}
+
+static void act_done(void *arg, const struct qm_bulk_done *d)
+{
+	(void)arg;
+	act.hits = d->rcpts;
+	act.told = d->err == 0;
+	if (d->err != 0)
+		act.waits = false;
+}
+
+static void begin_act(void)
+{
+	static const enum qm_mark_verb verbs[] = {QM_MARK_HOLD,    QM_MARK_HOLD,    QM_MARK_RELEASE,
+	                                          QM_MARK_RELEASE, QM_MARK_REQUEUE, QM_MARK_REMOVE,
+	                                          QM_MARK_BOUNCE};
+	char text[64];
+	struct sm_str v[1];
+	struct qm_bulk_ask a = {.reason = SM_STR("life"), .cb = act_done};
+
+	if (act.waits || led->mails == 0)
+		return;
+	act.verb = verbs[rnd(SM_ARRAY_SIZE(verbs))];
+	act.mail = act.rcpt = act.domain = -1;
+	if ((act.verb == QM_MARK_REMOVE || act.verb == QM_MARK_BOUNCE) || !one_in(4)) {
+		unsigned m = led->mails - 1 - rnd(SM_MIN(led->mails, 40U));
+
+		act.mail = (int)m;
+		act.rcpt = (int)rnd(led->mail[m].rcpts);
+		snprintf(text, sizeof(text), "rcpt=m%d-r%d@*", act.mail, act.rcpt);
+	} else {
+		act.domain = (int)rnd(DOMAINS);
+		snprintf(text, sizeof(text), "domain=d%d.test", act.domain);
+	}
+	v[0] = a.text = sm_str(text);
+	a.verb = act.verb;
+	assert_int_equal(qm_filter_new(v, 1, sm_wall_s(), &a.filter), 0);
+	act.waits = true;
+	act.told = false;
+	note_act(false);
+	if (qm_bulk_begin(&w.q, &a) != 0)
+		act.waits = false;
+	led->acts++;
+}
+
+static void halt_done(void *arg)
+{
+	(void)arg;
+	halt.told = true;
+}
+
+static void halt_or_resume(void)
+{
+	char dest[16];
+
+	if (halt.waits)
+		return;
+	halt.domain = rnd(DOMAINS);
+	snprintf(dest, sizeof(dest), "d%u.test", halt.domain);
+	if (led->suspended[halt.domain] == NO) {
+		led->suspended[halt.domain] = MAYBE;
+		halt.waits = true;
+		halt.told = false;
+		assert_int_equal(
+		    qm_halt_suspend(&w.q, sm_str(dest), 0, 42, SM_STR("life"), halt_done, NULL), 0);
+	} else {
+		led->suspended[halt.domain] = NO;
+		(void)!qm_halt_resume(&w.q, sm_str(dest), 42, NULL, NULL);
+	}
+}
+
+/* ---- mail ---- */
+
+static void look_at_verdict(void)
+{
+	if (asked < 0 || w.ss.verdicts == verdicts)
+		return;
+	led->mail[asked].is = w.ss.code == 0 ? TAKEN : REFUSED;
+	asked = -1;
+}
+
+static void ask(void)
+{
+	char rcpts[RCPTS * 32] = "";
+	struct ledger_mail *m = &led->mail[led->mails];
+	struct sm_id id;
+
+	if (asked >= 0 || led->mails == MAILS)
+		return;
+	id = t_content();
+	for (unsigned i = 0; i < led->mails; i++)
+		if (sm_id_eq(led->mail[i].id, id))
+			wrong("its id was given again", i, 0);
+	*m = (struct ledger_mail){.id = id, .rcpts = 1 + rnd(RCPTS), .alias = one_in(6)};
+	if (m->alias) {
+		m->rcpts = MEMBERS;
+		strcpy(rcpts, "list@alias.test");
+	}
+	for (unsigned r = 0; r < m->rcpts && !m->alias; r++)
+		snprintf(rcpts + strlen(rcpts), sizeof(rcpts) - strlen(rcpts), "%sm%u-r%u@d%u.test",
+		         r ? " " : "", led->mails, r, domain_of(led->mails, r));
+	asked = (int)led->mails++;
+	verdicts = w.ss.verdicts;
+	t_commit_raw(&w.ss, id, "s@src.test", rcpts, sm_wall_s(), 0);
+}
+
+/* ---- the disk ---- */
+
+static struct qm_log *defedb(void)
+{
+	return qm_store_defedb(w.q.store);
+}
+
+static bool full_or_room(void)
+{
+	return qm_log_low_space(defedb()) || qm_log_room(defedb(), JUNK_BYTES);
+}
+
+static void arm_faults(void)
+{
+	char text[128];
+
+	snprintf(text, sizeof(text), "%s%s%s", is_full ? "defedb.create=enospc," : "",
+	         stopped ? stopped : "clock", stopped ? "=delay:600000" : "=step:0");
+	assert_int_equal(sm_fault_arm(text), 0);
+}
+
+static void fill(void)
+{
+	static char text[JUNK_BYTES];
+
+	if (is_full || (stopped && strncmp(stopped, "defedb", 6) == 0))
+		return;
+	is_full = true;
+	arm_faults();
+	while (!qm_log_low_space(defedb()) && junk_count < JUNK) {
+		if (qm_log_room(defedb(), JUNK_BYTES)) {
+			qm_log_append(defedb(), QM_REC_mark, sm_str_n(text, 1 + rnd(JUNK_BYTES)),
+			              &junk[junk_count]);
+			qm_log_hold(defedb(), junk[junk_count++]);
+		}
+		assert_true(t_wait(full_or_room));
+	}
+	led->fills++;
+}
+
+static void make_room(void)
+{
+	if (!is_full)
+		return;
+	is_full = false;
+	arm_faults();
+	while (junk_count > 0)
+		qm_log_drop(defedb(), junk[--junk_count], qm_log_durable(defedb()));
+}
+
+/* What is not yet on the disk stays away from it. */
+static void freeze(void)
+{
+	static const char *const which[] = {"ibdb.write",  "defedb.write", "ibdb.sync",
+	                                    "defedb.sync", "ibdb.write",   NULL};
+
+	stopped = which[rnd(SM_ARRAY_SIZE(which))];
+	arm_faults();
+}
+
+/* So that the journal turns over. */
+static void roll(void)
+{
+	for (int i = 0; i < 400; i++)
+		(void)qm_store_set_birth(w.q.store, qm_store_birth(w.q.store));
+}
+
+/* ---- a life ---- */
+
+/* That it happens at all. */
+static void count(void)
+{
+	size_t shadows = 0;
+
+	SM_LIST_FOR (txn, &w.q.txns.active, struct qm_txn, link)
+		shadows += txn->shadow.seq != 0;
+	led->shadows = SM_MAX(led->shadows, shadows);
+	led->kept = SM_MAX(led->kept, qm_kept_count(&w.q));
+	led->overs = SM_MAX(led->overs, qm_store_overs(w.q.store));
+}
+
+static void turns(int ms)
+{
+	bool acted = act.waits && act.told, halted = halt.waits && halt.told;
+
+	t_turns(ms);
+	look_at_verdict();
+	for (; seen < w.sc.tasks; seen++)
+		handed_out(seen);
+	sm_assert(seen < TASKS);
+	look_at_results();
+	count();
+	/* What was handed out before they were told is seen by now. */
+	if (acted) {
+		note_act(true);
+		act.waits = false;
+	}
+	if (halted) {
+		if (led->suspended[halt.domain] == MAYBE)
+			led->suspended[halt.domain] = SURE;
+		halt.waits = false;
+	}
+}
+
+static void step(void)
+{
+	if (rnd(16) < led->changes) {
+		if (is_full && one_in(2))
+			make_room();
+		else if (!is_full)
+			fill();
+	}
+	switch (rnd(16)) {
+	case 0:
+	case 1:
+	case 2:
+	case 3:
+		ask();
+		break;
+	case 4:
+		qm_defer_flush(&w.q, (struct sm_id){0});
+		break;
+	case 5:
+		if (is_full)
+			qm_defer_flush(&w.q, (struct sm_id){0});
+		break;
+	case 6:
+		begin_act();
+		break;
+	case 7:
+		if (one_in(3))
+			halt_or_resume();
+		break;
+	case 8:
+		if (led->steps == LONG)
+			roll();
+		break;
+	default:
+		answer_some(false);
+		break;
+	}
+	turns(2 + (int)rnd(4));
+}
+
+static void begin(void)
+{
+	is_full = false;
+	stopped = NULL;
+	junk_count = seen = 0;
+	asked = -1;
+	act.waits = halt.waits = false;
+	given = sm_calloc(TASKS, sizeof(*given));
+	w.sc.hold = true;
+	t_qm_start();
+	audit();
+	t_smar_up();
+	t_smtpc_up(&w.sc, 100);
+	t_smtps_up(&w.ss, 1);
+}
+
+static void live(void)
+{
+	unsigned before = rnd(led->steps), behind = rnd(40);
+
+	begin();
+	if (!one_in(4))
+		qm_defer_flush(&w.q, (struct sm_id){0});
+	for (unsigned i = 0; i < before; i++)
+		step();
+	freeze();
+	for (unsigned i = 0; i < behind; i++)
+		step();
+}
+
+/* A start that dies at once changes nothing. */
+static void hardly_begin(void)
+{
+	w.q = (struct qm){.statm_fd = -1,
+	                  .proc = &w.proc,
+	                  .conf = &w.conf,
+	                  .gid_control = (gid_t)-1,
+	                  .started_s = sm_wall_s()};
+	if (one_in(2))
+		assert_int_equal(sm_fault_arm(one_in(2) ? "defedb.sync=delay:600000@2+"
+		                                        : "ibdb.write=delay:600000@2+"),
+		                 0);
+	if (qm_queue_open(&w.q) != 0)
+		fail_msg("open: %s", sm_diag());
+	if (one_in(2))
+		t_turns((int)rnd(20));
+}
+
+/* Nobody stops anything any more: all comes to its end. */
+static void the_last(void)
+{
+	int64_t until_ms = sm_now_ms() + 60000;
+	struct qm_bulk_ask a = {.verb = QM_MARK_RELEASE, .cb = act_done};
+	char dest[16];
+
+	begin();
+	for (unsigned d = 0; d < DOMAINS; d++) {
+		led->suspended[d] = NO;
+		snprintf(dest, sizeof(dest), "d%u.test", d);
+		(void)!qm_halt_resume(&w.q, sm_str(dest), 42, NULL, NULL);
+	}
+	for (unsigned m = 0; m < led->mails; m++)
+		for (unsigned r = 0; r < led->mail[m].rcpts; r++)
+			led->mail[m].rcpt[r].held = NO;
+	act.mail = act.rcpt = act.domain = -1;
+	act.verb = QM_MARK_RELEASE;
+	assert_int_equal(qm_filter_new(NULL, 0, sm_wall_s(), &a.filter), 0);
+	assert_int_equal(qm_bulk_begin(&w.q, &a), 0);
+	while (w.q.txns.by_id.count > 0 || qm_edbc_count(w.q.edbc) > 0 ||
+	       qm_defer_loads(&w.q) > 0) {
+		qm_defer_flush(&w.q, (struct sm_id){0});
+		turns(5);
+		answer_some(true);
+		if (sm_now_ms() > until_ms) {
+			snprintf(led->wrong, sizeof(led->wrong),
+			         "left: active %zu, deferred %zu, held %zu", w.q.txns.by_id.count,
+			         qm_edbc_count(w.q.edbc), qm_edbc_held_count(w.q.edbc));
+			_exit(3);
+		}
+	}
+	for (unsigned m = 0; m < led->mails; m++) {
+		for (unsigned r = 0; r < led->mail[m].rcpts; r++) {
+			const struct ledger_rcpt *x = &led->mail[m].rcpt[r];
+
+			if (led->mail[m].is == TAKEN && x->delivered == 0 && x->removed == NO &&
+			    !x->told)
+				wrong("lost", m, r);
+		}
+		while (led->mail[m].is == TAKEN && t_content_there(led->mail[m].id)) {
+			t_turns(50); /* an orphan, of before a crash */
+			if (sm_now_ms() > until_ms)
+				wrong("its content is left", m, 0);
+		}
+	}
+}
+
+static void in_a_child(void (*fn)(void), unsigned life)
+{
+	int status;
+	pid_t pid;
+
+	fflush(NULL);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		if (getenv("T_LIFE_LOGS")) {
+			char name[256];
+
+			snprintf(name, sizeof(name), "%s/%u.%u", getenv("T_LIFE_LOGS"), life,
+			         led->cuts);
+			sm_assert(freopen(name, "w", stderr) != NULL);
+		}
+		fn();
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	if (status != 0)
+		fail_msg("T_LIFE_SEED=%u T_LIVES=1: status %x: %s", life, (unsigned)status,
+		         led->wrong);
+	unlink(w.socks[2]);
+	led->cuts++;
+	(void)rnd(2);
+	seed += (uint64_t)led->mails * 7919;
+}
+
+static unsigned number(const char *name, unsigned otherwise)
+{
+	const char *text = getenv(name);
+
+	return text ? (unsigned)strtoul(text, NULL, 10) : otherwise;
+}
+
+static void a_life(unsigned life)
+{
+	memset(led, 0, sizeof(*led));
+	assert_int_equal(sm_fault_arm(NULL), 0);
+	assert_int_equal(t_qm_setup(NULL), 0);
+	seed = life;
+	(void)rnd(2);
+	w.members = MEMBERS;
+	w.chunk = 2;
+	led->temporary = 1 + rnd(7);
+	led->permanent = rnd(10 - led->temporary);
+	led->changes = 1 + rnd(3);
+	led->slow = one_in(2);
+	led->steps = one_in(4) ? LONG : STEPS;
+	w.conf.ibdb.size_bytes = w.conf.defedb.size_bytes = QM_LOG_SEGMENT_LEAST;
+	w.conf.dsn.max_errors = 3;
+	w.conf.dsn.merge_delay_max_ms = one_in(2) ? 0 : 1000;
+	w.conf.smtps.max_connection_rate = 1000000;
+	w.conf.orphan_delay_ms = 500;
+	if (one_in(3))
+		w.conf.delay_timeout_ms = 0;
+	if (one_in(3))
+		w.conf.aq_max_entries = 30;
+	if (one_in(2))
+		t_slow_retries();
+	for (unsigned i = 0; i < CUTS; i++) {
+		in_a_child(live, life);
+		if (one_in(4))
+			in_a_child(hardly_begin, life);
+	}
+	in_a_child(the_last, life);
+	if (getenv("T_LIFE_TELL"))
+		print_message("life %u: mails %u, tasks %u, reports %u, acts %u, full %u; "
+		              "kept %zu, taken over %zu, over %zu\n",
+		              life, led->mails, led->tasks, led->reports, led->acts, led->fills,
+		              led->kept, led->shadows, led->overs);
+	assert_int_equal(t_qm_teardown(NULL), 0);
+}
+
+static void lives(void **state)
+{
+	unsigned first = number("T_LIFE_SEED", 1), count = number("T_LIVES", LIVES);
+
+	(void)state;
+	led = mmap(NULL, sizeof(*led), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	assert_true(led != MAP_FAILED);
+	for (unsigned i = 0; i < count; i++)
+		a_life(first + i);
+	munmap(led, sizeof(*led));
+}
+
+#endif
+
+int main(void)
+{
+#ifdef SM_TESTING
+	const struct CMUnitTest tests[] = {cmocka_unit_test(lives)};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+#else
+	return 77; /* needs fault points */
+#endif
+}
