@@ -200,8 +200,11 @@ static int read_copy(const char *copy, uint64_t size, bool any, sm_mapdb_entry_c
 		rc = verify(&r, copy);
 	if (rc == 0)
 		rc = read_all(&r, copy, cb, arg);
-	if (r.env != NULL)
+	if (r.env != NULL) {
+		/* A wrong checksum makes the environment panic; then it would keep its memory. */
+		(void)r.env->set_flags(r.env, DB_NOPANIC, 1);
 		(void)r.env->close(r.env, 0);
+	}
 	return rc;
 }
 
