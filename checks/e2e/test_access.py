@@ -17,7 +17,7 @@ from test_maps import add_to_smar
 
 pytestmark = pytest.mark.inside
 
-NETS = ("10.0.0.0/8", "1.2.3.4/32", "192.0.2.0/24", "12.107.209.244/32", "64.12.137.0/24")
+NETS = ("10.0.0.0/8", "1.2.3.4/32", "192.0.2.0/24", "12.107.209.0/24", "64.12.137.0/24")
 
 EXAMPLE = """\
 cltresolve:tempptr           error:451 4.7.1 reverse lookup failed
