@@ -217,6 +217,8 @@ static void audit(void)
 			if (led->mail[m].is == TAKEN && is_due_to_come(x) && !x->refused &&
 			    x->bounced == NO && !open)
 				wrong("lost at a start", m, r);
+			if (led->mail[m].alias)
+				continue; /* the index does not say how far it was expanded */
 			if (x->settled && open)
 				wrong("delivered for good, and open after a start", m, r);
 			if (!sm_id_none(x->report) && open)
@@ -676,6 +678,21 @@ static void begin(void)
 	t_smtps_up(&w.ss, 1);
 }
 
+/* Where the two logs say most about the same mail. */
+static void in_the_middle(void)
+{
+	fill();
+	qm_defer_flush(&w.q, (struct sm_id){0});
+	turns(10);
+	for (unsigned n = 0; n < seen; n++)
+		if (!w.sc.task[n].answered && one_in(2))
+			answer(n, false);
+	turns(2 + (int)rnd(120));
+	if (one_in(2))
+		make_room();
+	turns(one_in(4) ? 1100 : 2 + (int)rnd(30)); /* what is over is said once a second */
+}
+
 static void live(void)
 {
 	unsigned before = rnd(led->steps), behind = rnd(40);
@@ -688,6 +705,8 @@ static void live(void)
 	freeze();
 	for (unsigned i = 0; i < behind; i++)
 		step();
+	if (stopped == NULL || strncmp(stopped, "ibdb", 4) == 0)
+		in_the_middle();
 }
 
 /* A start that dies at once changes nothing. */
