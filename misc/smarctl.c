@@ -10,10 +10,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "libsm/arena.h"
+
 static struct ac ac = {.socket = AC_SOCKET, .conf_path = AC_CONF};
 static const char *as, *tag;
 static bool help_wanted;
-static json_t *seen_lines; /* of this question */
+static struct sm_arena option_texts; /* of all questions */
+static json_t *seen_lines;           /* of this question */
 
 static int complain(const char *fmt, ...) SM_PRINTF(1, 2);
 static int complain(const char *fmt, ...)
@@ -32,10 +35,10 @@ static int complain(const char *fmt, ...)
 
 struct sm_str ac_option(const char *name, const char *value)
 {
-	char *text;
+	size_t n = strlen(name) + strlen(value) + 4;
+	char *text = sm_arena_must(&option_texts, n);
 
-	if (asprintf(&text, "--%s=%s", name, value) < 0)
-		abort();
+	snprintf(text, n, "--%s=%s", name, value);
 	return sm_str(text);
 }
 
@@ -262,6 +265,7 @@ int main(int argc, char **argv)
 	count = (size_t)(argc - optind - 1);
 	if (count < v->least || count > v->most || (given & ~v->options) != 0)
 		return usage(v);
+	sm_arena_init(&option_texts, "options", 4096, SIZE_MAX / 8);
 	sm_buf_init(&ac.out, 64 * 1024 * 1024);
 	if (v->options & DIALOGUE)
 		status = ac.client == NULL || ac.from == NULL || ac.to_count == 0 ? usage(v)
@@ -270,5 +274,6 @@ int main(int argc, char **argv)
 		status = plain(v, argv + optind + 1, count);
 	sm_buf_fini(&ac.out);
 	json_decref(seen_lines);
+	sm_arena_fini(&option_texts);
 	return fflush(stdout) == 0 && !ferror(stdout) ? status : QC_OSERR;
 }
