@@ -44,6 +44,12 @@ static int fail(int status, const char *what)
 	return status;
 }
 
+static int fail_at(int status, const char *path, int err)
+{
+	fprintf(stderr, "%s: %s: %s\n", me.program, path, strerror(err));
+	return status;
+}
+
 /* ---- what is shown ---- */
 
 static void show(void *arg SM_UNUSED, struct sm_str line)
@@ -97,9 +103,10 @@ static int become_owner(void)
 	char dir[AR_PATH_BYTES];
 	struct stat st;
 
-	if (sm_str_copy(me.conf.greylisting.directory, dir, sizeof(dir)) != 0 ||
-	    stat(dir, &st) != 0)
-		return fail(QC_AWAY, strerror(errno));
+	if (sm_str_copy(me.conf.greylisting.directory, dir, sizeof(dir)) != 0)
+		return fail(QC_USAGE, "the name of the directory is too long");
+	if (stat(dir, &st) != 0)
+		return fail_at(QC_AWAY, dir, errno);
 	if (geteuid() == 0 && st.st_uid != 0 &&
 	    (setegid(st.st_gid) != 0 || seteuid(st.st_uid) != 0))
 		return fail(QC_NOPERM, strerror(errno));
@@ -203,7 +210,7 @@ int main(int argc, char **argv)
 		return usage(stderr);
 	status = load(conf);
 	if (status == 0 && chdir(queue) != 0)
-		status = fail(QC_USAGE, strerror(errno));
+		status = fail_at(QC_USAGE, queue, errno);
 	if (status == 0)
 		status = ask(argv + optind, argc - optind);
 	/* Nobody there: it is ours as long as nobody comes. */

@@ -198,6 +198,8 @@ static int members(struct parse *p, struct sm_str text)
 	p->words = 0;
 	p->bare = false;
 	for (text = sm_str_trim(text); rc == 0 && text.n > 0; text = sm_str_trim(text)) {
+		if (p->words > 0 && text.p[0] == '#')
+			return sm_fail(SM_E_SYNTAX, "a comment stands on a line of its own");
 		rc = member(p, &text);
 		p->words++;
 		if (rc == 0 && p->bare && p->words > 1)

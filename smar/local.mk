@@ -17,7 +17,7 @@ libsmar_a_SOURCES += smar/grey_conf.h smar/grey_conf.c smar/grey.h smar/grey.c s
 libsmar_a_SOURCES += smar/control.h smar/control.c smar/control_words.c smar/control_check.c smar/control_show.c
 # Aliases.
 libsmar_a_SOURCES += smar/macro.h smar/macro.c smar/alias_rhs.h smar/alias_rhs.c smar/include.h smar/include.c \
-	smar/alias.h smar/alias.c smar/alias_expand.c smar/local.h smar/local.c smar/resolve.h smar/resolve.c
+	smar/alias.h smar/alias.c smar/alias_tree.h smar/alias_tree.c smar/alias_expand.c smar/local.h smar/local.c smar/resolve.h smar/resolve.c
 # The access map.
 libsmar_a_SOURCES += smar/access_rhs.h smar/access_rhs.c smar/access.h smar/access.c smar/check_int.h \
 	smar/check_cert.c smar/check_mail.c smar/check_rcpt.c smar/check_verify.c smar/protect.h smar/protect.c
@@ -29,11 +29,12 @@ smar_smar_LDADD = libsmar.a libsm.a $(CARES_LIBS) $(AR_MAP_LIBS) $(SECCOMP_LIBS)
 AR_MAP_LIBS = $(BDB_LIBS) $(LMDB_LIBS) $(TINYCDB_LIBS) $(PCRE2_LIBS)
 
 SMAR_TESTS = smar/t_map smar/t_reload smar/t_map_hash smar/t_lookup smar/t_mailertable smar/t_mx smar/t_dns_msg smar/t_dns smar/t_route smar/t_handlers
-SMAR_TESTS += smar/t_alias_rhs smar/t_include smar/t_alias
+SMAR_TESTS += smar/t_alias_rhs smar/t_include smar/t_alias smar/t_alias_many
 SMAR_TESTS += smar/t_access_rhs smar/t_map_files smar/t_map_socket smar/t_map_passwd
 SMAR_TESTS += smar/t_check smar/t_dnsbl smar/t_grey smar/t_grey_db smar/t_greylist
 SMAR_LDADD = libsmar.a $(UNIT_LDADD) $(CARES_LIBS) $(AR_MAP_LIBS)
 smar_t_dnsd = smar/t_dnsd.h smar/t_dnsd.c
+smar_t_alias_site = smar/t_alias_site.h smar/t_alias_site.c
 smar_t_bdb_make = smar/t_bdb.h smar/t_bdb_make.c
 smar_t_map_SOURCES = smar/t_map.c $(smar_t_bdb_make)
 smar_t_map_LDADD = $(SMAR_LDADD)
@@ -57,8 +58,10 @@ smar_t_mailertable_SOURCES = smar/t_mailertable.c
 smar_t_mailertable_LDADD = $(SMAR_LDADD)
 smar_t_alias_rhs_SOURCES = smar/t_alias_rhs.c
 smar_t_alias_rhs_LDADD = $(SMAR_LDADD)
-smar_t_alias_SOURCES = smar/t_alias.c
+smar_t_alias_SOURCES = smar/t_alias.c $(smar_t_alias_site)
 smar_t_alias_LDADD = $(SMAR_LDADD)
+smar_t_alias_many_SOURCES = smar/t_alias_many.c $(smar_t_alias_site)
+smar_t_alias_many_LDADD = $(SMAR_LDADD)
 smar_t_include_SOURCES = smar/t_include.c
 smar_t_include_LDADD = $(SMAR_LDADD)
 smar_t_mx_SOURCES = smar/t_mx.c

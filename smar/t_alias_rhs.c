@@ -95,6 +95,8 @@ static const struct {
     {"verp: local:", PLAIN, NULL, "not possible here"},
     {"local: <a@b.example>", PLAIN, NULL, "stands alone"},
     {"<a@b.example> local:", PLAIN, NULL, "not possible here"},
+    {"user1 # a comment", PLAIN, NULL, "line of its own"},
+    {"<a@b.example> #c", PLAIN, NULL, "line of its own"},
     {"user1 user2", PLAIN, NULL, "each stands in <>"},
     {"user1 <a@b.example>", PLAIN, NULL, "each stands in <>"},
     {"<a@b.example> user1", PLAIN, NULL, "each stands in <>"},
