@@ -344,14 +344,15 @@ void qm_resolver_close(struct qm *q)
 {
 	if (q->resolver == NULL)
 		return;
-	sm_timer_cancel(&q->resolver->patience);
-	sm_timer_cancel(&q->resolver->tight);
+	/* Questions that were out come back unanswered, and wait, with a timer, for the next smar. */
 	sm_link_free(&q->resolver->smar);
 	while (!sm_list_empty(&q->resolver->holding))
 		release(q, SM_LIST_FIRST(&q->resolver->holding, struct qm_txn, hold));
-	sm_timer_cancel(&q->resolver->hold);
 	while (sm_list_shift(&q->resolver->waiting))
 		;
+	sm_timer_cancel(&q->resolver->patience);
+	sm_timer_cancel(&q->resolver->tight);
+	sm_timer_cancel(&q->resolver->hold);
 	sm_arena_fini(&q->resolver->arena);
 	SM_FREE(q->resolver);
 }
