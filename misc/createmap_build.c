@@ -128,7 +128,9 @@ static int check_target(struct build *b)
 	if (rc != 0)
 		return sm_fail_in(rc, "%s", b->target);
 	if (size > 0 && f == NULL)
-		return sm_fail(SM_E_EXISTS, "%s: is no map; it is not replaced", b->target);
+		return sm_fail(SM_E_EXISTS,
+		               "%s: is no map, and not replaced: remove it if it was to be one",
+		               b->target);
 	if (b->job->append && size > 0 && f != b->job->format)
 		return sm_fail(SM_E_NOTSUP, "%s: is of type %s", b->target, f->name);
 	return 0;

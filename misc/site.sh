@@ -59,11 +59,11 @@ case $users in real | none) ;; *) die "--users is real or none" ;; esac
 if [ -n "$build" ]; then
 	mcp=$build/mcp/mcp qmgr=$build/qmgr/qmgr smar=$build/smar/smar smtps_prog=$build/smtps/smtps smtpc_prog=$build/smtpc/smtpc
 	agent=$build/contrib/lmtp2maildir
-	setup=$build/misc/sm.setup.sh mcp_sh=$build/misc/mcp.sh ctl=$build/misc/qmgrctl smarctl=$build/misc/smarctl
+	setup=$build/misc/sm.setup.sh mcp_sh=$build/misc/mcp.sh ctl=$build/misc/qmgrctl smarctl=$build/misc/smarctl smconf=$build/smconf
 else
 	mcp=$prefix/sbin/mcp qmgr=$prefix/libexec/qmgr smar=$prefix/libexec/smar smtps_prog=$prefix/libexec/smtps smtpc_prog=$prefix/libexec/smtpc
 	agent=$prefix/libexec/lmtp2maildir
-	setup=$prefix/sbin/sm.setup.sh mcp_sh=$prefix/sbin/mcp.sh ctl=$prefix/bin/qmgrctl smarctl=$prefix/bin/smarctl
+	setup=$prefix/sbin/sm.setup.sh mcp_sh=$prefix/sbin/mcp.sh ctl=$prefix/bin/qmgrctl smarctl=$prefix/bin/smarctl smconf=$prefix/bin/smconf
 fi
 [ -x "$mcp" ] || die "$mcp is not there: build first, or give --build or --prefix"
 
@@ -142,8 +142,8 @@ fi
 cat >"$dir/mcp.sh" <<EOT
 #!/bin/sh
 # start, stop, restart, reload, status of this site
-MCP_PROG='$mcp' MCP_CONF='$dir/smx.conf' MCP_DIR='$dir/spool' MCP_LOGDIR='$dir/log' MCP_PIDFILE='$dir/mcp.pid'
-export MCP_PROG MCP_CONF MCP_DIR MCP_LOGDIR MCP_PIDFILE
+MCP_PROG='$mcp' MCP_CONF='$dir/smx.conf' MCP_DIR='$dir/spool' MCP_LOGDIR='$dir/log' MCP_PIDFILE='$dir/mcp.pid' MCP_SMCONF='$smconf'
+export MCP_PROG MCP_CONF MCP_DIR MCP_LOGDIR MCP_PIDFILE MCP_SMCONF
 exec sh '$mcp_sh' "\$@"
 EOT
 cat >"$dir/qmgrctl" <<EOT

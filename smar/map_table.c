@@ -98,7 +98,7 @@ struct ar_table *ar_table_new(void)
 	return t;
 }
 
-void ar_table_free(struct ar_table **tp)
+static void table_free(struct ar_table **tp)
 {
 	struct ar_table *t = *tp;
 
@@ -140,39 +140,17 @@ unsigned ar_table_add(struct ar_table *t, struct sm_str key, struct sm_str value
 	return 0;
 }
 
-void ar_table_full(struct ar_table *t)
-{
-	t->room = SM_MAX(t->used, (size_t)1);
-	t->bytes = sm_realloc(t->bytes, t->room, 1);
-}
-
-size_t ar_table_count(const struct ar_table *t)
-{
-	return t->count;
-}
-
-bool ar_table_get(const struct ar_table *t, struct sm_str key, struct sm_str *value)
-{
-	uint64_t slot = *find(t, key, sm_hash_str(key));
-	struct head h;
-	const char *p;
-
-	if (slot == 0)
-		return false;
-	h = head_at(t, slot, &p);
-	*value = sm_str_n(p + h.key_n, h.value_n);
-	return true;
-}
-
 /* ---- for drivers ---- */
 
 int ar_table_opened(int rc, struct ar_table *t, void **handle, size_t *entries)
 {
 	if (rc != 0) {
-		ar_table_free(&t);
+		table_free(&t);
 		return rc;
 	}
-	ar_table_full(t);
+	/* No more will be added: what was set aside for that is given back. */
+	t->room = SM_MAX(t->used, (size_t)1);
+	t->bytes = sm_realloc(t->bytes, t->room, 1);
 	*handle = t;
 	*entries = t->count;
 	return 0;
@@ -181,12 +159,21 @@ int ar_table_opened(int rc, struct ar_table *t, void **handle, size_t *entries)
 int ar_table_driver_get(void *handle, const struct ar_ctx *ctx SM_UNUSED, struct sm_str key,
                         struct sm_str *value)
 {
-	return ar_table_get(handle, key, value) ? 0 : SM_E_NOTFOUND;
+	struct ar_table *t = handle;
+	uint64_t slot = *find(t, key, sm_hash_str(key));
+	struct head h;
+	const char *p;
+
+	if (slot == 0)
+		return SM_E_NOTFOUND;
+	h = head_at(t, slot, &p);
+	*value = sm_str_n(p + h.key_n, h.value_n);
+	return 0;
 }
 
 void ar_table_driver_close(void *handle)
 {
 	struct ar_table *t = handle;
 
-	ar_table_free(&t);
+	table_free(&t);
 }

@@ -12,17 +12,13 @@
 
 struct ar_table;
 struct ar_table *ar_table_new(void) __attribute__((returns_nonnull));
-void ar_table_free(struct ar_table **t);
 /* Both are copied; the key in lower case. The line (above 0) where the key stands already, or 0:
  * added. */
 unsigned ar_table_add(struct ar_table *t, struct sm_str key, struct sm_str value, unsigned line);
-/* No more will be added: what was set aside for that is given back. */
-void ar_table_full(struct ar_table *t);
-size_t ar_table_count(const struct ar_table *t);
-/* Key in lower case. False: not there. The value is the table's. */
-bool ar_table_get(const struct ar_table *t, struct sm_str key, struct sm_str *value);
 
-/* What a driver does whose handle is a table: `rc` came of filling it. */
+/* What a driver does whose handle is a table. Opened: `rc` came of filling it; 0: the table is the
+ * handle's; otherwise it is freed. Get: the key in lower case, the value is the table's;
+ * SM_E_NOTFOUND. */
 int ar_table_opened(int rc, struct ar_table *t, void **handle, size_t *entries);
 int ar_table_driver_get(void *handle, const struct ar_ctx *ctx, struct sm_str key,
                         struct sm_str *value);

@@ -395,8 +395,10 @@ static void conclude(struct build *b)
 	}
 }
 
-int ar_route_domain(const struct ar *ar, struct sm_str rcpt, struct sm_arena *a,
-                    struct sm_str *domain)
+/* The domain of a recipient as the mailertable knows it: that of <postmaster> is the host's.
+ * SM_E_SYNTAX. */
+static int domain_of(const struct ar *ar, struct sm_str rcpt, struct sm_arena *a,
+                     struct sm_str *domain)
 {
 	struct sm_addr addr;
 
@@ -430,7 +432,7 @@ int ar_route(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str rcpt,
 	*out = (struct sm_msg_route){
 	    .status = SM_ROUTE_OK, .agent = SM_AGENT_SMTP, .ttl_s = AR_DNS_TTL_MAX};
 
-	if (ar_route_domain(ar, rcpt, a, &domain) != 0) {
+	if (domain_of(ar, rcpt, a, &domain) != 0) {
 		refuse(b, SM_ROUTE_PERM, 553, "5.1.3 malformed recipient address");
 		return 0;
 	}

@@ -15,9 +15,4 @@
 int ar_route(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str rcpt,
              struct sm_msg_route *out) SM_YIELDS SM_MUST_CHECK;
 
-/* The domain of a recipient as the mailertable knows it: that of <postmaster> is the host's.
- * SM_E_SYNTAX. */
-int ar_route_domain(const struct ar *ar, struct sm_str rcpt, struct sm_arena *a,
-                    struct sm_str *domain) SM_MUST_CHECK;
-
 #endif

@@ -1,7 +1,9 @@
 """Delivery status notifications: who is told what, by which words, how often, and that others can read it."""
 import email.utils
 import itertools
+import os
 import re
+import signal
 import time
 
 import pytest
@@ -9,7 +11,7 @@ from lib.client import message
 from lib.paths import free_port
 from lib.report import Report, bounce_parser
 from lib.sink import Serve, Sink
-from lib.site import Site
+from lib.site import Site, SiteError
 from lib.wait import until
 
 pytestmark = [pytest.mark.inside, pytest.mark.skipif(not bounce_parser(), reason="no bounce parser (libmail-deliverystatus-bounceparser-perl)")]
@@ -312,7 +314,9 @@ def test_own_words(servers, tag, tmp_path):
         assert "<x@fail.test>" in r.text and r.bounce()["addresses"] == ["x@fail.test"]
         marks = site.log_marks()
         write(text, "Subject: broken\n\nHello\n${nothing}\n")
-        site.reload()
+        with pytest.raises(SiteError, match=r"(?s)exit 78\n.*failed.txt:4: unknown variable .*nothing was changed"):
+            site.reload()
+        os.kill(site.mcp_pid(), signal.SIGHUP)  # nobody looked before
         until(lambda: any("failed.txt:4: unknown variable ${nothing}" in t for t in site.logs_since(marks).values()), "the mistake is told")
         send(site, "words2@from.test", "x@fail.test", message(tag))
         assert reports(servers, "words2@from.test")[0].message["Subject"] == "Unzustellbar: zurück"

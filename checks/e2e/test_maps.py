@@ -170,6 +170,23 @@ def test_reload_by_an_operator(sinks, tag):
         sends(site, first, tag + "-2")
 
 
+def test_reload_of_a_configuration_that_smar_would_refuse(sinks, tag):
+    """mcp does not know what belongs together in the section of another: mcp.sh looks before, and says it; nothing is restarted."""
+    port, first, _ = sinks
+    site = Site(relay=["d.test"], routes=[f"d.test {port}^[127.0.0.1]"])
+    add_to_smar(site, 'map users { type = passwd; } local_user_map { name = users; }')
+    with site:
+        before = site.all_pids()
+        with open(site.conf) as f:
+            conf = f.read()
+        with open(site.conf, "w") as f:
+            f.write(conf.replace("name = users", "name = user"))
+        with pytest.raises(SiteError, match=r"(?s)exit 78\n.*smx.conf:\d+: section smar: local_user_map.name: there is no map user\n.*nothing was changed"):
+            site.reload()
+        assert site.all_pids() == before
+        sends(site, first, tag)
+
+
 @pytest.mark.parametrize("text, says", [
     ('map m { file = "@/none.db"; }', "map m: .*none.db: open: No such file"),
     ('map m { file = "@/broken.db"; }', "map m: .*broken.db: no Berkeley DB file"),
