@@ -344,7 +344,8 @@ void qm_resolver_close(struct qm *q)
 {
 	if (q->resolver == NULL)
 		return;
-	/* Questions that were out come back unanswered, and wait, with a timer, for the next smar. */
+	/* Questions that were out come back unanswered, and wait, with a timer, for the next smar.
+	 */
 	sm_link_free(&q->resolver->smar);
 	while (!sm_list_empty(&q->resolver->holding))
 		release(q, SM_LIST_FIRST(&q->resolver->holding, struct qm_txn, hold));
