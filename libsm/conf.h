@@ -79,6 +79,7 @@ struct sm_opt {
 	enum sm_opt_type type;
 	size_t offset;
 	const char *def; /* default as it would be written; NULL: none (required when `required`) */
+	const char *written; /* PATH, STR: the default instead when the section is written at all */
 	int64_t min,
 	    max; /* INT, TIME (ms or us), SIZE (bytes), STR/LIST (length/count) when max > 0 */
 	const char *unit; /* for people and for the cases above; NULL: none */

@@ -381,6 +381,17 @@ static int bind_element(struct binding *b, struct sm_conf_node *n, const struct 
 	return rc;
 }
 
+/* What a section says by being there. As above: what was written, "" as well, is not of the row. */
+static void place_written(const struct sm_opt *table, void *target)
+{
+	for (const struct sm_opt *o = table; o->name != NULL; o++) {
+		struct sm_str *s = at(target, o);
+
+		if (o->written != NULL && s->p == o->def)
+			*s = sm_str(o->written);
+	}
+}
+
 static int bind_node(struct binding *b, struct sm_conf_node *n, const struct sm_opt *o,
                      void *target)
 {
@@ -395,7 +406,10 @@ static int bind_node(struct binding *b, struct sm_conf_node *n, const struct sm_
 	if (o->type == SM_OPT_SECTION) {
 		if (!sm_str_empty(n->name))
 			return fail(b, SM_E_SYNTAX, n->line, "section %s has no name", o->name);
-		return bind_section(b, n, o->sub, NULL, at(target, o));
+		int rc = bind_section(b, n, o->sub, NULL, at(target, o));
+
+		place_written(o->sub, at(target, o));
+		return rc;
 	}
 	if (n->is_list && !is_list(o))
 		return fail(b, SM_E_SYNTAX, n->line, "%s takes one value, not a list", o->name);

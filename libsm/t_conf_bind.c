@@ -29,6 +29,9 @@ struct all {
 		int64_t deep;
 		struct sm_str must;
 	} sub;
+	struct {
+		struct sm_str dir, other;
+	} on;
 	struct sm_conf_sections maps;
 };
 
@@ -41,6 +44,11 @@ static const struct sm_opt map_opts[] = {
 static const struct sm_opt sub_opts[] = {
     {.name = "deep", .type = SM_OPT_INT, .offset = offsetof(struct all, sub.deep) - offsetof(struct all, sub), .def = "3", .min = -5, .max = 100, .help = "deep", .reload = true},
     {.name = "must", .type = SM_OPT_STR, .offset = offsetof(struct all, sub.must) - offsetof(struct all, sub), .required = true, .help = "must"},
+    SM_OPT_END,
+};
+static const struct sm_opt on_opts[] = {
+    {.name = "dir", .type = SM_OPT_PATH, .offset = 0, .def = "", .written = "here", .help = "dir"},
+    {.name = "other", .type = SM_OPT_STR, .offset = sizeof(struct sm_str), .def = "", .help = "other"},
     SM_OPT_END,
 };
 #define AT(m) .offset = offsetof(struct all, m)
@@ -59,6 +67,7 @@ static const struct sm_opt opts[] = {
     {.name = "flags", .type = SM_OPT_FLAGS, AT(flags), .def = "red, blue", .words = colours, .help = "flags"},
     {.name = "list", .type = SM_OPT_LIST, AT(list), .def = "one, two", .max = 4, .help = "a list", .man = ".starts with a dot. Has \\ too."},
     {.name = "sub", .type = SM_OPT_SECTION, AT(sub), .sub = sub_opts, .help = "a section"},
+    {.name = "on", .type = SM_OPT_SECTION, AT(on), .sub = on_opts, .help = "a section that says something by being there"},
     {.name = "map", .type = SM_OPT_SECTIONS, AT(maps), .sub = map_opts, .sub_size = sizeof(struct map), .max = 3, .help = "sections", .reload = true},
     SM_OPT_END,
 };
@@ -152,6 +161,34 @@ static void everything_binds(void **state)
 	assert_int_equal(m[1].kind, RED);
 	assert_str(m[2].file, "f3");
 	sm_arena_fini(&a);
+}
+
+static void written_section(void **state)
+{
+	static const struct {
+		const char *text, *dir;
+	} rows[] = {
+	    {"", ""},
+	    {"on { }", "here"},
+	    {"on { other = x; }", "here"},
+	    {"on { dir = there; }", "there"},
+	    {"on { } on { dir = there; }", "there"},
+	    {"on { dir = there; } on { other = x; }", "there"},
+	    {"on { dir = \"\"; }", ""},
+	    {"on { dir = \"\"; } on { other = x; }", ""},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < SM_ARRAY_SIZE(rows); i++) {
+		struct sm_arena a;
+		struct all v;
+		char text[100];
+
+		snprintf(text, sizeof(text), "x { sub { must = m; } %s }", rows[i].text);
+		assert_int_equal(bind(text, &v, &a), 0);
+		assert_str(v.on.dir, rows[i].dir);
+		sm_arena_fini(&a);
+	}
 }
 
 static void binding_refuses(void **state)
@@ -365,7 +402,7 @@ static void dump_reads_back(void **state)
 	    "1000; space = 3MB;"
 	    " s = \"a\\\"\\\\\\n\\t;\"; p = \"\"; colour = red; flags = { dont_red, green }; list "
 	    "= { };"
-	    " sub { must = \"\"; deep = 0; } map a { file = f; } map { file = g; kind = green; } }",
+	    " sub { must = \"\"; deep = 0; } on { } map a { file = f; } map { file = g; kind = green; } }",
 	};
 
 	(void)state;
@@ -437,7 +474,7 @@ static void json(void **state)
 	    "{\"yes\":true,\"max_hops\":25,\"umask\":7,\"IO_timeout\":300000,\"commit_delay\":100,"
 	    "\"size\":65536,\"space\":10240,\"s\":\"\xc3\xa4\\\"\\u000a\\ufffd\",\"p\":\"sock/x\","
 	    "\"mt\":\"/etc/smx/mt\",\"colour\":\"green\",\"flags\":[\"red\",\"blue\"],\"list\":[],"
-	    "\"sub\":{\"deep\":3,\"must\":\"m\"},"
+	    "\"sub\":{\"deep\":3,\"must\":\"m\"},\"on\":{\"dir\":\"\",\"other\":\"\"},"
 	    "\"map\":[{\"name\":\"k\",\"options\":{\"kind\":\"red\",\"file\":\"f\"}}]}");
 	sm_buf_reset(&b);
 	/* overlong, surrogate, cut off, above U+10FFFF; then good ones of two, three and four bytes
@@ -505,6 +542,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(defaults),
 	    cmocka_unit_test(everything_binds),
+	    cmocka_unit_test(written_section),
 	    cmocka_unit_test(binding_refuses),
 	    cmocka_unit_test(refused_value_changes_nothing),
 	    cmocka_unit_test(all_errors_are_told),

@@ -175,7 +175,7 @@ static int load(const char *path)
 		return fail(QC_USAGE, sm_diag());
 	return ar_grey_used(&me.conf.greylisting)
 	           ? 0
-	           : fail(QC_USAGE, "the configuration has no smar.greylisting.directory");
+	           : fail(QC_USAGE, "the configuration has no section greylisting in smar");
 }
 
 int main(int argc, char **argv)

@@ -6,9 +6,10 @@
 
 /* clang-format off */
 const struct sm_opt ar_grey_opts[] = {
-    {.name = "directory", .type = SM_OPT_PATH, .offset = GREY(directory), .def = "", .max = 3000,
-     .help = "where the databases are, e.g. \"greylist\"; none: nobody is greylisted",
-     .man = "A directory that belongs to smar's user, and has nothing else in it. What is damaged there is removed and begun anew: losing it "
+    {.name = "directory", .type = SM_OPT_PATH, .offset = GREY(directory), .def = "", .written = "greylist", .max = 3000,
+     .help = "where the databases are; \"\": nobody is greylisted",
+     .man = "If the section greylisting is written at all, even as greylisting { }, it is greylist in the queue directory, which sm.setup.sh "
+            "makes; without the section nobody is greylisted. A directory that belongs to smar's user, and has nothing else in it. What is damaged there is removed and begun anew: losing it "
             "only delays mail."},
     {.name = "grey_wait", .type = SM_OPT_TIME, .offset = GREY(wait_ms), .def = "5m", .min = 1000, .max = DAYS(1), .reload = true,
      .help = "a client that comes back earlier is refused once more"},

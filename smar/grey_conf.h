@@ -12,7 +12,7 @@ struct ar_grey_conf {
 };
 extern const struct sm_opt ar_grey_opts[];
 
-/* Is there the section? The directory says so. */
+/* Is there the section? The directory says so: the section need not name it (`written`). */
 static inline bool ar_grey_used(const struct ar_grey_conf *c)
 {
 	return c->directory.n > 0;

@@ -16,7 +16,7 @@ cltaddr:127.0.0.1 quick:relay
 cltaddr:127.9 ok
 to:gone@local.test discard
 """
-OPTIONS = "directory = \"@/greylist\"; grey_wait = 2s; grey_expire = 1h;"
+OPTIONS = "grey_wait = 2s; grey_expire = 1h;"
 
 
 def make(options=OPTIONS, flags="access, greylisting", **more):
@@ -24,12 +24,13 @@ def make(options=OPTIONS, flags="access, greylisting", **more):
              settings={"smtps.flags": "{ " + flags + " }", "smar.access_map.file": "../access", **more})
     with open(os.path.join(s.dir, "access"), "w") as f:
         f.write(ACCESS)
-    add_to_smar(s, "\tgreylisting { " + options + " }")
-    directory = os.path.join(s.dir, "greylist")
-    os.mkdir(directory, 0o700)
-    st = os.stat(s.dir)
-    os.chown(directory, st.st_uid, st.st_gid)
+    if options is not None:
+        add_to_smar(s, "\tgreylisting { " + options + " }")
     return s
+
+
+def directory_of(site):
+    return os.path.join(site.spool, "greylist")
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +151,7 @@ def test_damaged(mortal):
     """Of no use: it is begun anew, and says so; mail comes in."""
     let_in(mortal, "127.0.2.7")
     mortal.stop()
-    path = os.path.join(mortal.dir, "greylist", "main.db")
+    path = os.path.join(directory_of(mortal), "main.db")
     with open(path, "r+b") as f:
         f.write(b"\xa5" * 9000)
     mortal.start()
@@ -185,7 +186,86 @@ def test_nets_and_450():
 def test_no_directory():
     """A configuration that cannot work is told at the start."""
     s = make()
-    os.rmdir(os.path.join(s.dir, "greylist"))
+    os.rmdir(directory_of(s))
     s.start(wait=False)
     until(lambda: "greylisting.directory" in s.log_tail(), "it says what is wrong", 30)
     s.stop()
+
+
+def test_elsewhere():
+    """The section may say where; what is in the queue directory is left alone."""
+    s = make("directory = \"@/elsewhere\";")
+    directory = os.path.join(s.dir, "elsewhere")
+    os.mkdir(directory, 0o700)
+    st = os.stat(s.dir)
+    os.chown(directory, st.st_uid, st.st_gid)
+    with s:
+        assert knock(s, "127.0.2.1").code == 421
+        assert os.path.exists(os.path.join(directory, "main.db")) and not os.listdir(directory_of(s))
+
+
+def test_section_is_enough():
+    with make("") as s:
+        assert knock(s, "127.0.2.1").code == 421
+        assert os.path.exists(os.path.join(directory_of(s), "main.db"))
+
+
+@pytest.mark.parametrize("options", [None, "directory = \"\";"])
+def test_flag_without_greylist(options):
+    """A listener wants what smar has not: mail comes in, and the log says it once."""
+    with make(options) as s:
+        for n in range(3):
+            assert knock(s, f"127.0.2.{n + 1}").code == 250
+        lines = s.log_lines("smar", "ar.grey")
+        assert len(lines) == 1 and "WARN ar.grey" in lines[0] and "no greylist" in lines[0], lines
+        assert not os.listdir(directory_of(s))
+        # Who is not asked for is nothing to warn of.
+    with make(options, "access") as s:
+        assert knock(s, "127.0.2.1").code == 250
+        assert not s.log_lines("smar", "ar.grey")
+
+
+def errors(site):
+    return [x for x in site.log_lines("smar", "ar.grey") if "ERROR ar.grey" in x]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root to mount a small file system")
+def test_disk_full():
+    """Mail goes on, one line says why nobody is greylisted, and who was whitelisted is so when there is room again."""
+    s = make()
+    directory = directory_of(s)
+    st = os.stat(directory)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size=16m,mode=700,uid={st.st_uid},gid={st.st_gid}", "tmpfs", directory], check=True)
+    try:
+        with s:
+            let_in(s, "127.0.2.7")
+            filler = os.path.join(directory, "filler")
+            with open(filler, "wb", buffering=0) as f, pytest.raises(OSError):
+                while True:
+                    f.write(b"x" * 4096)
+            # What fits into the last pages is still written down, then nobody is greylisted.
+            for n in range(1000):
+                if errors(s):
+                    break
+                knock(s, f"127.{20 + n // 250}.{n % 250}.1")
+            for n in range(50):
+                assert knock(s, f"127.30.{n}.1").code == 250
+            with Client(s.port, source="127.31.0.1") as c:
+                assert c.mail("s@other.test").code == 250
+                assert c.rcpt("u@local.test").code == 250
+                assert c.cmd("DATA").code == 354
+                assert c.finish(message("no room for a greylist")).code == 250
+            s.wait_empty()
+            assert len(errors(s)) == 1 and "No space left" in errors(s)[0] and "nobody is greylisted" in errors(s)[0], errors(s)
+            # Started on a full disk, it keeps what it cannot use now.
+            s.stop()
+            s.start()
+            until(lambda: len(errors(s)) == 2, "it cannot be opened", 30)
+            assert "No space left" in errors(s)[1] and knock(s, "127.30.0.1").code == 250
+            s.stop()
+            os.remove(filler)
+            s.start()
+            assert knock(s, "127.0.2.7").code == 250 and knock(s, "127.30.0.1").code == 421
+            assert not [x for x in s.log_lines("smar", "ar.grey") if "begun anew" in x]
+    finally:
+        subprocess.run(["umount", "-l", directory], check=True)
