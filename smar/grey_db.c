@@ -29,6 +29,8 @@ enum {
 	 */
 	ACT_LOG_BYTES = 400,
 	STAMP_EVERY_S = 10,
+	ROOM_BYTES = 2 * LOG_FILE_BYTES, /* recovery may fill a log file with zeros */
+	ROOM_STEP_BYTES = 64 << 10
 };
 
 struct ar_grey_db {
@@ -190,6 +192,43 @@ static int remove_all(const char *dir, const struct ar_grey_conf *conf)
 	return rc;
 }
 
+/*
+ * On a full disk recovery fails as if all were damaged. So before anything is removed: is there
+ * room? SM_E_CORRUPT of before stays the reason if there is.
+ */
+static int check_room(const char *dir)
+{
+	static const char zeros[ROOM_STEP_BYTES];
+	char path[PATH_BYTES + 8];
+	int fd, rc = 0;
+
+	snprintf(path, sizeof(path), "%s/room", dir);
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, FILE_MODE);
+	if (fd < 0)
+		return sm_fail_sys(errno, "greylist: %s", path);
+	for (size_t n = 0; n < ROOM_BYTES && rc == 0; n += sizeof(zeros)) {
+		ssize_t done = write(fd, zeros, sizeof(zeros));
+
+		/* A short one is of a disk that has become full by it. */
+		if (done != (ssize_t)sizeof(zeros))
+			rc = sm_fail_sys(done < 0 ? errno : ENOSPC, "greylist: %s", dir);
+	}
+	(void)close(fd);
+	(void)unlink(path);
+	return rc;
+}
+
+/* Of no use, as `why` says: begin anew, unless there is no room for that. */
+static int begin_anew(struct ar_grey_db *db, const struct ar_grey_conf *conf, const char *dir,
+                      const char *why)
+{
+	int rc;
+
+	snprintf(db->renewed, sizeof(db->renewed), "%s", why);
+	rc = check_room(dir);
+	return rc != 0 ? rc : remove_all(dir, conf);
+}
+
 static int take_lock(struct ar_grey_db *db, const char *dir)
 {
 	char path[PATH_BYTES + 8];
@@ -214,16 +253,13 @@ int ar_grey_db_open(const struct ar_grey_conf *conf, bool anew, struct ar_grey_d
 	db->lock_fd = -1;
 	if (rc == 0)
 		rc = take_lock(db, dir);
-	if (rc == 0 && anew) {
-		snprintf(db->renewed, sizeof(db->renewed), "greylist: it fails again and again");
-		rc = remove_all(dir, conf);
-	}
+	if (rc == 0 && anew)
+		rc = begin_anew(db, conf, dir, "greylist: it fails again and again");
 	if (rc == 0 && (db_rc = open_all(db, conf, dir)) != 0) {
 		rc = fail_db(db_rc, dir);
 		close_all(db);
 		if (rc == SM_E_CORRUPT) {
-			snprintf(db->renewed, sizeof(db->renewed), "%s", sm_diag());
-			rc = remove_all(dir, conf);
+			rc = begin_anew(db, conf, dir, sm_diag());
 			db->meta = (struct ar_grey_meta){0};
 			if (rc == 0 && (db_rc = open_all(db, conf, dir)) != 0)
 				rc = fail_db(db_rc, dir);

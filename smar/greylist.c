@@ -25,6 +25,8 @@ enum {
 	PURGE_AGAIN_MS = 5 * 1000       /* when nothing was expired */
 };
 
+static const char unusable[] = "nobody is greylisted until it can be used";
+
 enum outcome { REFUSED, CONFIRMED, ACCEPTED, UNCHECKED };
 
 /* Of a client, or of an operator. */
@@ -55,6 +57,7 @@ struct ar_greylist {
 	int64_t retry_ms;      /* not before that */
 	int64_t failed_ms;     /* the last time */
 	unsigned failures;     /* in a row */
+	unsigned corruptions;  /* ... that were not for want of room or rights */
 	struct sm_list queue;
 	struct sm_offload_job job, checkpoint_job;
 	bool busy, checkpointing;
@@ -194,18 +197,23 @@ static void fail(struct ar_greylist *g, int rc, const char *why)
 {
 	int64_t now_ms = sm_now_ms();
 
-	sm_log(SM_ERROR, "ar.grey", "error=%s", why);
+	bool corrupt = rc == SM_E_CORRUPT, once;
+
 	g->broken = true;
 	g->stats.usable = false;
 	if (now_ms - g->failed_ms > FORGET_MS)
-		g->failures = 0;
+		g->failures = g->corruptions = 0;
 	g->failed_ms = now_ms;
 	g->failures++;
-	/* Once is an accident: opening it again recovers it. Twice: begin anew. Then wait, longer
-	 * each time: the library does not give back all memory of what has failed. */
-	g->batch.anew = g->failures > 1 && rc == SM_E_CORRUPT;
-	if (g->failures > 2 || (g->failures == 2 && !g->batch.anew))
-		g->retry_ms = now_ms + (RETRY_MS << SM_MIN(g->failures - 2, 5U));
+	g->corruptions += corrupt;
+	/* Once is an accident: opening it again recovers it. Twice: begin anew. Then wait, as for a
+	 * full disk at once, longer each time: the library does not give back all memory of what
+	 * has failed. */
+	once = corrupt && g->failures <= 2;
+	g->batch.anew = corrupt && g->corruptions > 1;
+	if (!once)
+		g->retry_ms = now_ms + (RETRY_MS << SM_MIN(g->failures - 1, 5U));
+	sm_log(SM_ERROR, "ar.grey", "error=%s hint=%?S", why, sm_str(once ? "" : unusable));
 }
 
 static void opened(int rc, void *arg)
@@ -218,8 +226,7 @@ static void opened(int rc, void *arg)
 	g->broken = g->batch.anew = false;
 	g->stats.usable = rc == 0;
 	if (rc != 0) {
-		sm_log(SM_ERROR, "ar.grey", "error=%s hint=%s", g->job.diag,
-		       "nobody is greylisted until it can be used");
+		sm_log(SM_ERROR, "ar.grey", "error=%s hint=%s", g->job.diag, unusable);
 		g->retry_ms = sm_now_ms() + RETRY_MS;
 		answer_queue(g, SM_E_BUSY);
 		return;
@@ -323,6 +330,18 @@ static void go_on(struct ar_greylist *g)
 
 /* ---- what others call ---- */
 
+/* A listener wants it; the configuration of this process, which it keeps, has none. */
+static void tell_there_is_none(void)
+{
+	static bool told;
+
+	if (!told)
+		sm_log(SM_WARN, "ar.grey", "trouble=%s hint=%s",
+		       "a listener has the flag greylisting, but there is no greylist",
+		       "without a section greylisting in smar nobody is greylisted");
+	told = true;
+}
+
 int ar_greylist_check(struct ar_greylist *g, const struct ar_ctx *ctx, const struct sm_sa *client,
                       bool *accept)
 {
@@ -332,8 +351,10 @@ int ar_greylist_check(struct ar_greylist *g, const struct ar_ctx *ctx, const str
 	int rc = 0;
 
 	*accept = true;
-	if (g == NULL)
+	if (g == NULL) {
+		tell_there_is_none();
 		return 0;
+	}
 	conf = &g->ar->conf->greylisting;
 	ar_grey_key_of(client, (unsigned)ar_grey_netmask_bits(conf->netmask),
 	               (unsigned)conf->netmask6, &key);
