@@ -42,7 +42,8 @@ enum {
 	    128, /* protected_recipients: allow_by sender, client_ip; match_type */
 	SM_CHECK_PROTECT_CLIENT = 256,
 	SM_CHECK_PROTECT_LOOKUP = 512,
-	SM_CHECK_PROTECT_DETAIL = 1024
+	SM_CHECK_PROTECT_DETAIL = 1024,
+	SM_CHECK_STORED = 2048 /* a rejection of before holds unless quick:ok or quick:relay is found */
 };
 enum sm_resolve {
 	SM_RESOLVE_NONE,

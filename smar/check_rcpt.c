@@ -84,6 +84,15 @@ static int find_entry(const struct ar *ar, const struct ar_ctx *ctx, struct rcpt
 
 /* ---- greylisting ---- */
 
+/* Will it be rejected for what was found before it? */
+static bool is_rejected(const struct sm_msg_rcpt_check *m, const struct sm_msg_verdict *v)
+{
+	bool overrides =
+	    (v->flags & SM_VERDICT_QUICK) && (v->flags & (SM_VERDICT_OK | SM_VERDICT_RELAY));
+
+	return (m->flags & SM_CHECK_STORED) && !overrides;
+}
+
 /* It comes last: only a client with a good recipient is one that has come. */
 static int check_greylist(const struct ar *ar, const struct ar_ctx *ctx,
                           const struct sm_msg_rcpt_check *m, struct sm_msg_verdict *out)
@@ -91,7 +100,7 @@ static int check_greylist(const struct ar *ar, const struct ar_ctx *ctx,
 	bool accept;
 	int rc;
 
-	if (m->flags & (SM_CHECK_SESSION_OK | SM_CHECK_SESSION_RELAY))
+	if ((m->flags & (SM_CHECK_SESSION_OK | SM_CHECK_SESSION_RELAY)) || is_rejected(m, out))
 		return 0;
 	rc = ar_greylist_check(ar->grey, ctx, &m->client, &accept);
 	if (rc != 0 || accept)

@@ -56,9 +56,10 @@ uint32_t ss_policy_check_flags(const struct ss_conf *conf, const struct ss_stand
 
 	if (who->may_relay || (domain.n > 0 && ss_conf_domain_in(&conf->relay_to, domain)))
 		flags |= SM_CHECK_MAY_RELAY;
-	/* Those who are known need not come twice; who is going to be rejected anyway is not
-	 * written down as a client that came. */
-	if ((conf->flags & SS_F_GREYLISTING) && who->verdict == 0 && !who->may_relay && !stored)
+	if (stored)
+		flags |= SM_CHECK_STORED;
+	/* Those who are known need not come twice. */
+	if ((conf->flags & SS_F_GREYLISTING) && who->verdict == 0 && !who->may_relay)
 		flags |= SM_CHECK_GREYLIST;
 	return flags;
 }

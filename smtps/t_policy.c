@@ -101,7 +101,8 @@ static void test_later(void **state)
 	assert_false(ss_policy_later(&conf, 421, SM_VERDICT_CLOSE));
 	assert_int_equal(ss_policy_check_flags(&conf, &who, SM_STR("a.example"), false),
 	                 SM_CHECK_GREYLIST);
-	assert_int_equal(ss_policy_check_flags(&conf, &who, SM_STR("a.example"), true), 0);
+	assert_int_equal(ss_policy_check_flags(&conf, &who, SM_STR("a.example"), true),
+	                 SM_CHECK_GREYLIST | SM_CHECK_STORED);
 	who.may_relay = true;
 	assert_int_equal(ss_policy_check_flags(&conf, &who, SM_STR(""), false), SM_CHECK_MAY_RELAY);
 	conf.flags = 0;

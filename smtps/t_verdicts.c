@@ -367,18 +367,18 @@ static void test_greylisted_at_data(void **state SM_UNUSED)
 	                    "220 250 250 550 ");
 }
 
-/* Who is asked for: not those who may relay or are ok, nor who is rejected anyway. */
+/* Who is asked for: not those who may relay or are ok; of who is rejected if nothing overrides that
+ * smar is told. */
 static void test_who_is_greylisted(void **state SM_UNUSED)
 {
 	static const struct {
 		uint16_t code;
-		uint32_t flags;
-		bool asked;
+		uint32_t flags, asked;
 	} rows[] = {
-	    {0, 0, true},
-	    {0, SM_VERDICT_OK, false},
-	    {0, SM_VERDICT_RELAY, false},
-	    {551, 0, false},
+	    {0, 0, SM_CHECK_GREYLIST},
+	    {0, SM_VERDICT_OK, 0},
+	    {0, SM_VERDICT_RELAY, 0},
+	    {551, 0, SM_CHECK_GREYLIST | SM_CHECK_STORED},
 	};
 
 	for (size_t i = 0; i < SM_ARRAY_SIZE(rows); i++) {
@@ -387,7 +387,7 @@ static void test_who_is_greylisted(void **state SM_UNUSED)
 
 		(void)play(SS_F_GREYLISTING | SS_F_ACCESS | SS_F_DELAY_CHECKS, told,
 		           MAIL "RCPT TO:<l@l.test>\n");
-		assert_int_equal((rcpt_flags & SM_CHECK_GREYLIST) != 0, rows[i].asked);
+		assert_int_equal(rcpt_flags & (SM_CHECK_GREYLIST | SM_CHECK_STORED), rows[i].asked);
 	}
 }
 

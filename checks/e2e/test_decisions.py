@@ -2,19 +2,22 @@
 compared with the model.
 
 A site has one access map with all cases, told apart by addresses: client 127.x.y.z for the connection, a domain each for MAIL, an address
-each for RCPT. cltresolve: has four keys only, so each of its right hand sides needs a site in which nothing else speaks at connect.
+each for RCPT. cltresolve: has four keys only, so each of its right hand sides needs a site in which nothing else speaks at connect; the lists in
+DNS have sites of their own as well, and greylisting, which needs clients nobody has seen before.
 """
+import contextlib
 import itertools
 import os
 
 import pytest
+from e2e.test_maps import add_to_smar
 from lib.client import Client, Closed
 from lib.dns import A, PTR, Dns, MX
 from lib.paths import free_port
 from lib.sink import Sink
 from lib.site import Site
 from lib.wait import until
-from policy.model import Session, World
+from policy.model import Greylist, Reply, Session, World
 
 RIGHT = {  # name: value; the texts tell which entry spoke
     "relay": "relay", "ok": "ok", "cont": "cont", "discard": "discard", "reject": "reject",
@@ -31,17 +34,22 @@ def right(name, who):
 class Table:
     """An access map, the DNS and the addresses of all cases of a site."""
 
-    def __init__(self, resolves=None, **settings):
-        self.access, self.zone, self.servfail, self.names = {}, {}, set(), {}
+    def __init__(self, connect="all", few=False, **settings):
+        self.access, self.zone, self.servfail, self.refused, self.names = {}, {}, set(), set(), {}
         self.clients, self.senders, self.rcpts, self.mail_domains = {}, {}, {}, {}
         self.settings = settings
         self.access["cltaddr:127.0.0.1"] = "quick:relay"  # who looks whether the site is up
-        if resolves is None:
+        self.lists = {}  # tag: {client: what the list says}
+        if connect == "all":
             self._clients()
+        elif connect == "lists":
+            self._listed()
+        elif connect == "greylist":
+            self._for_greylist()
         else:
-            self._resolves(resolves)
-        self._senders(full=resolves is None)
-        self._rcpts()
+            self._resolves(connect)
+        self._senders(full=connect in ("all", "lists") and not few)
+        self._rcpts(RIGHT if not few else ("relay", "ok", "discard", "e5", "bad", "q-relay", "q-ok", "q-discard", "q-e4"))
 
     # -- connect
     def _client(self, name, resolve="ok"):
@@ -91,6 +99,84 @@ class Table:
         ip, host = self._client("resolve-then-name")
         self.access["cltname:" + host] = right("e4", "resolve-then-name")
 
+    def _in_list(self, ip, tag, said):
+        """What a list in DNS answers: addresses, or "temp", "perm"."""
+        name = ".".join(reversed(ip.split("."))) + f".{tag}.lists.test"
+        self.lists[tag][ip] = said
+        if said == "temp":
+            self.servfail.add(name)
+        elif said == "perm":
+            self.refused.add(name)
+        else:
+            self.zone[name] = [A(x) for x in said]
+
+    def _listed(self):
+        # Not in the order of their names. The last one has no entries for failures: it then knows nothing.
+        self.lists = {tag: {} for tag in ("second", "first", "third", "silent")}
+        tags = list(self.lists)
+        self._client("none")
+        where = {}
+        for n, r in enumerate(RIGHT):
+            tag = tags[n % 4]
+            where[r] = f"127.0.{n + 1}.2"
+            ip, _ = self._client(f"{tag}-{r}")
+            self._in_list(ip, tag, [where[r]])
+            # Whole addresses and nets take turns.
+            for t in tags:
+                self.access[f"{t}:" + (where[r] if n % 2 else where[r].rpartition(".")[0])] = right(r, f"{t}-{r}")
+        failures = {"second": ("cont", "e5"), "first": ("q-e4", "ok"), "third": ("relay", "bad")}
+        if self.settings.get("delay_checks"):
+            failures = {"second": ("e4", "discard"), "first": ("q-ok", "q-reject"), "third": ("class", "q-relay")}
+        for tag in tags:
+            for said, r in zip(("temp", "perm"), failures.get(tag, ())):
+                self.access[f"{tag}:{said}"] = right(r, f"{tag}-{said}")
+            for said in ("temp", "perm"):
+                ip, _ = self._client(f"{tag}-{said}")
+                self._in_list(ip, tag, said)
+                if tag != "silent":
+                    ip, _ = self._client(f"{tag}-{said}-then-listed")
+                    self._in_list(ip, tag, said)
+                    self._in_list(ip, "silent", [where["e5"]])
+        # A list that does not work lists nobody, whatever entry there is.
+        for n, said in enumerate((["127.255.255.254"], ["203.0.113.9"], [where["e5"], "127.255.255.1"], [where["q-relay"], "10.0.0.1"])):
+            for ip in said:
+                self.access[f"second:{ip}"] = self.access.get(f"second:{ip}", right("e5", "strange"))
+            ip, _ = self._client(f"strange-{n}")
+            self._in_list(ip, "second", said)
+            ip, _ = self._client(f"strange-{n}-then-listed")
+            self._in_list(ip, "second", said)
+            self._in_list(ip, "third", [where["q-e4"]])
+        # The first list with an entry decides, cont as well; an answer without an entry is none.
+        for first, second in itertools.product(("ok", "cont", "e5", "discard", "q-relay", None), ("e5", "relay", "discard")):
+            ip, _ = self._client(f"lists-{first}-{second}")
+            self._in_list(ip, "second", [where[first] if first else "127.0.99.99"])
+            self._in_list(ip, "first", [where[second]])
+        for several in itertools.permutations(("q-e5", "ok", "e4"), 2):
+            ip, _ = self._client(f"several-{'-'.join(several)}")
+            self._in_list(ip, "first", ["127.0.99.99", *(where[x] for x in several)])
+        # Address and name go before.
+        for first, second in itertools.product(("ok", "cont", "e5", "discard", "q-relay"), ("e5", "q-ok", "relay", "discard")):
+            ip, _ = self._client(f"cltaddr-{first}-listed-{second}")
+            self.access["cltaddr:" + ip] = right(first, f"cltaddr-{first}")
+            self._in_list(ip, "third", [where[second]])
+            ip, host = self._client(f"cltname-{first}-listed-{second}")
+            self.access["cltname:" + host] = right(first, f"cltname-{first}")
+            self._in_list(ip, "third", [where[second]])
+
+    def _for_greylist(self):
+        self.lists = {"list": {}}
+        self._client("none")
+        for n, r in enumerate(RIGHT):
+            ip, _ = self._client(f"cltaddr-{r}")
+            self.access["cltaddr:" + ip] = right(r, f"cltaddr-{r}")
+            if r in ("relay", "ok", "cont", "e5", "q-ok", "q-relay"):
+                _, host = self._client(f"cltname-{r}")
+                self.access["cltname:" + host] = right(r, f"cltname-{r}")
+                ip, _ = self._client(f"list-{r}")
+                self._in_list(ip, "list", [f"127.0.{n}.2"])
+                self.access[f"list:127.0.{n}.2"] = right(r, f"list-{r}")
+                self._client(f"resolve-{r}")
+
     # -- MAIL
     def _sender(self, name, addresses):
         domain = f"{name}.senders.test"
@@ -129,10 +215,10 @@ class Table:
         self.senders["routed"] = "s@routed.test"
 
     # -- RCPT
-    def _rcpts(self):
+    def _rcpts(self, names):
         for domain in ("local", "routed", "listed"):
             self.rcpts[f"none@{domain}"] = f"none@{domain}.test"
-            for n, r in enumerate(RIGHT):
+            for n, r in enumerate(names):
                 # Exact, by a detail, by a parent domain, by local part alone.
                 kind = n % 3
                 rcpt = (f"{r}@{domain}.test", f"{r}+x@{domain}.test", f"{r}@{r}.{domain}.test")[kind]
@@ -166,32 +252,34 @@ class Table:
         return World(access={k.lower(): v for k, v in self.access.items()}, local=("local.test",), routed=("routed.test", "listed.test"),
                      relay_to=("listed.test",), resolve=lambda ip: self.names[ip], senders=self.mail_domains,
                      unknown=("nobody@local.test", "quick.nobody@local.test"), lists={"members@local.test": self.members, "members": self.members},
-                     **self.settings)
+                     dnsbl=tuple(self.lists.items()), **self.settings)
 
 
 SITES = {
-    f"{'delayed' if delay else 'at-once'}-{name}": (resolves, dict(delay_checks=delay, **more))
+    f"{'delayed' if delay else 'at-once'}-{name}": (connect, dict(delay_checks=delay, **more))
     for delay in (False, True)
-    for name, resolves, more in (
-        ("all", None, dict(allow_by=("sender", "client_ip"), match_type="generic_lookup")),
-        ("no-implied-relay", None, dict(lmtp_does_not_imply_relaying=True, allow_by=("sender",))),
+    for name, connect, more in (
+        ("all", "all", dict(allow_by=("sender", "client_ip"), match_type="generic_lookup")),
+        ("no-implied-relay", "all", dict(lmtp_does_not_imply_relaying=True, allow_by=("sender",))),
+        ("lists", "lists", {}),
         ("resolve-1", ("ok", "e5", "q-e4", "discard"), {}),
         ("resolve-2", ("cont", "q-ok", "e4", "q-reject"), {}),
         ("resolve-3", ("discard", "relay", "bad", "reject"), {}),
     )
 }
+FLAGS = {"delay_checks": "delay_checks", "lmtp_does_not_imply_relaying": "lmtp_does_not_imply_relaying",
+         "greylisting_at_data": "delay_greylisting_error_until_DATA", "greylisting_keeps_session": "greylisting_keeps_session"}
 
 
-@pytest.fixture(scope="module", params=list(SITES))
-def served(request):
-    resolves, settings = SITES[request.param]
-    table = Table(resolves, **settings)
+@contextlib.contextmanager
+def serve(table, settings, greylisting=False):
     dns = Dns()
     for name, records in table.zone.items():
         dns.add(name, *records)
-    for name in table.servfail:
-        dns.rcode(name, "SERVFAIL")
-    flags = ["access"] + [f for f in ("delay_checks", "lmtp_does_not_imply_relaying") if settings.get(f)]
+    for names, word in ((table.servfail, "SERVFAIL"), (table.refused, "REFUSED")):
+        for name in names:
+            dns.rcode(name, word)
+    flags = ["access"] + [f for x, f in FLAGS.items() if settings.get(x)] + ["greylisting"] * greylisting
     sets = {
         "smtps.flags": "{ " + ", ".join(flags) + " }",
         "smar.access_map.file": "../access",
@@ -211,11 +299,24 @@ def served(request):
     for name, entries in (("access", table.access), ("aliases", table.aliases)):
         with open(os.path.join(site.dir, name), "w") as f:
             f.writelines(f"{k} {v}\n" for k, v in entries.items())
-    with site:
-        yield table, site, (sink, smtp)
-    for s in (sink, smtp):
-        s.stop()
-    dns.stop()
+    add_to_smar(site, "".join(f"\tdnsbl {{ domain = {tag}.lists.test; tag = {tag}; }}\n" for tag in table.lists))
+    if greylisting:
+        add_to_smar(site, GREYLISTING)
+    try:
+        with site:
+            yield site, (sink, smtp)
+    finally:
+        for s in (sink, smtp):
+            s.stop()
+        dns.stop()
+
+
+@pytest.fixture(scope="module", params=list(SITES))
+def served(request):
+    connect, settings = SITES[request.param]
+    table = Table(connect, **settings)
+    with serve(table, settings) as (site, sinks):
+        yield table, site, sinks
 
 
 def differs(got, want):
@@ -297,8 +398,9 @@ def test_who_gets_it(served):
                     for name in mix:
                         got, want = c.cmd(f"RCPT TO:<{table.rcpts[name]}>"), model.rcpt(table.rcpts[name])
                         assert got.code == want.code, (who, sender, mix, name, got, want)
-                    if not model.may_send_data():
-                        assert c.cmd("DATA").code == 503
+                    want = model.data()
+                    if want.code != 354:
+                        assert c.cmd("DATA").code == want.code
                         assert c.cmd("RSET").code == 250
                         continue
                     key = f"{who}/{sender}/{'+'.join(mix)}/{next(number)}"
@@ -318,3 +420,116 @@ def test_who_gets_it(served):
     until(lambda: len(arrived()) >= len(expected), "all mail arrives")
     assert arrived() == expected
     assert not site.content_files()
+
+
+# ---- greylisting ----
+
+GREYLISTING = "\tgreylisting { grey_wait = 1h; grey_expire = 1d; }\n"
+GREY_SITES = {
+    f"{'delayed' if delay else 'at-once'}-{name}": dict(delay_checks=delay, **more)
+    for delay in (False, True)
+    for name, more in (
+        ("421", {}),
+        ("450", dict(greylisting_keeps_session=True)),
+        ("421-at-data", dict(greylisting_at_data=True)),
+        ("450-at-data", dict(greylisting_at_data=True, greylisting_keeps_session=True)),
+    )
+}
+GREY_SENDERS = ("null", "none", "from-discard", "from-e5", "from-q-e4")
+
+
+class Visits:
+    """Each client with each sender and each recipient, in as many sessions as the server makes of it."""
+
+    def __init__(self, table, site, greylist):
+        self.table, self.site = table, site
+        self.world = table.world()
+        self.world.greylist = greylist
+        self.wrong, self.count = [], 0
+
+    def is_as(self, got, want, *what):
+        self.count += 1
+        bad = differs(got, want)
+        if bad:
+            self.wrong.append(f"{', '.join(what)}: {bad}")
+        return not bad
+
+    def visit(self, who, senders=GREY_SENDERS, rcpts=None):
+        left = [(s, r) for s in senders for r in rcpts or self.table.rcpts]
+        while left:
+            left = left[self._session(who, left):]
+
+    def _session(self, who, left):
+        """One session: how many it has done of them."""
+        model = Session(self.world, self.table.clients[who])
+        want = model.connect()
+        with connect(self.site, self.table.clients[who]) as c:
+            if not self.is_as(c.greeting, want, who, "greeting") or want.closes:
+                return len(left)
+            say_ehlo(c)
+            for n, (sender, rcpt) in enumerate(left):
+                said = f"MAIL FROM:<{self.table.senders[sender]}>", f"RCPT TO:<{self.table.rcpts[rcpt]}>"
+                want = model.mail(self.table.senders[sender])
+                if not self.is_as(c.cmd(said[0]), want, who, sender, "MAIL"):
+                    return len(left)
+                if want.code == 250:
+                    want = model.rcpt(self.table.rcpts[rcpt])
+                    if not self.is_as(c.cmd(said[1]), want, who, sender, rcpt, "RCPT"):
+                        return n + 1
+                    if want.code == 250:
+                        want = model.data()
+                        if not self.is_as(c.cmd("DATA"), want, who, sender, rcpt, "DATA"):
+                            return n + 1
+                        if want.code == 354:
+                            self.is_as(c.cmd(f"Subject: {who}\r\n\r\n."), Reply(250), who, sender, rcpt, "the end of DATA")
+                            continue
+                if want.closes:
+                    c.closes()
+                    return n + 1
+                if c.cmd("RSET").code != 250:
+                    self.wrong.append(f"{who}, {sender}, {rcpt}: RSET")
+                    return n + 1
+        return len(left)
+
+
+@pytest.mark.parametrize("name", GREY_SITES)
+def test_greylisting(name):
+    """Who was never here, who has come twice, and whom nobody asks to; nobody is written down who had no good recipient."""
+    settings = GREY_SITES[name]
+    table = Table("greylist", few=True, **settings)
+    greylist = Greylist()
+    with serve(table, settings, greylisting=True) as (site, _):
+        visits = Visits(table, site, greylist)
+        # First those who have nothing to be written down for.
+        nothing = [r for r in table.rcpts if r.startswith(("unknown", "none@routed", "to-discard", "to-e5", "to-q-discard", "to-bad"))]
+        for who in table.clients:
+            visits.visit(who, ("none", "from-e5"), nothing)
+        came = [who for who in table.clients if who != "resolve-ok"]
+        for who in came:
+            visits.visit(who)
+        assert not visits.wrong, f"{len(visits.wrong)} of {visits.count} differ:\n" + "\n".join(visits.wrong[:60])
+        # A second later all of them have waited long enough.
+        with open(site.conf) as f:
+            conf = f.read()
+        with open(site.conf, "w") as f:
+            f.write(conf.replace("grey_wait = 1h", "grey_wait = 1s"))
+        site.reload()
+        until(lambda: knock(site) == 354, "it need not wait so long any more", 60)
+        greylist.wait_is_over()
+        for who in table.clients:
+            visits.visit(who, ("none",), ("none@local",))
+        for who in came:
+            visits.visit(who, ("none",))
+        assert not visits.wrong, f"{len(visits.wrong)} of {visits.count} differ:\n" + "\n".join(visits.wrong[:60])
+        # Who had nothing but bad recipients before has come for the first time now.
+        assert table.clients["none"] in greylist.white and table.clients["resolve-ok"] not in greylist.white
+        assert table.clients["cltaddr-ok"] not in greylist.came
+    print(f"{visits.count} decisions")
+
+
+def knock(site):
+    """A client that is in no table: what it is told at last."""
+    with Client(site.port, source="127.99.0.1") as c:
+        assert c.mail("").code == 250
+        r = c.rcpt("none@local.test")
+        return c.cmd("DATA").code if r.code == 250 else r.code

@@ -49,7 +49,8 @@ def address_keys(address, localpart=False, implicit_detail=False, delimiter="+")
 
 # ---- right hand sides ----
 
-RELAY_TAGS = ("to", "cltaddr", "cltname", "certissuer", "certsubject")
+# Tags of lists in DNS are the operator's own: whatever is not one of these.
+NO_RELAY_TAGS = ("from", "cltresolve", "mxbadip")
 
 
 @dataclass
@@ -68,7 +69,7 @@ CONT = Action("cont")
 def parse(tag, value):
     m = re.fullmatch(r"\s*(quick:)?\s*(.*?)\s*", value, re.I | re.S)
     quick, what = bool(m.group(1)), m.group(2)
-    if what.lower() in ("ok", "discard", "cont") or (what.lower() == "relay" and tag in RELAY_TAGS):
+    if what.lower() in ("ok", "discard", "cont") or (what.lower() == "relay" and tag not in NO_RELAY_TAGS):
         return Action(what.lower(), quick)
     if what.lower() == "reject":
         return Action("error", quick, 550, "5.7.0 Rejected.")
@@ -76,6 +77,24 @@ def parse(tag, value):
     if m:
         return Action("error", quick, int(m.group(1)), m.group(3))
     return FAILED
+
+
+# ---- the greylist ----
+
+class Greylist:
+    """unknown, greylisted, whitelisted; who waits for so long is a matter of wait_is_over()."""
+
+    def __init__(self):
+        self.came, self.waited, self.white = set(), set(), set()
+
+    def wait_is_over(self):
+        self.waited |= self.came
+
+    def lets_in(self, client):
+        if client in self.waited:
+            self.white.add(client)
+        self.came.add(client)
+        return client in self.white
 
 
 # ---- the world ----
@@ -90,6 +109,10 @@ class World:
     resolve: object = lambda ip: ("no", "")   # -> (ok|no|tempptr|tempa, name)
     senders: dict = field(default_factory=dict)     # domain: list of IP addresses | "nxdomain" | "temp" | "null"
     lists: dict = field(default_factory=dict)       # alias: members
+    dnsbl: tuple = ()                               # (tag, {client: list of IP addresses | "temp" | "perm"}), as declared
+    greylist: Greylist = None                       # None: not in use
+    greylisting_at_data: bool = False
+    greylisting_keeps_session: bool = False
     delay_checks: bool = False
     lmtp_does_not_imply_relaying: bool = False
     allow_by: tuple = ()
@@ -101,6 +124,21 @@ class World:
             if value is not None:
                 return value
         return None
+
+    def listed(self, client):
+        """What the lists say: the first entry that is found, a list after the other."""
+        for tag, clients in self.dnsbl:
+            said = clients.get(client, [])
+            if isinstance(said, str):
+                keys = [said]
+            elif all(ip.startswith("127.") and not ip.startswith("127.255.255.") for ip in said):
+                keys = [k for ip in sorted(said, key=lambda x: [int(n) for n in x.split(".")]) for k in ip_keys(ip)]
+            else:
+                keys = []   # trouble of the list
+            value = self.find(tag, keys)
+            if value is not None:
+                return parse(tag, value)
+        return CONT
 
     def action(self, tag, keys):
         value = self.find(tag, keys)
@@ -147,6 +185,8 @@ class Session:
             a = w.action("cltresolve", [resolve])
         if a.kind == "cont" and name:
             a = w.action("cltname", domain_keys(name))
+        if a.kind == "cont":
+            a = w.listed(self.client)
         if self._apply(a, lambda x: setattr(self, "stored", x)):
             # A greeting knows only two refusals (RFC 5321 4.3.2).
             return Reply(554 if a.code >= 500 else 421, a.text, True)
@@ -156,6 +196,7 @@ class Session:
 
     def mail(self, sender):
         self.mail_stored, self.ta_discard, self.kept, self.gone = None, False, [], []
+        self.greylisted = False
         self.sender = sender
         if sender == "" or self.quick or self.discard:
             return OK
@@ -186,6 +227,7 @@ class Session:
         return a
 
     def rcpt(self, rcpt):
+        w = self.w
         stored = self.stored or self.mail_stored
         if (self.discard or self.ta_discard) and not self.stored:
             self.gone.append(rcpt)
@@ -197,12 +239,31 @@ class Session:
             return refusal(stored)
         if answer is not None:
             return answer
+        if a.kind != "discard" and self._is_greylisted():
+            if not w.greylisting_at_data:
+                return self._grey()
+            self.greylisted = True
         if a.kind == "discard":
             self.gone.append(rcpt)
             self.ta_discard = self.ta_discard or a.quick
         else:
             (self.gone if self.ta_discard else self.kept).append(rcpt)
         return OK
+
+    def _is_greylisted(self):
+        """After everything else, and not who vanishes: nothing of that comes in."""
+        if self.w.greylist is None or self.ok or self.relay:
+            return False
+        return not self.w.greylist.lets_in(self.client)
+
+    def _grey(self):
+        return Reply(450, "4.7.1", False) if self.w.greylisting_keeps_session else Reply(421, "4.7.1", True)
+
+    def data(self):
+        """What DATA is answered."""
+        if not self.kept and not self.gone:
+            return Reply(503)
+        return self._grey() if self.greylisted else Reply(354)
 
     def _check_rcpt(self, rcpt):
         """The entry of the recipient, and the refusal or None."""
@@ -252,6 +313,3 @@ class Session:
     def delivered(self):
         """Who gets the mail when it is sent now."""
         return [] if self.discard or self.ta_discard else list(self.kept)
-
-    def may_send_data(self):
-        return bool(self.kept or self.gone)
