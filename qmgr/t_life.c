@@ -27,7 +27,7 @@
 
 #ifdef SM_TESTING
 
-#define LIVES      5   /* by default */
+#define LIVES      1   /* by default */
 #define CUTS       6   /* in one life */
 #define STEPS      150 /* until a log stops, at most */
 #define LONG       800 /* the same, of a life that sees segments freed */
