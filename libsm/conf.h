@@ -96,7 +96,7 @@ struct sm_opt {
 		0  \
 	} /* name NULL */
 /* Every element of SECTIONS begins with this; it gets the name (empty: unnamed), the line, and the
- * path of the file as it was given to sm_conf_load (the caller's). */
+ * path of the file as it was given to sm_conf_load (copied). */
 struct sm_conf_where {
 	struct sm_str name;
 	const char *path;

@@ -373,7 +373,7 @@ static int bind_element(struct binding *b, struct sm_conf_node *n, const struct 
 	sm_conf_defaults(o->sub, v, b->arena);
 	where = (void *)v;
 	where->name = sm_arena_str(b->arena, n->name);
-	where->path = b->path;
+	where->path = sm_arena_str(b->arena, sm_str(b->path)).p; /* outlives the file's tree */
 	where->line = n->line;
 	all->count++;
 	rc = bind_section(b, n, o->sub, NULL, v);

@@ -150,9 +150,10 @@ static bool dest_of_word(struct qm_ctl *c, struct dest *d)
 	for (unsigned i = 0; i < d->named.hop_count; i++)
 		(void)host_line(c, d->named.hops[i].key, &d->named.hops[i].host,
 		                d->named.hops[i].waiting);
-	if (d->named.hop_count > 0)
-		qm_ctl_end(c, QM_CTL_OK, "");
-	return d->named.hop_count == 0;
+	if (d->named.hop_count == 0)
+		return true;
+	qm_ctl_end(c, QM_CTL_OK, ""); /* with it goes what it worked on */
+	return false;
 }
 
 void qm_ctl_dest(struct qm_ctl *c)

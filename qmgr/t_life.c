@@ -27,7 +27,7 @@
 
 #ifdef SM_TESTING
 
-#define LIVES      5   /* by default */
+#define LIVES      1   /* by default */
 #define CUTS       6   /* in one life */
 #define STEPS      150 /* until a log stops, at most */
 #define LONG       800 /* the same, of a life that sees segments freed */
@@ -223,7 +223,8 @@ static void audit(void)
 				wrong("delivered for good, and open after a start", m, r);
 			if (!sm_id_none(x->report) && open)
 				wrong("reported, and open after a start", m, r);
-			if (x->removed == SURE && open && !x->refused)
+			/* An act that was first wins: it is to be bounced when it comes back. */
+			if (x->removed == SURE && x->bounced == NO && open && !x->refused)
 				wrong("removed, and open after a start", m, r);
 		}
 }
@@ -278,7 +279,7 @@ static void handed_report(const struct t_task *t)
 			wrong("its failure was told twice", m, r);
 		if (x->settled)
 			wrong("its failure was told, and it had arrived", m, r);
-		if (x->removed == SURE && !x->refused)
+		if (x->removed == SURE && x->bounced == NO && !x->refused)
 			wrong("its failure was told, and it had been removed", m, r);
 		x->report = t->ta;
 	}

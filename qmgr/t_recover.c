@@ -531,11 +531,13 @@ static void model(struct t_store *t, char *out)
  * more. Without fault points it never is. */
 #define JUNK_BYTES 9000
 
+#ifdef SM_TESTING
 static bool full_or_room(struct t_store *t)
 {
 	return qm_log_low_space(qm_store_defedb(t->st)) ||
 	       qm_log_room(qm_store_defedb(t->st), JUNK_BYTES);
 }
+#endif
 
 static bool not_full(struct t_store *t)
 {

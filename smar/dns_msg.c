@@ -43,7 +43,7 @@ static unsigned get16(struct reader *r)
 {
 	unsigned v;
 
-	if (r->bad || r->size - r->at < 2) {
+	if (r->bad || r->size < r->at + 2) {
 		r->bad = true;
 		return 0;
 	}
