@@ -43,7 +43,8 @@ enum {
 	SM_CHECK_PROTECT_CLIENT = 256,
 	SM_CHECK_PROTECT_LOOKUP = 512,
 	SM_CHECK_PROTECT_DETAIL = 1024,
-	SM_CHECK_STORED = 2048 /* a rejection of before holds unless quick:ok or quick:relay is found */
+	SM_CHECK_STORED =
+	    2048 /* a rejection of before holds unless quick:ok or quick:relay is found */
 };
 enum sm_resolve {
 	SM_RESOLVE_NONE,

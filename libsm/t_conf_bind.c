@@ -402,7 +402,8 @@ static void dump_reads_back(void **state)
 	    "1000; space = 3MB;"
 	    " s = \"a\\\"\\\\\\n\\t;\"; p = \"\"; colour = red; flags = { dont_red, green }; list "
 	    "= { };"
-	    " sub { must = \"\"; deep = 0; } on { } map a { file = f; } map { file = g; kind = green; } }",
+	    " sub { must = \"\"; deep = 0; } on { } map a { file = f; } map { file = g; kind = "
+	    "green; } }",
 	};
 
 	(void)state;

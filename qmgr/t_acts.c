@@ -6,7 +6,6 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -61,29 +60,6 @@ static bool held(void)
 	return qm_edbc_held_count(w.q.edbc) >= t_want && w.q.txns.by_id.count == 0;
 }
 
-static bool all_written(void)
-{
-	return qm_store_pending(w.q.store) == 0;
-}
-
-/* In a child that dies without an orderly end, when all that it said is written. */
-static void crash_after(void (*fn)(void))
-{
-	int status;
-	pid_t pid;
-
-	fflush(NULL);
-	pid = fork();
-	assert_true(pid >= 0);
-	if (pid == 0) {
-		fn();
-		_exit(0);
-	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_int_equal(status, 0);
-	unlink(w.socks[2]);
-}
-
 /* ---- mail that crashes workers ---- */
 
 /* Recipient `index` of the only transaction, which nobody has asked smar about: its worker dies. */
@@ -106,7 +82,7 @@ static void suspected_once(void)
 	t_smtps_up(&w.ss, 1);
 	t_taken("s@a.test", "x@b.test y@b.test");
 	assert_int_equal(crashes(0)->state, QM_RCPT_NEW);
-	assert_true(t_wait(all_written));
+	assert_true(t_wait(t_all_written));
 }
 
 static void held_then_released_then_held(void)
@@ -118,7 +94,7 @@ static void held_then_released_then_held(void)
 	assert_true(crashes(0)->flags & QM_RCPT_HELD);
 	act(QM_MARK_RELEASE);
 	assert_true(crashes(0)->flags & QM_RCPT_HELD);
-	assert_true(t_wait(all_written));
+	assert_true(t_wait(t_all_written));
 }
 
 static bool two_wait_for_smar(void)
@@ -133,18 +109,18 @@ static void a_suspicion_lasts(void **state)
 {
 	(void)state;
 	t_slow_retries();
-	crash_after(suspected_once);
+	t_crash_after(suspected_once);
 	t_qm_start();
 	assert_true(t_wait(two_wait_for_smar));
 	assert_true(crashes(0)->flags & QM_RCPT_HELD);
-	assert_true(t_wait(all_written));
+	assert_true(t_wait(t_all_written));
 }
 
 static void held_again_after_its_release(void **state)
 {
 	(void)state;
 	t_slow_retries();
-	crash_after(held_then_released_then_held);
+	t_crash_after(held_then_released_then_held);
 	w.conf.aq_max_entries = 0; /* it is looked at in the index */
 	t_qm_start();
 	assert_int_equal(qm_edbc_held_count(w.q.edbc), 1);
@@ -191,7 +167,7 @@ static void a_delay_is_told_once(void **state)
 	(void)state;
 	t_slow_retries();
 	w.conf.delay_timeout_ms = 0;
-	crash_after(told_after_a_requeue);
+	t_crash_after(told_after_a_requeue);
 	t_qm_all();
 	for (int i = 0; i < 2; i++) {
 		unsigned before = w.sc.tasks;

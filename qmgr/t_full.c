@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -89,24 +88,6 @@ static bool ended(void)
 static void still_full(void)
 {
 	assert_true(full());
-}
-
-/* Acts in a child that dies without an orderly end. */
-static void crash_after(void (*fn)(void))
-{
-	int status;
-	pid_t pid;
-
-	fflush(NULL);
-	pid = fork();
-	assert_true(pid >= 0);
-	if (pid == 0) {
-		fn();
-		_exit(0);
-	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_int_equal(status, 0);
-	unlink(w.socks[2]);
 }
 
 /* How often each address was handed out, in all tasks. */
@@ -395,7 +376,7 @@ static void a_crash_while_it_is_full(void **state)
 {
 	(void)state;
 	t_slow_retries();
-	crash_after(die_while_full);
+	t_crash_after(die_while_full);
 	t_qm_all();
 	only_two_are_open();
 	restart();
@@ -418,7 +399,7 @@ static void a_crash_when_there_is_room(void **state)
 {
 	(void)state;
 	t_slow_retries();
-	crash_after(die_when_there_is_room);
+	t_crash_after(die_when_there_is_room);
 	t_qm_all();
 	only_two_are_open();
 	restart();
@@ -458,7 +439,7 @@ static void a_delay_is_told_once(void **state)
 	(void)state;
 	t_slow_retries();
 	w.conf.delay_timeout_ms = 0;
-	crash_after(die_when_it_was_told);
+	t_crash_after(die_when_it_was_told);
 	t_qm_all();
 	for (int i = 0; i < 2; i++) {
 		t_ask_ctl("flush", NULL);

@@ -16,7 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -778,24 +777,13 @@ static void the_last(void)
 
 static void in_a_child(void (*fn)(void), unsigned life)
 {
+	const char *logs = getenv("T_LIFE_LOGS");
+	char log[256] = "";
 	int status;
-	pid_t pid;
 
-	fflush(NULL);
-	pid = fork();
-	assert_true(pid >= 0);
-	if (pid == 0) {
-		if (getenv("T_LIFE_LOGS")) {
-			char name[256];
-
-			snprintf(name, sizeof(name), "%s/%u.%u", getenv("T_LIFE_LOGS"), life,
-			         led->cuts);
-			sm_assert(freopen(name, "w", stderr) != NULL);
-		}
-		fn();
-		_exit(0);
-	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
+	if (logs)
+		snprintf(log, sizeof(log), "%s/%u.%u", logs, life, led->cuts);
+	status = t_in_a_child(fn, logs ? log : NULL);
 	if (status != 0)
 		fail_msg("T_LIFE_SEED=%u T_LIVES=1: status %x: %s", life, (unsigned)status,
 		         led->wrong);

@@ -93,6 +93,12 @@ void t_qm_stop(void);            /* orderly: closes it; start again */
 void t_qm_all(void);             /* start, and smtps, smtpc, smar */
 void t_qm_no_smtpc(void);        /* the same, but what is ready stays there until one comes */
 
+/* fn in a child that dies without an orderly end; then its state. Its stderr goes to `log`, if that
+ * is not NULL. */
+int t_in_a_child(void (*fn)(void), const char *log);
+/* The same, of a child that finds nothing wrong; what it listened on is out of the way. */
+void t_crash_after(void (*fn)(void));
+
 /* Runs the loop until so; false after T_PATIENCE_MS, which is a failure. */
 bool t_wait(bool (*until)(void));
 /* Runs the loop for so long: only where something must not happen. */
@@ -125,11 +131,12 @@ void t_pump(void);     /* the puppets read and write: done in each turn */
 /* Waits until so; what the conditions below, and those of the tests, compare with is t_want. */
 extern unsigned t_want;
 void t_wait_n(bool (*until)(void), unsigned n);
-bool t_verdicts(void); /* answers to the smtps puppet */
-bool t_tasks(void);    /* at the first smtpc puppet */
-bool t_asked(void);    /* questions to the smar puppet */
-bool t_indexed(void);  /* mails in DEFEDB, none on its way back */
-bool t_deferred(void); /* the same, and none is active */
+bool t_verdicts(void);    /* answers to the smtps puppet */
+bool t_tasks(void);       /* at the first smtpc puppet */
+bool t_asked(void);       /* questions to the smar puppet */
+bool t_indexed(void);     /* mails in DEFEDB, none on its way back */
+bool t_deferred(void);    /* the same, and none is active */
+bool t_all_written(void); /* nothing waits for a log to be durable */
 void t_wait_over(void);
 
 struct sm_id t_taken(const char *sender, const char *rcpts);   /* t_commit, until it is taken */

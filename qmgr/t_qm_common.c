@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include "libsm/fault.h"
 #include "libsm/offload.h"
@@ -20,6 +21,32 @@
 #include "libsm/time.h"
 
 struct t_qm w;
+
+/* ---- death ---- */
+
+int t_in_a_child(void (*fn)(void), const char *log)
+{
+	int status;
+	pid_t pid;
+
+	fflush(NULL);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		if (log)
+			sm_assert(freopen(log, "w", stderr) != NULL);
+		fn();
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return status;
+}
+
+void t_crash_after(void (*fn)(void))
+{
+	assert_int_equal(t_in_a_child(fn, NULL), 0);
+	unlink(w.socks[2]);
+}
 
 /* ---- the loop ---- */
 
@@ -323,6 +350,11 @@ bool t_verdicts(void)
 bool t_tasks(void)
 {
 	return w.sc.tasks >= t_want;
+}
+
+bool t_all_written(void)
+{
+	return qm_store_pending(w.q.store) == 0;
 }
 
 bool t_indexed(void)

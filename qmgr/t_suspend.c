@@ -340,11 +340,6 @@ static void over_a_restart(void **state)
 	assert_true(sm_id_eq(w.sc.task[0].ta, id));
 }
 
-static bool all_written(void)
-{
-	return qm_store_pending(w.q.store) == 0;
-}
-
 /* It is a fact that it is resumed, and qmgr dies before the walk has found what waits for that. */
 static void die_when_resumed(void)
 {
@@ -357,7 +352,7 @@ static void die_when_resumed(void)
 	t_taken("s@a.test", "x@c.test");
 	t_wait_n(t_deferred, 2);
 	assert_true(qm_suspends_remove(w.q.store, SM_STR("b.test"), 42, sm_wall_s(), &lsn));
-	assert_true(t_wait(all_written));
+	assert_true(t_wait(t_all_written));
 }
 
 static bool one_is_left(void)

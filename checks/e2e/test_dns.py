@@ -69,14 +69,14 @@ def fate(site, sink, domain, tag):
             return r.code
         assert c.cmd("DATA").code == 354
         assert c.finish(message(tag)).code == 250
-    end = time.monotonic() + PATIENCE * SLOW
-    while time.monotonic() < end:
-        if [m for m in sink.reports(f"s-{domain}@src.test")]:
+
+    def known():
+        if sink.reports(f"s-{domain}@src.test"):
             return "reported"
         if any(f"rcpt=<x@{domain}>" in line and "stat=deferred" in line for line in site.logs_since(marks)["qmgr.log"].split("\n")):
             return "deferred"
-        time.sleep(0.05)
-    return "neither put off nor reported"
+        return None
+    return until(known, f"x@{domain} put off or reported", PATIENCE)
 
 
 def give_up(site, dnsd, domain):
