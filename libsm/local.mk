@@ -99,7 +99,7 @@ libsm_t_def_SOURCES = libsm/t_def.c
 libsm_t_def_LDADD = $(UNIT_LDADD)
 libsm_t_msg_SOURCES = libsm/t_msg.c
 libsm_t_msg_LDADD = $(UNIT_LDADD)
-noinst_HEADERS += libsm/base.h libsm/t_patience.h libsm/t_dir.h
+noinst_HEADERS += libsm/tls.h libsm/base.h libsm/t_patience.h libsm/t_dir.h
 
 LIBSM_TESTS += libsm/t_base
 libsm_t_base_SOURCES = libsm/t_base.c

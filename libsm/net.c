@@ -47,6 +47,8 @@ int sm_net_adopt(struct sm_net *n, int fd)
 
 void sm_net_close(struct sm_net *n)
 {
+	if (n->layer != NULL)
+		n->layer->end(n);
 	sm_fd_close(&n->f);
 }
 
@@ -135,6 +137,8 @@ int sm_net_connect(struct sm_net *n, const struct sm_sa *to, const struct sm_sa 
 ssize_t sm_net_read(struct sm_net *n, void *p, size_t size, int64_t deadline_ms)
 {
 	sm_co_fair();
+	if (n->layer != NULL)
+		return n->layer->read(n, p, size, deadline_ms);
 	for (;;) {
 		int rc = sm_fd_wait(&n->f, SM_RD, "read", deadline_ms);
 		if (rc != 0)
@@ -160,6 +164,8 @@ ssize_t sm_net_read(struct sm_net *n, void *p, size_t size, int64_t deadline_ms)
 
 int sm_net_writev(struct sm_net *n, struct iovec *v, int count, int64_t deadline_ms)
 {
+	if (n->layer != NULL)
+		return n->layer->writev(n, v, count, deadline_ms);
 	for (;;) {
 		while (count > 0 && v->iov_len == 0) {
 			v++;
@@ -208,6 +214,8 @@ bool sm_net_pending(struct sm_net *n)
 
 	if (n->f.fd == -1)
 		return true;
+	if (n->layer != NULL)
+		return n->layer->pending(n);
 	ssize_t got = recv(n->f.fd, &c, 1, MSG_PEEK | MSG_DONTWAIT);
 	return got != -1 || (errno != EAGAIN && errno != EINTR);
 }

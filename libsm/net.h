@@ -43,10 +43,23 @@ const char *sm_sa_host_text(const struct sm_sa *sa, char out[SM_SA_TEXT]); /* "1
 /* RFC 5321 4.1.3: "[1.2.3.4]", "[IPv6:::1]". */
 const char *sm_sa_literal(const struct sm_sa *sa, char out[SM_SA_TEXT]);
 
-/* A connected stream socket. All calls but close may yield. One reader and one writer at a time. */
+/*
+ * A connected stream socket. All calls but close may yield. One reader and one writer at a time.
+ * With TLS on it (tls.h), the same calls go through that: `layer` is how, and net.c knows no more.
+ */
+struct sm_net;
+struct iovec;
+struct sm_net_layer {
+	ssize_t (*read)(struct sm_net *n, void *p, size_t size, int64_t deadline_ms) SM_YIELDS;
+	int (*writev)(struct sm_net *n, struct iovec *v, int count, int64_t deadline_ms) SM_YIELDS;
+	bool (*pending)(struct sm_net *n);
+	void (*end)(struct sm_net *n); /* before the descriptor is closed: frees n->tls */
+};
 struct sm_net {
 	struct sm_fd f;
-	uint64_t in_bytes, out_bytes;
+	uint64_t in_bytes, out_bytes;     /* of those above: what was encrypted counts as clear */
+	const struct sm_net_layer *layer; /* NULL: clear */
+	struct sm_tls *tls;               /* NULL: clear */
 };
 
 /* Take over a connected descriptor (closed by sm_net_close; also on failure here). TCP gets
@@ -67,7 +80,6 @@ ssize_t sm_net_read(struct sm_net *n, void *p, size_t size,
 /* All of it: 0 or an error. */
 int sm_net_write(struct sm_net *n, const void *p, size_t size,
                  int64_t deadline_ms) SM_YIELDS SM_MUST_CHECK;
-struct iovec;
 int sm_net_writev(struct sm_net *n, struct iovec *v, int count,
                   int64_t deadline_ms) SM_YIELDS SM_MUST_CHECK; /* changes v */
 /* Has the peer sent something, or closed, that nobody has read yet? One system call at the most.
