@@ -72,8 +72,15 @@ enum sm_stage {
 	SM_STAGE_MAIL,
 	SM_STAGE_RCPT,
 	SM_STAGE_DATA,
-	SM_STAGE_EOD
+	SM_STAGE_EOD,
+	SM_STAGE_TLS, /* between HELO and MAIL: STARTTLS, and what is required of it */
+	SM_STAGE_AUTH
 };
+/* Before there was any mail: what went wrong then speaks of the host, not of the mail. */
+static inline bool sm_stage_is_early(unsigned stage)
+{
+	return stage <= SM_STAGE_HELO || stage == SM_STAGE_TLS || stage == SM_STAGE_AUTH;
+}
 /* How the last host behaved: for its concurrency. */
 enum sm_reach { SM_REACH_NONE, SM_REACH_OK, SM_REACH_REFUSED, SM_REACH_BUSY };
 enum sm_dsn_kind {

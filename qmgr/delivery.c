@@ -143,9 +143,9 @@ void qm_delivery_learn(struct qm *q, const struct sm_sa *address, uint32_t count
 
 		if (x->host >= count)
 			continue;
-		if (reach == SM_REACH_BUSY && x->stage <= SM_STAGE_HELO)
+		if (reach == SM_REACH_BUSY && sm_stage_is_early(x->stage))
 			reach = SM_REACH_REFUSED;
-		else if (reach == SM_REACH_REFUSED && x->stage > SM_STAGE_HELO)
+		else if (reach == SM_REACH_REFUSED && !sm_stage_is_early(x->stage))
 			reach = SM_REACH_NONE;
 		if (qm_sched_reached(&q->sched, &address[x->host], reach, x->code, x->text,
 		                     sm_loop_now_ms()))

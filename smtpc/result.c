@@ -30,6 +30,10 @@ const char *sc_stage_name(enum sm_stage stage)
 		return "data";
 	case SM_STAGE_EOD:
 		return "final";
+	case SM_STAGE_TLS:
+		return "tls";
+	case SM_STAGE_AUTH:
+		return "auth";
 	}
 	return "unknown";
 }
