@@ -88,6 +88,7 @@ struct sm_opt {
 	size_t sub_size; /* of one element (SECTIONS) */
 	bool required;
 	bool reload;      /* takes effect on HUP */
+	bool session;     /* may differ between sessions: sm_conf_bind_session (not for SECTIONS) */
 	const char *help; /* one line, for -h and dumps */
 	const char *man;  /* further sentences for the manual page; NULL: help is enough */
 };
@@ -146,6 +147,15 @@ int sm_conf_add(const struct sm_opt *table, void *target, struct sm_arena *a, co
  */
 void sm_conf_keep(const struct sm_opt *table, void *now, const void *was, sm_conf_report *changed,
                   void *arg);
+/*
+ * Text that changes a configuration for one session, as the access map has it: only rows of `table`
+ * with `session` may stand there. `target` is a copy of what is in force, by value; strings and
+ * lists that change live in `a`. On an error some of it may have changed: SM_E_DENIED for a row
+ * that cannot differ between sessions, else as sm_conf_parse and sm_conf_bind; the diag begins with
+ * "where:line: ".
+ */
+int sm_conf_bind_session(const struct sm_opt *table, void *target, struct sm_arena *a,
+                         struct sm_str text, const char *where) SM_MUST_CHECK;
 /* The section `key` with this name; name empty: the unnamed one, or the only one. NULL: none. */
 struct sm_conf_node *sm_conf_find(struct sm_conf_file *f, struct sm_str key, struct sm_str name);
 

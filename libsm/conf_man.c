@@ -135,6 +135,8 @@ static void put_facts(struct sm_buf *b, const struct sm_opt *o)
 	}
 	if (o->reload)
 		sm_buf_cstr(b, "A reload changes it.\n");
+	if (o->session)
+		sm_buf_cstr(b, "May differ between sessions.\n");
 }
 
 static void put_words(struct sm_buf *b, const struct sm_opt *o)

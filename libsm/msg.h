@@ -27,7 +27,8 @@ enum {
 	SM_VERDICT_DISCARD = 32,    /* accept it, and let it vanish */
 	SM_VERDICT_GREYLISTED = 64, /* the refusal is greylisting: it may be said at DATA */
 	SM_VERDICT_VERIFY = 128, /* ask the next hop whether it knows the recipient (rcpt_verify) */
-	SM_VERDICT_VERIFY_ACCEPT = 256 /* ... and take it when that cannot be told */
+	SM_VERDICT_VERIFY_ACCEPT = 256, /* ... and take it when that cannot be told */
+	SM_VERDICT_UNRESOLVED = 512     /* cltresolve: refuses, which is not meant for who may relay */
 };
 /* *_check.flags: what the listener is configured to, and what the session may. */
 enum {
@@ -44,7 +45,8 @@ enum {
 	SM_CHECK_PROTECT_LOOKUP = 512,
 	SM_CHECK_PROTECT_DETAIL = 1024,
 	SM_CHECK_STORED =
-	    2048 /* a rejection of before holds unless quick:ok or quick:relay is found */
+	    2048, /* a rejection of before holds unless quick:ok or quick:relay is found */
+	SM_CHECK_SESSION_CONF = 4096 /* conn_check: look up smtps_session_conf: */
 };
 enum sm_resolve {
 	SM_RESOLVE_NONE,

@@ -10,6 +10,7 @@ const struct sm_word sm_verdict_words[] = {
     {"discard", SM_VERDICT_DISCARD, "it is accepted, and vanishes"},
     {"greylisted", SM_VERDICT_GREYLISTED, "the refusal is greylisting"},
     {"verify", SM_VERDICT_VERIFY, "the next hop is asked whether it knows the recipient"},
+    {"unresolved", SM_VERDICT_UNRESOLVED, "cltresolve: refuses, not meant for who may relay"},
     {0},
 };
 

@@ -5,6 +5,7 @@
  */
 #include "smar/access_rhs.h"
 
+#include "libsm/conf.h"
 #include "libsm/err.h"
 #include "libsm/net.h"
 #include "libsm/smtp_reply.h"
@@ -162,17 +163,20 @@ enum key_kind { KEY_ADDRESS, KEY_NET, KEY_NAME, KEY_RESOLVE, KEY_DN, KEY_LISTED 
 static const struct tag {
 	struct sm_str name;
 	enum key_kind key;
-	bool may_relay, restrictions;
+	bool may_relay, restrictions, conf;
 } tags[] = {
-    {SM_STR("from:"), KEY_ADDRESS, false, false},
-    {SM_STR("to:"), KEY_ADDRESS, true, false},
-    {SM_STR("cltaddr:"), KEY_NET, true, false},
-    {SM_STR("cltname:"), KEY_NAME, true, false},
-    {SM_STR("cltresolve:"), KEY_RESOLVE, false, false},
-    {SM_STR("mxbadip:"), KEY_NET, false, false},
-    {SM_STR("certissuer:"), KEY_DN, true, false},
-    {SM_STR("certsubject:"), KEY_DN, true, false},
-    {SM_STR("protectedrcpt:"), KEY_ADDRESS, false, true},
+    {SM_STR("from:"), KEY_ADDRESS, false, false, false},
+    {SM_STR("to:"), KEY_ADDRESS, true, false, false},
+    {SM_STR("cltaddr:"), KEY_NET, true, false, false},
+    {SM_STR("cltname:"), KEY_NAME, true, false, false},
+    {SM_STR("cltresolve:"), KEY_RESOLVE, false, false, false},
+    {SM_STR("mxbadip:"), KEY_NET, false, false, false},
+    {SM_STR("certissuer:"), KEY_DN, true, false, false},
+    {SM_STR("certsubject:"), KEY_DN, true, false, false},
+    {SM_STR("protectedrcpt:"), KEY_ADDRESS, false, true, false},
+    {SM_STR("smtps_session_conf:"), KEY_NAME, false, false, true},
+    {SM_STR("smtpc_session_conf:"), KEY_NAME, false, false, true},
+    {SM_STR("smtpc_rcpt_conf:"), KEY_ADDRESS, false, false, true},
 };
 /* Of black and white lists. */
 static const struct tag listed = {.key = KEY_LISTED, .may_relay = true};
@@ -236,6 +240,20 @@ static int check_restrictions(struct sm_str value)
 	return rc;
 }
 
+int ar_access_check_conf(struct sm_str value)
+{
+	struct sm_conf_file f;
+	int rc;
+
+	if (value.n > AR_CONF_TEXT_MAX)
+		return sm_fail(SM_E_TOOBIG, "%zu bytes of configuration, at most %d", value.n,
+		               AR_CONF_TEXT_MAX);
+	rc = sm_conf_parse(&f, "value", value);
+	if (rc == 0)
+		sm_conf_free(&f);
+	return rc;
+}
+
 int ar_access_check_entry(struct sm_str key, struct sm_str value)
 {
 	ptrdiff_t colon = sm_str_chr(key, ':');
@@ -257,6 +275,8 @@ int ar_access_check_entry(struct sm_str key, struct sm_str value)
 		               SM_STR_ARG(sm_str_head(key, 100)));
 	if (t->restrictions)
 		return check_restrictions(value);
+	if (t->conf)
+		return ar_access_check_conf(value);
 	rc = ar_action_parse(value, &action);
 	if (rc != 0)
 		return rc;

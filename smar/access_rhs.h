@@ -11,6 +11,9 @@
  *   restriction = ( "from:" / "list:" ) address / "cltaddr:" ip
  *   address     = "<" pattern ">" / pattern
  *
+ * Behind smtps_session_conf:, smtpc_session_conf: and smtpc_rcpt_conf: stands text of the
+ * configuration language.
+ *
  * Words are the same in upper and lower case. Pure; any thread.
  */
 #ifndef AR_ACCESS_RHS_H
@@ -53,6 +56,11 @@ int ar_restriction_next(struct sm_str *rest, struct ar_restriction *out) SM_MUST
  * unknown tag is that of a black list.
  */
 int ar_access_check_entry(struct sm_str key, struct sm_str value) SM_MUST_CHECK;
+/* Text of the configuration language, as sm_conf_bind_session wants it, and no longer than this:
+ * its values are the other program's affair, so only the grammar is checked. SM_E_SYNTAX,
+ * SM_E_TOOBIG. */
+enum { AR_CONF_TEXT_MAX = 8192 };
+int ar_access_check_conf(struct sm_str value) SM_MUST_CHECK;
 /* Does "relay" mean something behind this tag ("to:")? */
 bool ar_access_may_relay(struct sm_str tag);
 /* Has this tag ("to:") a meaning of its own, so that no list in DNS can have it? */

@@ -5,6 +5,7 @@
  * that does not answer makes the name unknown for now, never wrong. Thread: the loop's; coroutine
  * when it may wait.
  */
+#include "libsm/addr.h"
 #include "smar/check_int.h"
 #include "smar/dnsbl.h"
 #include "smar/reverse.h"
@@ -43,9 +44,29 @@ static int confirm(struct sm_str name, const struct sm_sa *client, const struct 
 	return 0;
 }
 
-static int resolve_client(const struct ar_ctx *ctx, const struct sm_sa *client,
+/* A front end that is trusted has told it. */
+static void take_name(struct sm_arena *a, const struct sm_msg_conn_check *m,
+                      struct sm_msg_conn_verdict *out)
+{
+	struct sm_str given = m->client_name;
+	bool good = m->resolve == SM_RESOLVE_OK && sm_domain_valid(given, true);
+	char *name;
+
+	out->resolve = SM_MIN(m->resolve, (uint8_t)SM_RESOLVE_TEMP_A);
+	if (!good && out->resolve == SM_RESOLVE_OK)
+		out->resolve = SM_RESOLVE_NO;
+	if (!good)
+		return;
+	name = sm_arena_must(a, given.n);
+	for (size_t i = 0; i < given.n; i++)
+		name[i] = sm_lower(given.p[i]);
+	out->client_name = sm_str_n(name, given.n);
+}
+
+static int resolve_client(const struct ar_ctx *ctx, const struct sm_msg_conn_check *m,
                           struct sm_msg_conn_verdict *out)
 {
+	const struct sm_sa *client = &m->client;
 	enum sm_resolve resolve = SM_RESOLVE_NO;
 	char name[AR_DNS_NAME_MAX + 1];
 	struct ar_answer *ptr;
@@ -54,6 +75,10 @@ static int resolve_client(const struct ar_ctx *ctx, const struct sm_sa *client,
 	if (ctx->dry != NULL && ctx->dry->client_name.p != NULL) {
 		out->resolve = SM_RESOLVE_OK;
 		out->client_name = ctx->dry->client_name;
+		return 0;
+	}
+	if (m->resolve != SM_RESOLVE_NONE) {
+		take_name(ctx->a, m, out);
 		return 0;
 	}
 	if (!ar_reverse_name(client, SM_STR("in-addr.arpa"), SM_STR("ip6.arpa"), name)) {
@@ -119,13 +144,45 @@ static int find_name(const struct ar *ar, const struct ar_ctx *ctx, struct sm_st
 
 /* What only matters when the address alone has not decided. */
 static int check_name(const struct ar *ar, const struct ar_ctx *ctx,
-                      const struct sm_msg_conn_verdict *client, struct ar_action *out)
+                      struct sm_msg_conn_verdict *client, struct ar_action *out)
 {
 	int rc = find_resolve(ar, ctx, client->resolve, out);
 
+	if (rc == 0 && out->kind == AR_ACTION_ERROR && !out->failed)
+		client->flags |= SM_VERDICT_UNRESOLVED;
 	if (rc == 0 && out->kind == AR_ACTION_CONT)
 		rc = find_name(ar, ctx, client->client_name, out);
 	return rc;
+}
+
+/* Configuration for the session; empty: none. What cannot be told is a refusal. */
+static int find_conf(const struct ar *ar, const struct ar_ctx *ctx, const struct sm_sa *client,
+                     struct sm_msg_conn_verdict *out)
+{
+	static const struct sm_str tag = SM_STR("smtps_session_conf:");
+	struct ar_action failed;
+	struct ar_keys keys;
+	int rc;
+
+	ar_keys_ip(&keys, tag, client, 0);
+	rc = ar_access_value(ar, ctx, &keys, &out->conf);
+	if (rc == SM_E_NOTFOUND && out->client_name.n > 0) {
+		ar_keys_domain(&keys, tag, out->client_name, 0);
+		rc = ar_access_value(ar, ctx, &keys, &out->conf);
+	}
+	if (rc == 0)
+		rc = ar_access_check_conf(out->conf);
+	if (rc == 0 || rc == SM_E_AGAIN)
+		return rc;
+	out->conf = SM_STR("");
+	if (rc == SM_E_NOTFOUND)
+		return 0;
+	ar_access_failed(ctx, &keys, rc, &failed);
+	out->code = failed.code;
+	out->text = failed.text;
+	/* Now, not at RCPT: nobody knows what the session would be. */
+	out->flags = SM_VERDICT_CLOSE;
+	return 0;
 }
 
 int ar_check_conn(const struct ar *ar, const struct ar_ctx *ctx, const struct sm_msg_conn_check *m,
@@ -136,14 +193,14 @@ int ar_check_conn(const struct ar *ar, const struct ar_ctx *ctx, const struct sm
 	struct sm_msg_verdict v = {.text = SM_STR("")};
 	int rc = 0;
 
-	*out = (struct sm_msg_conn_verdict){.text = SM_STR("")};
+	*out = (struct sm_msg_conn_verdict){.text = SM_STR(""), .conf = SM_STR("")};
 	if (access)
 		rc = find_address(ar, ctx, &m->client, &action);
 	if (rc == 0 && access && action.kind == AR_ACTION_CONT)
 		ar_dnsbl_ask(ar, &m->client);
 	/* Who is refused at once needs no name. */
 	if (rc == 0 && !(action.kind == AR_ACTION_ERROR && action.quick))
-		rc = resolve_client(ctx, &m->client, out);
+		rc = resolve_client(ctx, m, out);
 	if (rc == 0 && access && action.kind == AR_ACTION_CONT)
 		rc = check_name(ar, ctx, out, &action);
 	if (rc == 0 && access && action.kind == AR_ACTION_CONT)
@@ -151,7 +208,10 @@ int ar_check_conn(const struct ar *ar, const struct ar_ctx *ctx, const struct sm
 	if (rc == 0 && ar_access_apply(ctx, &action, &v)) {
 		out->code = v.code;
 		out->text = v.text;
-		out->flags = v.flags;
+		out->flags |= v.flags;
 	}
+	if (rc == 0 && access && (m->flags & SM_CHECK_SESSION_CONF) &&
+	    !(action.kind == AR_ACTION_ERROR && action.quick))
+		rc = find_conf(ar, ctx, &m->client, out);
 	return rc;
 }

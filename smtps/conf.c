@@ -24,6 +24,12 @@ static const struct sm_word flag_words[] = {
      "say the refusal of greylisting at DATA, so that RCPT tells which addresses exist"},
     {"greylisting_keeps_session", SS_F_GREY_STAYS,
      "refuse who is greylisted with 450 and go on, not with 421 and an end of the session"},
+    {"submission", SS_F_SUBMISSION,
+     "submission server (RFC 6409): MAIL needs AUTH, a verified certificate or the right to relay; "
+     "local (lmtp:) domains need relay rights; addresses and header are completed"},
+    {"leave_header", SS_F_LEAVE_HEADER, "a submission server adds no Date:, Message-ID:, From:"},
+    {"session_conf", SS_F_SESSION_CONF,
+     "look up smtps_session_conf: in the access map: options for sessions of a client"},
     {"allow_loopback_relaying", SS_F_LOOPBACK_RELAY,
      "loopback and Unix clients may relay, on every listener"},
     {0},

@@ -18,6 +18,9 @@ enum {
 	SS_F_GREYLISTING = 128,
 	SS_F_GREY_AT_DATA = 256,
 	SS_F_GREY_STAYS = 512,
+	SS_F_SUBMISSION = 1024,
+	SS_F_LEAVE_HEADER = 2048,
+	SS_F_SESSION_CONF = 4096,
 };
 /* protected_recipients.allow_by */
 enum { SS_ALLOW_SENDER = 1, SS_ALLOW_CLIENT_IP = 2 };

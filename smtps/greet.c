@@ -50,6 +50,7 @@ static bool ask_smar(struct ss_session *s, struct ss_ask *a)
 	if (ss_policy_later(s->conf, a->code, a->flags)) {
 		s->conn_code = a->code;
 		s->conn_text = sm_arena_str(&s->arena, a->text);
+		s->conn_unresolved = (a->flags & SM_VERDICT_UNRESOLVED) != 0;
 		return true;
 	}
 	refuse(s, a->code, a->text, "refused by smar");

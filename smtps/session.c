@@ -82,6 +82,17 @@ int64_t ss_deadline(const struct ss_session *s)
 	return SM_MIN(sm_loop_now_ms() + s->conf->io_timeout_ms, s->ends_ms);
 }
 
+void ss_session_earned(struct ss_session *s)
+{
+	s->who.may_relay = true;
+	if (s->conn_unresolved) {
+		sm_log(SM_INFO, "ss.earned", "ss_sess=%I client=%A stat=%d text=%S why=%s", s->id,
+		       &s->client, s->conn_code, s->conn_text, "may relay");
+		s->conn_code = 0;
+		s->conn_unresolved = false;
+	}
+}
+
 bool ss_early_input(struct ss_session *s)
 {
 	if (sm_stream_has_input(&s->io))

@@ -31,6 +31,7 @@ struct ss_session {
 	struct sm_str client_name;
 	int conn_code; /* delay_checks: to be said at RCPT; 0: nothing */
 	struct sm_str conn_text;
+	bool conn_unresolved; /* ... by cltresolve: it does not hold for who has earned relaying */
 
 	struct ss_txn txn;
 	struct sm_list prefetch; /* prefetch.c */
@@ -69,6 +70,12 @@ void ss_bad_param(struct ss_session *s, enum ss_reply_name r, struct sm_str what
 void ss_say_and_close(struct ss_session *s, enum ss_reply_name r, const char *why);
 /* When the next read or write of the dialogue must be done. */
 int64_t ss_deadline(const struct ss_session *s);
+/*
+ * AUTH or a certificate has given the session the right to relay: from now on who.may_relay, and a
+ * rejection by cltresolve: that delay_checks stored is forgotten. The one way to give that right
+ * after the greeting.
+ */
+void ss_session_earned(struct ss_session *s);
 /* Has the client sent more than it should have by now? */
 bool ss_early_input(struct ss_session *s);
 
