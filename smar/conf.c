@@ -48,6 +48,8 @@ const struct sm_opt ar_conf_opts[] = {
      .help = "local addresses that exist"},
     {.name = "mailertable", .type = SM_OPT_SECTION, .offset = CONF(mailertable), .sub = ar_mailertable_opts,
      .help = "routes that are not those of DNS"},
+    {.name = "server_auth", .type = SM_OPT_SECTION, .offset = CONF(server_auth), .sub = ar_server_auth_opts,
+     .help = "what smtpc says to servers of others that want to know who it is (AUTH)"},
     {.name = "control_socket", .type = SM_OPT_PATH, .offset = CONF(control_socket), .def = "smarctl/smar",
      .help = "where smarctl asks"},
     {.name = "verify_recipient", .type = SM_OPT_SECTION, .offset = CONF(verify), .sub = ar_verify_opts,

@@ -21,7 +21,7 @@ struct ar_conf {
 	int64_t dns_timeout_ms;
 	struct sm_str address_delimiter;
 	struct sm_conf_sections map; /* of struct ar_map_conf */
-	struct ar_map_use access_map, local_user_map, mailertable;
+	struct ar_map_use access_map, local_user_map, mailertable, server_auth;
 	struct ar_aliases_conf aliases;
 	struct sm_conf_sections dnsbl; /* of struct ar_dnsbl_conf */
 	struct ar_grey_conf greylisting;

@@ -14,6 +14,7 @@
 #include "smar/check.h"
 #include "smar/reload.h"
 #include "smar/resolve.h"
+#include "smar/server_conf.h"
 
 enum {
 	FAST_ARENA_BYTES = 64 * 1024,
@@ -30,6 +31,7 @@ struct answer {
 		struct sm_msg_conn_verdict conn;
 		struct sm_msg_route route;
 		struct sm_msg_maps_reloaded reloaded;
+		struct sm_msg_server_confd server;
 	} m;
 };
 
@@ -191,6 +193,32 @@ static void route_busy(const struct ar_ctx *ctx SM_UNUSED, struct sm_str body SM
 	                                     .ttl_s = 1};
 }
 
+static int server_conf(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str body,
+                       struct answer *out)
+{
+	struct sm_msg_server_conf m;
+	int rc = sm_msg_server_conf_decode(body, ctx->a, &m);
+
+	if (rc != 0)
+		return rc;
+	out->type = SM_MSG_server_confd;
+	rc = ar_server_conf(ar, ctx, &m, &out->m.server);
+	if (rc == 0)
+		sm_log(SM_DEBUG, "ar.server", "server=%S address=%A code=%u conf=%?S auth=%s", m.name,
+		       &m.sa, out->m.server.code, out->m.server.conf,
+		       out->m.server.auth.n > 0 ? "yes" : "no");
+	return rc;
+}
+
+static void server_busy(const struct ar_ctx *ctx SM_UNUSED, struct sm_str body SM_UNUSED,
+                        struct answer *out)
+{
+	out->type = SM_MSG_server_confd;
+	out->m.server = (struct sm_msg_server_confd){
+	    .code = 451, .text = SM_STR("4.3.2 address resolver is too busy"), .conf = SM_STR(""),
+	    .auth = SM_STR("")};
+}
+
 /* Whatever comes of it is the answer; what this request holds is the former set. */
 static int maps_reload(const struct ar *ar SM_UNUSED, const struct ar_ctx *ctx, struct sm_str body,
                        struct answer *out)
@@ -228,6 +256,7 @@ static const struct handler handlers[] = {
     {SM_MSG_conn_check, conn_check, conn_busy},    {SM_MSG_mail_check, mail_check, verdict_busy},
     {SM_MSG_rcpt_check, rcpt_check, verdict_busy}, {SM_MSG_cert_check, cert_check, verdict_busy},
     {SM_MSG_route_get, route_get, route_busy},     {SM_MSG_maps_reload, maps_reload, reload_busy},
+    {SM_MSG_server_conf, server_conf, server_busy},
 };
 
 /* ---- with patience ---- */

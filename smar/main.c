@@ -1,5 +1,5 @@
 /*
- * smar: the address resolver. There is exactly one; smtps and qmgr ask it. Start-up, reload of the
+ * smar: the address resolver. There is exactly one; smtps, qmgr and smtpc ask it. Start-up, reload of the
  * mailertable, end.
  */
 #include <stdio.h>
@@ -74,7 +74,7 @@ static int timeout_of(const struct ar_conf *conf, int64_t *ms)
 /* Whose directories it may read: those that are in use, and no other. */
 struct places {
 	size_t count;
-	struct sm_priv_path v[5 + AR_MAPS_MAX + 4 + 8];
+	struct sm_priv_path v[6 + AR_MAPS_MAX + 4 + 8];
 };
 
 static void add_place(struct places *p, struct sm_str dir, unsigned rights)
@@ -150,6 +150,7 @@ static int drop_rights(const struct ar_conf *conf)
 	add_file(&places, conf->access_map.file);
 	add_file(&places, conf->aliases.use.file);
 	add_file(&places, conf->verify.use.file);
+	add_file(&places, conf->server_auth.file);
 	rc = add_lists(&places, conf->aliases.include_directory);
 	if (rc != 0)
 		return rc;
@@ -180,7 +181,7 @@ static int serve(const struct sm_uids *uids)
 	    .uids = uids->v,
 	    .uid_count = uids->count,
 	    .read_gid = (gid_t)-1,
-	    .roles = 1U << SM_ROLE_SMTPS | 1U << SM_ROLE_QMGR,
+	    .roles = 1U << SM_ROLE_SMTPS | 1U << SM_ROLE_QMGR | 1U << SM_ROLE_SMTPC,
 	    .max_peers = MAX_PEERS,
 	    .on_frame = ar_handlers_frame,
 	    .arg = handlers,
@@ -199,6 +200,7 @@ static int start(const struct ar_conf *conf)
 
 	sm_proc_users(&proc, "smtps", &uids);
 	sm_proc_users(&proc, "qmgr", &uids);
+	sm_proc_users(&proc, "smtpc", &uids);
 
 	ar.conf = conf;
 	ar.hostname = proc.global.hostname;

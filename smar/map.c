@@ -22,13 +22,13 @@ struct ar_map {
 };
 
 /* Those of sections that name a file come behind the declared ones. */
-enum { USES = 4 };
+enum { USES = 5 };
 struct ar_maps {
 	unsigned refs;
 	size_t count, declared;
 	struct ar_map *v;
 	struct ar_map_conf uses[USES];
-	struct ar_map *access, *aliases, *users, *mailertable, *verify;
+	struct ar_map *access, *aliases, *users, *mailertable, *verify, *server_auth;
 };
 
 /* ---- files ---- */
@@ -60,6 +60,7 @@ uint64_t ar_maps_look(const struct ar_conf *conf)
 		h = look_at(h, declared[i].file);
 	h = look_at(look_at(h, conf->access_map.file), conf->aliases.use.file);
 	h = look_at(look_at(h, conf->local_user_map.file), conf->verify.use.file);
+	h = look_at(h, conf->server_auth.file);
 	if (conf->mailertable.name.n == 0)
 		h = look_at(h, conf->mailertable.file);
 	return h;
@@ -132,6 +133,8 @@ int ar_maps_open(const struct ar_conf *conf, struct ar_maps **out)
 		rc = use_map(set, &conf->mailertable, "mailertable", &set->mailertable);
 	if (rc == 0)
 		rc = use_map(set, &conf->verify.use, "verify_recipient", &set->verify);
+	if (rc == 0)
+		rc = use_map(set, &conf->server_auth, "server_auth", &set->server_auth);
 	if (rc != 0)
 		ar_maps_unref(&set);
 	*out = set;
@@ -191,6 +194,11 @@ struct ar_map *ar_maps_mailertable(const struct ar_maps *set)
 struct ar_map *ar_maps_verify(const struct ar_maps *set)
 {
 	return set != NULL ? set->verify : NULL;
+}
+
+struct ar_map *ar_maps_server_auth(const struct ar_maps *set)
+{
+	return set != NULL ? set->server_auth : NULL;
 }
 
 const char *ar_map_name(const struct ar_map *m)

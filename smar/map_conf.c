@@ -115,6 +115,13 @@ const struct sm_opt ar_mailertable_opts[] = {
     SM_OPT_END,
 };
 
+const struct sm_opt ar_server_auth_opts[] = {
+    USE_FILE("It has secrets, so only smar's user may be able to read it. Keys are the names of servers, \".domain\" for all below it, or "
+             "addresses; values are in the configuration language: user = joe; password = \"...\";"),
+    USE_NAME,
+    SM_OPT_END,
+};
+
 static const struct sm_word failure_words[] = {
     {"450", AR_VERIFY_450, "refuse the recipient for now"},
     {"accept", AR_VERIFY_ACCEPT, "accept the recipient"},
@@ -271,7 +278,8 @@ int ar_map_conf_check(const struct ar_conf *conf)
 	if (rc != 0 || (rc = check_use(conf, &conf->access_map, "access_map")) != 0 ||
 	    (rc = check_use(conf, &conf->aliases.use, "aliases")) != 0 ||
 	    (rc = check_use(conf, &conf->local_user_map, "local_user_map")) != 0 ||
-	    (rc = check_use(conf, &conf->verify.use, "verify_recipient")) != 0)
+	    (rc = check_use(conf, &conf->verify.use, "verify_recipient")) != 0 ||
+	    (rc = check_use(conf, &conf->server_auth, "server_auth")) != 0)
 		return rc;
 	return check_use(conf, &mailertable, "mailertable");
 }

@@ -8,6 +8,7 @@
 #include "smar/alias.h"
 #include "smar/local.h"
 #include "smar/route.h"
+#include "smar/server_conf.h"
 
 /* 0: it may be there. */
 static int known(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str rcpt)
@@ -33,8 +34,10 @@ int ar_resolve(const struct ar *ar, const struct ar_ctx *ctx, const struct sm_ms
 	if (rc != SM_E_NOTFOUND)
 		return rc;
 	rc = known(ar, ctx, m->rcpt);
-	if (rc == 0)
-		return ar_route(ar, ctx, m->rcpt, out);
+	if (rc == 0) {
+		rc = ar_route(ar, ctx, m->rcpt, out);
+		return rc == 0 ? ar_rcpt_conf(ar, ctx, m->rcpt, out) : rc;
+	}
 	if (rc == SM_E_AGAIN)
 		return rc;
 	*out = (struct sm_msg_route){.ttl_s = 60};
