@@ -80,6 +80,13 @@ void sm_link_free(struct sm_link **l);
 struct sm_peer *sm_link_peer(struct sm_link *l); /* NULL while down */
 /* Wait until it is up. 0, SM_E_TIMEOUT, SM_E_CANCEL. */
 int sm_link_wait(struct sm_link *l, int64_t deadline_ms) SM_YIELDS SM_MUST_CHECK;
+/*
+ * sm_rpc over a link: waits until it is up, and asks again when the peer went away, up to the
+ * deadline. As sm_rpc; SM_E_TIMEOUT with the link's trouble while it is down. For questions that
+ * may be asked twice.
+ */
+int sm_link_rpc(struct sm_link *l, uint16_t type, const void *m, uint16_t reply_type,
+                struct sm_arena *a, void *reply, int64_t deadline_ms) SM_YIELDS SM_MUST_CHECK;
 /* What was in the way the last time: for logs ("connect: ...", "other build ..."). Never NULL. */
 const char *sm_link_trouble(struct sm_link *l);
 

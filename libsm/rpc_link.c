@@ -179,6 +179,19 @@ int sm_link_wait(struct sm_link *l, int64_t deadline_ms)
 	return 0;
 }
 
+int sm_link_rpc(struct sm_link *l, uint16_t type, const void *m, uint16_t reply_type,
+                struct sm_arena *a, void *reply, int64_t deadline_ms)
+{
+	int rc;
+
+	do {
+		rc = sm_link_wait(l, deadline_ms);
+		if (rc == 0)
+			rc = sm_rpc(sm_link_peer(l), type, m, reply_type, a, reply, deadline_ms);
+	} while (rc == SM_E_PEER);
+	return rc;
+}
+
 const char *sm_link_trouble(struct sm_link *l)
 {
 	return l->trouble;

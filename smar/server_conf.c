@@ -1,6 +1,6 @@
 /*
- * Lookups for smtpc. Invariant: what cannot be told is a temporary failure, so that no mail goes out
- * with less protection than somebody wanted, and no secret leaves in a log line or a trace.
+ * Lookups for smtpc. Invariant: what cannot be told is a temporary failure, so that no mail goes
+ * out with less protection than somebody wanted, and no secret leaves in a log line or a trace.
  * Thread: the loop's; coroutine when it may wait.
  */
 #include "smar/server_conf.h"
@@ -17,7 +17,8 @@ enum {
 	FAILED_TTL_S = 60,
 };
 
-/* Under the server's name and its parents, then its address. 0, SM_E_NOTFOUND, or as ar_map_find. */
+/* Under the server's name and its parents, then its address. 0, SM_E_NOTFOUND, or as ar_map_find.
+ */
 static int find_server(struct ar_map *map, const struct ar_ctx *ctx, struct sm_str tag,
                        const struct sm_msg_server_conf *m, struct sm_str *value)
 {
@@ -56,8 +57,8 @@ static int failed(const struct ar_ctx *ctx, const char *what, struct sm_str who,
 	return rc;
 }
 
-int ar_server_conf(const struct ar *ar, const struct ar_ctx *ctx, const struct sm_msg_server_conf *m,
-                   struct sm_msg_server_confd *out)
+int ar_server_conf(const struct ar *ar, const struct ar_ctx *ctx,
+                   const struct sm_msg_server_conf *m, struct sm_msg_server_confd *out)
 {
 	/* Nobody is shown a secret: the keys of server_auth are not traced. */
 	struct ar_ctx quiet = *ctx;
@@ -66,7 +67,8 @@ int ar_server_conf(const struct ar *ar, const struct ar_ctx *ctx, const struct s
 	quiet.trace = NULL;
 	*out = (struct sm_msg_server_confd){
 	    .text = SM_STR(""), .conf = SM_STR(""), .auth = SM_STR("")};
-	rc = find_server(ar_maps_access(ar->maps), ctx, SM_STR("smtpc_session_conf:"), m, &out->conf);
+	rc = find_server(ar_maps_access(ar->maps), ctx, SM_STR("smtpc_session_conf:"), m,
+	                 &out->conf);
 	if (rc == SM_E_AGAIN)
 		return rc;
 	rc = fits(rc, &out->conf, CONF_MAX);
