@@ -36,7 +36,7 @@ static int put_received(struct ss_session *s)
 	    .client_name = s->client_name,
 	    .client = &s->client,
 	    .hostname = s->ss->hostname,
-	    .protocol = s->esmtp ? SM_STR("ESMTP") : SM_STR("SMTP"),
+	    .protocol = ss_received_protocol(s->esmtp, s->net.tls != NULL, s->auth.done),
 	    .id = t->id,
 	    .rcpt = t->rcpt_count == 1 ? t->rcpts[0].addr : SM_STR_NONE,
 	    .wall_s = sm_wall_s(),

@@ -65,6 +65,7 @@ enum ss_outcome ss_commit(struct ss_session *s, uint32_t offset, uint64_t size, 
 	    .envid = t->envid,
 	    .received_s = sm_wall_s(),
 	    .client = s->client,
+	    .user = s->auth.user,
 	    .rcpts_count = t->rcpt_count,
 	    .rcpts = t->rcpts,
 	};

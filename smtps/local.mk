@@ -8,7 +8,7 @@ libsmtps_a_SOURCES = smtps/replies.def \
 	smtps/commit.h smtps/commit.c smtps/conf.h smtps/conf.c \
 	smtps/greet.h smtps/greet.c smtps/idblock.h smtps/idblock.c smtps/limits.h smtps/limits.c \
 	smtps/params.h smtps/params.c smtps/peers.h smtps/peers.c smtps/policy.h smtps/policy.c \
-	smtps/received.h smtps/received.c smtps/reply.h smtps/reply.c smtps/replies.c smtps/scan.h smtps/scan.c \
+	smtps/auth.h smtps/received.h smtps/received.c smtps/reply.h smtps/reply.c smtps/replies.c smtps/scan.h smtps/scan.c \
 	smtps/session.h smtps/session.c smtps/ss.h smtps/txn.h smtps/txn.c
 smtps_smtps_SOURCES = smtps/main.c
 smtps_smtps_LDADD = libsmtps.a libcdb.a libsm.a $(SECCOMP_LIBS)

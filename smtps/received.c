@@ -18,6 +18,17 @@ static void put_comment_text(struct sm_buf *b, struct sm_str s)
 	}
 }
 
+struct sm_str ss_received_protocol(bool esmtp, bool tls, bool auth)
+{
+	/* AUTH and STARTTLS are extensions: who uses one without EHLO has spoken ESMTP all the
+	 * same. */
+	if (!esmtp && !tls && !auth)
+		return SM_STR("SMTP");
+	if (tls)
+		return auth ? SM_STR("ESMTPSA") : SM_STR("ESMTPS");
+	return auth ? SM_STR("ESMTPA") : SM_STR("ESMTP");
+}
+
 void ss_received_put(struct sm_buf *b, const struct ss_received *r)
 {
 	char literal[SM_SA_TEXT], id[SM_ID_SIZE], date[SM_TIME_RFC5322_MAX];

@@ -5,6 +5,7 @@
 #define SS_SESSION_H
 
 #include "libsm/stream.h"
+#include "smtps/auth.h"
 #include "smtps/limits.h"
 #include "smtps/policy.h"
 #include "smtps/ss.h"
@@ -32,6 +33,8 @@ struct ss_session {
 	int conn_code; /* delay_checks: to be said at RCPT; 0: nothing */
 	struct sm_str conn_text;
 	bool conn_unresolved; /* ... by cltresolve: it does not hold for who has earned relaying */
+
+	struct ss_auth auth;
 
 	struct ss_txn txn;
 	struct sm_list prefetch; /* prefetch.c */
