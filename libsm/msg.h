@@ -55,7 +55,12 @@ enum sm_resolve {
 	SM_RESOLVE_TEMP_PTR,
 	SM_RESOLVE_TEMP_A
 };
-enum sm_body { SM_BODY_NONE, SM_BODY_7BIT, SM_BODY_8BITMIME };
+enum sm_body { SM_BODY_NONE, SM_BODY_7BIT, SM_BODY_8BITMIME, SM_BODY_BINARYMIME };
+/* utf8: what a mail wants of those it goes through (RFC 6531) */
+enum {
+	SM_UTF8_DECLARED = 1, /* it came with SMTPUTF8 */
+	SM_UTF8_HEADER = 2    /* ... and its header needs it; addresses speak for themselves */
+};
 enum sm_ret { SM_RET_NONE, SM_RET_FULL, SM_RET_HDRS };
 enum { SM_NOTIFY_NEVER = 1, SM_NOTIFY_SUCCESS = 2, SM_NOTIFY_FAILURE = 4, SM_NOTIFY_DELAY = 8 };
 enum sm_route_status { SM_ROUTE_OK, SM_ROUTE_TEMP, SM_ROUTE_PERM, SM_ROUTE_ALIAS };

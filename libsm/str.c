@@ -82,6 +82,20 @@ static bool is_blank(char c)
 	return c == ' ' || c == '\t';
 }
 
+bool sm_str_is_ascii(struct sm_str s)
+{
+	uint64_t word, seen = 0;
+	size_t i = 0;
+
+	for (; s.n - i >= sizeof(word); i += sizeof(word)) {
+		memcpy(&word, s.p + i, sizeof(word));
+		seen |= word;
+	}
+	for (; i < s.n; i++)
+		seen |= (unsigned char)s.p[i];
+	return (seen & 0x8080808080808080U) == 0;
+}
+
 struct sm_str sm_str_trim(struct sm_str s)
 {
 	size_t from = 0;

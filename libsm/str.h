@@ -66,6 +66,7 @@ ptrdiff_t sm_str_rchr(struct sm_str s, char c);
 /* From `start` to the end; `start` past the end gives an empty view at the end. */
 struct sm_str sm_str_from(struct sm_str s, size_t start);
 struct sm_str sm_str_head(struct sm_str s, size_t n);
+bool sm_str_is_ascii(struct sm_str s); /* no byte above 0x7f */
 /* Without spaces and tabs at both ends. */
 struct sm_str sm_str_trim(struct sm_str s);
 /* The part before the first `sep`; `*rest` is what follows it (empty, p NULL when there was no

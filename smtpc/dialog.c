@@ -92,15 +92,15 @@ static void put_mail(struct round *r)
 	struct sm_stream *out = &r->s->stream;
 
 	sm_stream_printf(out, "MAIL FROM:<" SM_STR_FMT ">", SM_STR_ARG(m->sender));
-	if (r->s->caps & SC_CAP_SIZE)
+	if (r->s->ehlo.caps & SC_CAP_SIZE)
 		sm_stream_printf(out, " SIZE=%llu", (unsigned long long)sc_content_size(r->t));
 	bool eightbit =
 	    r->t->content.is_composed ? r->t->content.is_8bit : m->body == SM_BODY_8BITMIME;
 
-	if (eightbit && (r->s->caps & SC_CAP_8BITMIME))
+	if (eightbit && (r->s->ehlo.caps & SC_CAP_8BITMIME))
 		sm_stream_puts(out, SM_STR(" BODY=8BITMIME"));
 	/* Of a DSN these are what its original had: not for the DSN's own envelope. */
-	if ((r->s->caps & SC_CAP_DSN) && m->dsn_kind == SM_DSN_NONE) {
+	if ((r->s->ehlo.caps & SC_CAP_DSN) && m->dsn_kind == SM_DSN_NONE) {
 		if (m->ret != SM_RET_NONE)
 			sm_stream_printf(out, " RET=%s", m->ret == SM_RET_FULL ? "FULL" : "HDRS");
 		if (is_param(m->envid))
@@ -139,7 +139,7 @@ static void put_rcpt(struct round *r, const struct sm_msg_rcpt_task *rcpt)
 	struct sm_stream *out = &r->s->stream;
 
 	sm_stream_printf(out, "RCPT TO:<" SM_STR_FMT ">", SM_STR_ARG(rcpt->addr));
-	if (r->s->caps & SC_CAP_DSN) {
+	if (r->s->ehlo.caps & SC_CAP_DSN) {
 		put_notify(out, rcpt->notify);
 		if (is_param(rcpt->orcpt))
 			sm_stream_printf(out, " ORCPT=" SM_STR_FMT, SM_STR_ARG(rcpt->orcpt));
@@ -161,7 +161,7 @@ static bool put_batch(struct round *r)
 {
 	struct sc_task *t = r->t;
 	size_t window =
-	    r->s->caps & SC_CAP_PIPELINING ? (size_t)conf(r)->max_pipelined_commands : 1;
+	    r->s->ehlo.caps & SC_CAP_PIPELINING ? (size_t)conf(r)->max_pipelined_commands : 1;
 	size_t n = 0, rcpts = 0;
 
 	if (!r->mail_put) {
@@ -440,10 +440,10 @@ static bool check_before(struct sc_task *t, struct sc_session *s)
 	char text[160];
 	bool left = false;
 
-	if (s->size_max > 0 && size > s->size_max) {
+	if (s->ehlo.size_max > 0 && size > s->ehlo.size_max) {
 		(void)snprintf(text, sizeof(text),
 		               "message of %llu bytes, the server takes at most %llu",
-		               (unsigned long long)size, (unsigned long long)s->size_max);
+		               (unsigned long long)size, (unsigned long long)s->ehlo.size_max);
 		(void)sc_text_local(why.text, "5.3.4", text);
 		sc_result_set_all(t, SC_RCPT_OPEN, false, s, SM_OUTCOME_PERM, &why);
 		return false;
@@ -486,7 +486,7 @@ int sc_dialog(struct sc_task *t, struct sc_session *s)
 	size_t done;
 	int rc = 0;
 
-	rc = sc_dsn_fit(t, (s->caps & SC_CAP_8BITMIME) != 0);
+	rc = sc_dsn_fit(t, (s->ehlo.caps & SC_CAP_8BITMIME) != 0);
 	if (rc != 0) {
 		/* Our own trouble, as content that cannot be read is. */
 		sc_result_set_all(t, SC_RCPT_OPEN, false, NULL, SM_OUTCOME_TEMP, &t->why);

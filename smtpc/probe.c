@@ -146,7 +146,7 @@ int sc_probe(struct sc_task *t, struct sc_session *s)
 
 	if (open == 0)
 		return 0;
-	p.at_once = (s->caps & SC_CAP_PIPELINING) != 0 && open * COMMAND_BYTES < AT_ONCE_BYTES &&
+	p.at_once = (s->ehlo.caps & SC_CAP_PIPELINING) != 0 && open * COMMAND_BYTES < AT_ONCE_BYTES &&
 	            open + 2 <= (size_t)s->sc->conf->max_pipelined_commands;
 	s->id.task++;
 	rc = ask_mail(&p);

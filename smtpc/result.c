@@ -181,7 +181,7 @@ static void settle(struct sc_task *t, struct sc_rcpt *r, const struct sc_session
 	    .stage = (uint8_t)why->stage,
 	    .host = host,
 	    .local = outcome == SM_OUTCOME_TEMP && why->stage == SM_STAGE_LOCAL && !why->lasting,
-	    .dsn_passed = outcome == SM_OUTCOME_DONE && s != NULL && (s->caps & SC_CAP_DSN) != 0,
+	    .dsn_passed = outcome == SM_OUTCOME_DONE && s != NULL && (s->ehlo.caps & SC_CAP_DSN) != 0,
 	};
 	log_result(t, r, s, why);
 }

@@ -110,36 +110,6 @@ int sc_session_in_step(struct sc_session *s)
 
 /* ---- greeting ---- */
 
-/* One line of the EHLO reply: keyword and its parameters. */
-static void learn(struct sc_session *s, struct sm_str line)
-{
-	struct sm_str word = sm_str_word(&line), value = sm_str_word(&line);
-	uint64_t size;
-
-	if (sm_str_caseeq(word, SM_STR("PIPELINING"))) {
-		s->caps |= SC_CAP_PIPELINING;
-	} else if (sm_str_caseeq(word, SM_STR("8BITMIME"))) {
-		s->caps |= SC_CAP_8BITMIME;
-	} else if (sm_str_caseeq(word, SM_STR("DSN"))) {
-		s->caps |= SC_CAP_DSN;
-	} else if (sm_str_caseeq(word, SM_STR("SIZE"))) {
-		s->caps |= SC_CAP_SIZE;
-		if (sm_str_u64(value, 10, UINT64_MAX, &size) == 0)
-			s->size_max = size;
-	}
-}
-
-static void learn_all(struct sc_session *s)
-{
-	struct sm_str text = sm_buf_view(&s->reply.text);
-
-	s->caps = 0;
-	s->size_max = 0;
-	(void)sm_str_split(text, '\n', &text); /* the server's name */
-	while (text.p != NULL)
-		learn(s, sm_str_split(text, '\n', &text));
-}
-
 static int hello(struct sc_session *s, const char *verb)
 {
 	sm_stream_printf(&s->stream, "%s " SM_STR_FMT "\r\n", verb, SM_STR_ARG(s->sc->hostname));
@@ -158,7 +128,7 @@ static int greet(struct sc_session *s, struct sc_why *why)
 		if (rc == 0)
 			rc = hello(s, s->lmtp ? "LHLO" : "EHLO");
 		if (rc == 250)
-			learn_all(s);
+			sc_ehlo_parse(sm_buf_view(&s->reply.text), &s->ehlo);
 		else if (rc >= 500 && !s->lmtp && sc_session_in_step(s) == 0)
 			rc = hello(s, "HELO");
 		if (rc == 250)

@@ -11,10 +11,9 @@
 #include "libsm/msg.h"
 #include "libsm/smtp_reply.h"
 #include "libsm/stream.h"
+#include "smtpc/ehlo.h"
 
 struct sc;
-
-enum { SC_CAP_PIPELINING = 1, SC_CAP_SIZE = 2, SC_CAP_8BITMIME = 4, SC_CAP_DSN = 8 };
 
 #define SC_TEXT_MAX 512 /* as rcpt_result.text */
 
@@ -42,8 +41,7 @@ struct sc_session {
 	bool spent;       /* nothing was delivered the last time: to be ended by QUIT */
 	bool broken;      /* of no use any more: to be closed without a word */
 	unsigned unknown; /* recipients that probes were told are unknown */
-	unsigned caps;
-	uint64_t size_max; /* SIZE= of the server, 0: none */
+	struct sc_ehlo ehlo; /* what the server offers */
 	int64_t end_ms;    /* of the task that has it: no wait is longer */
 	/* For cache.c. */
 	struct sm_hash_node node;

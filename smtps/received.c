@@ -18,15 +18,18 @@ static void put_comment_text(struct sm_buf *b, struct sm_str s)
 	}
 }
 
-struct sm_str ss_received_protocol(bool esmtp, bool tls, bool auth)
+struct sm_str ss_received_protocol(bool esmtp, bool utf8, bool tls, bool auth)
 {
+	static const struct sm_str plain[] = {SM_STR("ESMTP"), SM_STR("ESMTPA"), SM_STR("ESMTPS"),
+	                                      SM_STR("ESMTPSA")};
+	static const struct sm_str international[] = {SM_STR("UTF8SMTP"), SM_STR("UTF8SMTPA"),
+	                                              SM_STR("UTF8SMTPS"), SM_STR("UTF8SMTPSA")};
+
 	/* AUTH and STARTTLS are extensions: who uses one without EHLO has spoken ESMTP all the
 	 * same. */
-	if (!esmtp && !tls && !auth)
+	if (!esmtp && !utf8 && !tls && !auth)
 		return SM_STR("SMTP");
-	if (tls)
-		return auth ? SM_STR("ESMTPSA") : SM_STR("ESMTPS");
-	return auth ? SM_STR("ESMTPA") : SM_STR("ESMTP");
+	return (utf8 ? international : plain)[2 * tls + auth];
 }
 
 void ss_received_put(struct sm_buf *b, const struct ss_received *r)
@@ -55,8 +58,9 @@ void ss_received_put(struct sm_buf *b, const struct ss_received *r)
 	}
 	sm_buf_printf(b, "\r\n\tby %.*s (smx %s) with %.*s\r\n\tid %s", SM_STR_ARG(r->hostname),
 	              PACKAGE_VERSION, SM_STR_ARG(r->protocol), sm_id_text(r->id, id));
-	/* A mailbox may be 254 bytes: on a line of its own. */
-	if (!sm_str_empty(r->rcpt))
+	/* A mailbox may be 254 bytes: on a line of its own. One in UTF-8 would make a header of it
+	 * that not everybody takes, also where an alias leads to somebody else. */
+	if (!sm_str_empty(r->rcpt) && sm_str_is_ascii(r->rcpt))
 		sm_buf_printf(b, "\r\n\tfor <%.*s>", SM_STR_ARG(r->rcpt));
 	sm_time_rfc5322(r->wall_s, date);
 	sm_buf_printf(b, ";\r\n\t%s\r\n", date);

@@ -16,8 +16,9 @@ struct ss_received {
 	struct sm_str rcpt; /* the only recipient; empty: several */
 	int64_t wall_s;
 };
-/* The protocol's name for "with" (RFC 3848): SMTP, ESMTP, ESMTPA, ESMTPS, ESMTPSA. */
-struct sm_str ss_received_protocol(bool esmtp, bool tls, bool auth);
+/* The protocol's name for "with" (RFC 3848): SMTP, ESMTP, ESMTPA, ESMTPS, ESMTPSA; UTF8SMTP and so
+ * on for mail that came with SMTPUTF8 (RFC 6531 4.3). */
+struct sm_str ss_received_protocol(bool esmtp, bool utf8, bool tls, bool auth);
 /* Appends the field, CRLF-ended; a few lines, none longer than 998 bytes, printable ASCII whatever
  * the client said. */
 void ss_received_put(struct sm_buf *b, const struct ss_received *r);

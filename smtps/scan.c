@@ -4,9 +4,9 @@
  */
 #include "smtps/scan.h"
 
-void ss_scan_init(struct ss_scan *sc, const struct ss_conf *conf)
+void ss_scan_init(struct ss_scan *sc, const struct ss_conf *conf, bool binary)
 {
-	*sc = (struct ss_scan){.conf = conf, .in_header = true};
+	*sc = (struct ss_scan){.conf = conf, .in_header = true, .binary = binary};
 }
 
 static void set_fault(struct ss_scan *sc, enum ss_reply_name fault)
@@ -59,13 +59,14 @@ enum ss_reply_name ss_scan_feed(struct ss_scan *sc, const char *p, size_t n)
 		size_t part = (size_t)((lf != NULL ? lf + 1 : end) - p);
 
 		sc->line_bytes += (int64_t)part;
-		if (sc->line_bytes > sc->conf->max_line_bytes)
+		if (sc->line_bytes > sc->conf->max_line_bytes && !sc->binary)
 			set_fault(sc, SS_R_TEXT_LINE_LONG);
 		if (sc->in_header) {
 			size_t keep = SM_MIN(part, sizeof(sc->start) - sc->start_n);
 
 			memcpy(sc->start + sc->start_n, p, keep);
 			sc->start_n += keep;
+			sc->header_8bit = sc->header_8bit || !sm_str_is_ascii(sm_str_n(p, part));
 			sc->header_bytes += (int64_t)part;
 			if (sc->header_bytes > sc->conf->max_header_bytes)
 				set_fault(sc, SS_R_HEADER_TOO_BIG);
@@ -78,5 +79,32 @@ enum ss_reply_name ss_scan_feed(struct ss_scan *sc, const char *p, size_t n)
 		}
 		p += part;
 	}
+	return sc->fault;
+}
+
+void ss_scan_line_ends(struct ss_scan *sc, const char *p, size_t n)
+{
+	const char *end = p + n;
+
+	while (p < end && !sc->bare) {
+		const char *lf = memchr(p, '\n', (size_t)(end - p)), *stop = lf != NULL ? lf : end;
+		bool cr_before = stop > p ? stop[-1] == '\r' : sc->after_cr;
+		/* Every CR of this line but one right before `stop` is bare. */
+		const char *text_end = stop > p && cr_before ? stop - 1 : stop;
+
+		sc->bare = (sc->after_cr && stop > p) ||
+		           memchr(p, '\r', (size_t)(text_end - p)) != NULL ||
+		           (lf != NULL && !cr_before);
+		sc->after_cr = lf == NULL && cr_before;
+		p = lf != NULL ? lf + 1 : end;
+	}
+	if (sc->bare)
+		set_fault(sc, SS_R_BARE_LINE_END);
+}
+
+enum ss_reply_name ss_scan_end(struct ss_scan *sc)
+{
+	if (sc->bare || sc->after_cr)
+		set_fault(sc, SS_R_BARE_LINE_END);
 	return sc->fault;
 }

@@ -41,6 +41,21 @@ static const char *header(const char *helo, const char *name, const struct sm_sa
 #define TAIL "\r\n\tby mx.test (smx " PACKAGE_VERSION ") with ESMTP\r\n\tid S000000000000123401"
 #define DATE ";\r\n\tFri, 20 Nov 2026 23:33:52 +0000\r\n"
 
+static void test_protocol(void **state)
+{
+	static const char *const words[] = {"SMTP",     "ESMTPA",    "ESMTPS",    "ESMTPSA",
+	                                    "UTF8SMTP", "UTF8SMTPA", "UTF8SMTPS", "UTF8SMTPSA"};
+	(void)state;
+
+	for (unsigned i = 0; i < SM_ARRAY_SIZE(words); i++) {
+		struct sm_str word = ss_received_protocol(false, i & 4, i & 2, i & 1);
+		if (!sm_str_eq(word, sm_str(words[i])))
+			fail_msg("%s", words[i]);
+	}
+	assert_true(
+	    sm_str_eq(ss_received_protocol(true, false, false, false), SM_STR("ESMTP")));
+}
+
 static void test_received(void **state)
 {
 	struct sm_sa v4 = ip("192.0.2.1"), v6 = ip("2001:db8::1"), un;
@@ -91,7 +106,7 @@ static enum ss_reply_name scan(struct ss_scan *sc, struct sm_str text, size_t n)
 {
 	enum ss_reply_name r = SS_R_NONE;
 
-	ss_scan_init(sc, &conf);
+	ss_scan_init(sc, &conf, false);
 	for (size_t at = 0; at < text.n; at += n)
 		r = ss_scan_feed(sc, text.p + at, SM_MIN(n, text.n - at));
 	return r;
@@ -151,7 +166,7 @@ static void test_scan_header_bytes(void **state)
 
 	memset(line, 'h', sizeof(line));
 	memcpy(line + 48, "\r\n", 3);
-	ss_scan_init(&sc, &conf);
+	ss_scan_init(&sc, &conf, false);
 	for (int i = 0; i < 8; i++)
 		assert_int_equal(ss_scan_feed(&sc, line, 50), SS_R_NONE);
 	assert_int_equal(ss_scan_feed(&sc, "x", 1), SS_R_HEADER_TOO_BIG);
@@ -160,6 +175,7 @@ static void test_scan_header_bytes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_protocol),
 	    cmocka_unit_test(test_received),
 	    cmocka_unit_test(test_received_is_bounded),
 	    cmocka_unit_test(test_scan),

@@ -85,6 +85,7 @@ void ss_txn_reset(struct ss_session *s, bool accepted)
 		ss_limits_end(&s->limits, accepted);
 	}
 	SM_FREE(t->rcpts);
+	SM_FREE(t->in);
 	sm_arena_fini(&t->arena);
 	ss_txn_init(t);
 	/* Last, because it yields: the transaction is gone already. */

@@ -11,6 +11,7 @@
 #include "libsm/msg.h"
 
 struct ss;
+struct ss_content;
 struct ss_session;
 
 struct ss_txn {
@@ -22,10 +23,12 @@ struct ss_txn {
 	struct sm_str sender; /* "" for <> */
 	uint64_t declared_size;
 	uint8_t body, ret;
+	uint8_t utf8; /* SM_UTF8_* */
 	struct sm_str envid;
 	struct sm_msg_rcpt_new *rcpts; /* accepted ones */
 	uint32_t rcpt_count, rcpt_cap;
 	struct cdb_writer *content; /* while data is read */
+	struct ss_content *in;      /* the same: how that goes (content.h) */
 	int mail_code; /* delay_checks: what MAIL is to be refused with at RCPT; 0: nothing */
 	struct sm_str mail_text;
 	bool discard;             /* a map says so: all of it vanishes */

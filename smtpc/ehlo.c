@@ -1,0 +1,71 @@
+/* Reads replies to EHLO. Invariant: a keyword with a parameter that makes no sense is one without.
+ * Pure; any thread. */
+#include "smtpc/ehlo.h"
+
+static void take_size(struct sc_ehlo *e, struct sm_str rest)
+{
+	uint64_t size;
+
+	if (sm_str_u64(sm_str_word(&rest), 10, UINT64_MAX, &size) == 0)
+		e->size_max = size;
+}
+
+/*
+ *   limits-param = name "=" value        RFC 9422 4
+ *   value        = 1*6DIGIT, not 0, of those that are known here
+ */
+static void take_limits(struct sc_ehlo *e, struct sm_str rest)
+{
+	enum { DIGITS = 6 };
+
+	while (rest.n > 0) {
+		struct sm_str value, name = sm_str_split(sm_str_word(&rest), '=', &value);
+		uint64_t number;
+
+		if (value.n > DIGITS || sm_str_u64(value, 10, UINT64_MAX, &number) != 0 ||
+		    number == 0)
+			continue;
+		if (sm_str_caseeq(name, SM_STR("MAILMAX")))
+			e->mail_max = number;
+		else if (sm_str_caseeq(name, SM_STR("RCPTMAX")))
+			e->rcpt_max = number;
+		else if (sm_str_caseeq(name, SM_STR("RCPTDOMAINMAX")))
+			e->rcpt_domain_max = number;
+	}
+}
+
+/* One line: keyword and its parameters. */
+static void take_line(struct sc_ehlo *e, struct sm_str line)
+{
+	static const struct {
+		struct sm_str word;
+		unsigned cap;
+		void (*params)(struct sc_ehlo *e, struct sm_str rest);
+	} words[] = {
+	    {SM_STR("PIPELINING"), SC_CAP_PIPELINING, NULL},
+	    {SM_STR("8BITMIME"), SC_CAP_8BITMIME, NULL},
+	    {SM_STR("DSN"), SC_CAP_DSN, NULL},
+	    {SM_STR("SIZE"), SC_CAP_SIZE, take_size},
+	    {SM_STR("CHUNKING"), SC_CAP_CHUNKING, NULL},
+	    {SM_STR("BINARYMIME"), SC_CAP_BINARYMIME, NULL},
+	    {SM_STR("SMTPUTF8"), SC_CAP_SMTPUTF8, NULL},
+	    {SM_STR("LIMITS"), 0, take_limits},
+	};
+	struct sm_str word = sm_str_word(&line);
+
+	for (size_t i = 0; i < SM_ARRAY_SIZE(words); i++) {
+		if (!sm_str_caseeq(word, words[i].word))
+			continue;
+		e->caps |= words[i].cap;
+		if (words[i].params != NULL)
+			words[i].params(e, line);
+	}
+}
+
+void sc_ehlo_parse(struct sm_str text, struct sc_ehlo *out)
+{
+	*out = (struct sc_ehlo){.caps = 0};
+	(void)sm_str_split(text, '\n', &text); /* the server's name */
+	while (text.p != NULL)
+		take_line(out, sm_str_split(text, '\n', &text));
+}

@@ -1,0 +1,66 @@
+/* Unit tests of ehlo.c: what is learnt from a server's words. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#include "smtpc/ehlo.h"
+
+static void test_words(void **state)
+{
+	struct sc_ehlo e;
+	(void)state;
+
+	sc_ehlo_parse(SM_STR("PIPELINING CHUNKING"), &e); /* its name */
+	assert_int_equal(e.caps, 0);
+	sc_ehlo_parse(SM_STR("x\npipelining\n8BITMIME\nDSN\nCHUNKING\nBINARYMIME\nSmtpUtf8\nSIZE"),
+	              &e);
+	assert_int_equal(e.caps, SC_CAP_PIPELINING | SC_CAP_8BITMIME | SC_CAP_DSN |
+	                             SC_CAP_CHUNKING | SC_CAP_BINARYMIME | SC_CAP_SMTPUTF8 |
+	                             SC_CAP_SIZE);
+	assert_int_equal(e.size_max, 0);
+	sc_ehlo_parse(SM_STR("x\nCHUNKINGS\nXDSN\n\nSIZE 1000\nSIZE=7"), &e);
+	assert_int_equal(e.caps, SC_CAP_SIZE);
+	assert_int_equal(e.size_max, 1000);
+	sc_ehlo_parse(SM_STR(""), &e);
+	assert_int_equal(e.caps, 0);
+}
+
+static void test_limits(void **state)
+{
+	static const struct {
+		const char *line;
+		uint64_t mail, rcpt, domain;
+	} rows[] = {
+	    {"LIMITS", 0, 0, 0},
+	    {"LIMITS RCPTMAX=100", 0, 100, 0},
+	    {"limits rcptmax=1 MAILMAX=20  RCPTDOMAINMAX=3 FUTURE=yes", 20, 1, 3},
+	    {"LIMITS RCPTMAX=0 MAILMAX=00", 0, 0, 0},
+	    {"LIMITS RCPTMAX=999999", 0, 999999, 0},
+	    {"LIMITS RCPTMAX=1000000", 0, 0, 0},
+	    {"LIMITS RCPTMAX RCPTMAX= RCPTMAX=x RCPTMAX=-1 RCPTMAX=+1 RCPTMAX=1,000", 0, 0, 0},
+	    {"LIMITS=RCPTMAX=5", 0, 0, 0},
+	    {"RCPTMAX=5", 0, 0, 0},
+	};
+	char text[200];
+	struct sc_ehlo e;
+	(void)state;
+
+	for (size_t i = 0; i < SM_ARRAY_SIZE(rows); i++) {
+		snprintf(text, sizeof(text), "x\n%s", rows[i].line);
+		sc_ehlo_parse(sm_str(text), &e);
+		if (e.mail_max != rows[i].mail || e.rcpt_max != rows[i].rcpt ||
+		    e.rcpt_domain_max != rows[i].domain)
+			fail_msg("%s", rows[i].line);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_words),
+	    cmocka_unit_test(test_limits),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,264 @@
+/*
+ * Content from the client to the content store, past the scanner, then to qmgr, then the one reply.
+ *
+ * Invariants: 250 only when content and envelope are on stable storage; what is refused leaves no
+ * file; how the bytes came changes nothing of what is found in them. Coroutines of the loop's
+ * thread.
+ */
+#include "smtps/content.h"
+
+#include <stdio.h>
+
+#include "libsm/err.h"
+#include "libsm/log.h"
+#include "smtps/commit.h"
+#include "smtps/received.h"
+#include "smtps/session.h"
+
+enum { RECEIVED_MAX = 2048 };
+
+/* ---- the beginning ---- */
+
+static int put_received(struct ss_session *s)
+{
+	const struct ss_txn *t = &s->txn;
+	struct ss_received r = {
+	    .helo = s->helo,
+	    .client_name = s->client_name,
+	    .client = &s->client,
+	    .hostname = s->ss->hostname,
+	    .protocol = ss_received_protocol(s->esmtp, (t->utf8 & SM_UTF8_DECLARED) != 0,
+	                                     s->net.tls != NULL, s->auth.done),
+	    .id = t->id,
+	    .rcpt = t->rcpt_count == 1 ? t->rcpts[0].addr : SM_STR_NONE,
+	    .wall_s = sm_wall_s(),
+	};
+	struct sm_buf b;
+	int err;
+
+	sm_buf_init(&b, RECEIVED_MAX);
+	ss_received_put(&b, &r);
+	err = cdb_append(s->txn.content, sm_buf_p(&b), b.len);
+	sm_buf_fini(&b);
+	return err;
+}
+
+/* From now on only the end is looked for; what comes is junk. */
+static void give_up(struct ss_session *s)
+{
+	if (s->txn.content != NULL)
+		cdb_abort(&s->txn.content);
+}
+
+static bool greylisted(struct ss_session *s)
+{
+	if (sm_str_empty(s->txn.greylisted))
+		return false;
+	ss_say_text(s, ss_grey_code(s->conf), s->txn.greylisted);
+	if (ss_grey_code(s->conf) == 421) {
+		s->closing = s->linger = true;
+		s->why = "greylisted";
+	}
+	ss_txn_reset(s, false);
+	return true;
+}
+
+bool ss_content_begin(struct ss_session *s)
+{
+	struct ss_content *c;
+
+	if (greylisted(s))
+		return false;
+	c = s->txn.in = sm_calloc(1, sizeof(*c));
+	c->fault = SS_R_NONE;
+	ss_scan_init(&c->scan, s->conf, s->txn.body == SM_BODY_BINARYMIME);
+	c->vanishes = ss_txn_vanishes(s);
+	if (!c->vanishes) {
+		s->txn.content = cdb_write(s->ss->cdb, s->txn.id, 0);
+		c->store_err = put_received(s);
+	}
+	if (c->store_err != 0)
+		give_up(s);
+	ss_content_pace(s);
+	return true;
+}
+
+/* ---- the bytes ---- */
+
+void ss_content_pace(struct ss_session *s)
+{
+	s->txn.in->start_ms = sm_loop_now_ms();
+	s->txn.in->start_bytes = s->txn.in->bytes;
+}
+
+/* It has to come at min_data_rate on average, after a grace time: what came so far is good until
+ * then. */
+static int64_t rate_deadline(const struct ss_session *s)
+{
+	const struct ss_content *c = s->txn.in;
+
+	return c->start_ms + s->conf->data_grace_ms +
+	       (int64_t)((c->bytes - c->start_bytes) / (uint64_t)s->conf->min_data_rate) * 1000;
+}
+
+int64_t ss_content_deadline(const struct ss_session *s)
+{
+	return SM_MIN(sm_loop_now_ms() + s->conf->io_timeout_ms, rate_deadline(s));
+}
+
+bool ss_content_is_bad(const struct ss_content *c)
+{
+	return c->fault != SS_R_NONE || c->store_err != 0;
+}
+
+int ss_content_feed(struct ss_session *s, const char *p, size_t n)
+{
+	struct ss_content *c = s->txn.in;
+
+	c->bytes += n;
+	if (ss_content_is_bad(c)) {
+		ss_limits_junk(&s->limits, n);
+		return ss_limits_junk_left(&s->limits, s->conf) == 0 ? SM_E_TOOBIG : 0;
+	}
+	c->fault = ss_scan_feed(&c->scan, p, n);
+	if (c->fault == SS_R_NONE && c->bytes > (uint64_t)s->conf->max_message_bytes)
+		c->fault = SS_R_SIZE_TOO_BIG;
+	if (c->fault == SS_R_NONE && !c->vanishes)
+		c->store_err = cdb_append(s->txn.content, p, n);
+	if (ss_content_is_bad(c))
+		give_up(s);
+	return 0;
+}
+
+/* ---- the end ---- */
+
+static void log_final(struct ss_session *s, struct sm_id id, uint32_t offset, uint64_t size)
+{
+	const struct ss_content *c = s->txn.in;
+
+	s->txn.told = true;
+	sm_log(SM_INFO, "ss.final",
+	       "ss_sess=%I ss_ta=%I where=final nrcpts=%u offset=%?u size=%llu msgid=%S hops=%lld "
+	       "utf8=%?u stat=%d text=%s",
+	       s->id, id, s->txn.rcpt_count, offset, (unsigned long long)size,
+	       sm_str_n(c->scan.msgid, c->scan.msgid_n), (long long)c->scan.hops,
+	       (unsigned)s->txn.utf8, s->reply_code, s->reply_text);
+}
+
+static enum ss_reply_name store_reply(int err)
+{
+	return err == SM_E_FULL ? SS_R_DISK_FULL : SS_R_DISK_ERROR;
+}
+
+void ss_content_say_bad(struct ss_session *s)
+{
+	const struct ss_content *c = s->txn.in;
+
+	if (c->store_err != 0)
+		sm_log(SM_ERROR, "ss.store", "ss_sess=%I ss_ta=%I error=%E", s->id, s->txn.id,
+		       c->store_err);
+	ss_say(s, c->store_err != 0 ? store_reply(c->store_err) : c->fault);
+	log_final(s, s->txn.id, 0, c->bytes);
+}
+
+void ss_content_cut(struct ss_session *s, int io_err)
+{
+	s->txn.told = true;
+	sm_log(SM_NOTICE, "ss.data", "ss_sess=%I ss_ta=%I client=%A where=data bytes=%llu error=%E",
+	       s->id, s->txn.id, &s->client, (unsigned long long)s->txn.in->bytes, io_err);
+	if (io_err == SM_E_TOOBIG) {
+		ss_say_and_close(s, SS_R_JUNK, "too much junk");
+	} else if (io_err == SM_E_TIMEOUT) {
+		bool slow = sm_loop_now_ms() >= rate_deadline(s);
+		ss_say_and_close(s, slow ? SS_R_TOO_SLOW : SS_R_TIMEOUT, "data took too long");
+	} else if (io_err == SM_E_CANCEL) {
+		ss_say_and_close(s, SS_R_SHUTDOWN, "shutdown");
+	} else {
+		s->closing = s->mute = true;
+		s->why = "connection lost in data";
+	}
+	ss_txn_reset(s, false);
+}
+
+static void say_accepted(struct ss_session *s)
+{
+	char text[64], id_text[SM_ID_SIZE];
+
+	snprintf(text, sizeof(text), "2.0.0 %s Message accepted for delivery",
+	         sm_id_text(s->txn.id, id_text));
+	ss_say_text(s, ss_reply_code(SS_R_ACCEPTED), sm_str(text));
+}
+
+static void accept_message(struct ss_session *s)
+{
+	struct sm_id id = s->txn.id;
+	uint32_t offset;
+	uint64_t size;
+	struct sm_str why;
+	int err, code;
+
+	if ((s->txn.utf8 & SM_UTF8_DECLARED) && s->txn.in->scan.header_8bit)
+		s->txn.utf8 |= SM_UTF8_HEADER;
+	err = cdb_commit(&s->txn.content, &offset, &size);
+	s->txn.content = NULL;
+	if (err != 0) {
+		sm_log(SM_ERROR, "ss.store", "ss_sess=%I ss_ta=%I error=%E", s->id, id, err);
+		ss_say(s, store_reply(err));
+		log_final(s, id, 0, s->txn.in->bytes);
+		ss_txn_reset(s, false);
+		return;
+	}
+	switch (ss_commit(s, offset, size, &code, &why)) {
+	case SS_TAKEN:
+		say_accepted(s);
+		log_final(s, id, offset, size);
+		ss_txn_reset(s, true);
+		break;
+	case SS_REFUSED:
+		ss_say_text(s, code, why);
+		if (code == 421) {
+			s->closing = s->linger = true;
+			s->why = "421 at the end of data";
+		}
+		log_final(s, id, offset, size);
+		ss_txn_reset(s, false);
+		break;
+	case SS_UNKNOWN:
+		s->closing = s->mute = true;
+		s->why = "outcome of a transaction is unknown";
+		ss_txn_reset(s, false);
+		break;
+	}
+}
+
+/* Says the same as if it had been taken. */
+static void vanish(struct ss_session *s)
+{
+	const struct ss_content *c = s->txn.in;
+
+	say_accepted(s);
+	s->txn.told = true;
+	sm_log(SM_INFO, "ss.discard",
+	       "ss_sess=%I ss_ta=%I client=%A where=final mail=<%S> nrcpts=%u size=%llu msgid=%S "
+	       "stat=%d why=%s",
+	       s->id, s->txn.id, &s->client, s->txn.sender, s->txn.rcpt_count + s->txn.discarded,
+	       (unsigned long long)c->bytes, sm_str_n(c->scan.msgid, c->scan.msgid_n),
+	       s->reply_code, "discarded by policy");
+	ss_txn_reset(s, true);
+}
+
+void ss_content_end(struct ss_session *s)
+{
+	struct ss_content *c = s->txn.in;
+
+	if (c->fault == SS_R_NONE)
+		c->fault = ss_scan_end(&c->scan);
+	if (ss_content_is_bad(c)) {
+		ss_content_say_bad(s);
+		ss_txn_reset(s, false);
+	} else if (c->vanishes) {
+		vanish(s);
+	} else {
+		accept_message(s);
+	}
+}
