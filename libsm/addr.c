@@ -1,10 +1,10 @@
 /*
  * The one parser of mail addresses (RFC 5321 4.1.2) for all components.
  *
- * Invariant: what comes out as struct sm_addr is canonical (quotes only where needed, domain in
- * lower case) and has passed every limit of 4.5.3.1; nobody looks inside a local part again, so
- * that a '%', a '!' or an '@' in quotes is never taken for routing. Pure functions; any thread with
- * a diag.
+ * Invariant: what comes out as struct sm_addr is canonical (quotes only where needed, ASCII of the
+ * domain in lower case) and has passed every limit of 4.5.3.1, which count bytes; nobody looks
+ * inside a local part again, so that a '%', a '!' or an '@' in quotes is never taken for routing.
+ * UTF-8 stays as it was given (RFC 6531 3.2). Pure functions; any thread with a diag.
  */
 #include "libsm/addr.h"
 
@@ -12,16 +12,18 @@
 #include <stdio.h>
 
 #include "libsm/err.h"
-
-/* atext of RFC 5322 3.2.3, which RFC 5321 uses for Atom. */
-static bool is_atext(char c)
-{
-	return sm_isalnum(c) || (c != '\0' && strchr("!#$%&'*+-/=?^_`{|}~", c) != NULL);
-}
+#include "libsm/utf8.h"
 
 static bool is_8bit(char c)
 {
 	return (unsigned char)c >= 0x80;
+}
+
+/* atext of RFC 5322 3.2.3, which RFC 5321 uses for Atom; of RFC 6531 3.3 with `utf8`. */
+static bool is_atext(char c, bool utf8)
+{
+	return sm_isalnum(c) || (utf8 && is_8bit(c)) ||
+	       (c != '\0' && strchr("!#$%&'*+-/=?^_`{|}~", c) != NULL);
 }
 
 /* Names a byte that has no place here: 8-bit is a matter of its own, because the reply differs. */
@@ -72,9 +74,32 @@ static int check_domain(struct sm_str d, bool loose)
 	return 0;
 }
 
+/* The same of RFC 6531 3.3: sub-domain =/ U-label. *ascii: what it is compared by, in `text` if it
+ * has to be. */
+static int check_domain_utf8(struct sm_str d, bool loose, char text[SM_DOMAIN_ASCII_SIZE],
+                             struct sm_str *ascii)
+{
+	int err;
+
+	*ascii = d;
+	if (sm_str_is_ascii(d))
+		return check_domain(d, loose);
+	if (d.n > SM_DOMAIN_MAX)
+		return sm_fail(SM_E_TOOBIG, "domain longer than %d", SM_DOMAIN_MAX);
+	err = sm_domain_ascii(d, text, ascii);
+	return err != 0 ? err : check_domain(*ascii, loose);
+}
+
 bool sm_domain_valid(struct sm_str d, bool loose)
 {
 	return check_domain(d, loose) == 0;
+}
+
+bool sm_domain_valid_utf8(struct sm_str d, bool loose)
+{
+	char text[SM_DOMAIN_ASCII_SIZE];
+
+	return check_domain_utf8(d, loose, text, &d) == 0;
 }
 
 bool sm_domain_literal_valid(struct sm_str d)
@@ -109,7 +134,7 @@ bool sm_helo_valid(struct sm_str arg, bool strict)
 /* ---- local part ---- */
 
 /* Dot-string = Atom *("." Atom), all of `s`. */
-static bool is_dot_string(struct sm_str s)
+static bool is_dot_string(struct sm_str s, bool utf8)
 {
 	bool dot = true; /* an atom has to begin here */
 
@@ -118,7 +143,7 @@ static bool is_dot_string(struct sm_str s)
 			if (dot)
 				return false;
 			dot = true;
-		} else if (is_atext(s.p[i])) {
+		} else if (is_atext(s.p[i], utf8)) {
 			dot = false;
 		} else {
 			return false;
@@ -131,9 +156,10 @@ static bool is_dot_string(struct sm_str s)
  *   Quoted-string   = DQUOTE *QcontentSMTP DQUOTE
  *   qtextSMTP       = %d32-33 / %d35-91 / %d93-126
  *   quoted-pairSMTP = %d92 %d32-126
- * Takes it from the front of *in; *bare is the text without quotes and backslashes.
+ * and UTF8-non-ascii among qtextSMTP with `utf8` (RFC 6531 3.3). Takes it from the front of *in;
+ * *bare is the text without quotes and backslashes.
  */
-static int take_quoted(struct sm_str *in, char *buf, size_t size, struct sm_str *bare)
+static int take_quoted(struct sm_str *in, bool utf8, char *buf, size_t size, struct sm_str *bare)
 {
 	size_t n = 0;
 
@@ -146,7 +172,7 @@ static int take_quoted(struct sm_str *in, char *buf, size_t size, struct sm_str 
 		}
 		if (c == '\\' && ++i < in->n)
 			c = in->p[i];
-		if (c < ' ' || c > '~')
+		if (!(c >= ' ' && c <= '~') && !(utf8 && is_8bit(c)))
 			return bad_byte(c, "quoted local part");
 		if (n == size)
 			return sm_fail(SM_E_TOOBIG, "local part longer than %d", SM_LOCALPART_MAX);
@@ -159,17 +185,17 @@ static int take_quoted(struct sm_str *in, char *buf, size_t size, struct sm_str 
  * Local-part = Dot-string / Quoted-string, from the front of *in; its canonical form goes to `out`
  * (room for SM_LOCALPART_MAX bytes), quoted again only when it is no Dot-string.
  */
-static int take_local(struct sm_str *in, char *out, size_t *out_n)
+static int take_local(struct sm_str *in, bool utf8, char *out, size_t *out_n)
 {
 	char buf[SM_LOCALPART_MAX];
 	struct sm_str bare;
 	size_t n = 0;
 
 	if (in->n > 0 && in->p[0] == '"') {
-		int err = take_quoted(in, buf, sizeof(buf), &bare);
+		int err = take_quoted(in, utf8, buf, sizeof(buf), &bare);
 		if (err != 0)
 			return err;
-		if (!is_dot_string(bare)) {
+		if (!is_dot_string(bare, utf8)) {
 			size_t need = 2;
 			for (size_t i = 0; i < bare.n; i++)
 				need += bare.p[i] == '"' || bare.p[i] == '\\' ? 2 : 1;
@@ -186,12 +212,12 @@ static int take_local(struct sm_str *in, char *out, size_t *out_n)
 			return 0;
 		}
 	} else {
-		while (n < in->n && (is_atext(in->p[n]) || in->p[n] == '.'))
+		while (n < in->n && (is_atext(in->p[n], utf8) || in->p[n] == '.'))
 			n++;
 		bare = sm_str_head(*in, n);
 		if (n < in->n && in->p[n] != '@' && in->p[n] != '>')
 			return bad_byte(in->p[n], "local part");
-		if (!is_dot_string(bare))
+		if (!is_dot_string(bare, utf8))
 			return sm_fail(SM_E_SYNTAX,
 			               n == 0 ? "empty local part" : "misplaced dot in local part");
 		if (n > SM_LOCALPART_MAX)
@@ -211,22 +237,25 @@ toobig:
  * Mailbox = Local-part "@" ( Domain / address-literal ), up to `end` or, when that is NUL, all of
  * *in. What follows the mailbox stays in *in.
  */
-static int take_mailbox(struct sm_str *in, char end, bool bare_postmaster, struct sm_arena *a,
+static int take_mailbox(struct sm_str *in, char end, unsigned flags, struct sm_arena *a,
                         struct sm_addr *out)
 {
-	char local[SM_LOCALPART_MAX], *mem;
+	bool utf8 = (flags & SM_ADDR_UTF8_OK) != 0;
+	char local[SM_LOCALPART_MAX], ascii[SM_DOMAIN_ASCII_SIZE], *mem;
 	size_t local_n = 0, n = 0;
-	struct sm_str domain;
+	struct sm_str domain, compared = SM_STR_NONE;
 	bool literal;
 	int err;
 
-	err = take_local(in, local, &local_n);
+	err = take_local(in, utf8, local, &local_n);
 	if (err != 0)
 		return err;
+	if (utf8 && !sm_utf8_graphic(sm_str_n(local, local_n)))
+		return sm_fail(SM_E_SYNTAX, "local part is not in UTF-8, or has controls");
 	if (in->n == 0 || in->p[0] != '@') {
 		if (in->n > 0 && in->p[0] != end)
 			return bad_byte(in->p[0], "address");
-		if (!bare_postmaster ||
+		if (!(flags & SM_ADDR_BARE_POSTMASTER_OK) ||
 		    !sm_str_caseeq(sm_str_n(local, local_n), SM_STR("postmaster")))
 			return sm_fail(SM_E_SYNTAX, "address without domain");
 		domain = SM_STR_NONE;
@@ -242,7 +271,8 @@ static int take_mailbox(struct sm_str *in, char end, bool bare_postmaster, struc
 			if (!sm_domain_literal_valid(domain))
 				return sm_fail(SM_E_SYNTAX, "bad address literal");
 		} else {
-			err = check_domain(domain, false);
+			err = utf8 ? check_domain_utf8(domain, false, ascii, &compared)
+			           : check_domain(domain, false);
 			if (err != 0)
 				return err;
 		}
@@ -256,7 +286,7 @@ static int take_mailbox(struct sm_str *in, char end, bool bare_postmaster, struc
 		return sm_fail(SM_E_TOOBIG, "no room for another address");
 	memcpy(mem, local, local_n);
 	out->local = sm_str_n(mem, local_n);
-	out->domain = SM_STR("");
+	out->domain = out->ascii_domain = SM_STR("");
 	if (domain.n > 0) {
 		char *d = mem + local_n + 1;
 		d[-1] = '@';
@@ -264,7 +294,11 @@ static int take_mailbox(struct sm_str *in, char end, bool bare_postmaster, struc
 			d[i] = sm_lower(domain.p[i]);
 		if (literal && d[1] == 'i')
 			memcpy(d + 1, "IPv6", 4);
-		out->domain = sm_str_n(d, domain.n);
+		out->domain = out->ascii_domain = sm_str_n(d, domain.n);
+		if (!sm_str_is_ascii(domain))
+			out->ascii_domain = sm_arena_str(a, compared);
+		if (out->ascii_domain.p == NULL)
+			return sm_fail(SM_E_TOOBIG, "no room for another address");
 	}
 	mem[out->mailbox.n] = '\0';
 	out->mailbox.p = mem;
@@ -274,8 +308,10 @@ static int take_mailbox(struct sm_str *in, char end, bool bare_postmaster, struc
 
 /* A-d-l ":" = "@" Domain *( "," "@" Domain ) ":" is checked and dropped (RFC 5321 4.1.1.3, appendix
  * C). */
-static int skip_source_route(struct sm_str *in)
+static int skip_source_route(struct sm_str *in, bool utf8)
 {
+	char text[SM_DOMAIN_ASCII_SIZE];
+
 	while (in->n > 0 && in->p[0] == '@') {
 		size_t n = 1;
 		int err;
@@ -284,7 +320,10 @@ static int skip_source_route(struct sm_str *in)
 			n++;
 		if (n == in->n || in->p[n] == '>')
 			return sm_fail(SM_E_SYNTAX, "source route without address");
-		err = check_domain(sm_str_n(in->p + 1, n - 1), false);
+		struct sm_str domain = sm_str_n(in->p + 1, n - 1);
+
+		err = utf8 ? check_domain_utf8(domain, false, text, &domain)
+		           : check_domain(domain, false);
 		if (err != 0)
 			return err;
 		if (in->p[n] == ':') {
@@ -311,13 +350,13 @@ int sm_addr_path(struct sm_str in, unsigned flags, struct sm_arena *a, struct sm
 	if (in.n > 0 && in.p[0] == '>') {
 		if ((flags & SM_ADDR_NULL_OK) == 0)
 			return sm_fail(SM_E_SYNTAX, "empty address");
-		out->mailbox = out->local = out->domain = SM_STR("");
+		out->mailbox = out->local = out->domain = out->ascii_domain = SM_STR("");
 		*rest = sm_str_from(in, 1);
 		return 0;
 	}
-	err = skip_source_route(&in);
+	err = skip_source_route(&in, (flags & SM_ADDR_UTF8_OK) != 0);
 	if (err == 0)
-		err = take_mailbox(&in, '>', (flags & SM_ADDR_BARE_POSTMASTER_OK) != 0, a, out);
+		err = take_mailbox(&in, '>', flags, a, out);
 	if (err != 0)
 		return err;
 	if (in.n == 0 || in.p[0] != '>')
@@ -333,7 +372,7 @@ int sm_addr_mailbox(struct sm_str in, struct sm_arena *a, struct sm_addr *out)
 	int err;
 
 	*out = (struct sm_addr){0};
-	err = take_mailbox(&in, '\0', false, a, out);
+	err = take_mailbox(&in, '\0', SM_ADDR_UTF8_OK, a, out);
 	if (err == 0 && in.n > 0)
 		err = sm_fail(SM_E_SYNTAX, "text behind the address");
 	return err;

@@ -36,11 +36,13 @@ libsm_t_base64_SOURCES = libsm/t_base64.c
 libsm_t_base64_LDADD = $(UNIT_LDADD)
 
 # SMTP as both ends speak it.
-libsm_a_SOURCES += libsm/addr.h libsm/addr.c libsm/smtp_cmd.h libsm/smtp_cmd.c \
+libsm_a_SOURCES += libsm/addr.h libsm/addr.c libsm/utf8.h libsm/utf8.c libsm/smtp_cmd.h libsm/smtp_cmd.c \
 	libsm/smtp_reply.h libsm/smtp_reply.c libsm/stream.h libsm/stream.c libsm/unstuff.c
-LIBSM_TESTS += libsm/t_addr libsm/t_smtp_cmd libsm/t_smtp_reply libsm/t_unstuff
+LIBSM_TESTS += libsm/t_addr libsm/t_utf8 libsm/t_smtp_cmd libsm/t_smtp_reply libsm/t_unstuff
 libsm_t_addr_SOURCES = libsm/t_addr.c
 libsm_t_addr_LDADD = $(UNIT_LDADD)
+libsm_t_utf8_SOURCES = libsm/t_utf8.c
+libsm_t_utf8_LDADD = $(UNIT_LDADD)
 libsm_t_smtp_cmd_SOURCES = libsm/t_smtp_cmd.c
 libsm_t_smtp_cmd_LDADD = $(UNIT_LDADD)
 libsm_t_smtp_reply_SOURCES = libsm/t_smtp_reply.c

@@ -46,6 +46,46 @@ static const struct row paths[] = {
     {"<a.@b>", 0, SM_E_SYNTAX, NULL, NULL, NULL},
     {"<a..b@c>", 0, SM_E_SYNTAX, NULL, NULL, NULL},
     {"<a@b\t>", 0, SM_E_SYNTAX, NULL, NULL, NULL},
+    /* UTF-8 (RFC 6531): as it was given. */
+    {"<j\xc3\xb6rg@B\xc3\xbc"
+     "cher.TEST> X",
+     SM_ADDR_UTF8_OK, 0,
+     "j\xc3\xb6rg@b\xc3\xbc"
+     "cher.test",
+     "b\xc3\xbc"
+     "cher.test",
+     " X"},
+    {"<\"j\xc3\xb6rg m\"@b>", SM_ADDR_UTF8_OK, 0, "\"j\xc3\xb6rg m\"@b", "b", ""},
+    {"<\"j\xc3\xb6rg\"@b>", SM_ADDR_UTF8_OK, 0, "j\xc3\xb6rg@b", "b", ""},
+    {"<\"\\j\xc3\xb6\"@b>", SM_ADDR_UTF8_OK, 0, "j\xc3\xb6@b", "b", ""},
+    {"<@\xc3\xbc.test:a@b>", SM_ADDR_UTF8_OK, 0, "a@b", "b", ""},
+    {"<j\xc3\xb6rg@b>", 0, SM_E_NOTSUP, NULL, NULL, NULL},
+    {"<a@b\xc3\xbc"
+     "cher.test>",
+     0, SM_E_NOTSUP, NULL, NULL, NULL},
+    {"<\xe9@local.test>", SM_ADDR_UTF8_OK, SM_E_SYNTAX, NULL, NULL, NULL},
+    {"<\xc0\xaf@b>", SM_ADDR_UTF8_OK, SM_E_SYNTAX, NULL, NULL, NULL},
+    {"<\xed\xa0\x80@b>", SM_ADDR_UTF8_OK, SM_E_SYNTAX, NULL, NULL, NULL},
+    {"<\xf4\x90\x80\x80@b>", SM_ADDR_UTF8_OK, SM_E_SYNTAX, NULL, NULL, NULL},
+    {"<a\xc1\x80"
+     "b@c>",
+     SM_ADDR_UTF8_OK, SM_E_SYNTAX, NULL, NULL, NULL},
+    {"<a\xc3@b>", SM_ADDR_UTF8_OK, SM_E_SYNTAX, NULL, NULL, NULL},
+    {"<a\xc2\x85@b>", SM_ADDR_UTF8_OK, SM_E_SYNTAX, NULL, NULL, NULL},
+    {"<a@\xe9.test>", SM_ADDR_UTF8_OK, SM_E_SYNTAX, NULL, NULL, NULL},
+    {"<a@b\xc3\xbc..test>", SM_ADDR_UTF8_OK, SM_E_SYNTAX, NULL, NULL, NULL},
+    {"<a@b\xc3\xbc.test.>", SM_ADDR_UTF8_OK, SM_E_SYNTAX, NULL, NULL, NULL},
+    {"<a@x\xef\xbc\xa0"
+     "b.test>",
+     SM_ADDR_UTF8_OK, SM_E_SYNTAX, NULL, NULL, NULL},
+    {"<a@x\xef\xbc\x9e"
+     "b.test>",
+     SM_ADDR_UTF8_OK, SM_E_SYNTAX, NULL, NULL, NULL},
+    {"<a@[\xc3\xbc]>", SM_ADDR_UTF8_OK, SM_E_SYNTAX, NULL, NULL, NULL},
+    {"<a@xn--\xc3\xbc.test>", SM_ADDR_UTF8_OK, SM_E_SYNTAX, NULL, NULL, NULL},
+    {"<" L16 L16 L16 "0123456789abcd\xc3\xbc@b>", SM_ADDR_UTF8_OK, 0,
+     L16 L16 L16 "0123456789abcd\xc3\xbc@b", "b", ""},
+    {"<" L64 "\xc3\xbc@b>", SM_ADDR_UTF8_OK, SM_E_TOOBIG, NULL, NULL, NULL},
     /* Only text, wherever it may look like more. */
     {"<!#$%&'*+-/=?^_`{|}~@b>", 0, 0, "!#$%&'*+-/=?^_`{|}~@b", "b", ""},
     {"<v%ext.test@local.test>", 0, 0, "v%ext.test@local.test", "local.test", ""},
@@ -182,6 +222,45 @@ static void test_mailbox_is_stable(void **state)
 	sm_arena_fini(&a);
 }
 
+/* What a domain is compared by. */
+static void test_ascii_domain(void **state)
+{
+	static const struct {
+		const char *in, *ascii;
+	} rows[] = {
+	    {"a@Example.org", "example.org"},
+	    {"a@[IPv6:::1]", "[IPv6:::1]"},
+	    {"\xc3\xa9@B\xc3\x9c"
+	     "CHER.test",
+	     "xn--bcher-kva.test"},
+	    {"a@XN--bcher-kva.test", "xn--bcher-kva.test"},
+	};
+	struct sm_arena a;
+	struct sm_addr addr;
+	(void)state;
+
+	sm_arena_init(&a, "test", 512, 65536);
+	for (size_t i = 0; i < SM_ARRAY_SIZE(rows); i++) {
+		assert_int_equal(sm_addr_mailbox(sm_str(rows[i].in), &a, &addr), 0);
+		if (!sm_str_eq(addr.ascii_domain, sm_str(rows[i].ascii)))
+			fail_msg("%s", rows[i].in);
+	}
+	assert_true(sm_domain_valid_utf8(SM_STR("b\xc3\xbc"
+	                                        "cher.test"),
+	                                 false));
+	assert_true(sm_domain_valid_utf8(SM_STR("example.org"), false));
+	assert_false(sm_domain_valid_utf8(SM_STR("b\xc3\xbc"
+	                                         "cher..test"),
+	                                  false));
+	assert_false(sm_domain_valid_utf8(SM_STR("-b\xc3\xbc"
+	                                         "cher.test"),
+	                                  false));
+	assert_false(sm_domain_valid(SM_STR("b\xc3\xbc"
+	                                    "cher.test"),
+	                             false));
+	sm_arena_fini(&a);
+}
+
 static void test_nul_is_no_end(void **state)
 {
 	struct sm_arena a;
@@ -241,9 +320,9 @@ static void test_helo(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_paths),         cmocka_unit_test(test_mailbox_is_stable),
-	    cmocka_unit_test(test_nul_is_no_end), cmocka_unit_test(test_full_arena_refuses),
-	    cmocka_unit_test(test_helo),
+	    cmocka_unit_test(test_ascii_domain),       cmocka_unit_test(test_paths),
+	    cmocka_unit_test(test_mailbox_is_stable),  cmocka_unit_test(test_nul_is_no_end),
+	    cmocka_unit_test(test_full_arena_refuses), cmocka_unit_test(test_helo),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
