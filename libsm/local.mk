@@ -85,6 +85,10 @@ libsm_t_offload_LDADD = $(UNIT_LDADD)
 libsm_t_net_SOURCES = libsm/t_net.c libsm/t_co.h
 libsm_t_net_LDADD = $(UNIT_LDADD)
 
+# TLS: what is in tls*.c beside options and names needs $(TLS_LIBS).
+libsm_a_SOURCES += libsm/tls.h libsm/tls_int.h libsm/tls_file.h libsm/tls_file.c libsm/tls_conf.c libsm/tls_name.c libsm/tls_none.c libsm/tls_ctx.c \
+	libsm/tls_cert.c libsm/tls_ticket.c libsm/tls_io.c libsm/tls_client.c libsm/tls_facts.c
+
 # Calls between processes.
 libsm_a_SOURCES += libsm/rpc.h libsm/rpc_int.h libsm/rpc_frame.c libsm/rpc_peer.c libsm/rpc_call.c libsm/rpc_server.c libsm/rpc_link.c \
 	libsm/last_words.h libsm/last_words.c
@@ -106,7 +110,7 @@ libsm_t_def_SOURCES = libsm/t_def.c
 libsm_t_def_LDADD = $(UNIT_LDADD)
 libsm_t_msg_SOURCES = libsm/t_msg.c
 libsm_t_msg_LDADD = $(UNIT_LDADD)
-noinst_HEADERS += libsm/tls.h libsm/base.h libsm/t_patience.h libsm/t_dir.h
+noinst_HEADERS += libsm/base.h libsm/t_patience.h libsm/t_dir.h
 
 LIBSM_TESTS += libsm/t_base
 libsm_t_base_SOURCES = libsm/t_base.c

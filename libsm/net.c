@@ -208,6 +208,21 @@ int sm_net_write(struct sm_net *n, const void *p, size_t size, int64_t deadline_
 	return sm_net_writev(n, &v, 1, deadline_ms);
 }
 
+void sm_net_try_write(struct sm_net *n, const void *p, size_t size)
+{
+	if (n->layer != NULL)
+		n->layer->try_write(n, p, size);
+	else
+		(void)send(n->f.fd, p, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+int sm_net_end_write(struct sm_net *n)
+{
+	if (n->layer != NULL)
+		n->layer->end_write(n);
+	return shutdown(n->f.fd, SHUT_WR) == 0 ? 0 : sm_fail_sys(errno, "shutdown");
+}
+
 bool sm_net_pending(struct sm_net *n)
 {
 	char c;

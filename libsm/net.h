@@ -52,7 +52,9 @@ struct iovec;
 struct sm_net_layer {
 	ssize_t (*read)(struct sm_net *n, void *p, size_t size, int64_t deadline_ms) SM_YIELDS;
 	int (*writev)(struct sm_net *n, struct iovec *v, int count, int64_t deadline_ms) SM_YIELDS;
+	void (*try_write)(struct sm_net *n, const void *p, size_t size);
 	bool (*pending)(struct sm_net *n);
+	void (*end_write)(struct sm_net *n);
 	void (*end)(struct sm_net *n); /* before the descriptor is closed: frees n->tls */
 };
 struct sm_net {
@@ -82,6 +84,10 @@ int sm_net_write(struct sm_net *n, const void *p, size_t size,
                  int64_t deadline_ms) SM_YIELDS SM_MUST_CHECK;
 int sm_net_writev(struct sm_net *n, struct iovec *v, int count,
                   int64_t deadline_ms) SM_YIELDS SM_MUST_CHECK; /* changes v */
+/* The same without waiting, as far as it goes: for a last word. Not after a write that failed. */
+void sm_net_try_write(struct sm_net *n, const void *p, size_t size);
+/* Nothing more will be written: the peer reads an end, and what it sends can still be read. */
+int sm_net_end_write(struct sm_net *n) SM_MUST_CHECK;
 /* Has the peer sent something, or closed, that nobody has read yet? One system call at the most.
  * For idle kept sessions. */
 bool sm_net_pending(struct sm_net *n);

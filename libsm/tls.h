@@ -42,7 +42,9 @@ struct sm_tls_conf {
 	struct sm_str ciphers;         /* of TLS 1.2 and older, as ciphers(1); empty: OpenSSL's */
 	struct sm_str ciphersuites;    /* of TLS 1.3; empty: OpenSSL's */
 	int64_t handshake_timeout_ms;
-	uint32_t flags; /* server only: SM_TLS_* */
+	/* Server only. */
+	uint32_t flags;               /* SM_TLS_* */
+	struct sm_conf_list implicit; /* names of listeners whose clients speak TLS at once */
 };
 extern const struct sm_opt sm_tls_server_opts[], sm_tls_client_opts[];
 
@@ -58,6 +60,8 @@ int sm_tls_server_new(const struct sm_tls_conf *c, const char *service,
 int sm_tls_client_new(const struct sm_tls_conf *c, struct sm_tls_ctx **ctx) SM_MUST_CHECK;
 struct sm_tls_ctx *sm_tls_ctx_ref(struct sm_tls_ctx *ctx);
 void sm_tls_ctx_unref(struct sm_tls_ctx **ctx); /* harmless with NULL; sets it NULL */
+/* When the first of its certificates ends, in seconds since 1970; 0: it has none. */
+int64_t sm_tls_ctx_until_s(const struct sm_tls_ctx *ctx);
 /*
  * A file of the configuration that somebody with more rights has opened (open_files): whenever a
  * context wants `path`, this descriptor is read instead. Owned from here on; replaces the one
