@@ -89,6 +89,12 @@ libsm_t_net_LDADD = $(UNIT_LDADD)
 libsm_a_SOURCES += libsm/tls.h libsm/tls_int.h libsm/tls_file.h libsm/tls_file.c libsm/tls_conf.c libsm/tls_name.c libsm/tls_none.c libsm/tls_ctx.c \
 	libsm/tls_cert.c libsm/tls_ticket.c libsm/tls_io.c libsm/tls_client.c libsm/tls_facts.c
 
+if HAVE_TLS
+LIBSM_TESTS += libsm/t_tls
+endif
+libsm_t_tls_SOURCES = libsm/t_tls.c libsm/t_co.h
+libsm_t_tls_LDADD = $(UNIT_LDADD) $(TLS_LIBS)
+
 # Calls between processes.
 libsm_a_SOURCES += libsm/rpc.h libsm/rpc_int.h libsm/rpc_frame.c libsm/rpc_peer.c libsm/rpc_call.c libsm/rpc_server.c libsm/rpc_link.c \
 	libsm/last_words.h libsm/last_words.c

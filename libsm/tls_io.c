@@ -126,6 +126,9 @@ static int failed(struct sm_tls *t, const char *doing)
 
 	if (t->abuse != NULL)
 		rc = sm_fail(SM_E_TLS, "%s: %s", doing, t->abuse);
+	else if (t->sys_errno != 0 && t->up)
+		/* Not SM_E_EOF: that is an end that the peer has said. */
+		rc = sm_fail(SM_E_TLS, "%s: %s", doing, strerror(t->sys_errno));
 	else if (t->sys_errno != 0)
 		rc = sm_fail_sys(t->sys_errno, "%s", doing);
 	else if (cut && !t->up)
