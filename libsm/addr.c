@@ -255,8 +255,9 @@ static int take_mailbox(struct sm_str *in, char end, unsigned flags, struct sm_a
 	if (in->n == 0 || in->p[0] != '@') {
 		if (in->n > 0 && in->p[0] != end)
 			return bad_byte(in->p[0], "address");
-		if (!(flags & SM_ADDR_BARE_POSTMASTER_OK) ||
-		    !sm_str_caseeq(sm_str_n(local, local_n), SM_STR("postmaster")))
+		if (!(flags & SM_ADDR_NO_DOMAIN_OK) &&
+		    (!(flags & SM_ADDR_BARE_POSTMASTER_OK) ||
+		     !sm_str_caseeq(sm_str_n(local, local_n), SM_STR("postmaster"))))
 			return sm_fail(SM_E_SYNTAX, "address without domain");
 		domain = SM_STR_NONE;
 		literal = false;

@@ -27,7 +27,8 @@ struct sm_addr {
 enum {
 	SM_ADDR_NULL_OK = 1 /* <> */,
 	SM_ADDR_BARE_POSTMASTER_OK = 2, /* RFC 5321 4.5.1: <postmaster> */
-	SM_ADDR_UTF8_OK = 4             /* RFC 6531 3.3 */
+	SM_ADDR_UTF8_OK = 4,            /* RFC 6531 3.3 */
+	SM_ADDR_NO_DOMAIN_OK = 8        /* <user>: the caller puts a domain behind it */
 };
 /*
  * Parse `path` = "<" [ A-d-l ":" ] Mailbox ">" at the start of `in` (RFC 5321 4.1.2); a source

@@ -98,6 +98,7 @@ static const char *take(struct arg *a, const char *p, va_list *ap)
 {
 	struct sm_id id;
 	struct sm_cid cid;
+	const struct sm_sa *sa;
 	int longs = 0;
 
 	a->empty = false;
@@ -134,7 +135,9 @@ static const char *take(struct arg *a, const char *p, va_list *ap)
 		a->empty = cid.proc == 0 && cid.counter == 0;
 		break;
 	case 'A':
-		a->s = sm_str(sm_sa_text(va_arg(*ap, const struct sm_sa *), a->mem));
+		sa = va_arg(*ap, const struct sm_sa *);
+		a->s = sm_str(sm_sa_text(sa, a->mem));
+		a->empty = sa->len == 0;
 		break;
 	case 'E':
 		take_error(a, va_arg(*ap, int));

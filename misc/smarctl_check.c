@@ -17,6 +17,7 @@
 #include "libsm/msg_words.h"
 #include "smtps/policy.h"
 #include "smtps/reply.h"
+#include "smtps/require.h"
 
 enum { ARENA_CAP = 64 * 1024 * 1024, TEXT_BYTES = 1024 };
 
@@ -35,7 +36,7 @@ struct session {
 	bool answered;
 	int code;
 	uint32_t flags;
-	struct sm_str text;
+	struct sm_str text, conf_text;
 };
 
 /* ---- the configuration of smtps ---- */
@@ -182,6 +183,7 @@ static void look(void *arg, const json_t *line)
 	s->answered = true;
 	s->code = (int)qc_num(line, "code");
 	s->text = sm_arena_str(&s->arena, sm_str(qc_str(line, "text")));
+	s->conf_text = sm_arena_str(&s->arena, sm_str(qc_str(line, "conf")));
 	s->flags = 0;
 	json_array_foreach(
 	    json_object_get(line, "flags"), i,
@@ -216,12 +218,40 @@ static int ask(struct session *s, const char *verb, struct sm_str what, struct s
 	return status == QC_OK && !s->answered ? QC_LATER : status;
 }
 
+/* What the client may by where it comes from. */
+static void stand(struct session *s)
+{
+	struct sm_sa client;
+
+	s->who = (struct ss_standing){
+	    .may_relay = sm_sa_ip(&client, sm_str(s->ac->client), 0) == 0 &&
+	                 ss_policy_local_session(
+			     sm_sa_is_loopback(&client), (s->conf.flags & SS_F_LOOPBACK_RELAY) != 0,
+			     ss_conf_name_in(&s->conf.relay_from_local, sm_str(s->listener)))};
+}
+
 /* ---- the dialogue: false: it ends here; s->worst says why ---- */
 
 static bool failed(struct session *s, int status)
 {
 	s->worst = status;
 	return false;
+}
+
+/* What the access map has for sessions of this client is in force from here on. */
+static bool session_conf(struct session *s)
+{
+	struct ss_conf own;
+
+	if (sm_str_empty(s->conf_text))
+		return true;
+	if (ss_conf_for_session(&s->conf, s->conf_text, &s->arena, &own) != 0) {
+		tell_reply(s, "connect", SS_R_CONF_BROKEN, sm_diag());
+		return false;
+	}
+	s->conf = own;
+	stand(s);
+	return true;
 }
 
 static bool connection(struct session *s)
@@ -232,6 +262,8 @@ static bool connection(struct session *s)
 	status = ask(s, "conn", sm_str(s->ac->client), SM_STR(""));
 	if (status != QC_OK)
 		return failed(s, status);
+	if (!session_conf(s))
+		return false;
 	ss_policy_connection(&s->conf, s->flags, &s->who);
 	if (ss_policy_later(&s->conf, s->code, s->flags)) {
 		s->conn_code = s->code;
@@ -264,9 +296,16 @@ static bool hello(struct session *s)
 
 static bool mail(struct session *s)
 {
+	enum ss_reply_name required;
 	int status;
 
 	stage(s, "MAIL FROM:", sm_arena_printf(&s->arena, "<%s>", s->ac->from).p);
+	/* In clear and without AUTH, that is. */
+	required = ss_require(&s->conf, &(struct ss_safety){.may_relay = s->who.may_relay});
+	if (required != SS_R_NONE) {
+		tell_reply(s, "mail", required, "in clear, without AUTH");
+		return false;
+	}
 	/* Neither is smar asked then. */
 	if (*s->ac->from == '\0' || s->who.discard) {
 		tell_reply(s, "mail", SS_R_SENDER_OK, "");
@@ -364,9 +403,7 @@ static int prepare(struct session *s)
 		fprintf(stderr, "smarctl: --client takes an address: 192.0.2.1, 2001:db8::1\n");
 		return QC_USAGE;
 	}
-	s->who.may_relay = ss_policy_local_session(
-	    sm_sa_is_loopback(&client), (s->conf.flags & SS_F_LOOPBACK_RELAY) != 0,
-	    ss_conf_name_in(&s->conf.relay_from_local, sm_str(s->listener)));
+	stand(s);
 	ac->from = mailbox(s, ac->from, true);
 	for (size_t i = 0; i < ac->to_count && ac->from != NULL; i++)
 		if ((ac->to[i] = mailbox(s, ac->to[i], false)) == NULL)

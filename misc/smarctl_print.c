@@ -114,6 +114,10 @@ static void verdict(struct sm_buf *b, const json_t *o)
 	} else if (*qc_str(o, "resolve")) {
 		sm_buf_printf(b, "; client's name: %s", qc_str(o, "resolve"));
 	}
+	if (*qc_str(o, "conf")) {
+		sm_buf_cstr(b, "\n  configuration of the session: ");
+		text(b, o, "conf");
+	}
 }
 
 static void stage(struct sm_buf *b, const json_t *o)

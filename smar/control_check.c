@@ -63,6 +63,8 @@ uint8_t ar_ctl_conn(struct ar_ctl *c, const char **why)
 	              &(struct sm_msg_verdict){.code = v.code, .text = v.text, .flags = v.flags});
 	sm_ctl_str(&c->out, "resolve", sm_str(sm_word_of(sm_resolve_words, v.resolve)));
 	sm_ctl_str(&c->out, "client_name", v.client_name.p != NULL ? v.client_name : SM_STR(""));
+	if (v.conf.n > 0)
+		sm_ctl_str(&c->out, "conf", v.conf);
 	sm_ctl_line(&c->out);
 	return SM_CTL_OK;
 }

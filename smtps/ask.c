@@ -19,15 +19,24 @@ static struct sm_link *link_of(const struct ss_ask *a)
 	                                                             : a->s->ss->smar;
 }
 
-static void keep_answer(struct ss_ask *a, struct sm_str text, struct sm_str name)
+static struct sm_str put(char **p, struct sm_str s)
 {
-	a->answer = sm_malloc(text.n + name.n + 1);
-	if (text.n > 0)
-		memcpy(a->answer, text.p, text.n);
-	if (name.n > 0)
-		memcpy(a->answer + text.n, name.p, name.n);
-	a->text = sm_str_n(a->answer, text.n);
-	a->client_name = sm_str_n(a->answer + text.n, name.n);
+	char *at = *p;
+
+	if (s.n > 0)
+		memcpy(at, s.p, s.n);
+	*p += s.n;
+	return sm_str_n(at, s.n);
+}
+
+static void keep_answer(struct ss_ask *a, struct sm_str text, struct sm_str name,
+                        struct sm_str conf)
+{
+	char *p = a->answer = sm_malloc(text.n + name.n + conf.n + 1);
+
+	a->text = put(&p, text);
+	a->client_name = put(&p, name);
+	a->conf = put(&p, conf);
 }
 
 static int decode(struct ss_ask *a, const struct sm_frame *f)
@@ -43,7 +52,7 @@ static int decode(struct ss_ask *a, const struct sm_frame *f)
 			a->code = v.code;
 			a->flags = v.flags;
 			a->resolve = v.resolve;
-			keep_answer(a, v.text, v.client_name);
+			keep_answer(a, v.text, v.client_name, v.conf);
 		}
 	} else if (a->kind != SS_ASK_CONN && f->type == SM_MSG_verdict) {
 		struct sm_msg_verdict v;
@@ -51,7 +60,7 @@ static int decode(struct ss_ask *a, const struct sm_frame *f)
 		if (err == 0) {
 			a->code = v.code;
 			a->flags = v.flags;
-			keep_answer(a, v.text, SM_STR_NONE);
+			keep_answer(a, v.text, SM_STR_NONE, SM_STR_NONE);
 		}
 	} else {
 		err = sm_fail(SM_E_PROTO, "answer of type %u", f->type);
@@ -104,7 +113,9 @@ static void ask(struct ss_ask *a, struct sm_peer *peer)
 		struct sm_msg_conn_check m = {.sess = s->id,
 		                              .client = s->client,
 		                              .listener = sm_str(s->listener),
-		                              .flags = flags};
+		                              .flags = flags,
+		                              .resolve = s->told_resolve,
+		                              .client_name = s->told_name};
 		sm_call(&a->call, peer, SM_MSG_conn_check, &m, a->deadline_ms, on_answer, a);
 		break;
 	}

@@ -31,7 +31,8 @@ struct ss_ask {
 	struct sm_str text;
 	uint8_t resolve;
 	struct sm_str client_name;
-	char *answer; /* memory of text and client_name */
+	struct sm_str conf; /* for the session */
+	char *answer;       /* memory of text, client_name and conf */
 	/* RCPT: what qmgr was asked about the same recipient; ours. NULL: nothing yet. */
 	struct ss_ask *verify;
 };

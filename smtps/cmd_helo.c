@@ -3,6 +3,7 @@
 #include "libsm/addr.h"
 #include "smtps/cmds.h"
 #include "smtps/session.h"
+#include "smtps/xclient.h"
 
 /* The name is checked, never believed: it goes into the Received: header and the log. */
 static bool greet(struct ss_session *s, struct sm_str name, bool esmtp)
@@ -52,6 +53,7 @@ void ss_cmd_ehlo(struct ss_session *s, struct sm_str arg)
 	              SM_STR_ARG(s->ss->hostname));
 	if (c->flags & SS_F_8BITMIME)
 		sm_buf_cstr(&b, "8BITMIME\n");
+	ss_xclient_offer(s, &b);
 	sm_buf_printf(&b, "SIZE %lld\nDSN\nLIMITS MAILMAX=%lld RCPTMAX=%lld\nHELP",
 	              (long long)c->max_message_bytes, (long long)c->max_transactions,
 	              (long long)c->max_rcpts_transaction);

@@ -7,10 +7,13 @@
 #include "libsm/err.h"
 #include "libsm/log.h"
 #include "libsm/smtp_cmd.h"
+#include "libsm/tls.h"
 #include "smtps/cmds.h"
 #include "smtps/params.h"
 #include "smtps/peers.h"
 #include "smtps/prefetch.h"
+#include "smtps/qualify.h"
+#include "smtps/require.h"
 #include "smtps/session.h"
 
 enum { SCRATCH_CAP = 8192 };
@@ -52,9 +55,12 @@ static void refuse_by(struct ss_session *s, const struct mail *m, enum ss_reply_
 static bool parse(struct ss_session *s, struct sm_str arg, struct sm_arena *a, struct mail *m)
 {
 	struct sm_str rest, what;
-	int err = sm_smtp_from_to(arg, SM_STR("FROM:"), SM_ADDR_NULL_OK, a, &m->sender, &rest);
+	unsigned how = SM_ADDR_NULL_OK | ss_qualify_flags(s->conf);
+	int err = sm_smtp_from_to(arg, SM_STR("FROM:"), how, a, &m->sender, &rest);
 	enum ss_reply_name r;
 
+	if (err == 0)
+		err = ss_qualify(s->conf, s->ss->hostname, a, &m->sender);
 	if (err != 0) {
 		if (err == SM_E_NOTSUP)
 			refuse_by(s, m, SS_R_SENDER_8BIT);
@@ -75,6 +81,29 @@ static bool parse(struct ss_session *s, struct sm_str arg, struct sm_arena *a, s
 	return true;
 }
 
+/* SS_R_NONE: the session is what it has to be. */
+static enum ss_reply_name required(const struct ss_session *s)
+{
+	struct ss_safety is = {.may_relay = s->who.may_relay, .authenticated = s->auth.done};
+	struct sm_tls_facts tls;
+	enum ss_reply_name r;
+	struct sm_arena a;
+
+	sm_arena_init(&a, "TLS facts", 1024, SCRATCH_CAP);
+	if (s->net.tls != NULL) {
+		sm_tls_facts(&s->net, &a, &tls);
+		is.encrypted = true;
+		is.bits = tls.bits;
+		is.verified = tls.verify == SM_TLS_OK;
+		is.issuer = tls.issuer;
+		is.subject = tls.subject;
+		is.name = tls.name;
+	}
+	r = ss_require(s->conf, &is);
+	sm_arena_fini(&a);
+	return r;
+}
+
 /* What there is room for now. */
 static bool admit(struct ss_session *s, const struct mail *m)
 {
@@ -83,6 +112,11 @@ static bool admit(struct ss_session *s, const struct mail *m)
 
 	if (s->ss->draining) {
 		ss_say_and_close(s, SS_R_SHUTDOWN, "shutdown");
+		return false;
+	}
+	r = required(s);
+	if (r != SS_R_NONE) {
+		refuse_by(s, m, r);
 		return false;
 	}
 	r = ss_limits_transaction(&s->limits, s->conf);

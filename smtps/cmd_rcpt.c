@@ -11,6 +11,7 @@
 #include "smtps/params.h"
 #include "smtps/policy.h"
 #include "smtps/prefetch.h"
+#include "smtps/qualify.h"
 #include "smtps/session.h"
 
 enum { SCRATCH_CAP = 8192 };
@@ -68,7 +69,8 @@ static bool parse(struct ss_session *s, struct sm_str arg, struct sm_arena *a, s
                   struct ss_rcpt_params *params)
 {
 	struct sm_str rest, what;
-	int err = sm_smtp_from_to(arg, SM_STR("TO:"), SM_ADDR_BARE_POSTMASTER_OK, a, addr, &rest);
+	unsigned how = SM_ADDR_BARE_POSTMASTER_OK | ss_qualify_flags(s->conf);
+	int err = sm_smtp_from_to(arg, SM_STR("TO:"), how, a, addr, &rest);
 	enum ss_reply_name r;
 
 	if (err != 0) {
@@ -90,14 +92,9 @@ static bool parse(struct ss_session *s, struct sm_str arg, struct sm_arena *a, s
 		ss_bad_param(s, r, what);
 		return false;
 	}
-	if (addr->domain.n == 0) {
-		/* RFC 5321 4.5.1: <postmaster> is the one of this host. */
-		struct sm_str full = sm_arena_printf(a, "%.*s@%.*s", SM_STR_ARG(addr->mailbox),
-		                                     SM_STR_ARG(s->ss->hostname));
-		if (full.p == NULL || sm_addr_mailbox(full, a, addr) != 0) {
-			refuse_by(s, addr->mailbox, SS_R_NO_RELAY);
-			return false;
-		}
+	if (ss_qualify(s->conf, s->ss->hostname, a, addr) != 0) {
+		refuse_by(s, addr->mailbox, SS_R_NO_RELAY);
+		return false;
 	}
 	return true;
 }

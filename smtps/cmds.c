@@ -8,14 +8,15 @@ static const struct ss_cmd table[] = {
     {SM_STR("MAIL"), SS_ST_READY, 0, ss_cmd_mail},
     {SM_STR("RCPT"), SS_ST_MAIL | SS_ST_RCPT, 0, ss_cmd_rcpt},
     {SM_STR("DATA"), SS_ST_RCPT, SS_CMD_LAST | SS_CMD_NOARG, ss_cmd_data},
-    {SM_STR("EHLO"), SS_ST_ANY, SS_CMD_LAST, ss_cmd_ehlo},
-    {SM_STR("HELO"), SS_ST_ANY, SS_CMD_LAST, ss_cmd_helo},
-    {SM_STR("QUIT"), SS_ST_ANY, SS_CMD_NOARG, ss_cmd_quit},
-    {SM_STR("RSET"), SS_ST_ANY, SS_CMD_NOP | SS_CMD_NOARG, ss_cmd_rset},
-    {SM_STR("NOOP"), SS_ST_ANY, SS_CMD_NOP, ss_cmd_noop},
+    {SM_STR("EHLO"), SS_ST_ANY, SS_CMD_LAST | SS_CMD_ANYBODY, ss_cmd_ehlo},
+    {SM_STR("HELO"), SS_ST_ANY, SS_CMD_LAST | SS_CMD_ANYBODY, ss_cmd_helo},
+    {SM_STR("QUIT"), SS_ST_ANY, SS_CMD_NOARG | SS_CMD_ANYBODY, ss_cmd_quit},
+    {SM_STR("RSET"), SS_ST_ANY, SS_CMD_NOP | SS_CMD_NOARG | SS_CMD_ANYBODY, ss_cmd_rset},
+    {SM_STR("NOOP"), SS_ST_ANY, SS_CMD_NOP | SS_CMD_ANYBODY, ss_cmd_noop},
     {SM_STR("VRFY"), SS_ST_ANY, SS_CMD_NOP, ss_cmd_vrfy},
     {SM_STR("EXPN"), SS_ST_ANY, SS_CMD_NOP, ss_cmd_expn},
-    {SM_STR("HELP"), SS_ST_ANY, SS_CMD_NOP, ss_cmd_help},
+    {SM_STR("HELP"), SS_ST_ANY, SS_CMD_NOP | SS_CMD_ANYBODY, ss_cmd_help},
+    {SM_STR("XCLIENT"), SS_ST_NEW | SS_ST_READY, SS_CMD_LAST | SS_CMD_ANYBODY, ss_cmd_xclient},
 };
 
 const struct ss_cmd *ss_cmd_table(size_t *count)

@@ -20,9 +20,10 @@ enum ss_state {
 };
 
 enum {
-	SS_CMD_LAST = 1,  /* nothing may be pipelined behind it (RFC 2920 3.1) */
-	SS_CMD_NOP = 2,   /* counts as one that does nothing */
-	SS_CMD_NOARG = 4, /* takes no argument */
+	SS_CMD_LAST = 1,    /* nothing may be pipelined behind it (RFC 2920 3.1) */
+	SS_CMD_NOP = 2,     /* counts as one that does nothing */
+	SS_CMD_NOARG = 4,   /* takes no argument */
+	SS_CMD_ANYBODY = 8, /* also for who is not yet admitted: a front end that may say XCLIENT */
 };
 
 struct ss_cmd {
@@ -51,6 +52,7 @@ void ss_cmd_noop(struct ss_session *s, struct sm_str arg);
 void ss_cmd_vrfy(struct ss_session *s, struct sm_str arg);
 void ss_cmd_expn(struct ss_session *s, struct sm_str arg);
 void ss_cmd_help(struct ss_session *s, struct sm_str arg);
+void ss_cmd_xclient(struct ss_session *s, struct sm_str arg);
 void ss_cmd_quit(struct ss_session *s, struct sm_str arg);
 
 #endif

@@ -8,6 +8,7 @@
 #include "libsm/err.h"
 #include "libsm/msg.h"
 #include "libsm/net.h"
+#include "smtps/nets.h"
 
 #define AT(m) offsetof(struct ss_conf, m)
 
@@ -56,13 +57,77 @@ static const struct sm_word match_words[] = {
     {0},
 };
 
+static const struct sm_word xclient_words[] = {
+    {"login", SS_XCLIENT_LOGIN, "whom LOGIN names is authenticated, and may relay"},
+    {0},
+};
+
+static const struct sm_word level_words[] = {
+    {"none", SS_TLS_NONE, "mail is taken in clear"},
+    {"encrypted", SS_TLS_ENCRYPTED, "the session must be encrypted"},
+    {"verified", SS_TLS_VERIFIED,
+     "... and the client's certificate must lead to one of tls.CAcert_file or CAcert_directory"},
+    {0},
+};
+
+static const struct sm_word violation_words[] = {
+    {"permanent", SS_VIOLATION_PERM, "MAIL gets 530 or 550"},
+    {"temporary", SS_VIOLATION_TEMP, "MAIL gets 450"},
+    {"abort", SS_VIOLATION_ABORT, "MAIL gets 421, and the session ends"},
+    {0},
+};
+
 /* clang-format off */
+static const struct sm_opt proxy_opts[] = {
+	{.name = "listeners", .type = SM_OPT_LIST, .def = "", .max = 64, .reload = true,
+	 .offset = offsetof(struct ss_conf, proxy.listeners) - AT(proxy),
+	 .help = "names of listeners on which every connection begins with a PROXY header",
+	 .man = "Versions 1 and 2 (haproxy). The address told there is the client's for checks, limits, log and Received:. "
+	 "It never counts as local. Who is not in from, or begins with anything else, is disconnected without a word."},
+	{.name = "from", .type = SM_OPT_LIST, .def = "", .max = 1000, .reload = true,
+	 .offset = offsetof(struct ss_conf, proxy.from) - AT(proxy),
+	 .help = "addresses and networks of the proxies: 192.0.2.1, 10.0.0.0/8, 2001:db8::/32, unix"},
+	{.name = "timeout", .type = SM_OPT_TIME, .def = "10s", .min = 100, .max = 600000, .unit = "s", .reload = true,
+	 .offset = offsetof(struct ss_conf, proxy.timeout_ms) - AT(proxy), .help = "wait so long for the header"},
+	SM_OPT_END,
+};
+
+static const struct sm_opt xclient_opts[] = {
+	{.name = "from", .type = SM_OPT_LIST, .def = "", .max = 1000, .reload = true,
+	 .offset = offsetof(struct ss_conf, xclient.from) - AT(xclient),
+	 .help = "addresses and networks of front ends that may say XCLIENT: as proxy.from",
+	 .man = "Once a connection. The address told there is the client's for checks, limits, log and Received:. It never counts as local."},
+	{.name = "flags", .type = SM_OPT_FLAGS, .def = "", .words = xclient_words, .reload = true,
+	 .offset = offsetof(struct ss_conf, xclient.flags) - AT(xclient), .help = "what else is believed"},
+	SM_OPT_END,
+};
+
+static const struct sm_opt require_opts[] = {
+	{.name = "level", .type = SM_OPT_ENUM, .def = "none", .words = level_words, .reload = true, .session = true,
+	 .offset = offsetof(struct ss_conf, require_tls.level) - AT(require_tls), .help = "what the session must have"},
+	{.name = "min_bits", .type = SM_OPT_INT, .def = "0", .min = 0, .max = 512, .unit = "bits", .reload = true, .session = true,
+	 .offset = offsetof(struct ss_conf, require_tls.min_bits) - AT(require_tls),
+	 .help = "least strength of the cipher; more than 0 means encrypted"},
+	{.name = "issuer", .type = SM_OPT_STR, .def = "", .max = 1024, .reload = true, .session = true,
+	 .offset = offsetof(struct ss_conf, require_tls.issuer) - AT(require_tls),
+	 .help = "issuer of the client's certificate, written as for certissuer: in the access map; means verified"},
+	{.name = "subject", .type = SM_OPT_STR, .def = "", .max = 1024, .reload = true, .session = true,
+	 .offset = offsetof(struct ss_conf, require_tls.subject) - AT(require_tls),
+	 .help = "its subject, written as for certsubject:; means verified"},
+	{.name = "name", .type = SM_OPT_STR, .def = "", .max = 255, .reload = true, .session = true,
+	 .offset = offsetof(struct ss_conf, require_tls.name) - AT(require_tls),
+	 .help = "its common name; \"*.example.org\" stands for one label more; means verified"},
+	{.name = "violation", .type = SM_OPT_ENUM, .def = "permanent", .words = violation_words, .reload = true, .session = true,
+	 .offset = offsetof(struct ss_conf, require_tls.violation) - AT(require_tls), .help = "what becomes of MAIL otherwise"},
+	SM_OPT_END,
+};
+
 static const struct sm_opt protect_opts[] = {
-	{.name = "allow_by", .type = SM_OPT_FLAGS, .def = "", .words = allow_words, .reload = true,
+	{.name = "allow_by", .type = SM_OPT_FLAGS, .def = "", .words = allow_words, .reload = true, .session = true,
 	 .offset = offsetof(struct ss_conf, protected_recipients.allow_by) - AT(protected_recipients),
 	 .help = "what may open the way to a protected recipient; nothing: no recipient is protected",
 	 .man = "A restriction in the access map whose word is missing here is never met. Needs the flag access."},
-	{.name = "match_type", .type = SM_OPT_ENUM, .def = "exact", .words = match_words, .reload = true,
+	{.name = "match_type", .type = SM_OPT_ENUM, .def = "exact", .words = match_words, .reload = true, .session = true,
 	 .offset = offsetof(struct ss_conf, protected_recipients.match_type) - AT(protected_recipients),
 	 .help = "how sender and client are compared with the restrictions"},
 	SM_OPT_END,
@@ -70,42 +135,53 @@ static const struct sm_opt protect_opts[] = {
 
 const struct sm_opt ss_conf_opts[] = {
 	{.name = "flags", .type = SM_OPT_FLAGS, .offset = AT(flags), .def = "8bitmime",
-	 .words = flag_words, .reload = true, .help = "switches of the server"},
+	 .words = flag_words, .reload = true, .session = true, .help = "switches of the server"},
 	{.name = "id", .type = SM_OPT_INT, .offset = AT(id), .def = "0", .min = 0, .max = 254,
 	 .help = "process index: the last two digits of ids; each server needs its own"},
 	{.name = "CDB_gid", .type = SM_OPT_INT, .offset = AT(cdb_gid), .def = "-1", .min = -1, .max = 4294967294,
 	 .help = "group id of content files: that of smtpc's group; -1: leave"},
 	{.name = "CDB_sync_directory", .type = SM_OPT_ENUM, .offset = AT(cdb_sync_dir), .def = "auto",
 	 .words = sync_words, .help = "sync the directory of a new content file, too"},
-	{.name = "relay_to", .type = SM_OPT_LIST, .offset = AT(relay_to), .def = "", .max = 1000, .reload = true,
+	{.name = "relay_to", .type = SM_OPT_LIST, .offset = AT(relay_to), .def = "", .max = 1000, .reload = true, .session = true,
 	 .help = "domains that anybody may relay to; \".domain\" means all below it", .man = "The same as option -T."},
 	{.name = "relay_from_local", .type = SM_OPT_LIST, .offset = AT(relay_from_local), .def = "", .max = 64,
 	 .reload = true, .help = "names of listeners on which loopback and Unix clients may relay"},
 	{.name = "protected_recipients", .type = SM_OPT_SECTION, .offset = AT(protected_recipients), .sub = protect_opts,
 	 .help = "recipients that not everybody may send to: entries protectedrcpt: of the access map"},
+	{.name = "qualify_domain", .type = SM_OPT_STR, .offset = AT(qualify_domain), .def = "", .max = 255, .reload = true, .session = true,
+	 .help = "submission: put behind an address without domain; empty: the hostname"},
+	{.name = "require_tls", .type = SM_OPT_SECTION, .offset = AT(require_tls), .sub = require_opts,
+	 .help = "what MAIL needs of TLS"},
+	{.name = "proxy", .type = SM_OPT_SECTION, .offset = AT(proxy), .sub = proxy_opts,
+	 .help = "listeners behind a proxy that tells the client's address first of all"},
+	{.name = "xclient", .type = SM_OPT_SECTION, .offset = AT(xclient), .sub = xclient_opts,
+	 .help = "front ends that tell the client's address by the command XCLIENT"},
+	{.name = "warn_one_client", .type = SM_OPT_INT, .offset = AT(warn_one_client), .def = "500", .min = 0, .max = 1000000000,
+	 .unit = "sessions", .reload = true, .help = "warn once when so many sessions all come from one private address; 0: never",
+	 .man = "Then a gateway or a container's network hides the clients, and what counts by address counts all of them as one."},
 	{.name = "listen", .type = SM_OPT_LIST, .offset = AT(listen), .def = "", .max = 16,
 	 .help = "addresses to listen on without a supervisor, \"1.2.3.4:25\", \"[::1]:25\", \"unix:/path\"",
 	 .man = "The same as option -L; the name of such a listener is its address."},
 
 	{.name = "io_timeout", .type = SM_OPT_TIME, .offset = AT(io_timeout_ms), .def = "5m", .min = 1000, .max = 3600000,
-	 .unit = "s", .reload = true, .help = "wait so long for a command, for more data, or for the client to take a reply"},
+	 .unit = "s", .reload = true, .session = true, .help = "wait so long for a command, for more data, or for the client to take a reply"},
 	{.name = "session_timeout", .type = SM_OPT_TIME, .offset = AT(session_timeout_ms), .def = "1h", .min = 1000, .max = 86400000,
-	 .unit = "s", .reload = true, .help = "most time of a session; a transaction under way may end"},
+	 .unit = "s", .reload = true, .session = true, .help = "most time of a session; a transaction under way may end"},
 	{.name = "check_timeout", .type = SM_OPT_TIME, .offset = AT(check_timeout_ms), .def = "1m", .min = 100, .max = 600000,
-	 .unit = "s", .reload = true, .help = "wait so long for qmgr or smar before a temporary error"},
+	 .unit = "s", .reload = true, .session = true, .help = "wait so long for qmgr or smar before a temporary error"},
 	{.name = "verify_timeout", .type = SM_OPT_TIME, .offset = AT(verify_timeout_ms), .def = "30s", .min = 100, .max = 240000,
-	 .unit = "s", .reload = true, .help = "wait so long for what the next hop says of a recipient",
+	 .unit = "s", .reload = true, .session = true, .help = "wait so long for what the next hop says of a recipient",
 	 .man = "For domains of smar's verify_recipient. Then on_failure rules there. Clients wait five minutes for the answer to RCPT "
 	 "(RFC 5321 4.5.3.2.3)."},
 	{.name = "commit_timeout", .type = SM_OPT_TIME, .offset = AT(commit_timeout_ms), .def = "5m", .min = 1000, .max = 570000,
-	 .unit = "s", .reload = true, .help = "wait so long for qmgr to take over a message",
+	 .unit = "s", .reload = true, .session = true, .help = "wait so long for qmgr to take over a message",
 	 .man = "Clients wait ten minutes for the answer to the end of data (RFC 5321 4.5.3.2.6)."},
 	{.name = "drain_timeout", .type = SM_OPT_TIME, .offset = AT(drain_timeout_ms), .def = "20s", .min = 0, .max = 3600000,
 	 .unit = "s", .help = "when told to end, let transactions go on for this time"},
 	{.name = "data_grace", .type = SM_OPT_TIME, .offset = AT(data_grace_ms), .def = "5m", .min = 1000, .max = 3600000,
-	 .unit = "s", .reload = true, .help = "time of a message's data before min_data_rate counts"},
+	 .unit = "s", .reload = true, .session = true, .help = "time of a message's data before min_data_rate counts"},
 	{.name = "min_data_rate", .type = SM_OPT_SIZE, .offset = AT(min_data_rate), .def = "500B", .min = 1, .max = 1 << 30,
-	 .unit = "B", .reload = true, .help = "data slower than so many bytes a second on average is given up"},
+	 .unit = "B", .reload = true, .session = true, .help = "data slower than so many bytes a second on average is given up"},
 
 	{.name = "max_threads", .type = SM_OPT_INT, .offset = AT(max_threads), .def = "2000", .min = 1, .max = 30000,
 	 .unit = "sessions", .help = "most sessions of a process at a time"},
@@ -113,39 +189,39 @@ const struct sm_opt ss_conf_opts[] = {
 	 .unit = "threads", .help = "helper threads for the disk"},
 
 	{.name = "max_bad_commands_per_session", .type = SM_OPT_INT, .offset = AT(max_bad_session), .def = "20", .min = 0, .max = 100000,
-	 .unit = "commands", .reload = true, .help = "unknown, malformed or misplaced commands; more: 421"},
+	 .unit = "commands", .reload = true, .session = true, .help = "unknown, malformed or misplaced commands; more: 421"},
 	{.name = "max_bad_commands_per_transaction", .type = SM_OPT_INT, .offset = AT(max_bad_transaction), .def = "10", .min = 0, .max = 100000,
-	 .unit = "commands", .reload = true, .help = "the same, within one transaction"},
+	 .unit = "commands", .reload = true, .session = true, .help = "the same, within one transaction"},
 	{.name = "max_invalid_addresses_per_session", .type = SM_OPT_INT, .offset = AT(max_invalid_session), .def = "100", .min = 0, .max = 1000000,
-	 .unit = "addresses", .reload = true, .help = "recipients that were refused for good; more: 421"},
+	 .unit = "addresses", .reload = true, .session = true, .help = "recipients that were refused for good; more: 421"},
 	{.name = "max_invalid_addresses_per_transaction", .type = SM_OPT_INT, .offset = AT(max_invalid_transaction), .def = "50", .min = 0,
-	 .max = 1000000, .unit = "addresses", .reload = true, .help = "the same, within one transaction"},
+	 .max = 1000000, .unit = "addresses", .reload = true, .session = true, .help = "the same, within one transaction"},
 	{.name = "max_nop_commands_between_transactions", .type = SM_OPT_INT, .offset = AT(max_nop_between), .def = "50", .min = 0, .max = 1000000,
-	 .unit = "commands", .reload = true, .help = "NOOP, RSET, VRFY, EHLO ... between two accepted transactions; more: 421"},
+	 .unit = "commands", .reload = true, .session = true, .help = "NOOP, RSET, VRFY, EHLO ... between two accepted transactions; more: 421"},
 	{.name = "max_nop_commands_in_transaction", .type = SM_OPT_INT, .offset = AT(max_nop_in), .def = "20", .min = 0, .max = 1000000,
-	 .unit = "commands", .reload = true, .help = "NOOP, VRFY ... within one transaction; more: 421"},
+	 .unit = "commands", .reload = true, .session = true, .help = "NOOP, VRFY ... within one transaction; more: 421"},
 	{.name = "max_recipients_per_session", .type = SM_OPT_INT, .offset = AT(max_rcpts_session), .def = "50000", .min = 100, .max = 10000000,
-	 .unit = "recipients", .reload = true, .help = "accepted recipients; more: 452"},
+	 .unit = "recipients", .reload = true, .session = true, .help = "accepted recipients; more: 452"},
 	{.name = "max_recipients_per_transaction", .type = SM_OPT_INT, .offset = AT(max_rcpts_transaction), .def = "1000", .min = 1, .max = 1000,
-	 .unit = "recipients", .reload = true, .help = "accepted recipients; more: 452", .man = "RFC 5321 4.5.3.1.8 wants 100 at least."},
+	 .unit = "recipients", .reload = true, .session = true, .help = "accepted recipients; more: 452", .man = "RFC 5321 4.5.3.1.8 wants 100 at least."},
 	{.name = "max_transactions", .type = SM_OPT_INT, .offset = AT(max_transactions), .def = "1000", .min = 1, .max = 1000000,
-	 .unit = "transactions", .reload = true, .help = "MAIL commands of a session; more: 421"},
+	 .unit = "transactions", .reload = true, .session = true, .help = "MAIL commands of a session; more: 421"},
 	{.name = "max_command_length", .type = SM_OPT_SIZE, .offset = AT(max_command_bytes), .def = "2048B", .min = 512, .max = 16000,
 	 .unit = "B", .reload = true, .help = "longest command line with its CRLF; more: 500", .man = "512 and what the extensions add."},
 	{.name = "max_junk", .type = SM_OPT_SIZE, .offset = AT(max_junk_bytes), .def = "20MB", .min = 1024, .max = (int64_t)1 << 40,
-	 .unit = "B", .reload = true, .help = "bytes of a session that are read only to be thrown away; more: 421",
+	 .unit = "B", .reload = true, .session = true, .help = "bytes of a session that are read only to be thrown away; more: 421",
 	 .man = "The rest of a message that is too large, of a line that is too long."},
 
 	{.name = "max_hops", .type = SM_OPT_INT, .offset = AT(max_hops), .def = "50", .min = 1, .max = 1000,
-	 .unit = "hops", .reload = true, .help = "Received: lines of a message; more: it loops"},
+	 .unit = "hops", .reload = true, .session = true, .help = "Received: lines of a message; more: it loops"},
 	{.name = "max_message_size", .type = SM_OPT_SIZE, .offset = AT(max_message_bytes), .def = "51200KB", .min = 1024, .max = (int64_t)1 << 40,
-	 .unit = "KB", .reload = true, .help = "largest message"},
+	 .unit = "KB", .reload = true, .session = true, .help = "largest message"},
 	{.name = "max_header_size", .type = SM_OPT_SIZE, .offset = AT(max_header_bytes), .def = "1MB", .min = 1024, .max = 1 << 30,
-	 .unit = "B", .reload = true, .help = "largest header of a message"},
+	 .unit = "B", .reload = true, .session = true, .help = "largest header of a message"},
 	{.name = "max_header_lines", .type = SM_OPT_INT, .offset = AT(max_header_lines), .def = "10000", .min = 100, .max = 10000000,
-	 .unit = "lines", .reload = true, .help = "most lines of a message's header"},
+	 .unit = "lines", .reload = true, .session = true, .help = "most lines of a message's header"},
 	{.name = "max_line_length", .type = SM_OPT_SIZE, .offset = AT(max_line_bytes), .def = "1MB", .min = 1000, .max = 1 << 30,
-	 .unit = "B", .reload = true, .help = "longest line of a message", .man = "RFC 5321 allows 1000; many senders do not care."},
+	 .unit = "B", .reload = true, .session = true, .help = "longest line of a message", .man = "RFC 5321 allows 1000; many senders do not care."},
 	SM_OPT_END,
 };
 /* clang-format on */
@@ -169,7 +245,33 @@ int ss_conf_check(const struct ss_conf *c)
 		if (ss_conf_listen_address(c->listen.v[i], &sa) != 0)
 			return sm_fail(SM_E_SYNTAX, "listen: \"%.*s\" is no address with port",
 			               SM_STR_ARG(c->listen.v[i]));
+	if (!sm_str_empty(c->qualify_domain) && !sm_domain_valid(c->qualify_domain, false))
+		return sm_fail(SM_E_SYNTAX, "qualify_domain: \"%.*s\" is no domain",
+		               SM_STR_ARG(c->qualify_domain));
+	if (c->proxy.listeners.count > 0 && c->proxy.from.count == 0)
+		return sm_fail(SM_E_SYNTAX, "proxy: listeners without from: nobody could connect");
+	if (ss_nets_check(&c->proxy.from) != 0)
+		return sm_fail_in(SM_E_SYNTAX, "proxy.from");
+	if (ss_nets_check(&c->xclient.from) != 0)
+		return sm_fail_in(SM_E_SYNTAX, "xclient.from");
 	return 0;
+}
+
+int ss_conf_for_session(const struct ss_conf *base, struct sm_str text, struct sm_arena *a,
+                        struct ss_conf *out)
+{
+	static const char where[] = "smtps_session_conf";
+	int rc;
+
+	*out = *base;
+	rc = sm_conf_bind_session(ss_conf_opts, out, a, text, where);
+	/* The process may write no larger files than it has said. */
+	if (rc == 0 && out->max_message_bytes > base->max_message_bytes)
+		rc = sm_fail(SM_E_RANGE, "%s: max_message_size is larger than that of the server",
+		             where);
+	if (rc == 0 && ss_conf_check(out) != 0)
+		rc = sm_fail_in(SM_E_SYNTAX, "%s", where);
+	return rc;
 }
 
 uint32_t ss_conf_check_flags(const struct ss_conf *c)
@@ -179,6 +281,8 @@ uint32_t ss_conf_check_flags(const struct ss_conf *c)
 	} same[] = {
 	    {SS_F_ACCESS, SM_CHECK_ACCESS},
 	    {SS_F_LMTP_NO_RELAY, SM_CHECK_LMTP_NO_RELAY},
+	    {SS_F_SUBMISSION, SM_CHECK_LMTP_NO_RELAY},
+	    {SS_F_SESSION_CONF, SM_CHECK_SESSION_CONF},
 	};
 	static const uint32_t match[] = {
 	    [SS_MATCH_EXACT] = 0,

@@ -24,6 +24,10 @@ enum {
 };
 /* protected_recipients.allow_by */
 enum { SS_ALLOW_SENDER = 1, SS_ALLOW_CLIENT_IP = 2 };
+/* xclient.flags */
+enum { SS_XCLIENT_LOGIN = 1 };
+enum ss_tls_level { SS_TLS_NONE, SS_TLS_ENCRYPTED, SS_TLS_VERIFIED };
+enum ss_violation { SS_VIOLATION_PERM, SS_VIOLATION_TEMP, SS_VIOLATION_ABORT };
 enum ss_match { SS_MATCH_EXACT, SS_MATCH_LOOKUP, SS_MATCH_DETAIL };
 
 struct ss_conf {
@@ -39,6 +43,29 @@ struct ss_conf {
 		uint32_t allow_by; /* 0: no recipient is protected */
 		int match_type;    /* enum ss_match */
 	} protected_recipients;
+
+	/* Submission. */
+	struct sm_str qualify_domain; /* put behind an address without one; empty: the hostname */
+
+	/* Front ends: whose word about a client's address is taken. */
+	struct {
+		struct sm_conf_list listeners; /* on which the PROXY header comes first */
+		struct sm_conf_list from;
+		int64_t timeout_ms;
+	} proxy;
+	struct {
+		struct sm_conf_list from;
+		uint32_t flags; /* SS_XCLIENT_* */
+	} xclient;
+	int64_t warn_one_client; /* sessions; 0: never */
+
+	/* What MAIL needs of TLS. */
+	struct {
+		int level; /* enum ss_tls_level */
+		int64_t min_bits;
+		struct sm_str issuer, subject, name; /* empty: any */
+		int violation;                       /* enum ss_violation */
+	} require_tls;
 
 	/* Time. */
 	int64_t io_timeout_ms, session_timeout_ms, check_timeout_ms, commit_timeout_ms,
@@ -63,6 +90,17 @@ extern const struct sm_opt ss_conf_opts[];
 static inline uint16_t ss_grey_code(const struct ss_conf *conf)
 {
 	return conf->flags & SS_F_GREY_STAYS ? 450 : 421;
+}
+
+/* The configuration of one session: `base`, changed by `text` of the access map; lives in `a`, as
+ * far as it is not `base`'s. The diag begins with "smtps_session_conf:LINE: ". */
+struct sm_arena;
+int ss_conf_for_session(const struct ss_conf *base, struct sm_str text, struct sm_arena *a,
+                        struct ss_conf *out) SM_MUST_CHECK;
+/* Must one have the right to relay even for local (lmtp:) domains? */
+static inline bool ss_conf_local_needs_right(const struct ss_conf *conf)
+{
+	return (conf->flags & (SS_F_LMTP_NO_RELAY | SS_F_SUBMISSION)) != 0;
 }
 
 /* What the table cannot say; SM_E_RANGE or SM_E_SYNTAX with a diag. */

@@ -43,6 +43,53 @@ static int put_received(struct ss_session *s)
 	return err;
 }
 
+static int store(void *arg, const void *p, size_t n)
+{
+	struct ss_session *s = arg;
+
+	return cdb_append(s->txn.content, p, n);
+}
+
+/* A submission server completes what its users' programs left out. */
+static void begin_completion(struct ss_session *s)
+{
+	struct ss_content *c = s->txn.in;
+	struct ss_complete_by by = {.id = s->txn.id,
+	                            .hostname = s->ss->hostname,
+	                            .sender = s->txn.sender,
+	                            .wall_s = sm_wall_s(),
+	                            .put = store,
+	                            .arg = s};
+
+	c->completes = (s->conf->flags & (SS_F_SUBMISSION | SS_F_LEAVE_HEADER)) == SS_F_SUBMISSION;
+	ss_complete_init(&c->complete, &by);
+}
+
+static int end_completion(struct ss_session *s)
+{
+	struct ss_content *c = s->txn.in;
+	unsigned added;
+	char msgid[SS_COMPLETE_ID], fields[32];
+	int rc;
+
+	if (!c->completes || c->vanishes)
+		return 0;
+	rc = ss_complete_end(&c->complete);
+	added = c->complete.added;
+	if (rc != 0 || added == 0)
+		return rc;
+	if (added & SS_ADDED_MSGID) {
+		struct sm_str id = ss_complete_msgid(&c->complete, msgid, sizeof(msgid));
+
+		c->scan.msgid_n = SM_MIN(id.n, sizeof(c->scan.msgid));
+		memcpy(c->scan.msgid, id.p, c->scan.msgid_n);
+	}
+	snprintf(fields, sizeof(fields), "%s%s%s", added & SS_ADDED_DATE ? "Date:" : "",
+	         added & SS_ADDED_MSGID ? "Message-ID:" : "", added & SS_ADDED_FROM ? "From:" : "");
+	sm_log(SM_INFO, "ss.completed", "ss_sess=%I ss_ta=%I added=%s", s->id, s->txn.id, fields);
+	return 0;
+}
+
 /* From now on only the end is looked for; what comes is junk. */
 static void give_up(struct ss_session *s)
 {
@@ -73,6 +120,7 @@ bool ss_content_begin(struct ss_session *s)
 	c->fault = SS_R_NONE;
 	ss_scan_init(&c->scan, s->conf, s->txn.body == SM_BODY_BINARYMIME);
 	c->vanishes = ss_txn_vanishes(s);
+	begin_completion(s);
 	if (!c->vanishes) {
 		s->txn.content = cdb_write(s->ss->cdb, s->txn.id, 0);
 		c->store_err = put_received(s);
@@ -124,7 +172,8 @@ int ss_content_feed(struct ss_session *s, const char *p, size_t n)
 	if (c->fault == SS_R_NONE && c->bytes > (uint64_t)s->conf->max_message_bytes)
 		c->fault = SS_R_SIZE_TOO_BIG;
 	if (c->fault == SS_R_NONE && !c->vanishes)
-		c->store_err = cdb_append(s->txn.content, p, n);
+		c->store_err = c->completes ? ss_complete_feed(&c->complete, p, n)
+		                            : cdb_append(s->txn.content, p, n);
 	if (ss_content_is_bad(c))
 		give_up(s);
 	return 0;
@@ -253,6 +302,8 @@ void ss_content_end(struct ss_session *s)
 
 	if (c->fault == SS_R_NONE)
 		c->fault = ss_scan_end(&c->scan);
+	if (!ss_content_is_bad(c))
+		c->store_err = end_completion(s);
 	if (ss_content_is_bad(c)) {
 		ss_content_say_bad(s);
 		ss_txn_reset(s, false);

@@ -5,6 +5,7 @@
 #ifndef SS_CONTENT_H
 #define SS_CONTENT_H
 
+#include "smtps/complete.h"
 #include "smtps/reply.h"
 #include "smtps/scan.h"
 
@@ -15,6 +16,8 @@ enum { SS_PIECE_BYTES = 32 * 1024 };
 /* Of a transaction, while content comes in: session.txn.in. */
 struct ss_content {
 	struct ss_scan scan;
+	bool completes; /* submission: its header is */
+	struct ss_complete complete;
 	int store_err;            /* the store's first error */
 	enum ss_reply_name fault; /* the first thing wrong with what came; SS_R_NONE */
 	uint64_t bytes;           /* read from the client */

@@ -11,6 +11,7 @@
 #include "smtps/ask.h"
 #include "smtps/peers.h"
 #include "smtps/session.h"
+#include "smtps/xclient.h"
 
 #define ID_WAIT_MS 10000
 
@@ -42,6 +43,12 @@ static bool ask_smar(struct ss_session *s, struct ss_ask *a)
 		ss_say_and_close(s, SS_R_CHECK_AWAY_CONN, "smar away");
 		return false;
 	}
+	if (ss_session_configure(s, a->conf) != 0) {
+		sm_log(SM_ERROR, "ss.session_conf", "ss_sess=%I client=%A client_name=%?S error=%E",
+		       s->id, &s->client, a->client_name, SM_E_SYNTAX);
+		ss_say_and_close(s, SS_R_CONF_BROKEN, "configuration for the client is broken");
+		return false;
+	}
 	ss_policy_connection(s->conf, a->flags, &s->who);
 	if (!sm_str_empty(a->client_name))
 		s->client_name = sm_arena_str(&s->arena, a->client_name);
@@ -66,9 +73,9 @@ static void log_connect(struct ss_session *s)
 	char host[SM_SA_TEXT];
 
 	sm_log(SM_INFO, "ss.connect",
-	       "ss_sess=%?I %s=%s client_name=%S listener=%s where=connect stat=%d text=%?s "
-	       "why=%?s",
-	       s->id, key, sm_sa_host_text(&s->client, host), s->client_name, s->listener,
+	       "ss_sess=%?I %s=%s client_name=%S via=%?A listener=%s where=connect stat=%d "
+	       "text=%?s why=%?s",
+	       s->id, key, sm_sa_host_text(&s->client, host), s->client_name, &s->via, s->listener,
 	       s->reply_code, s->reply_code >= 400 ? s->reply_text : "", s->why);
 }
 
@@ -85,16 +92,13 @@ static bool wait_id(struct ss_session *s)
 	return true;
 }
 
-bool ss_greet(struct ss_session *s)
+/* qmgr and smar, both at once. False: refused, and it has been said. */
+static bool admit(struct ss_session *s)
 {
 	struct ss_ask *qmgr, *smar;
 	bool ok;
 
-	if (!wait_id(s)) {
-		ss_say_and_close(s, SS_R_NO_ID, "no ids");
-		log_connect(s);
-		return false;
-	}
+	s->admitted = true;
 	/* Also when no answer comes: qmgr may count us all the same. */
 	s->told_qmgr = true;
 	qmgr = ss_ask_start(s, SS_ASK_SESSION, SM_STR_NONE, SM_STR_NONE);
@@ -102,6 +106,32 @@ bool ss_greet(struct ss_session *s)
 	ok = ask_qmgr(s, qmgr) && ask_smar(s, smar);
 	ss_ask_free(&qmgr);
 	ss_ask_free(&smar);
+	return ok;
+}
+
+/* Whoever hides the clients tells it by no header: it only looks like one busy client. */
+static void look_at_client(struct ss_session *s)
+{
+	if (s->via.len == 0 &&
+	    ss_one_client_seen(&s->ss->one_client, &s->client, s->conf->warn_one_client))
+		sm_log(SM_WARN, "ss.one_client", "client=%A listener=%s sessions=%lld why=%s",
+		       &s->client, s->listener, (long long)s->ss->one_client.sessions,
+		       "all clients have one private address: a gateway hides them");
+}
+
+bool ss_greet(struct ss_session *s)
+{
+	bool ok = true;
+
+	if (!wait_id(s)) {
+		ss_say_and_close(s, SS_R_NO_ID, "no ids");
+		log_connect(s);
+		return false;
+	}
+	look_at_client(s);
+	/* Limits are not for a front end but for whom it will name. */
+	if (!ss_xclient_on(s))
+		ok = admit(s);
 	if (ok && ss_early_input(s)) {
 		ss_say_and_close(s, SS_R_LATE_GREETING, "input before the greeting");
 		ok = false;
@@ -112,6 +142,14 @@ bool ss_greet(struct ss_session *s)
 		                                     SM_STR_ARG(s->ss->hostname), SM_VERSION_TEXT);
 		ss_say_text(s, 220, text);
 	}
+	log_connect(s);
+	return ok;
+}
+
+bool ss_admit_late(struct ss_session *s)
+{
+	bool ok = admit(s);
+
 	log_connect(s);
 	return ok;
 }

@@ -76,7 +76,7 @@ struct ss_policy ss_policy_of(const struct ss_conf *conf, const struct ss_standi
 	    .map_relays = map && (flags & SM_VERDICT_RELAY) != 0,
 	    .domain_listed = ss_conf_domain_in(&conf->relay_to, domain),
 	    .session_may_relay = who->may_relay,
-	    .local_needs_right = (conf->flags & SS_F_LMTP_NO_RELAY) != 0,
+	    .local_needs_right = ss_conf_local_needs_right(conf),
 	    .stored = stored,
 	    .overrides = map && (flags & SM_VERDICT_QUICK) != 0 && (flags & ok_or_relay) != 0,
 	};

@@ -15,7 +15,7 @@ struct ss_policy {
 	bool domain_listed; /* -T, relay_to */
 	bool
 	    session_may_relay; /* loopback on a trusting listener, or by the connection's verdict */
-	bool local_needs_right; /* flag lmtp_does_not_imply_relaying */
+	bool local_needs_right; /* flag lmtp_does_not_imply_relaying, submission */
 	bool stored;    /* delay_checks: the connection or MAIL was rejected, and it was not said */
 	bool overrides; /* the recipient's entry says quick:ok or quick:relay */
 };

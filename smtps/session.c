@@ -16,6 +16,7 @@
 #include "smtps/greet.h"
 #include "smtps/peers.h"
 #include "smtps/policy.h"
+#include "smtps/proxy.h"
 
 enum {
 	IN_MAX = 32 * 1024, /* buffered input: what one pipelined batch may be */
@@ -91,6 +92,60 @@ void ss_session_earned(struct ss_session *s)
 		s->conn_code = 0;
 		s->conn_unresolved = false;
 	}
+}
+
+/* What a client may by where it comes from. */
+static void stand(struct ss_session *s)
+{
+	s->who = (struct ss_standing){
+	    .may_relay =
+		s->via.len == 0 &&
+		ss_policy_local_session(
+		    sm_sa_is_loopback(&s->client), (s->conf->flags & SS_F_LOOPBACK_RELAY) != 0,
+		    ss_conf_name_in(&s->conf->relay_from_local, sm_str(s->listener)))};
+}
+
+void ss_session_told_client(struct ss_session *s, const struct sm_sa *client)
+{
+	s->via = s->client;
+	s->client = *client;
+	stand(s);
+}
+
+void ss_session_anew(struct ss_session *s)
+{
+	ss_txn_reset(s, false);
+	if (s->told_qmgr)
+		ss_peers_session_gone(s->ss, s->id);
+	/* With the right to relay that it earned: that goes with all rights. */
+	s->auth = (struct ss_auth){.failures = s->auth.failures};
+	s->told_qmgr = s->admitted = false;
+	s->conf = s->ss->conf;
+	s->limits = (struct ss_limits){.transactions = 0};
+	s->helo = s->client_name = SM_STR_NONE;
+	s->esmtp = false;
+	s->conn_code = 0;
+	s->conn_unresolved = false;
+	stand(s);
+}
+
+int ss_session_configure(struct ss_session *s, struct sm_str text)
+{
+	struct ss_conf *own;
+	int rc;
+
+	if (sm_str_empty(text))
+		return 0;
+	own = sm_arena_alloc(&s->arena, sizeof(*own));
+	if (own == NULL)
+		return sm_fail(SM_E_TOOBIG, "no room for the configuration of a session");
+	rc = ss_conf_for_session(s->conf, text, &s->arena, own);
+	if (rc != 0)
+		return rc;
+	s->conf = own;
+	s->ends_ms = s->began_ms + own->session_timeout_ms;
+	stand(s);
+	return 0;
 }
 
 bool ss_early_input(struct ss_session *s)
@@ -170,6 +225,9 @@ static void run_line(struct ss_session *s, struct sm_str line)
 		ss_say_and_close(s, r, "too many commands that do nothing");
 		return;
 	}
+	/* A front end that goes on without XCLIENT is a client like others. */
+	if (!s->admitted && !(cmd->flags & SS_CMD_ANYBODY) && !ss_admit_late(s))
+		return;
 	sm_co_doing("%.*s", SM_STR_ARG(cmd->verb));
 	cmd->run(s, c.arg);
 }
@@ -270,7 +328,7 @@ static void one_command(struct ss_session *s)
 
 void ss_session_talk(struct ss_session *s)
 {
-	if (ss_greet(s))
+	if (ss_proxy(s) && ss_greet(s))
 		while (!s->closing)
 			one_command(s);
 	if (s->mute)
@@ -343,11 +401,10 @@ int ss_session_start(struct ss *ss, int fd, const struct sm_sa *client, const ch
 	s->conf = ss->conf;
 	s->client = *client;
 	sm_str_cut(sm_str(listener), s->listener, sizeof(s->listener));
-	s->who.may_relay = ss_policy_local_session(
-	    sm_sa_is_loopback(client), (s->conf->flags & SS_F_LOOPBACK_RELAY) != 0,
-	    ss_conf_name_in(&s->conf->relay_from_local, sm_str(listener)));
+	stand(s);
 	s->why = "";
-	s->ends_ms = sm_loop_now_ms() + s->conf->session_timeout_ms;
+	s->began_ms = sm_loop_now_ms();
+	s->ends_ms = s->began_ms + s->conf->session_timeout_ms;
 	sm_stream_init(&s->io, &s->net, IN_MAX, OUT_MAX);
 	sm_arena_init(&s->arena, "session", ARENA_FIRST, ARENA_CAP);
 	ss_txn_init(&s->txn);

@@ -23,6 +23,13 @@ struct ss_session {
 	struct sm_id id;
 	struct sm_sa client;
 	char listener[64];
+	/* A front end has told the client's address (proxy.c, cmd_xclient.c). */
+	struct sm_sa via;     /* its own; len 0: nobody told */
+	bool told_by_xclient; /* not again in this connection */
+	uint8_t told_resolve; /* SM_RESOLVE_*; NONE: the name was not told */
+	struct sm_str told_name;
+	bool admitted; /* qmgr and smar know it; not yet: a front end that may say XCLIENT */
+
 	struct ss_standing who;
 	bool told_qmgr; /* sess_open was sent and not refused: sess_close is due */
 
@@ -39,7 +46,7 @@ struct ss_session {
 	struct ss_txn txn;
 	struct sm_list prefetch; /* prefetch.c */
 	struct ss_limits limits;
-	int64_t ends_ms; /* session_timeout */
+	int64_t began_ms, ends_ms; /* session_timeout */
 	bool refused; /* MAIL or RCPT was: what a pipelining client sent behind it is no offence */
 
 	int reply_code; /* of the last command */
@@ -79,6 +86,14 @@ int64_t ss_deadline(const struct ss_session *s);
  * after the greeting.
  */
 void ss_session_earned(struct ss_session *s);
+/* A front end has told for whom it speaks. Such an address never has the rights of a local one. */
+void ss_session_told_client(struct ss_session *s, const struct sm_sa *client);
+/* From here on by the configuration that the access map has for it; empty: as it is. On an error
+ * nothing has changed. */
+int ss_session_configure(struct ss_session *s, struct sm_str text) SM_MUST_CHECK;
+/* As it was before the greeting: nothing is known of the client but its address, qmgr knows of no
+ * session. */
+void ss_session_anew(struct ss_session *s) SM_YIELDS;
 /* Has the client sent more than it should have by now? */
 bool ss_early_input(struct ss_session *s);
 

@@ -10,6 +10,7 @@
 #include "libsm/rpc.h"
 #include "smtps/conf.h"
 #include "smtps/idblock.h"
+#include "smtps/one_client.h"
 
 /* What qmgr lets us have open (the last `credit` message). */
 struct ss_credit {
@@ -36,6 +37,8 @@ struct ss {
 	struct sm_list
 	    transactions; /* struct ss_txn.link: whose content or outcome is ours to know */
 	size_t txn_count, rcpt_count;
+
+	struct ss_one_client one_client; /* greet.c */
 
 	/* accept.c */
 	struct sm_list listeners;

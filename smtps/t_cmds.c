@@ -18,7 +18,7 @@ static const struct {
 } matrix[] = {
     {"EHLO", "...."}, {"HELO", "...."}, {"MAIL", "E.NN"}, {"RCPT", "EM.."},
     {"DATA", "EMR."}, {"RSET", "...."}, {"NOOP", "...."}, {"VRFY", "...."},
-    {"EXPN", "...."}, {"HELP", "...."}, {"QUIT", "...."},
+    {"EXPN", "...."}, {"HELP", "...."}, {"QUIT", "...."}, {"XCLIENT", "..NN"},
 };
 
 static void test_matrix(void **state)
