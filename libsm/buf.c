@@ -19,10 +19,17 @@ void sm_buf_init(struct sm_buf *b, size_t max_bytes)
 	*b = (struct sm_buf){.max = max_bytes};
 }
 
+static void give_back(struct sm_buf *b)
+{
+	if (b->wipe && b->mem)
+		explicit_bzero(b->mem, b->cap);
+	SM_FREE(b->mem);
+}
+
 void sm_buf_fini(struct sm_buf *b)
 {
-	sm_free(b->mem);
-	*b = (struct sm_buf){.max = b->max};
+	give_back(b);
+	*b = (struct sm_buf){.max = b->max, .wipe = b->wipe};
 }
 
 void sm_buf_reset(struct sm_buf *b)
@@ -33,16 +40,16 @@ void sm_buf_reset(struct sm_buf *b)
 
 void sm_buf_wipe(struct sm_buf *b)
 {
-	if (b->mem)
-		explicit_bzero(b->mem, b->cap);
+	b->wipe = true;
 	sm_buf_fini(b);
+	b->wipe = false;
 }
 
 void sm_buf_trim(struct sm_buf *b)
 {
 	if (b->len > 0)
 		return;
-	SM_FREE(b->mem);
+	give_back(b);
 	b->head = b->cap = 0;
 }
 
@@ -70,7 +77,7 @@ static void make_room(struct sm_buf *b, size_t need)
 
 	if (b->len > 0)
 		memcpy(mem, b->mem + b->head, b->len);
-	sm_free(b->mem);
+	give_back(b);
 	b->mem = mem;
 	b->head = 0;
 	b->cap = cap;

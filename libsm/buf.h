@@ -17,6 +17,8 @@ struct sm_buf {
 	size_t cap;
 	size_t max; /* most live bytes ever */
 	int err;    /* 0 or SM_E_TOOBIG, sticky until sm_buf_reset */
+	bool wipe;  /* memory is overwritten before it is given back: there may be secrets in it;
+	               set it after sm_buf_init, it stays */
 };
 
 /* Caller's struct; no memory is taken until the first append. */

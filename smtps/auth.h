@@ -13,11 +13,11 @@ enum { SS_AUTH_USER_MAX = 255 };
 
 /* What a session knows of its client by AUTH; in struct ss_session. */
 struct ss_auth {
-	bool done;            /* it has authenticated; holds until STARTTLS or the end */
-	struct sm_str mech;   /* upper case; in the session's arena, as user */
-	struct sm_str user;   /* as whom it acts; never empty when done; any bytes but NUL */
-	bool relayed_before;  /* who.may_relay before AUTH gave it */
-	unsigned failures;    /* of this session; STARTTLS does not undo them */
+	bool done;           /* it has authenticated; holds until STARTTLS or the end */
+	struct sm_str mech;  /* upper case; in the session's arena, as user */
+	struct sm_str user;  /* as whom it acts; never empty when done; any bytes but NUL */
+	bool relayed_before; /* who.may_relay before AUTH gave it */
+	unsigned failures;   /* of this session; STARTTLS does not undo them */
 };
 
 /* Is AUTH configured for this session, and possible in this process? */

@@ -54,6 +54,7 @@ void ss_cmd_ehlo(struct ss_session *s, struct sm_str arg)
 	if (c->flags & SS_F_8BITMIME)
 		sm_buf_cstr(&b, "8BITMIME\n");
 	ss_xclient_offer(s, &b);
+	ss_auth_offer(s, &b);
 	sm_buf_printf(&b, "SIZE %lld\nDSN\nLIMITS MAILMAX=%lld RCPTMAX=%lld\nHELP",
 	              (long long)c->max_message_bytes, (long long)c->max_transactions,
 	              (long long)c->max_rcpts_transaction);

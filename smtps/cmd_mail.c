@@ -197,9 +197,10 @@ void ss_cmd_mail(struct ss_session *s, struct sm_str arg)
 	ss_say(s, SS_R_SENDER_OK);
 	sm_log(SM_INFO, "ss.mail",
 	       "ss_sess=%I ss_ta=%I where=mail mail=<%S> size=%?llu body=%?u ret=%?u envid=%?S "
-	       "stat=%d",
+	       "auth=%?S user=%?S on_behalf=%?S stat=%d",
 	       s->id, id, m.sender.mailbox, (unsigned long long)m.params.size,
-	       (unsigned)s->txn.body, (unsigned)s->txn.ret, s->txn.envid, s->reply_code);
+	       (unsigned)s->txn.body, (unsigned)s->txn.ret, s->txn.envid, s->auth.mech,
+	       s->auth.user, m.params.auth, s->reply_code);
 out:
 	if (!s->txn.open)
 		ss_prefetch_drop(s);

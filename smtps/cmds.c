@@ -13,6 +13,7 @@ static const struct ss_cmd table[] = {
     {SM_STR("QUIT"), SS_ST_ANY, SS_CMD_NOARG | SS_CMD_ANYBODY, ss_cmd_quit},
     {SM_STR("RSET"), SS_ST_ANY, SS_CMD_NOP | SS_CMD_NOARG | SS_CMD_ANYBODY, ss_cmd_rset},
     {SM_STR("NOOP"), SS_ST_ANY, SS_CMD_NOP | SS_CMD_ANYBODY, ss_cmd_noop},
+    {SM_STR("AUTH"), SS_ST_READY, SS_CMD_LAST, ss_cmd_auth},
     {SM_STR("VRFY"), SS_ST_ANY, SS_CMD_NOP, ss_cmd_vrfy},
     {SM_STR("EXPN"), SS_ST_ANY, SS_CMD_NOP, ss_cmd_expn},
     {SM_STR("HELP"), SS_ST_ANY, SS_CMD_NOP | SS_CMD_ANYBODY, ss_cmd_help},

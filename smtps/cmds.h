@@ -44,6 +44,7 @@ bool ss_cmd_foreign(struct sm_str verb);
 
 void ss_cmd_helo(struct ss_session *s, struct sm_str arg);
 void ss_cmd_ehlo(struct ss_session *s, struct sm_str arg);
+void ss_cmd_auth(struct ss_session *s, struct sm_str arg);
 void ss_cmd_mail(struct ss_session *s, struct sm_str arg);
 void ss_cmd_rcpt(struct ss_session *s, struct sm_str arg);
 void ss_cmd_data(struct ss_session *s, struct sm_str arg);

@@ -159,6 +159,8 @@ const struct sm_opt ss_conf_opts[] = {
 	{.name = "warn_one_client", .type = SM_OPT_INT, .offset = AT(warn_one_client), .def = "500", .min = 0, .max = 1000000000,
 	 .unit = "sessions", .reload = true, .help = "warn once when so many sessions all come from one private address; 0: never",
 	 .man = "Then a gateway or a container's network hides the clients, and what counts by address counts all of them as one."},
+	{.name = "auth", .type = SM_OPT_SECTION, .offset = AT(auth), .sub = ss_auth_opts,
+	 .help = "AUTH by Cyrus SASL; without this section it is not offered"},
 	{.name = "listen", .type = SM_OPT_LIST, .offset = AT(listen), .def = "", .max = 16,
 	 .help = "addresses to listen on without a supervisor, \"1.2.3.4:25\", \"[::1]:25\", \"unix:/path\"",
 	 .man = "The same as option -L; the name of such a listener is its address."},
@@ -229,7 +231,10 @@ const struct sm_opt ss_conf_opts[] = {
 int ss_conf_check(const struct ss_conf *c)
 {
 	struct sm_sa sa;
+	int err = ss_auth_conf_check(&c->auth, c->io_threads);
 
+	if (err != 0)
+		return err;
 	if (c->protected_recipients.match_type != SS_MATCH_EXACT &&
 	    c->protected_recipients.allow_by == 0)
 		return sm_fail(SM_E_SYNTAX,

@@ -5,6 +5,7 @@
 #define SS_CONF_H
 
 #include "libsm/conf.h"
+#include "smtps/auth_conf.h"
 
 /* flags */
 enum {
@@ -66,6 +67,7 @@ struct ss_conf {
 		struct sm_str issuer, subject, name; /* empty: any */
 		int violation;                       /* enum ss_violation */
 	} require_tls;
+	struct ss_auth_conf auth;
 
 	/* Time. */
 	int64_t io_timeout_ms, session_timeout_ms, check_timeout_ms, commit_timeout_ms,

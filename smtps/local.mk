@@ -8,19 +8,22 @@ libsmtps_a_SOURCES = smtps/replies.def \
 	smtps/commit.h smtps/commit.c smtps/content.h smtps/content.c smtps/conf.h smtps/conf.c \
 	smtps/greet.h smtps/greet.c smtps/idblock.h smtps/idblock.c smtps/limits.h smtps/limits.c \
 	smtps/params.h smtps/params.c smtps/peers.h smtps/peers.c smtps/policy.h smtps/policy.c \
-	smtps/auth.h smtps/received.h smtps/received.c smtps/reply.h smtps/reply.c smtps/replies.c smtps/scan.h smtps/scan.c \
+	smtps/received.h smtps/received.c smtps/reply.h smtps/reply.c smtps/replies.c smtps/scan.h smtps/scan.c \
 	smtps/session.h smtps/session.c smtps/ss.h smtps/txn.h smtps/txn.c
 # Who the client is when another tells it, what a session needs, what submission completes.
 libsmtps_a_SOURCES += smtps/nets.h smtps/nets.c smtps/one_client.h smtps/one_client.c smtps/proxy.h smtps/proxy.c smtps/proxy_parse.c \
 	smtps/xclient.h smtps/xclient.c smtps/cmd_xclient.c smtps/qualify.h smtps/qualify.c smtps/require.h smtps/require.c smtps/complete.h smtps/complete.c
+# AUTH.
+libsmtps_a_SOURCES += smtps/auth.h smtps/auth_conf.h smtps/auth_conf.c smtps/authlimit.h smtps/authlimit.c smtps/authname.h smtps/authname.c \
+	smtps/cmd_auth.c smtps/sasl.h smtps/sasl_int.h smtps/sasl.c smtps/sasl_lib.c
 smtps_smtps_SOURCES = smtps/main.c
-smtps_smtps_LDADD = libsmtps.a libcdb.a libsm.a $(TLS_LIBS) $(SECCOMP_LIBS)
+smtps_smtps_LDADD = libsmtps.a libcdb.a libsm.a $(TLS_LIBS) $(SASL_LIBS) $(SECCOMP_LIBS)
 
 SMTPS_TESTS = smtps/t_cmds smtps/t_idblock smtps/t_limits smtps/t_params smtps/t_policy smtps/t_received
 SMTPS_TESTS += smtps/t_verdicts
 smtps_t_verdicts_SOURCES = smtps/t_verdicts.c
-smtps_t_verdicts_LDADD = libsmtps.a $(UNIT_LDADD) $(TLS_LIBS)
-smtps_t_link = libsmtps.a libcdb.a $(UNIT_LDADD) $(TLS_LIBS)
+smtps_t_verdicts_LDADD = libsmtps.a $(UNIT_LDADD) $(TLS_LIBS) $(SASL_LIBS)
+smtps_t_link = libsmtps.a libcdb.a $(UNIT_LDADD) $(TLS_LIBS) $(SASL_LIBS)
 smtps_t_cmds_SOURCES = smtps/t_cmds.c
 smtps_t_cmds_LDADD = $(smtps_t_link)
 smtps_t_idblock_SOURCES = smtps/t_idblock.c

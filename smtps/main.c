@@ -18,10 +18,12 @@
 #include "libsm/proc.h"
 #include "smtps/accept.h"
 #include "smtps/peers.h"
+#include "smtps/sasl.h"
 #include "smtps/session.h"
 
 enum {
 	PATH_MAX_BYTES = 108, /* of a Unix socket */
+	AUTH_PATHS = 16,      /* auth.readable */
 	FDS_OF_OUR_OWN = 256, /* beside two for each session: connection and content file */
 	ABANDONED_MS = 1000,  /* for sessions, when mcp died: qmgr and smar end as well, for good */
 };
@@ -83,7 +85,8 @@ static int drop_rights(struct server *sv, const char *base, const char *qmgr, co
 {
 	char socket_dirs[2][PATH_MAX_BYTES], report[200];
 	char conf_dir[4096];
-	struct sm_priv_path paths[CDB_DIRS + 8];
+	const struct ss_auth_conf *auth = &sv->ss.conf->auth;
+	struct sm_priv_path paths[CDB_DIRS + 8 + AUTH_PATHS];
 	size_t n = CDB_DIRS;
 	int err;
 
@@ -98,6 +101,15 @@ static int drop_rights(struct server *sv, const char *base, const char *qmgr, co
 		paths[n++] = (struct sm_priv_path){
 		    dir_of(sv->proc.conf_path, conf_dir, sizeof(conf_dir)), SM_PATH_READ};
 	paths[n++] = (struct sm_priv_path){"/dev/null", SM_PATH_READ | SM_PATH_WRITE};
+	for (size_t i = 0; ss_auth_configured(auth) && i < SM_MIN(auth->paths.count, AUTH_PATHS);
+	     i++) {
+		struct sm_str name = auth->paths.v[i];
+		char *path = sm_arena_must(&sv->proc.arena, name.n + 1);
+
+		memcpy(path, name.p, name.n);
+		path[name.n] = '\0';
+		paths[n++] = (struct sm_priv_path){path, SM_PATH_READ | SM_PATH_CONNECT};
+	}
 	paths[n] = (struct sm_priv_path){NULL, 0};
 
 	struct sm_priv_profile profile = {
@@ -225,6 +237,9 @@ static int start(struct server *sv)
 	    sm_str_copy(p->global.cdb_base_directory, base, sizeof(base)) != 0)
 		return sm_fail(SM_E_TOOBIG, "a path of the configuration is too long");
 	err = cdb_open(&cdb, &ss->cdb);
+	/* Plugins and their libraries, while everything may still be opened. */
+	if (err == 0 && ss_auth_configured(&ss->conf->auth))
+		err = ss_sasl_init(&ss->conf->auth, ss->hostname);
 	/* Sockets that we make ourselves, before the right to make any is gone. */
 	if (err == 0)
 		err = ss_accept_bind(ss);
@@ -278,6 +293,7 @@ int main(int argc, char **argv)
 	sm_list_init(&ss->sessions);
 	sm_list_init(&ss->transactions);
 	sm_list_init(&ss->listeners);
+	ss_authlimit_init(&ss->authlimit);
 	int err = start(&sv);
 	if (err != 0) {
 		sm_log(SM_FATAL, "ss.start", "error=%E", err);
@@ -288,7 +304,10 @@ int main(int argc, char **argv)
 	}
 	ss_accept_stop(ss);
 	ss_handover_close();
-	if (ss->session_count == 0) {
+	/* A helper that still waits for saslauthd is not waited for. */
+	if (ss->session_count == 0 && ss_sasl_busy() == 0) {
+		ss_sasl_fini();
+		ss_authlimit_fini(&ss->authlimit);
 		ss_peers_close(ss);
 		sm_offload_fini();
 		cdb_close(&ss->cdb);

@@ -11,6 +11,7 @@
 enum {
 	ENVID_MAX = 100, /* RFC 3461 4.4 */
 	ORCPT_MAX = 500, /* RFC 3461 4.2 */
+	AUTH_MAX = 500,  /* RFC 4954 4: what the parameter adds to a line */
 };
 
 /* Marks `bit` as seen; false: it was already. */
@@ -79,8 +80,14 @@ enum ss_reply_name ss_mail_params(struct sm_str text, const struct ss_conf *c, s
 				return SS_R_BAD_PARAM;
 			out->envid = v;
 		} else if (sm_str_caseeq(*what, SM_STR("AUTH"))) {
-			/* Not offered here; but malformed is worse than unknown. */
-			return xtext_ok(v, 500, a) ? SS_R_UNKNOWN_PARAM : SS_R_BAD_PARAM;
+			/* Malformed is worse than unknown. */
+			if (!xtext_ok(v, AUTH_MAX, a))
+				return SS_R_BAD_PARAM;
+			if (!ss_auth_configured(&c->auth))
+				return SS_R_UNKNOWN_PARAM;
+			if (!first_time(&seen, 1024))
+				return SS_R_BAD_PARAM;
+			out->auth = v;
 		} else {
 			return SS_R_UNKNOWN_PARAM;
 		}

@@ -14,6 +14,7 @@ struct ss_mail_params {
 	uint64_t size; /* 0: not given */
 	uint8_t body, ret;
 	struct sm_str envid; /* xtext as given */
+	struct sm_str auth;  /* RFC 4954 5, xtext as given, or "<>"; empty: not given */
 };
 struct ss_rcpt_params {
 	uint8_t notify;

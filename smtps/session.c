@@ -233,7 +233,7 @@ static void run_line(struct ss_session *s, struct sm_str line)
 }
 
 /* Too long: thrown away up to its end, within the session's budget of junk. */
-static void long_line(struct ss_session *s)
+static void long_line(struct ss_session *s, enum ss_reply_name r)
 {
 	uint64_t before = s->net.in_bytes - s->io.in.len, after;
 	int err =
@@ -242,7 +242,7 @@ static void long_line(struct ss_session *s)
 	after = s->net.in_bytes - s->io.in.len;
 	ss_limits_junk(&s->limits, after - before);
 	if (err == 0) {
-		ss_bad(s, SS_R_LINE_TOO_LONG);
+		ss_bad(s, r);
 	} else if (err == SM_E_TOOBIG) {
 		ss_say_and_close(s, SS_R_JUNK, "too much junk");
 	} else if (err == SM_E_TIMEOUT) {
@@ -253,11 +253,11 @@ static void long_line(struct ss_session *s)
 	}
 }
 
-static void no_line(struct ss_session *s, int err)
+void ss_no_line(struct ss_session *s, int err, enum ss_reply_name too_long)
 {
 	switch (err) {
 	case SM_E_TOOBIG:
-		long_line(s);
+		long_line(s, too_long);
 		break;
 	case SM_E_SYNTAX:
 		ss_bad(s, SS_R_LINE_BAD);
@@ -293,6 +293,7 @@ static int wait_first(struct ss_session *s)
 
 static void one_command(struct ss_session *s)
 {
+	enum ss_reply_name too_long = SS_R_LINE_TOO_LONG;
 	struct sm_str line;
 	int err = 0;
 
@@ -312,13 +313,18 @@ static void one_command(struct ss_session *s)
 		err =
 		    sm_stream_line(&s->io, &line, (size_t)s->conf->max_command_bytes - 2 /* CRLF */,
 		                   ss_deadline(s));
+	/* With the response in it, AUTH is longer than any other. */
+	if (err == SM_E_TOOBIG && ss_auth_on(s) && ss_auth_begins(sm_buf_view(&s->io.in))) {
+		too_long = SS_R_AUTH_LINE;
+		err = sm_stream_line(&s->io, &line, SS_AUTH_LINE_MAX - 2, ss_deadline(s));
+	}
 	s->idle = false;
 	if (s->closing)
 		return;
 	if (err == 0)
 		run_line(s, line);
 	else
-		no_line(s, err);
+		ss_no_line(s, err, too_long);
 	/* A client that sends and never reads gets no further than this. */
 	if (!s->mute && s->io.out.len > OUT_SOFT && sm_stream_flush(&s->io, ss_deadline(s)) != 0) {
 		s->closing = s->mute = true;
@@ -406,6 +412,7 @@ int ss_session_start(struct ss *ss, int fd, const struct sm_sa *client, const ch
 	s->began_ms = sm_loop_now_ms();
 	s->ends_ms = s->began_ms + s->conf->session_timeout_ms;
 	sm_stream_init(&s->io, &s->net, IN_MAX, OUT_MAX);
+	s->io.in.wipe = ss_auth_configured(&s->conf->auth); /* passwords come through it */
 	sm_arena_init(&s->arena, "session", ARENA_FIRST, ARENA_CAP);
 	ss_txn_init(&s->txn);
 	sm_list_init(&s->prefetch);

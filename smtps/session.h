@@ -78,6 +78,9 @@ void ss_bad_detail(struct ss_session *s, enum ss_reply_name r, const char *detai
 void ss_bad_param(struct ss_session *s, enum ss_reply_name r, struct sm_str what);
 /* Says `r` and ends the session. */
 void ss_say_and_close(struct ss_session *s, enum ss_reply_name r, const char *why);
+/* A line could not be read (err of sm_stream_line): says why, with `too_long` when it was, after
+ * the rest of it; the session may be over then. */
+void ss_no_line(struct ss_session *s, int err, enum ss_reply_name too_long) SM_YIELDS;
 /* When the next read or write of the dialogue must be done. */
 int64_t ss_deadline(const struct ss_session *s);
 /*

@@ -8,6 +8,7 @@
 #include "libsm/list.h"
 #include "libsm/net.h"
 #include "libsm/rpc.h"
+#include "smtps/authlimit.h"
 #include "smtps/conf.h"
 #include "smtps/idblock.h"
 #include "smtps/one_client.h"
@@ -39,6 +40,8 @@ struct ss {
 	size_t txn_count, rcpt_count;
 
 	struct ss_one_client one_client; /* greet.c */
+	/* cmd_auth.c */
+	struct ss_authlimit authlimit;
 
 	/* accept.c */
 	struct sm_list listeners;

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <sys/socket.h>
 
+#include "checks/fuzz/puppet_sasl.h"
 #include "libcdb/cdb.h"
 #include "libsm/co.h"
 #include "libsm/err.h"
@@ -260,10 +261,12 @@ static void check_commit(const struct sm_msg_ta_commit *m)
 	sm_assert(sm_id_eq(m->content, last_id) && sm_id_eq(m->ta, last_id) && m->size == c.n);
 	sm_assert(m->rcpts_count > 0);
 	sm_assert(!vanishing(m->sender));
+	sm_assert(m->user.n == 0 || puppet_sasl_passed > 0);
 	for (uint32_t i = 0; i < m->rcpts_count; i++) {
 		struct sm_str addr = m->rcpts[i].addr;
 
-		sm_assert(may_relay || sm_str_has_suffix(addr, SM_STR("@local.test")) ||
+		sm_assert(may_relay || puppet_sasl_passed > 0 ||
+		          sm_str_has_suffix(addr, SM_STR("@local.test")) ||
 		          (by_map && sm_str_has_prefix(addr, SM_STR("relay"))));
 		sm_assert(!vanishing(addr));
 		sm_assert(!sm_str_has_prefix(addr, SM_STR("grey")));
@@ -283,6 +286,7 @@ struct client {
 	struct sm_str in;
 	uint32_t seed;
 	bool polite; /* waits for replies where RFC 2920 wants it */
+	bool auth;   /* ... and after each line, which may be a response */
 	struct sm_buf replies;
 	struct sm_co *sender; /* while it waits */
 	int running;
@@ -313,7 +317,7 @@ static void wait_reply(struct client *c, size_t had)
 
 /* How much of the input may be sent at once: up to the end of the next line with EHLO, HELO or
  * DATA. */
-static size_t group(struct sm_str in)
+static size_t group(struct sm_str in, bool each)
 {
 	static const struct sm_str verbs[] = {SM_STR("EHLO"), SM_STR("HELO"), SM_STR("DATA\r")};
 	size_t n = 0;
@@ -322,6 +326,8 @@ static size_t group(struct sm_str in)
 		struct sm_str line = sm_str_from(in, n);
 		const char *lf = memchr(line.p, '\n', line.n);
 		n = lf != NULL ? (size_t)(lf - in.p) + 1 : in.n;
+		if (each)
+			return n;
 		for (size_t i = 0; i < SM_ARRAY_SIZE(verbs); i++)
 			if (sm_str_has_caseprefix(line, verbs[i]))
 				return n;
@@ -336,7 +342,7 @@ static void sender(void *arg)
 	if (c->polite)
 		wait_reply(c, 0);
 	while (c->in.n > 0) {
-		struct sm_str now = sm_str_head(c->in, c->polite ? group(c->in) : c->in.n);
+		struct sm_str now = sm_str_head(c->in, c->polite ? group(c->in, c->auth) : c->in.n);
 		size_t had = c->replies.len;
 
 		c->in = sm_str_from(c->in, now.n);
@@ -380,6 +386,7 @@ static void reader(void *arg)
 static uint64_t check_replies(struct sm_str s)
 {
 	uint64_t accepted = 0;
+	unsigned let_in = 0;
 
 	while (s.n > 0) {
 		struct sm_str line = sm_str_split(s, '\n', &s);
@@ -393,6 +400,8 @@ static uint64_t check_replies(struct sm_str s)
 		sm_assert(line.p[3] == ' ' || line.p[3] == '-');
 		for (size_t i = 4; i + 1 < line.n; i++)
 			sm_assert(line.p[i] >= ' ' && line.p[i] <= '~');
+		if (sm_str_has_prefix(line, SM_STR("235 ")))
+			sm_assert(++let_in <= puppet_sasl_passed);
 		accepted += memmem(line.p, line.n, "Message accepted", 16) != NULL;
 	}
 	return accepted;
@@ -405,6 +414,7 @@ static struct sm_hook hook;
 
 static void setup(void)
 {
+	static struct sm_str trusted[] = {SM_STR("DIGEST-MD5")};
 	static struct sm_arena a;
 
 	sm_arena_init(&a, "fuzz", 1024, 65536);
@@ -416,6 +426,8 @@ static void setup(void)
 	conf.max_line_bytes = 3000;
 	conf.max_hops = 5;
 	conf.max_rcpts_transaction = 30;
+	conf.auth.delay_ms = conf.auth.max_delay_ms = 0;
+	conf.auth.trusted = (struct sm_conf_list){1, trusted};
 	sm_assert(sm_loop_init() == 0);
 	sm_loop_before_sleep(&hook, answer_all, NULL);
 	sm_log_level(0);
@@ -447,6 +459,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 	            SS_F_STRICT_EHLO | SS_F_ACCESS | SS_F_LOOPBACK_RELAY | SS_F_GREYLISTING);
 	if (p[2] & 4)
 		conf.flags |= SS_F_GREY_AT_DATA;
+	conf.auth.service = p[2] & 8 ? SM_STR("smtp") : SM_STR("");
 	by_map = (conf.flags & SS_F_ACCESS) != 0;
 	commit_plan = p[1];
 	unknown = false;
@@ -455,6 +468,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 	vanishes = memmem(p, n, "van", 3) != NULL;
 	c.seed = p[2];
 	c.polite = (p[2] & 2) == 0;
+	c.auth = (p[2] & 8) != 0;
+	puppet_sasl_reset();
+	ss_authlimit_init(&ss.authlimit);
 	c.in = sm_str_n(p + 3, n - 3);
 	sm_buf_init(&c.replies, REPLIES_MAX);
 	sm_buf_init(&last, CONTENT_MAX);
@@ -491,6 +507,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 	sm_assert(sm_list_empty(&ss.sessions) && sm_list_empty(&ss.transactions));
 	sm_assert(sm_list_empty(&calls) || ss.ids.asked); /* for ids, at the most */
 	sm_list_init(&calls);
+	sm_assert(puppet_sasl_open == 0);
+	ss_authlimit_fini(&ss.authlimit);
 	sm_assert(unknown || vanishes || accepted == taken || sm_buf_err(&c.replies) != 0);
 	sm_buf_fini(&c.replies);
 	sm_buf_fini(&last);
