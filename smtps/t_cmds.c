@@ -16,9 +16,9 @@ static const struct {
 	const char *verb;
 	const char *new_ready_mail_rcpt;
 } matrix[] = {
-    {"EHLO", "...."}, {"HELO", "...."}, {"MAIL", "E.NN"}, {"RCPT", "EM.."},
-    {"DATA", "EMR."}, {"RSET", "...."}, {"NOOP", "...."}, {"VRFY", "...."},
-    {"EXPN", "...."}, {"HELP", "...."}, {"QUIT", "...."}, {"XCLIENT", "..NN"},
+    {"EHLO", "...."}, {"HELO", "...."},    {"MAIL", "E.NN"}, {"RCPT", "EM.."}, {"DATA", "EMR."},
+    {"RSET", "...."}, {"NOOP", "...."},    {"VRFY", "...."}, {"EXPN", "...."}, {"HELP", "...."},
+    {"QUIT", "...."}, {"XCLIENT", "..NN"}, {"AUTH", "E.NN"},
 };
 
 static void test_matrix(void **state)
