@@ -199,6 +199,24 @@ ssize_t sm_stream_data(struct sm_stream *s, char *p, size_t size, int64_t deadli
 	return 0;
 }
 
+ssize_t sm_stream_raw(struct sm_stream *s, char *p, size_t size, int64_t deadline_ms)
+{
+	size_t n = SM_MIN(size, s->in.len);
+	int err;
+
+	sm_assert(size > 0);
+	if (n > 0) {
+		memcpy(p, sm_buf_p(&s->in), n);
+		sm_buf_consume(&s->in, n);
+		return (ssize_t)n;
+	}
+	err = sm_stream_flush(s, deadline_ms);
+	if (err != 0)
+		return err;
+	sm_buf_trim(&s->in);
+	return sm_net_read(s->net, p, size, deadline_ms);
+}
+
 /* ---- out ---- */
 
 void sm_stream_printf(struct sm_stream *s, const char *fmt, ...)
@@ -252,6 +270,11 @@ static int put(struct sm_stream *s, const char *p, size_t n, int64_t deadline_ms
 		n -= part;
 	}
 	return 0;
+}
+
+int sm_stream_put_raw(struct sm_stream *s, const char *p, size_t n, int64_t deadline_ms)
+{
+	return put(s, p, n, deadline_ms);
 }
 
 static int put_crlf(struct sm_stream *s, int64_t deadline_ms)

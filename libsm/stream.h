@@ -60,6 +60,11 @@ void sm_stream_data_begin(struct sm_stream *s);
 ssize_t sm_stream_data(struct sm_stream *s, char *p, size_t size,
                        int64_t deadline_ms) SM_YIELDS SM_MUST_CHECK;
 
+/* The next bytes as they come, at most `size`: count > 0, or an error as sm_net_read. Never reads
+ * further than it gives. */
+ssize_t sm_stream_raw(struct sm_stream *s, char *p, size_t size,
+                      int64_t deadline_ms) SM_YIELDS SM_MUST_CHECK;
+
 /* Output. Sticky error when out_max is passed without a flush; reported by the flush. */
 void sm_stream_printf(struct sm_stream *s, const char *fmt, ...) SM_PRINTF(2, 3);
 void sm_stream_puts(struct sm_stream *s, struct sm_str text);
@@ -69,6 +74,9 @@ int sm_stream_flush(struct sm_stream *s, int64_t deadline_ms) SM_YIELDS SM_MUST_
 void sm_stream_put_data_begin(struct sm_stream *s);
 int sm_stream_put_data(struct sm_stream *s, const char *p, size_t n,
                        int64_t deadline_ms) SM_YIELDS SM_MUST_CHECK;
+/* Send content as it is; writes through when the buffer is full. */
+int sm_stream_put_raw(struct sm_stream *s, const char *p, size_t n,
+                      int64_t deadline_ms) SM_YIELDS SM_MUST_CHECK;
 /* End it: CRLF if the last line has none, then ".CRLF" (not flushed). */
 void sm_stream_put_data_end(struct sm_stream *s);
 

@@ -185,6 +185,30 @@ static void test_data_cut(void **state)
 	run_all(SM_STR("half a message\r\n.\r"), true, 4096, cut_user);
 }
 
+/* Bytes as they come, and not one more than was asked for. */
+static void raw_user(struct run *r)
+{
+	static const struct sm_str want = SM_STR("a\n.\r\n\r\n.\r\n");
+	char got[64];
+	size_t n = 0;
+
+	expect_line(r, "BDAT");
+	while (n < want.n) {
+		ssize_t rc = sm_stream_raw(&r->s, got + n, want.n - n, SOON);
+		assert_true(rc > 0 && (size_t)rc <= want.n - n);
+		n += (size_t)rc;
+	}
+	assert_memory_equal(got, want.p, want.n);
+	expect_line(r, "QUIT");
+	assert_int_equal(sm_stream_raw(&r->s, got, sizeof(got), SOON), SM_E_EOF);
+}
+
+static void test_raw(void **state)
+{
+	(void)state;
+	run_all(SM_STR("BDAT\r\na\n.\r\n\r\n.\r\nQUIT\r\n"), true, 4096, raw_user);
+}
+
 /* Replies to what came in one piece leave in one piece, when the next read has to wait. */
 static void batch_user(struct run *r)
 {
@@ -300,9 +324,10 @@ static void test_put_data_big(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_lines),    cmocka_unit_test(test_data),
-	    cmocka_unit_test(test_data_cut), cmocka_unit_test(test_batch),
-	    cmocka_unit_test(test_put_data), cmocka_unit_test(test_put_data_big),
+	    cmocka_unit_test(test_lines),        cmocka_unit_test(test_data),
+	    cmocka_unit_test(test_data_cut),     cmocka_unit_test(test_raw),
+	    cmocka_unit_test(test_batch),        cmocka_unit_test(test_put_data),
+	    cmocka_unit_test(test_put_data_big),
 	};
 	srand(1);
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -53,6 +53,12 @@ void ss_cmd_ehlo(struct ss_session *s, struct sm_str arg)
 	              SM_STR_ARG(s->ss->hostname));
 	if (c->flags & SS_F_8BITMIME)
 		sm_buf_cstr(&b, "8BITMIME\n");
+	if (c->flags & SS_F_CHUNKING)
+		sm_buf_cstr(&b, "CHUNKING\n");
+	if (ss_offers_binarymime(c))
+		sm_buf_cstr(&b, "BINARYMIME\n");
+	if (ss_offers_smtputf8(c))
+		sm_buf_cstr(&b, "SMTPUTF8\n");
 	ss_xclient_offer(s, &b);
 	ss_auth_offer(s, &b);
 	sm_buf_printf(&b, "SIZE %lld\nDSN\nLIMITS MAILMAX=%lld RCPTMAX=%lld\nHELP",

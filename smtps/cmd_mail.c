@@ -55,7 +55,8 @@ static void refuse_by(struct ss_session *s, const struct mail *m, enum ss_reply_
 static bool parse(struct ss_session *s, struct sm_str arg, struct sm_arena *a, struct mail *m)
 {
 	struct sm_str rest, what;
-	unsigned how = SM_ADDR_NULL_OK | ss_qualify_flags(s->conf);
+	unsigned how = SM_ADDR_NULL_OK | ss_qualify_flags(s->conf) |
+	               (ss_offers_smtputf8(s->conf) ? SM_ADDR_UTF8_OK : 0);
 	int err = sm_smtp_from_to(arg, SM_STR("FROM:"), how, a, &m->sender, &rest);
 	enum ss_reply_name r;
 
@@ -76,6 +77,10 @@ static bool parse(struct ss_session *s, struct sm_str arg, struct sm_arena *a, s
 	}
 	if (r != SS_R_NONE) {
 		ss_bad_param(s, r, what);
+		return false;
+	}
+	if (!m->params.utf8 && !sm_str_is_ascii(m->sender.mailbox)) {
+		refuse_by(s, m, SS_R_SENDER_8BIT);
 		return false;
 	}
 	return true;
@@ -189,6 +194,7 @@ void ss_cmd_mail(struct ss_session *s, struct sm_str arg)
 	s->txn.declared_size = m.params.size;
 	s->txn.body = m.params.body;
 	s->txn.ret = m.params.ret;
+	s->txn.utf8 = m.params.utf8 ? SM_UTF8_DECLARED : 0;
 	s->txn.envid = sm_arena_str(&s->txn.arena, m.params.envid);
 	s->txn.discard = m.discard;
 	s->txn.mail_code = m.later_code;
@@ -196,11 +202,11 @@ void ss_cmd_mail(struct ss_session *s, struct sm_str arg)
 	ss_prefetch_verify(s);
 	ss_say(s, SS_R_SENDER_OK);
 	sm_log(SM_INFO, "ss.mail",
-	       "ss_sess=%I ss_ta=%I where=mail mail=<%S> size=%?llu body=%?u ret=%?u envid=%?S "
-	       "auth=%?S user=%?S on_behalf=%?S stat=%d",
+	       "ss_sess=%I ss_ta=%I where=mail mail=<%S> size=%?llu body=%?u ret=%?u utf8=%?u "
+	       "envid=%?S auth=%?S user=%?S on_behalf=%?S stat=%d",
 	       s->id, id, m.sender.mailbox, (unsigned long long)m.params.size,
-	       (unsigned)s->txn.body, (unsigned)s->txn.ret, s->txn.envid, s->auth.mech,
-	       s->auth.user, m.params.auth, s->reply_code);
+	       (unsigned)s->txn.body, (unsigned)s->txn.ret, (unsigned)s->txn.utf8, s->txn.envid,
+	       s->auth.mech, s->auth.user, m.params.auth, s->reply_code);
 out:
 	if (!s->txn.open)
 		ss_prefetch_drop(s);

@@ -69,7 +69,9 @@ static bool parse(struct ss_session *s, struct sm_str arg, struct sm_arena *a, s
                   struct ss_rcpt_params *params)
 {
 	struct sm_str rest, what;
-	unsigned how = SM_ADDR_BARE_POSTMASTER_OK | ss_qualify_flags(s->conf);
+	bool utf8 = (s->txn.utf8 & SM_UTF8_DECLARED) != 0;
+	unsigned how = SM_ADDR_BARE_POSTMASTER_OK | ss_qualify_flags(s->conf) |
+	               (utf8 ? SM_ADDR_UTF8_OK : 0);
 	int err = sm_smtp_from_to(arg, SM_STR("TO:"), how, a, addr, &rest);
 	enum ss_reply_name r;
 
@@ -87,7 +89,7 @@ static bool parse(struct ss_session *s, struct sm_str arg, struct sm_arena *a, s
 		sm_buf_fini(&b);
 		return false;
 	}
-	r = ss_rcpt_params(rest, a, params, &what);
+	r = ss_rcpt_params(rest, utf8, a, params, &what);
 	if (r != SS_R_NONE) {
 		ss_bad_param(s, r, what);
 		return false;

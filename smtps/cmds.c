@@ -8,6 +8,7 @@ static const struct ss_cmd table[] = {
     {SM_STR("MAIL"), SS_ST_READY, 0, ss_cmd_mail},
     {SM_STR("RCPT"), SS_ST_MAIL | SS_ST_RCPT, 0, ss_cmd_rcpt},
     {SM_STR("DATA"), SS_ST_RCPT, SS_CMD_LAST | SS_CMD_NOARG, ss_cmd_data},
+    {SM_STR("BDAT"), SS_ST_RCPT | SS_ST_CHUNKS, SS_CMD_CHUNK, ss_cmd_bdat},
     {SM_STR("EHLO"), SS_ST_ANY, SS_CMD_LAST | SS_CMD_ANYBODY, ss_cmd_ehlo},
     {SM_STR("HELO"), SS_ST_ANY, SS_CMD_LAST | SS_CMD_ANYBODY, ss_cmd_helo},
     {SM_STR("QUIT"), SS_ST_ANY, SS_CMD_NOARG | SS_CMD_ANYBODY, ss_cmd_quit},
@@ -40,6 +41,8 @@ enum ss_state ss_state(const struct ss_session *s)
 		return SS_ST_NEW;
 	if (!s->txn.open)
 		return SS_ST_READY;
+	if (s->txn.in != NULL)
+		return SS_ST_CHUNKS;
 	return s->txn.rcpt_count + s->txn.discarded == 0 ? SS_ST_MAIL : SS_ST_RCPT;
 }
 
@@ -54,6 +57,8 @@ enum ss_reply_name ss_cmd_illegal(const struct ss_cmd *c, enum ss_state state)
 		return SS_R_MAIL_FIRST;
 	case SS_ST_MAIL:
 		return c->states & SS_ST_READY ? SS_R_NESTED_MAIL : SS_R_RCPT_FIRST;
+	case SS_ST_CHUNKS:
+		return SS_R_CHUNKS_OPEN;
 	case SS_ST_RCPT:
 	case SS_ST_ANY:
 		break;

@@ -12,11 +12,12 @@ struct ss_session;
 
 /* Where a session is between two commands. */
 enum ss_state {
-	SS_ST_NEW = 1,   /* no EHLO yet */
-	SS_ST_READY = 2, /* no transaction */
-	SS_ST_MAIL = 4,  /* sender known, no recipient accepted */
-	SS_ST_RCPT = 8,  /* one recipient at least */
-	SS_ST_ANY = 15,
+	SS_ST_NEW = 1,     /* no EHLO yet */
+	SS_ST_READY = 2,   /* no transaction */
+	SS_ST_MAIL = 4,    /* sender known, no recipient accepted */
+	SS_ST_RCPT = 8,    /* one recipient at least */
+	SS_ST_CHUNKS = 16, /* a chunk has come, the last one has not */
+	SS_ST_ANY = 31,
 };
 
 enum {
@@ -24,6 +25,7 @@ enum {
 	SS_CMD_NOP = 2,     /* counts as one that does nothing */
 	SS_CMD_NOARG = 4,   /* takes no argument */
 	SS_CMD_ANYBODY = 8, /* also for who is not yet admitted: a front end that may say XCLIENT */
+	SS_CMD_CHUNK = 16,  /* bytes that are no command follow it, also where it is not legal */
 };
 
 struct ss_cmd {
@@ -48,6 +50,10 @@ void ss_cmd_auth(struct ss_session *s, struct sm_str arg);
 void ss_cmd_mail(struct ss_session *s, struct sm_str arg);
 void ss_cmd_rcpt(struct ss_session *s, struct sm_str arg);
 void ss_cmd_data(struct ss_session *s, struct sm_str arg);
+void ss_cmd_bdat(struct ss_session *s, struct sm_str arg);
+/* BDAT where it is not legal: its bytes are thrown away. False: the session ends, that has been
+ * said. Yields. */
+bool ss_bdat_skip(struct ss_session *s, struct sm_str arg);
 void ss_cmd_rset(struct ss_session *s, struct sm_str arg);
 void ss_cmd_noop(struct ss_session *s, struct sm_str arg);
 void ss_cmd_vrfy(struct ss_session *s, struct sm_str arg);

@@ -8,12 +8,20 @@
 #include "libsm/err.h"
 #include "libsm/msg.h"
 #include "libsm/net.h"
+#include "libsm/utf8.h"
 #include "smtps/nets.h"
 
 #define AT(m) offsetof(struct ss_conf, m)
 
 static const struct sm_word flag_words[] = {
     {"8bitmime", SS_F_8BITMIME, "offer 8BITMIME; content is never converted"},
+    {"chunking", SS_F_CHUNKING, "offer CHUNKING: BDAT beside DATA"},
+    {"binarymime", SS_F_BINARYMIME,
+     "offer BINARYMIME; needs chunking and 8bitmime. Content is never converted: what comes so is "
+     "returned when the next hop does not take it so"},
+    {"smtputf8", SS_F_SMTPUTF8,
+     "offer SMTPUTF8, addresses and headers in UTF-8; needs 8bitmime. Such mail is returned when "
+     "the next hop does not take it"},
     {"delay_checks", SS_F_DELAY_CHECKS, "say rejections of the connection and of MAIL at RCPT"},
     {"lmtp_does_not_imply_relaying", SS_F_LMTP_NO_RELAY,
      "local (lmtp:) domains need relay rights like others"},
@@ -134,7 +142,7 @@ static const struct sm_opt protect_opts[] = {
 };
 
 const struct sm_opt ss_conf_opts[] = {
-	{.name = "flags", .type = SM_OPT_FLAGS, .offset = AT(flags), .def = "8bitmime",
+	{.name = "flags", .type = SM_OPT_FLAGS, .offset = AT(flags), .def = "8bitmime, chunking, smtputf8",
 	 .words = flag_words, .reload = true, .session = true, .help = "switches of the server"},
 	{.name = "id", .type = SM_OPT_INT, .offset = AT(id), .def = "0", .min = 0, .max = 254,
 	 .help = "process index: the last two digits of ids; each server needs its own"},
@@ -242,7 +250,7 @@ int ss_conf_check(const struct ss_conf *c)
 
 	for (size_t i = 0; i < c->relay_to.count; i++) {
 		struct sm_str d = c->relay_to.v[i];
-		if (!sm_domain_valid(d.n > 0 && d.p[0] == '.' ? sm_str_from(d, 1) : d, true))
+		if (!sm_domain_valid_utf8(d.n > 0 && d.p[0] == '.' ? sm_str_from(d, 1) : d, true))
 			return sm_fail(SM_E_SYNTAX, "relay_to: \"%.*s\" is no domain",
 			               SM_STR_ARG(d));
 	}
@@ -321,8 +329,15 @@ int ss_conf_listen_address(struct sm_str text, struct sm_sa *sa)
 
 bool ss_conf_domain_in(const struct sm_conf_list *list, struct sm_str domain)
 {
+	char text[SM_DOMAIN_ASCII_SIZE], other[SM_DOMAIN_ASCII_SIZE];
+
+	if (list->count == 0 || sm_domain_ascii(domain, text, &domain) != 0)
+		return false;
 	for (size_t i = 0; i < list->count; i++) {
 		struct sm_str d = list->v[i];
+
+		if (!sm_str_is_ascii(d) && sm_domain_ascii(d, other, &d) != 0)
+			continue;
 		if (d.n > 0 && d.p[0] == '.' ? domain.n > d.n && sm_str_has_casesuffix(domain, d)
 		                             : sm_str_caseeq(domain, d))
 			return true;

@@ -22,6 +22,9 @@ enum {
 	SS_F_SUBMISSION = 1024,
 	SS_F_LEAVE_HEADER = 2048,
 	SS_F_SESSION_CONF = 4096,
+	SS_F_CHUNKING = 1 << 16,
+	SS_F_BINARYMIME = 1 << 17,
+	SS_F_SMTPUTF8 = 1 << 18,
 };
 /* protected_recipients.allow_by */
 enum { SS_ALLOW_SENDER = 1, SS_ALLOW_CLIENT_IP = 2 };
@@ -88,6 +91,17 @@ struct ss_conf {
 	int64_t max_hops, max_message_bytes, max_header_bytes, max_header_lines, max_line_bytes;
 };
 extern const struct sm_opt ss_conf_opts[];
+/* Extensions that need others (RFC 3030 3, RFC 6531 3.1). */
+static inline bool ss_offers_binarymime(const struct ss_conf *conf)
+{
+	return (conf->flags & SS_F_BINARYMIME) && (conf->flags & SS_F_CHUNKING) &&
+	       (conf->flags & SS_F_8BITMIME);
+}
+static inline bool ss_offers_smtputf8(const struct ss_conf *conf)
+{
+	return (conf->flags & SS_F_SMTPUTF8) && (conf->flags & SS_F_8BITMIME);
+}
+
 /* What is said to who is greylisted. */
 static inline uint16_t ss_grey_code(const struct ss_conf *conf)
 {
@@ -114,7 +128,8 @@ uint32_t ss_conf_check_flags(const struct ss_conf *c);
 struct sm_sa;
 int ss_conf_listen_address(struct sm_str text, struct sm_sa *sa) SM_MUST_CHECK;
 
-/* Is `domain` among the names? A name that begins with a dot means all below it. Case is folded. */
+/* Is `domain` among the names? A name that begins with a dot means all below it. Case is folded,
+ * and what is in UTF-8 is compared by its A-labels. */
 bool ss_conf_domain_in(const struct sm_conf_list *list, struct sm_str domain);
 bool ss_conf_name_in(const struct sm_conf_list *list, struct sm_str name);
 

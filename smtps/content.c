@@ -97,6 +97,12 @@ static void give_up(struct ss_session *s)
 		cdb_abort(&s->txn.content);
 }
 
+static void pace(struct ss_content *c)
+{
+	c->start_ms = sm_loop_now_ms();
+	c->start_bytes = c->bytes;
+}
+
 static bool greylisted(struct ss_session *s)
 {
 	if (sm_str_empty(s->txn.greylisted))
@@ -127,16 +133,22 @@ bool ss_content_begin(struct ss_session *s)
 	}
 	if (c->store_err != 0)
 		give_up(s);
-	ss_content_pace(s);
+	pace(c);
 	return true;
 }
 
 /* ---- the bytes ---- */
 
-void ss_content_pace(struct ss_session *s)
+void ss_content_announce(struct ss_session *s, uint64_t size)
 {
-	s->txn.in->start_ms = sm_loop_now_ms();
-	s->txn.in->start_bytes = s->txn.in->bytes;
+	struct ss_content *c = s->txn.in;
+	uint64_t max = (uint64_t)s->conf->max_message_bytes;
+
+	pace(c);
+	if (ss_content_is_bad(c) || (c->bytes <= max && size <= max - c->bytes))
+		return;
+	c->fault = SS_R_SIZE_TOO_BIG;
+	give_up(s);
 }
 
 /* It has to come at min_data_rate on average, after a grace time: what came so far is good until

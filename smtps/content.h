@@ -33,10 +33,11 @@ struct ss_content {
  * refused at this stage; that has been said, and nothing is left of it.
  */
 bool ss_content_begin(struct ss_session *s) SM_YIELDS SM_MUST_CHECK;
-/* A measured piece of time begins. */
-void ss_content_pace(struct ss_session *s);
-/* When the next bytes have to be there: by io_timeout, and by min_data_rate since the pace. */
+/* When the next bytes have to be there: by io_timeout, and by min_data_rate of this piece. */
 int64_t ss_content_deadline(const struct ss_session *s);
+/* So many bytes will come in one piece: a measured piece of time begins, and what they make too
+ * large is refused before they are there. */
+void ss_content_announce(struct ss_session *s, uint64_t size) SM_YIELDS;
 /*
  * The next piece. What is wrong is noted, and from then on the bytes are thrown away, within the
  * session's budget of junk. 0, or SM_E_TOOBIG: that is spent.

@@ -4,7 +4,7 @@ noinst_LIBRARIES += libsmtps.a
 libsmtps_a_SOURCES = smtps/replies.def \
 	smtps/accept.h smtps/accept.c smtps/handover.c \
 	smtps/ask.h smtps/ask.c smtps/prefetch.h smtps/prefetch.c \
-	smtps/cmds.h smtps/cmds.c smtps/cmd_helo.c smtps/cmd_mail.c smtps/cmd_rcpt.c smtps/cmd_data.c smtps/cmd_misc.c \
+	smtps/cmds.h smtps/cmds.c smtps/cmd_helo.c smtps/cmd_mail.c smtps/cmd_rcpt.c smtps/cmd_data.c smtps/cmd_bdat.c smtps/cmd_misc.c \
 	smtps/commit.h smtps/commit.c smtps/content.h smtps/content.c smtps/conf.h smtps/conf.c \
 	smtps/greet.h smtps/greet.c smtps/idblock.h smtps/idblock.c smtps/limits.h smtps/limits.c \
 	smtps/params.h smtps/params.c smtps/peers.h smtps/peers.c smtps/policy.h smtps/policy.c \

@@ -1,6 +1,7 @@
 /*
- * Parameters of MAIL and RCPT. Invariant: what is accepted decodes to printable ASCII only, so that
- * no line end or NUL of a client comes into a record, a log line or a DSN. Pure.
+ * Parameters of MAIL and RCPT. Invariant: what is accepted decodes to printable ASCII, or to UTF-8
+ * without controls, so that no line end or NUL of a client comes into a record, a log line or a
+ * DSN. Pure.
  */
 #include "smtps/params.h"
 
@@ -62,10 +63,16 @@ enum ss_reply_name ss_mail_params(struct sm_str text, const struct ss_conf *c, s
 				out->body = SM_BODY_7BIT;
 			else if (sm_str_caseeq(v, SM_STR("8BITMIME")))
 				out->body = SM_BODY_8BITMIME;
+			else if (ss_offers_binarymime(c) && sm_str_caseeq(v, SM_STR("BINARYMIME")))
+				out->body = SM_BODY_BINARYMIME;
 			else
 				return SS_R_BAD_PARAM;
 			if (!first_time(&seen, 2))
 				return SS_R_BAD_PARAM;
+		} else if (sm_str_caseeq(*what, SM_STR("SMTPUTF8")) && ss_offers_smtputf8(c)) {
+			if (v.p != NULL || !first_time(&seen, 16))
+				return SS_R_BAD_PARAM;
+			out->utf8 = true;
 		} else if (sm_str_caseeq(*what, SM_STR("RET"))) {
 			if (sm_str_caseeq(v, SM_STR("FULL")))
 				out->ret = SM_RET_FULL;
@@ -122,20 +129,22 @@ static bool notify_param(struct sm_str v, uint8_t *notify)
 	return (*notify & SM_NOTIFY_NEVER) == 0 || *notify == SM_NOTIFY_NEVER;
 }
 
-/* ORCPT=addr-type;xtext (RFC 3461 4.2). */
-static bool orcpt_param(struct sm_str v, struct sm_arena *a)
+/* ORCPT=addr-type;xtext (RFC 3461 4.2), ORCPT=utf-8;... (RFC 6533 3). */
+static bool orcpt_param(struct sm_str v, bool utf8, struct sm_arena *a)
 {
-	struct sm_str rest, type = sm_str_split(v, ';', &rest);
+	struct sm_str rest, text, type = sm_str_split(v, ';', &rest);
 
 	if (v.n > ORCPT_MAX || type.n == 0 || rest.p == NULL)
 		return false;
 	for (size_t i = 0; i < type.n; i++)
 		if (!sm_isalnum(type.p[i]) && type.p[i] != '-')
 			return false;
+	if (sm_str_caseeq(type, SM_STR("utf-8")))
+		return rest.n > 0 && sm_unitext_decode(rest, utf8, a, &text) == 0;
 	return xtext_ok(rest, ORCPT_MAX, a);
 }
 
-enum ss_reply_name ss_rcpt_params(struct sm_str text, struct sm_arena *a,
+enum ss_reply_name ss_rcpt_params(struct sm_str text, bool utf8, struct sm_arena *a,
                                   struct ss_rcpt_params *out, struct sm_str *what)
 {
 	struct sm_str v;
@@ -149,7 +158,7 @@ enum ss_reply_name ss_rcpt_params(struct sm_str text, struct sm_arena *a,
 			if (!notify_param(v, &out->notify) || !first_time(&seen, 1))
 				return SS_R_BAD_PARAM;
 		} else if (sm_str_caseeq(*what, SM_STR("ORCPT"))) {
-			if (!orcpt_param(v, a) || !first_time(&seen, 2))
+			if (!orcpt_param(v, utf8, a) || !first_time(&seen, 2))
 				return SS_R_BAD_PARAM;
 			out->orcpt = v;
 		} else {

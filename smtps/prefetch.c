@@ -12,17 +12,19 @@
 #define BATCH_MAX 50
 
 /* Is the line a RCPT with a good address? Parameters do not matter here. */
-static bool is_rcpt(struct sm_str line, struct sm_arena *a, struct sm_addr *addr)
+static bool is_rcpt(struct sm_str line, unsigned flags, struct sm_arena *a, struct sm_addr *addr)
 {
 	struct sm_smtp_cmd c;
 	struct sm_str params;
 
 	return sm_smtp_cmd_parse(line, &c) == 0 && sm_str_caseeq(c.verb, SM_STR("RCPT")) &&
-	       sm_smtp_from_to(c.arg, SM_STR("TO:"), 0, a, addr, &params) == 0;
+	       sm_smtp_from_to(c.arg, SM_STR("TO:"), flags, a, addr, &params) == 0;
 }
 
 void ss_prefetch(struct ss_session *s, struct sm_str sender)
 {
+	/* Whether the mail has SMTPUTF8 is not known here yet; RCPT will look. */
+	unsigned flags = ss_offers_smtputf8(s->conf) ? SM_ADDR_UTF8_OK : 0;
 	struct sm_arena a;
 	struct sm_addr addr;
 	struct sm_str line;
@@ -34,7 +36,7 @@ void ss_prefetch(struct ss_session *s, struct sm_str sender)
 		return;
 	sm_arena_init(&a, "look-ahead", 512, 65536);
 	for (int i = 0; i < BATCH_MAX && sm_stream_peek_line(&s->io, &at, &line); i++) {
-		if (!is_rcpt(line, &a, &addr))
+		if (!is_rcpt(line, flags, &a, &addr))
 			break;
 		struct ss_ask *ask = ss_ask_start(s, SS_ASK_RCPT, sender, addr.mailbox);
 		sm_list_push(&s->prefetch, &ask->link);

@@ -16,7 +16,7 @@ struct ss_scan {
 	bool binary; /* BODY=BINARYMIME: lines need no end (RFC 3030 3) */
 	bool bare;   /* a CR or LF by itself was seen where none may be */
 	bool after_cr;
-	bool header_8bit; /* the header is not all ASCII */
+	bool header_8bit;         /* the header is not all ASCII */
 	enum ss_reply_name fault; /* the first limit that was passed; SS_R_NONE */
 	int64_t hops, header_bytes, header_lines, line_bytes;
 	size_t start_n;

@@ -164,7 +164,8 @@ bool ss_early_input(struct ss_session *s)
  */
 static void out_of_order(struct ss_session *s, const struct ss_cmd *cmd, enum ss_reply_name r)
 {
-	bool excused = s->refused && (cmd->run == ss_cmd_rcpt || cmd->run == ss_cmd_data);
+	bool chunk = (cmd->flags & SS_CMD_CHUNK) != 0;
+	bool excused = s->refused && (cmd->run == ss_cmd_rcpt || cmd->run == ss_cmd_data || chunk);
 	enum ss_reply_name many = SS_R_NONE;
 
 	if (!excused) {
@@ -174,7 +175,7 @@ static void out_of_order(struct ss_session *s, const struct ss_cmd *cmd, enum ss
 	if (cmd->run == ss_cmd_rcpt)
 		many = ss_limits_deferred(&s->limits, s->conf);
 	else
-		s->refused = false;
+		s->refused = chunk; /* more of them may be on the way */
 	if (many != SS_R_NONE)
 		ss_say_and_close(s, many, "too many refused recipients");
 	else
@@ -195,6 +196,8 @@ static void run_line(struct ss_session *s, struct sm_str line)
 		return;
 	}
 	cmd = ss_cmd_find(c.verb);
+	if (cmd != NULL && (cmd->flags & SS_CMD_CHUNK) && !(s->conf->flags & SS_F_CHUNKING))
+		cmd = NULL;
 	if (cmd == NULL) {
 		if (ss_cmd_foreign(c.verb))
 			ss_say_and_close(s, SS_R_NOT_SMTP, "another protocol");
@@ -213,7 +216,8 @@ static void run_line(struct ss_session *s, struct sm_str line)
 	}
 	r = ss_cmd_illegal(cmd, ss_state(s));
 	if (r != SS_R_NONE) {
-		out_of_order(s, cmd, r);
+		if (!(cmd->flags & SS_CMD_CHUNK) || ss_bdat_skip(s, c.arg))
+			out_of_order(s, cmd, r);
 		return;
 	}
 	/* RSET ends a transaction that came to nothing: it counts outside of it, and so stays

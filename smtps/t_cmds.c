@@ -8,22 +8,25 @@
 
 #include "libsm/smtp_reply.h"
 #include "smtps/cmds.h"
+#include "smtps/content.h"
 #include "smtps/session.h"
 
 /* The matrix, written out: '.' legal, else the first letter of the 503's reason (E: EHLO first, M:
- * MAIL first, R: RCPT first, N: nested). */
+ * MAIL first, R: RCPT first, N: nested, C: chunks). */
 static const struct {
 	const char *verb;
-	const char *new_ready_mail_rcpt;
+	const char *new_ready_mail_rcpt_chunks;
 } matrix[] = {
-    {"EHLO", "...."}, {"HELO", "...."},    {"MAIL", "E.NN"}, {"RCPT", "EM.."}, {"DATA", "EMR."},
-    {"RSET", "...."}, {"NOOP", "...."},    {"VRFY", "...."}, {"EXPN", "...."}, {"HELP", "...."},
-    {"QUIT", "...."}, {"XCLIENT", "..NN"}, {"AUTH", "E.NN"},
+    {"EHLO", "....."}, {"HELO", "....."}, {"MAIL", "E.NNC"}, {"RCPT", "EM..C"},
+    {"DATA", "EMR.C"}, {"BDAT", "EMR.."}, {"RSET", "....."}, {"NOOP", "....."},
+    {"VRFY", "....."}, {"EXPN", "....."}, {"HELP", "....."}, {"QUIT", "....."},
+    {"AUTH", "E.NNC"}, {"XCLIENT", "..NNC"},
 };
 
 static void test_matrix(void **state)
 {
-	static const enum ss_state states[] = {SS_ST_NEW, SS_ST_READY, SS_ST_MAIL, SS_ST_RCPT};
+	static const enum ss_state states[] = {SS_ST_NEW, SS_ST_READY, SS_ST_MAIL, SS_ST_RCPT,
+	                                       SS_ST_CHUNKS};
 	size_t count;
 	(void)state;
 
@@ -32,9 +35,9 @@ static void test_matrix(void **state)
 	for (size_t i = 0; i < SM_ARRAY_SIZE(matrix); i++) {
 		const struct ss_cmd *c = ss_cmd_find(sm_str(matrix[i].verb));
 		assert_non_null(c);
-		for (size_t k = 0; k < 4; k++) {
+		for (size_t k = 0; k < SM_ARRAY_SIZE(states); k++) {
 			enum ss_reply_name r = ss_cmd_illegal(c, states[k]), want = SS_R_NONE;
-			switch (matrix[i].new_ready_mail_rcpt[k]) {
+			switch (matrix[i].new_ready_mail_rcpt_chunks[k]) {
 			case 'E':
 				want = SS_R_HELO_FIRST;
 				break;
@@ -46,6 +49,9 @@ static void test_matrix(void **state)
 				break;
 			case 'N':
 				want = SS_R_NESTED_MAIL;
+				break;
+			case 'C':
+				want = SS_R_CHUNKS_OPEN;
 				break;
 			default:
 				break;
@@ -62,7 +68,7 @@ static void test_find(void **state)
 {
 	(void)state;
 	assert_ptr_equal(ss_cmd_find(SM_STR("mAiL")), ss_cmd_find(SM_STR("MAIL")));
-	assert_null(ss_cmd_find(SM_STR("BDAT")));
+	assert_null(ss_cmd_find(SM_STR("XDAT")));
 	assert_null(ss_cmd_find(SM_STR("MAI")));
 	assert_null(ss_cmd_find(SM_STR("MAILX")));
 	assert_null(ss_cmd_find(SM_STR("")));
@@ -73,6 +79,7 @@ static void test_find(void **state)
 static void test_state(void **state)
 {
 	struct ss_session s = {0};
+	struct ss_content in = {.failed = false};
 	(void)state;
 
 	assert_int_equal(ss_state(&s), SS_ST_NEW);
@@ -82,6 +89,8 @@ static void test_state(void **state)
 	assert_int_equal(ss_state(&s), SS_ST_MAIL);
 	s.txn.rcpt_count = 1;
 	assert_int_equal(ss_state(&s), SS_ST_RCPT);
+	s.txn.in = &in;
+	assert_int_equal(ss_state(&s), SS_ST_CHUNKS);
 }
 
 /* Each reply but 354 and single words has an enhanced code that fits its class (RFC 2034). */

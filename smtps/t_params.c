@@ -9,7 +9,9 @@
 #include "libsm/net.h"
 #include "smtps/params.h"
 
-static const struct ss_conf conf = {.flags = SS_F_8BITMIME, .max_message_bytes = 1000};
+static const struct ss_conf conf = {.flags = SS_F_8BITMIME | SS_F_CHUNKING | SS_F_BINARYMIME |
+                                             SS_F_SMTPUTF8,
+                                    .max_message_bytes = 1000};
 
 static void test_mail(void **state)
 {
@@ -39,7 +41,13 @@ static void test_mail(void **state)
 	    {" AUTH=+0Aevil", SS_R_BAD_PARAM},
 	    {" AUTH=a+00b", SS_R_BAD_PARAM},
 	    {" AUTH=<>", SS_R_UNKNOWN_PARAM},
-	    {" SMTPUTF8", SS_R_UNKNOWN_PARAM},
+	    {" smtputf8 BODY=binarymime", SS_R_NONE},
+	    {" SMTPUTF8=", SS_R_BAD_PARAM},
+	    {" SMTPUTF8=1", SS_R_BAD_PARAM},
+	    {" SMTPUTF8 SMTPUTF8", SS_R_BAD_PARAM},
+	    {" ENVID=\xc3\xbc", SS_R_BAD_PARAM},
+	    {" SIZE=\xd9\xa5", SS_R_BAD_PARAM},
+	    {" BODY=\xc3\xbc", SS_R_BAD_PARAM},
 	    {" FOO=BAR", SS_R_UNKNOWN_PARAM},
 	    {"SIZE=1", SS_R_BAD_PARAM},
 	    {" =", SS_R_BAD_PARAM},
@@ -60,10 +68,22 @@ static void test_mail(void **state)
 	assert_int_equal(p.body, SM_BODY_8BITMIME);
 	assert_int_equal(p.ret, SM_RET_HDRS);
 	assert_true(sm_str_eq(p.envid, SM_STR("a+2Bb")));
+	assert_false(p.utf8);
+	assert_int_equal(ss_mail_params(SM_STR(" SMTPUTF8 BODY=BINARYMIME"), &conf, &a, &p, &what),
+	                 SS_R_NONE);
+	assert_true(p.utf8);
+	assert_int_equal(p.body, SM_BODY_BINARYMIME);
 	/* Not offered: not known. */
 	struct ss_conf seven = conf;
-	seven.flags = 0;
+	seven.flags &= ~(uint32_t)SS_F_8BITMIME;
 	assert_int_equal(ss_mail_params(SM_STR(" BODY=7BIT"), &seven, &a, &p, &what),
+	                 SS_R_UNKNOWN_PARAM);
+	assert_int_equal(ss_mail_params(SM_STR(" SMTPUTF8"), &seven, &a, &p, &what),
+	                 SS_R_UNKNOWN_PARAM);
+	seven.flags = SS_F_8BITMIME | SS_F_BINARYMIME; /* without CHUNKING */
+	assert_int_equal(ss_mail_params(SM_STR(" BODY=BINARYMIME"), &seven, &a, &p, &what),
+	                 SS_R_BAD_PARAM);
+	assert_int_equal(ss_mail_params(SM_STR(" SMTPUTF8"), &seven, &a, &p, &what),
 	                 SS_R_UNKNOWN_PARAM);
 	sm_arena_fini(&a);
 }
@@ -92,6 +112,12 @@ static void test_rcpt(void **state)
 	    {" ORCPT=rfc822;a+0aX", SS_R_BAD_PARAM, 0},
 	    {" ORCPT=rfc_822;a", SS_R_BAD_PARAM, 0},
 	    {" SIZE=1", SS_R_UNKNOWN_PARAM, 0},
+	    {" ORCPT=utf-8;j\\x{F6}rg@x", SS_R_NONE, 0},
+	    {" ORCPT=UTF-8;j\xc3\xb6rg@x", SS_R_NONE, 0},
+	    {" ORCPT=utf-8;", SS_R_BAD_PARAM, 0},
+	    {" ORCPT=utf-8;j\\x{0A}", SS_R_BAD_PARAM, 0},
+	    {" ORCPT=utf-8;j\xe9rg@x", SS_R_BAD_PARAM, 0},
+	    {" ORCPT=rfc822;j\xc3\xb6rg@x", SS_R_BAD_PARAM, 0},
 	};
 	struct ss_rcpt_params p;
 	struct sm_arena a;
@@ -100,12 +126,16 @@ static void test_rcpt(void **state)
 
 	sm_arena_init(&a, "test", 1024, 65536);
 	for (size_t i = 0; i < SM_ARRAY_SIZE(rows); i++) {
-		enum ss_reply_name r = ss_rcpt_params(sm_str(rows[i].text), &a, &p, &what);
+		enum ss_reply_name r = ss_rcpt_params(sm_str(rows[i].text), true, &a, &p, &what);
 		if (r != rows[i].r)
 			fail_msg("'%s' gives %d", rows[i].text, r);
 		if (r == SS_R_NONE)
 			assert_int_equal(p.notify, rows[i].notify);
 	}
+	assert_int_equal(ss_rcpt_params(SM_STR(" ORCPT=utf-8;j\xc3\xb6rg@x"), false, &a, &p, &what),
+	                 SS_R_BAD_PARAM);
+	assert_int_equal(ss_rcpt_params(SM_STR(" ORCPT=utf-8;j\\x{F6}rg@x"), false, &a, &p, &what),
+	                 SS_R_NONE);
 	sm_arena_fini(&a);
 }
 
@@ -123,6 +153,17 @@ static void test_domains(void **state)
 	assert_false(ss_conf_domain_in(&l, SM_STR(".sub.test")));
 	assert_false(ss_conf_domain_in(&l, SM_STR("xsub.test")));
 	assert_false(ss_conf_domain_in(&l, SM_STR("")));
+	/* By A-labels, whoever wrote it how. */
+	struct sm_str w[] = {SM_STR("b\xc3\xbc"
+	                            "cher.test"),
+	                     SM_STR(".xn--fsqu00a.test"), SM_STR("\xff")};
+	struct sm_conf_list u = {3, w};
+	assert_true(ss_conf_domain_in(&u, SM_STR("xn--bcher-kva.test")));
+	assert_true(ss_conf_domain_in(&u, SM_STR("B\xc3\x9c"
+	                                         "CHER.test")));
+	assert_true(ss_conf_domain_in(&u, SM_STR("a.\xe4\xbe\x8b\xe5\xad\x90.test")));
+	assert_false(ss_conf_domain_in(&u, SM_STR("bucher.test")));
+	assert_false(ss_conf_domain_in(&u, SM_STR("\xff")));
 }
 
 /* Every limit has a finite default within its own bounds. */
@@ -144,7 +185,7 @@ static void test_defaults(void **state)
 				fail_msg("default of %s", o->name);
 		}
 	}
-	assert_true(c.flags == SS_F_8BITMIME);
+	assert_true(c.flags == (SS_F_8BITMIME | SS_F_CHUNKING | SS_F_SMTPUTF8));
 	sm_arena_fini(&a);
 }
 

@@ -52,8 +52,7 @@ static void test_protocol(void **state)
 		if (!sm_str_eq(word, sm_str(words[i])))
 			fail_msg("%s", words[i]);
 	}
-	assert_true(
-	    sm_str_eq(ss_received_protocol(true, false, false, false), SM_STR("ESMTP")));
+	assert_true(sm_str_eq(ss_received_protocol(true, false, false, false), SM_STR("ESMTP")));
 }
 
 static void test_received(void **state)
@@ -172,6 +171,75 @@ static void test_scan_header_bytes(void **state)
 	assert_int_equal(ss_scan_feed(&sc, "x", 1), SS_R_HEADER_TOO_BIG);
 }
 
+/* CR and LF by themselves, wherever the text is cut. */
+static void test_line_ends(void **state)
+{
+	static const struct {
+		struct sm_str text;
+		bool bare;
+	} rows[] = {
+	    {SM_STR(""), false},           {SM_STR("a\r\n\r\nb"), false},
+	    {SM_STR("a\r\nb\r\n"), false}, {SM_STR("\r\n\r\n"), false},
+	    {SM_STR("a\nb\r\n"), true},    {SM_STR("\n"), true},
+	    {SM_STR("a\rb\r\n"), true},    {SM_STR("a\r\r\n"), true},
+	    {SM_STR("a\r\nb\r"), true},    {SM_STR("a\r\n\n"), true},
+	    {SM_STR("\r"), true},
+	};
+	(void)state;
+
+	for (size_t i = 0; i < SM_ARRAY_SIZE(rows); i++) {
+		for (size_t n = 1; n < 10; n++) {
+			struct sm_str t = rows[i].text;
+			struct ss_scan sc;
+
+			ss_scan_init(&sc, &conf, false);
+			for (size_t at = 0; at < t.n; at += n) {
+				ss_scan_line_ends(&sc, t.p + at, SM_MIN(n, t.n - at));
+				ss_scan_feed(&sc, t.p + at, SM_MIN(n, t.n - at));
+			}
+			if ((ss_scan_end(&sc) == SS_R_BARE_LINE_END) != rows[i].bare)
+				fail_msg("row %zu, pieces of %zu", i, n);
+		}
+	}
+}
+
+static void test_binary(void **state)
+{
+	char line[200];
+	struct ss_scan sc;
+	(void)state;
+
+	memset(line, 'x', sizeof(line));
+	ss_scan_init(&sc, &conf, true);
+	assert_int_equal(ss_scan_feed(&sc, "a: b\r\n\r\n", 8), SS_R_NONE);
+	assert_int_equal(ss_scan_feed(&sc, line, sizeof(line)), SS_R_NONE);
+	assert_int_equal(ss_scan_end(&sc), SS_R_NONE);
+}
+
+static void test_header_8bit(void **state)
+{
+	static const struct {
+		struct sm_str text;
+		bool is;
+	} rows[] = {
+	    {SM_STR("Subject: x\r\n\r\n"), false},
+	    {SM_STR("Subject: \xc3\xbc\r\n\r\n"), true},
+	    {SM_STR("Subject: x\r\n\r\n\xc3\xbc\r\n"), false},
+	    {SM_STR("\r\nSubject: \xc3\xbc\r\n"), false},
+	    {SM_STR("a: b\r\n c: 012345678901234567890123456789\x80\r\n\r\n"), true},
+	};
+	struct ss_scan sc;
+	(void)state;
+
+	for (size_t i = 0; i < SM_ARRAY_SIZE(rows); i++) {
+		for (size_t n = 1; n < 40; n++) {
+			(void)scan(&sc, rows[i].text, n);
+			if (sc.header_8bit != rows[i].is)
+				fail_msg("row %zu, pieces of %zu", i, n);
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -180,6 +248,9 @@ int main(void)
 	    cmocka_unit_test(test_received_is_bounded),
 	    cmocka_unit_test(test_scan),
 	    cmocka_unit_test(test_scan_header_bytes),
+	    cmocka_unit_test(test_line_ends),
+	    cmocka_unit_test(test_binary),
+	    cmocka_unit_test(test_header_8bit),
 	};
 	setenv("TZ", "UTC0", 1);
 	tzset();

@@ -4,8 +4,8 @@
  * told by the addresses: "bad", "tmp", "close", "lost", "away" and others (told_by) at the
  * beginning of a local part; only local.test is local.
  *
- * Input: one byte of configuration, one of qmgr's answers to commits, one of how the rest is split;
- * then what the client sends.
+ * Input: one byte of configuration, one of qmgr's answers to commits, one of how the rest is split
+ * and which extensions are offered; then what the client sends.
  *
  * Checked: replies are well-formed lines; as many messages are accepted as qmgr took; nothing is
  * relayed that nobody allowed, and what is to vanish does; content that was taken has no bare CR or
@@ -25,6 +25,8 @@
 #include "smtps/session.h"
 
 enum { CONTENT_MAX = 1 << 20, REPLIES_MAX = 1 << 22 };
+
+static struct ss_conf rules;
 
 /* ---- qmgr and smar ---- */
 
@@ -272,8 +274,13 @@ static void check_commit(const struct sm_msg_ta_commit *m)
 		sm_assert(!sm_str_has_prefix(addr, SM_STR("grey")));
 	}
 	sm_assert(sm_str_has_prefix(c, SM_STR("Received: from ")));
-	sm_assert(sm_str_has_suffix(c, SM_STR("\r\n")));
-	for (size_t i = 0; i < c.n; i++) {
+	/* What chunks have made may end without a line end. */
+	sm_assert(sm_str_has_suffix(c, SM_STR("\r\n")) || (rules.flags & SS_F_CHUNKING));
+	sm_assert(m->body != SM_BODY_BINARYMIME || ss_offers_binarymime(&rules));
+	sm_assert((m->utf8 & SM_UTF8_DECLARED) || sm_str_is_ascii(m->sender));
+	for (uint32_t i = 0; i < m->rcpts_count; i++)
+		sm_assert((m->utf8 & SM_UTF8_DECLARED) || sm_str_is_ascii(m->rcpts[i].addr));
+	for (size_t i = 0; i < c.n && m->body != SM_BODY_BINARYMIME; i++) {
 		sm_assert(c.p[i] != '\n' || (i > 0 && c.p[i - 1] == '\r'));
 		sm_assert(c.p[i] != '\r' || (i + 1 < c.n && c.p[i + 1] == '\n'));
 	}
@@ -409,7 +416,6 @@ static uint64_t check_replies(struct sm_str s)
 
 /* ---- a run ---- */
 
-static struct ss_conf conf;
 static struct sm_hook hook;
 
 static void setup(void)
@@ -418,16 +424,16 @@ static void setup(void)
 	static struct sm_arena a;
 
 	sm_arena_init(&a, "fuzz", 1024, 65536);
-	sm_conf_defaults(ss_conf_opts, &conf, &a);
-	conf.max_message_bytes = 20000;
-	conf.max_junk_bytes = 50000;
-	conf.max_header_lines = 100;
-	conf.max_header_bytes = 5000;
-	conf.max_line_bytes = 3000;
-	conf.max_hops = 5;
-	conf.max_rcpts_transaction = 30;
-	conf.auth.delay_ms = conf.auth.max_delay_ms = 0;
-	conf.auth.trusted = (struct sm_conf_list){1, trusted};
+	sm_conf_defaults(ss_conf_opts, &rules, &a);
+	rules.max_message_bytes = 20000;
+	rules.max_junk_bytes = 50000;
+	rules.max_header_lines = 100;
+	rules.max_header_bytes = 5000;
+	rules.max_line_bytes = 3000;
+	rules.max_hops = 5;
+	rules.max_rcpts_transaction = 30;
+	rules.auth.delay_ms = rules.auth.max_delay_ms = 0;
+	rules.auth.trusted = (struct sm_conf_list){1, trusted};
 	sm_assert(sm_loop_init() == 0);
 	sm_loop_before_sleep(&hook, answer_all, NULL);
 	sm_log_level(0);
@@ -454,13 +460,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 	if (!ready)
 		setup();
 	ready = true;
-	conf.flags =
+	rules.flags =
 	    p[0] & (SS_F_8BITMIME | SS_F_DELAY_CHECKS | SS_F_LMTP_NO_RELAY | SS_F_SOFT_BOUNCE |
 	            SS_F_STRICT_EHLO | SS_F_ACCESS | SS_F_LOOPBACK_RELAY | SS_F_GREYLISTING);
 	if (p[2] & 4)
-		conf.flags |= SS_F_GREY_AT_DATA;
-	conf.auth.service = p[2] & 8 ? SM_STR("smtp") : SM_STR("");
-	by_map = (conf.flags & SS_F_ACCESS) != 0;
+		rules.flags |= SS_F_GREY_AT_DATA;
+	rules.auth.service = p[2] & 8 ? SM_STR("smtp") : SM_STR("");
+	if (p[2] & 16)
+		rules.flags |= SS_F_CHUNKING;
+	if (p[2] & 32)
+		rules.flags |= SS_F_BINARYMIME;
+	if (p[2] & 64)
+		rules.flags |= SS_F_SMTPUTF8;
+	by_map = (rules.flags & SS_F_ACCESS) != 0;
 	commit_plan = p[1];
 	unknown = false;
 	for (int i = 0; i < 8; i += 2)
@@ -475,7 +487,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 	sm_buf_init(&c.replies, REPLIES_MAX);
 	sm_buf_init(&last, CONTENT_MAX);
 	taken = 0;
-	ss.conf = &conf;
+	ss.conf = &rules;
 	ss_idblock_add(&ss.ids, 1, 4);
 	next_counter = 5;
 	ss.credit = (struct ss_credit){100, 100, 1000, 0, ""};
@@ -483,7 +495,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 	sm_list_init(&ss.transactions);
 	sm_list_init(&ss.listeners);
 	sm_assert(sm_sa_ip(&sa, p[2] & 1 ? SM_STR("127.0.0.1") : SM_STR("192.0.2.1"), 25) == 0);
-	may_relay = (conf.flags & SS_F_LOOPBACK_RELAY) && (p[2] & 1);
+	may_relay = (rules.flags & SS_F_LOOPBACK_RELAY) && (p[2] & 1);
 
 	sm_assert(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, sv) == 0);
 	sm_assert(sm_net_open(&c.net, sv[1]) == 0);

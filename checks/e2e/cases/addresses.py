@@ -123,7 +123,7 @@ MAIL_PARAMETERS = [
     ("equals-value", b" =x", (501, 555)),
     ("no-space", b"SIZE=10", (501, 555)),
     ("8-bit-value", b" SIZE=\xff", (501, 555)),
-    ("smtputf8", b" SMTPUTF8", (555, 501)),
+    ("smtputf8-value", b" SMTPUTF8=x", (501,)),
     ("auth-nul", b" AUTH=+00evil", (501, 555)),
     ("auth-lf", b" AUTH=+0Aevil", (501, 555)),
     ("auth-lower-hex", b" AUTH=a+0ab", (501, 555)),
