@@ -5,6 +5,7 @@ _qmgrctl_conditions='sender= rcpt= domain= host= dest= reason= state= age> age< 
 _qmgrctl_options() { # verb
 	case $1 in
 	list) echo '--limit --after' ;;
+	users) echo '--limit' ;;
 	summary) echo '--by --limit' ;;
 	flush) echo '--dry-run' ;;
 	hold | release | remove | bounce | requeue) echo '--reason --dry-run' ;;
@@ -27,11 +28,12 @@ _qmgrctl_words() { # program verb
 	stop | start) echo 'accepting delivering' ;;
 	forget) echo all ;;
 	orphans) echo release ;;
+	users) echo forget ;;
 	help) echo "$_qmgrctl_verbs" ;;
 	esac
 }
 
-_qmgrctl_verbs='status list summary show why dest flush hold release remove bounce requeue suspend resume stop start reload loglevel forget orphans'
+_qmgrctl_verbs='status list summary show why dest flush hold release remove bounce requeue suspend resume stop start reload loglevel forget orphans users'
 
 _qmgrctl() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} verb='' i words

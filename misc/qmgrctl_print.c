@@ -72,6 +72,8 @@ static const struct figure {
     {"verified recipients", "verify_cached", NUMBER},
     {"  known without asking", "verify_hits", NUMBER},
     {"  being asked for", "verify_waiting", NUMBER},
+    {"users counted", "users_counted", NUMBER},
+    {"  over their limit", "users_over", NUMBER},
     {"orphans removed", "orphans_removed", NUMBER},
     {"  kept", "orphans_kept", NUMBER},
     {"free disk space", "disk_free_bytes", BYTES},
@@ -498,6 +500,18 @@ static void cause(struct qc_print *p, const json_t *o)
 	sm_buf_char(b, '\n');
 }
 
+static void user(struct qc_print *p, const json_t *o)
+{
+	struct sm_buf *b = &p->out;
+
+	if (p->rows++ == 0)
+		sm_buf_cstr(b, "messages recipients  refused  user\n");
+	sm_buf_printf(b, "%8" PRId64 " %10" PRId64 " %8" PRId64 "  ", qc_num(o, "messages"),
+	              qc_num(o, "recipients"), qc_num(o, "refused"));
+	qc_text(b, qc_str(o, "user"), 60, false);
+	sm_buf_cstr(b, qc_true(o, "over") ? "  OVER ITS LIMIT\n" : "\n");
+}
+
 static void waiting(struct qc_print *p, const json_t *o)
 {
 	struct sm_buf *b = &p->out;
@@ -546,6 +560,7 @@ static const struct {
     {"host", host},
     {"cause", cause},
     {"waiting", waiting},
+    {"user", user},
 };
 
 void qc_print(void *arg, struct sm_str line)

@@ -61,6 +61,9 @@ const struct qc_verb qc_verbs[] = {
     {"orphans", "[list | release]", "contents older than the logs: how many are kept; remove them",
      "After the loss of the queue's logs: see \"Going on without a queue\" in doc/operating.md.\n",
      0},
+    {"users", "[forget NAME]", "what authenticated users have sent of late",
+     "Those over their limit first, then the latest. forget begins anew for one who was.\n",
+     QC_LIMIT},
     {NULL, NULL, NULL, NULL, 0},
 };
 

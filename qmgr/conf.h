@@ -29,6 +29,7 @@ struct qm_conf {
 	struct {
 		int64_t max_connection_rate, max_connections, max_transactions, max_rcpts,
 		    max_sessions;
+		int64_t user_max_messages, user_max_rcpts, user_period_ms, user_max_entries;
 	} smtps;
 	struct {
 		int64_t max_entries, known_ms, recheck_ms, unknown_ms, not_told_ms;

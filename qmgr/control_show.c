@@ -121,6 +121,9 @@ void qm_ctl_status(struct qm_ctl *c)
 	           (int64_t)qm_store_suspends(q->store)->by_dest.count);
 	counters(c, &q->stats);
 	verified(c);
+	qm_ctl_num(c, "users_counted", (int64_t)qm_users_count(&q->users));
+	qm_ctl_num(c, "users_over", (int64_t)q->users.over_count);
+	qm_ctl_num(c, "users_refused", (int64_t)q->users.refused);
 	qm_ctl_num(c, "orphans_kept", (int64_t)qm_content_kept(q));
 	qm_ctl_num(c, "disk_free_bytes", (int64_t)qm_space_free_bytes(q));
 	qm_ctl_num(c, "memory_bytes", (int64_t)qm_space_memory_bytes(q));

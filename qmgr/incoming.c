@@ -182,11 +182,20 @@ static bool before_sleep(void *arg)
 	return true;
 }
 
+static void user_limits(struct qm *q)
+{
+	q->users.max_messages = (uint64_t)q->conf->smtps.user_max_messages;
+	q->users.max_rcpts = (uint64_t)q->conf->smtps.user_max_rcpts;
+	q->users.period_ms = q->conf->smtps.user_period_ms;
+	q->users.max_entries = (size_t)q->conf->smtps.user_max_entries;
+}
+
 void qm_incoming_reload(struct qm *q)
 {
 	q->in->clients.max_open = (unsigned)q->conf->smtps.max_connections;
 	q->in->clients.max_rate = (unsigned)q->conf->smtps.max_connection_rate;
 	q->in->clients.limits = q->limits;
+	user_limits(q);
 	send_credits(q);
 }
 
@@ -375,6 +384,32 @@ static void refuse(struct qm *q, struct server *s, const struct sm_frame *f, str
 	reply_verdict(s, f->tag, code, text);
 }
 
+/* Somebody should look: the account may be in the hands of a spammer. */
+static void alarm_user(struct qm *q, const struct sm_msg_ta_commit *m)
+{
+	struct sm_buf name;
+
+	sm_log(SM_WARN, "qm.user", "user=%S client=%A ss_ta=%I mail=<%S> nrcpts=%u stat=over",
+	       m->user, &m->client, m->ta, m->sender, m->rcpts_count);
+	sm_buf_init(&name, 4 * QM_USER_MAX + 16);
+	sm_log_escape(&name, m->user, 100);
+	sm_proc_status(q->proc, "sending limit of user %s reached", sm_buf_c(&name));
+	sm_buf_fini(&name);
+}
+
+/* Does an authenticated user have room for this message? It is counted then. */
+static bool user_may_send(struct qm *q, const struct sm_msg_ta_commit *m)
+{
+	enum qm_user_verdict v;
+
+	if (m->user.n == 0)
+		return true;
+	v = qm_users_take(&q->users, m->user, m->rcpts_count, sm_loop_now_ms());
+	if (v == QM_USER_OVER_TELL)
+		alarm_user(q, m);
+	return v == QM_USER_OK;
+}
+
 static int do_commit(struct qm *q, struct server *s, const struct sm_frame *f)
 {
 	struct sm_msg_ta_commit m;
@@ -397,6 +432,10 @@ static int do_commit(struct qm *q, struct server *s, const struct sm_frame *f)
 		const struct sm_msg_verdict v = qm_refusal_reply(why);
 
 		refuse(q, s, f, m.ta, v.code, v.text);
+		return 0;
+	}
+	if (!user_may_send(q, &m)) {
+		refuse(q, s, f, m.ta, 450, SM_STR("4.7.1 sending limit reached, try again later"));
 		return 0;
 	}
 	qm_holder_taken(&q->in->holders, m.ta);
@@ -532,6 +571,8 @@ int qm_incoming_open(struct qm *q, const struct qm_recovered *found)
 	qm_clients_init(&in->clients, (unsigned)q->conf->smtps.max_connections,
 	                (unsigned)q->conf->smtps.max_connection_rate);
 	in->clients.limits = q->limits;
+	qm_users_init(&q->users);
+	user_limits(q);
 	if ((err = sm_str_copy(q->proc->global.smtps_socket, path, sizeof(path))) != 0)
 		return err;
 	for (size_t i = 0; i < found->ended_count; i++)
@@ -571,6 +612,7 @@ void qm_incoming_close(struct qm *q)
 	qm_taken_fini(&in->taken);
 	qm_holders_fini(&in->holders);
 	qm_clients_fini(&in->clients);
+	qm_users_fini(&q->users);
 	sm_arena_fini(&in->arena);
 	SM_FREE(q->in);
 }

@@ -21,6 +21,7 @@
 #include "qmgr/retry.h"
 #include "qmgr/sched.h"
 #include "qmgr/store.h"
+#include "qmgr/users.h"
 
 struct qm_stats {
 	uint64_t accepted, accepted_rcpts, refused, delivered, deferred, failed, dsns,
@@ -36,6 +37,7 @@ struct qm {
 	struct qm_sched sched;
 	struct qm_limits *limits; /* qmgr_conf */
 	struct qm_blocked blocked;
+	struct qm_users users; /* incoming.c: what authenticated users send */
 	struct qm_clock clock;
 	struct cdb *cdb;
 	struct qm_stats stats;
