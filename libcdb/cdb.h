@@ -59,8 +59,22 @@ int cdb_commit(struct cdb_writer **w, uint32_t *offset, uint64_t *size) SM_YIELD
 /* Remove it. Never fails: what cannot be removed is found as an orphan later. */
 void cdb_abort(struct cdb_writer **w) SM_YIELDS;
 
-/* ---- read ---- */
 struct cdb_reader;
+/*
+ * Read back what was appended so far, before it is committed. Until the reader is closed nothing is
+ * appended, and the writer stays.
+ */
+int cdb_reread(struct cdb_writer *w, struct cdb_reader **out) SM_YIELDS SM_MUST_CHECK;
+/*
+ * Begin the content anew: a writer for the same id, in *w's place. The former one has no name any
+ * more: it can be read back, and aborted. On failure *w is as it was.
+ */
+int cdb_rewrite(struct cdb_writer **w, struct cdb_writer **former) SM_YIELDS SM_MUST_CHECK;
+/* A writer for what is kept only for a while: it never has a name for longer than a moment, and is
+ * read back and aborted, not committed. `id` is the content's that it belongs to. */
+struct cdb_writer *cdb_scratch(struct cdb *s, struct sm_id id);
+
+/* ---- read ---- */
 /* SM_E_NOTFOUND, SM_E_IO, SM_E_CORRUPT (shorter than offset + size, not a plain file, more than one
  * link). */
 int cdb_read_open(struct cdb *s, struct sm_id id, uint32_t offset, uint64_t size,

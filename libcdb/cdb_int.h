@@ -42,6 +42,11 @@ struct cdb {
 	struct cdb_pool small, pieces;
 };
 
+/* For cdb_reread: `size` bytes, of `fd` from `offset` (it stays its owner's), or all of them in
+ * `buf` with fd -1. */
+struct cdb_reader *cdb_reader_of(struct cdb *s, const char *name, int dir_index, int fd,
+                                 uint64_t offset, const char *buf, uint64_t size);
+
 /* Which of the 16 holds it. */
 static inline int cdb_dir_index(struct sm_id id)
 {

@@ -24,7 +24,8 @@ struct cdb_reader {
 	struct cdb *s;
 	char name[SM_ID_SIZE];
 	int dir_index;
-	int fd; /* -1: all of it is in buf */
+	int fd;        /* -1: all of it is in buf */
+	bool borrowed; /* the descriptor is a writer's */
 	uint64_t offset, size;
 	uint64_t at;   /* given out so far */
 	char *buf;     /* from s->small or s->pieces, by size */
@@ -147,6 +148,27 @@ int cdb_read_open(struct cdb *s, struct sm_id id, uint32_t offset, uint64_t size
 	return rc;
 }
 
+struct cdb_reader *cdb_reader_of(struct cdb *s, const char *name, int dir_index, int fd,
+                                 uint64_t offset, const char *buf, uint64_t size)
+{
+	struct cdb_reader *r = sm_calloc(1, sizeof(*r));
+
+	r->s = s;
+	memcpy(r->name, name, sizeof(r->name));
+	r->dir_index = dir_index;
+	r->fd = fd;
+	r->borrowed = true;
+	r->offset = offset;
+	r->size = size;
+	r->buf = cdb_pool_get(is_small(r) ? &s->small : &s->pieces);
+	if (fd == -1) {
+		sm_assert(is_small(r));
+		memcpy(r->buf, buf, size);
+		r->in_buf = (size_t)size;
+	}
+	return r;
+}
+
 ssize_t cdb_read(struct cdb_reader *r, const char **p)
 {
 	if (r->at == r->size)
@@ -184,7 +206,7 @@ void cdb_read_close(struct cdb_reader **rp)
 
 	if (r == NULL)
 		return;
-	if (r->fd != -1)
+	if (r->fd != -1 && !r->borrowed)
 		close(r->fd);
 	cdb_pool_put(is_small(r) ? &r->s->small : &r->s->pieces, r->buf);
 	SM_FREE(*rp);

@@ -6,6 +6,10 @@
  * kernel may have dropped the pages, and a second sync would then say that all is well). `err` is
  * sticky.
  *
+ * What a filter wants to have otherwise is written anew, and only the last writer of an id is ever
+ * committed: those before it lost their names when the next one began, so that nothing is left of
+ * them when they are closed, however that comes about.
+ *
  * Threads: the loop owns the writer; while a job runs its coroutine is parked, and the helper
  * thread has the writer to itself. Jobs touch nothing else but the parts of the store that never
  * change.
@@ -14,6 +18,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -29,8 +34,9 @@ struct cdb_writer {
 	struct cdb *s;
 	char name[SM_ID_SIZE];
 	int dir_index;
-	int fd;      /* -1: no file yet, or no more */
-	bool exists; /* the name is ours and in the directory */
+	int fd;       /* -1: no file yet, or no more */
+	bool exists;  /* the name is ours and in the directory */
+	bool scratch; /* never committed: its file loses its name at once */
 	int err;
 	/* Loop: what waits to be written at `end`. */
 	char *buf;
@@ -85,6 +91,26 @@ static int injected(int fault)
 	return fault > 0 ? fault : EIO;
 }
 
+/*
+ * A file without a name. Where the file system has no such files, one whose name goes at once; it
+ * is no id, so that it is taken for nobody's content if we die in between.
+ */
+static int create_scratch(struct cdb_writer *w)
+{
+	char name[SM_ID_SIZE + 2];
+	int fault = SM_FAULT("cdb.open");
+
+	w->fd = fault ? -1 : openat(dir_fd(w), ".", O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
+	if (w->fd == -1 && !fault && (errno == EOPNOTSUPP || errno == EISDIR || errno == ENOENT)) {
+		snprintf(name, sizeof(name), "%s~", w->name);
+		w->fd = openat(dir_fd(w), name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+		               0600);
+		if (w->fd != -1 && unlinkat(dir_fd(w), name, 0) == -1)
+			return fail(w, errno, "unlink scratch file of");
+	}
+	return w->fd == -1 ? fail(w, fault ? injected(fault) : errno, "create scratch file of") : 0;
+}
+
 static int create(struct cdb_writer *w)
 {
 	int fault = SM_FAULT("cdb.open");
@@ -94,7 +120,7 @@ static int create(struct cdb_writer *w)
 
 	w->fd = fault ? -1
 	              : openat(dir_fd(w), w->name,
-	                       O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+	                       O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
 	if (w->fd == -1)
 		return fail(w, fault ? injected(fault) : errno, "create");
 	w->exists = true;
@@ -199,13 +225,25 @@ static int flush_job(void *arg)
 {
 	struct cdb_writer *w = arg;
 	struct iovec v = {.iov_base = w->buf, .iov_len = w->len};
-	int rc = w->fd == -1 ? create(w) : 0;
+	int rc = w->fd != -1 ? 0 : w->scratch ? create_scratch(w) : create(w);
 
 	if (rc == 0)
 		rc = write_all(w, &v, 1, w->end);
 	if (rc != 0)
 		return give_up(w, rc);
 	w->end += w->len;
+	return 0;
+}
+
+/* Another writer is about to have the name; what was written goes when the file is closed. */
+static int unname_job(void *arg)
+{
+	struct cdb_writer *w = arg;
+	int fault = SM_FAULT("cdb.unlink");
+
+	if (fault || unlinkat(dir_fd(w), w->name, 0) == -1)
+		return fail(w, fault ? injected(fault) : errno, "unlink");
+	w->exists = false;
 	return 0;
 }
 
@@ -278,6 +316,47 @@ int cdb_header(struct cdb_writer *w, const void *p, size_t n)
 	return w->err;
 }
 
+struct cdb_writer *cdb_scratch(struct cdb *s, struct sm_id id)
+{
+	struct cdb_writer *w = cdb_write(s, id, 0);
+
+	w->scratch = true;
+	return w;
+}
+
+int cdb_reread(struct cdb_writer *w, struct cdb_reader **out)
+{
+	*out = NULL;
+	sm_assert(w->header == NULL);
+	if (w->err == 0 && w->fd != -1 && w->len > 0) {
+		w->err = sm_offload("content write", flush_job, w);
+		w->len = 0;
+	}
+	if (w->err != 0)
+		return w->err;
+	*out = cdb_reader_of(w->s, w->name, w->dir_index, w->fd, w->gap, w->buf,
+	                     w->end - w->gap + w->len);
+	return 0;
+}
+
+int cdb_rewrite(struct cdb_writer **wp, struct cdb_writer **former)
+{
+	struct cdb_writer *w = *wp, *fresh;
+	int rc = w->exists ? sm_offload("content rewrite", unname_job, w) : 0;
+
+	if (rc != 0)
+		return rc;
+	fresh = sm_calloc(1, sizeof(*fresh));
+	fresh->s = w->s;
+	memcpy(fresh->name, w->name, sizeof(fresh->name));
+	fresh->dir_index = w->dir_index;
+	fresh->fd = -1;
+	fresh->buf = cdb_pool_get(&w->s->small);
+	*former = w;
+	*wp = fresh;
+	return 0;
+}
+
 int cdb_commit(struct cdb_writer **wp, uint32_t *offset, uint64_t *size)
 {
 	struct cdb_writer *w = *wp;
@@ -298,7 +377,7 @@ void cdb_abort(struct cdb_writer **wp)
 
 	if (w == NULL)
 		return;
-	if (w->exists)
+	if (w->exists || w->fd != -1)
 		(void)sm_offload("content abort", remove_job, w);
 	*wp = NULL;
 	writer_free(w);

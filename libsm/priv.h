@@ -29,6 +29,8 @@ struct sm_priv_profile {
 	enum sm_role role;                /* picks the system call list */
 	const struct sm_priv_path *paths; /* ends with path NULL; everything else is closed */
 	bool inet;                        /* may make Internet sockets */
+	const uint16_t *connect_ports;    /* ... but connect to these ports only; ends with 0; NULL:
+	                                     to all. Where the kernel has Landlock for it */
 	size_t max_files;                 /* RLIMIT_NOFILE, 0: leave */
 	size_t max_file_bytes;            /* RLIMIT_FSIZE, 0: leave */
 };

@@ -151,7 +151,8 @@ int sm_priv_landlock(const struct sm_priv_profile *p, int *abi)
 	*abi = (int)version;
 	known = SM_MIN((size_t)version, SM_ARRAY_SIZE(abis) - 1);
 	rs.fs = abis[known].fs;
-	rs.net = p->inet ? abis[known].net & ~NET_CONNECT_TCP : abis[known].net;
+	rs.net = p->inet && p->connect_ports == NULL ? abis[known].net & ~NET_CONNECT_TCP
+	                                             : abis[known].net;
 	rs.scope = abis[known].scope;
 
 	fd = (int)syscall(SYS_landlock_create_ruleset, &rs, abis[known].size, 0);
@@ -164,6 +165,13 @@ int sm_priv_landlock(const struct sm_priv_profile *p, int *abi)
 	if (rc == 0 && p->inet && rs.net != 0 &&
 	    syscall(SYS_landlock_add_rule, fd, RULE_PORT, &any_source, 0) != 0)
 		rc = sm_fail_sys(errno, "landlock: rule for source ports");
+	for (const uint16_t *port = p->connect_ports; rc == 0 && rs.net != 0 && port && *port;
+	     port++) {
+		struct rule_port to = {.allowed = NET_CONNECT_TCP, .port = *port};
+
+		if (syscall(SYS_landlock_add_rule, fd, RULE_PORT, &to, 0) != 0)
+			rc = sm_fail_sys(errno, "landlock: rule for port %u", *port);
+	}
 	if (rc == 0 && syscall(SYS_landlock_restrict_self, fd, 0) != 0)
 		rc = sm_fail_sys(errno, "landlock_restrict_self");
 	(void)close(fd);

@@ -183,6 +183,9 @@ void qm_activate(struct qm *q, struct qm_txn *txn)
 	if (!sm_id_none(txn->child_of))
 		room = room * 3 / 4;
 	txn->state = QM_TXN_ACTIVE;
+	/* Held from the beginning, as a whole: a filter wants it so. */
+	if (txn->rcpt_count > 0 && (txn->rcpts[0].flags & QM_RCPT_HELD))
+		room = 0;
 	if (q->txns.rcpts <= room) {
 		qm_resolve(q, txn);
 		return;

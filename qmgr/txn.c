@@ -125,6 +125,20 @@ static struct sm_str keep(struct qm_txn *txn, struct sm_str s)
 	return s.n ? sm_arena_str(&txn->arena, s) : SM_STR("");
 }
 
+/* As an operator would; the reason stands where that of a failed try does. */
+static void hold(struct qm_txn *txn, struct sm_str why)
+{
+	struct sm_str text;
+
+	if (sm_str_empty(why))
+		return;
+	text = sm_arena_printf(&txn->arena, "4.7.1 held by a filter: %.*s", SM_STR_ARG(why));
+	for (unsigned i = 0; i < txn->rcpt_count; i++) {
+		txn->rcpts[i].flags |= QM_RCPT_HELD;
+		qm_rcpt_note(&txn->rcpts[i], 451, text, SM_STR(""), 0);
+	}
+}
+
 struct qm_txn *qm_txn_from_commit(struct qm_txn_table *t, const struct sm_msg_ta_commit *m)
 {
 	struct qm_txn *txn = qm_txn_new(t, m->ta, m->rcpts_count);
@@ -142,6 +156,7 @@ struct qm_txn *qm_txn_from_commit(struct qm_txn_table *t, const struct sm_msg_ta
 		txn->rcpts[i].orcpt = keep(txn, m->rcpts[i].orcpt);
 		txn->rcpts[i].notify = m->rcpts[i].notify;
 	}
+	hold(txn, m->hold);
 	return txn;
 }
 

@@ -2,6 +2,7 @@
  * transaction. */
 #include "libsm/addr.h"
 #include "smtps/cmds.h"
+#include "smtps/milters.h"
 #include "smtps/session.h"
 #include "smtps/xclient.h"
 
@@ -22,6 +23,8 @@ static bool greet(struct ss_session *s, struct sm_str name, bool esmtp)
 		return false;
 	}
 	ss_txn_reset(s, false);
+	if (ss_word_stops(s, ss_milters_helo(s, name)))
+		return false;
 	if (!sm_str_eq(name, s->helo)) {
 		/* Bounded by max_nop_commands: a session's names are few. */
 		struct sm_str copy = sm_arena_str(&s->arena, name);

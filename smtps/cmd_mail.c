@@ -9,6 +9,7 @@
 #include "libsm/smtp_cmd.h"
 #include "libsm/tls.h"
 #include "smtps/cmds.h"
+#include "smtps/milters.h"
 #include "smtps/params.h"
 #include "smtps/peers.h"
 #include "smtps/prefetch.h"
@@ -21,8 +22,9 @@ enum { SCRATCH_CAP = 8192 };
 struct mail {
 	struct sm_addr sender;
 	struct ss_mail_params params;
-	bool discard;   /* by the access map */
-	int later_code; /* delay_checks: to be said at RCPT; 0: nothing */
+	struct sm_str written; /* parameters as the client wrote them */
+	bool discard;          /* by the access map, or a filter */
+	int later_code;        /* delay_checks: to be said at RCPT; 0: nothing */
 	struct sm_str later_text;
 };
 
@@ -70,6 +72,7 @@ static bool parse(struct ss_session *s, struct sm_str arg, struct sm_arena *a, s
 		s->refused = true;
 		return false;
 	}
+	m->written = rest;
 	r = ss_mail_params(rest, s->conf, a, &m->params, &what);
 	if (r == SS_R_SIZE_TOO_BIG) {
 		refuse_by(s, m, r);
@@ -176,6 +179,26 @@ static bool check(struct ss_session *s, struct sm_arena *arena, struct mail *m)
 	return ok;
 }
 
+/* What the filters say of it. False: refused. */
+static bool filter(struct ss_session *s, struct mail *m, struct sm_id id)
+{
+	struct ss_word w;
+
+	if (s->who.discard || m->discard)
+		return true;
+	w = ss_milters_mail(s, id, m->sender.mailbox, m->written);
+	m->discard = w.kind == SS_WORD_DISCARD;
+	if (w.kind == SS_WORD_CUT)
+		ss_word_cut(s);
+	else if (w.kind == SS_WORD_REFUSE)
+		refuse(s, m, w.code, w.text);
+	if (w.kind != SS_WORD_CUT && w.kind != SS_WORD_REFUSE)
+		return true;
+	/* Those that were content know of a message now. */
+	ss_milters_reset(s);
+	return false;
+}
+
 void ss_cmd_mail(struct ss_session *s, struct sm_str arg)
 {
 	struct mail m = {.params = {.size = 0}};
@@ -190,6 +213,8 @@ void ss_cmd_mail(struct ss_session *s, struct sm_str arg)
 		refuse_by(s, &m, SS_R_NO_TA_ID);
 		goto out;
 	}
+	if (!filter(s, &m, id))
+		goto out;
 	ss_txn_begin(s, id, m.sender.mailbox);
 	s->txn.declared_size = m.params.size;
 	s->txn.body = m.params.body;

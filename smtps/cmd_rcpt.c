@@ -8,6 +8,7 @@
 #include "libsm/log.h"
 #include "libsm/smtp_cmd.h"
 #include "smtps/cmds.h"
+#include "smtps/milters.h"
 #include "smtps/params.h"
 #include "smtps/policy.h"
 #include "smtps/prefetch.h"
@@ -66,7 +67,7 @@ static void refuse_by(struct ss_session *s, struct sm_str rcpt, enum ss_reply_na
 }
 
 static bool parse(struct ss_session *s, struct sm_str arg, struct sm_arena *a, struct sm_addr *addr,
-                  struct ss_rcpt_params *params)
+                  struct ss_rcpt_params *params, struct sm_str *written)
 {
 	struct sm_str rest, what;
 	bool utf8 = (s->txn.utf8 & SM_UTF8_DECLARED) != 0;
@@ -89,6 +90,7 @@ static bool parse(struct ss_session *s, struct sm_str arg, struct sm_arena *a, s
 		sm_buf_fini(&b);
 		return false;
 	}
+	*written = rest;
 	r = ss_rcpt_params(rest, utf8, a, params, &what);
 	if (r != SS_R_NONE) {
 		ss_bad_param(s, r, what);
@@ -176,8 +178,30 @@ static bool verify(struct ss_session *s, const struct sm_addr *addr, struct ss_a
 
 enum admitted { REFUSED, ACCEPTED, VANISHES };
 
-/* What limits, a stored rejection, smar and the relay policy say. */
-static enum admitted admit(struct ss_session *s, const struct sm_addr *addr)
+/* What the filters say of it. */
+static enum admitted filter(struct ss_session *s, const struct sm_addr *addr, struct sm_str written,
+                            bool local)
+{
+	struct ss_word w = ss_milters_rcpt(s, addr->mailbox, written, local);
+
+	switch (w.kind) {
+	case SS_WORD_GO:
+		return ACCEPTED;
+	case SS_WORD_DISCARD:
+		s->txn.discard = true;
+		return VANISHES;
+	case SS_WORD_REFUSE:
+		refuse(s, addr->mailbox, w.code, w.text);
+		break;
+	case SS_WORD_CUT:
+		ss_word_cut(s);
+		break;
+	}
+	return REFUSED;
+}
+
+/* What limits, a stored rejection, smar and the relay policy say; filters see what passes. */
+static enum admitted admit(struct ss_session *s, const struct sm_addr *addr, struct sm_str written)
 {
 	struct ss_txn *t = &s->txn;
 	enum ss_reply_name r = ss_limits_rcpt(&s->limits, s->conf, t->rcpt_count + t->discarded);
@@ -206,8 +230,11 @@ static enum admitted admit(struct ss_session *s, const struct sm_addr *addr)
 		if (vanishes || t->discard)
 			result = VANISHES;
 		else if (verify(s, addr, a))
-			result = ACCEPTED;
+			result = filter(s, addr, written, (a->flags & SM_VERDICT_LOCAL) != 0);
 	}
+	/* Filters may want to know of those that they were not asked about. */
+	if (result == REFUSED && !s->closing)
+		ss_milters_rcpt_refused(s, addr->mailbox, written);
 	ss_ask_free(&a);
 	return result;
 }
@@ -227,11 +254,12 @@ void ss_cmd_rcpt(struct ss_session *s, struct sm_str arg)
 {
 	struct ss_rcpt_params params;
 	struct sm_addr addr;
+	struct sm_str written;
 	struct sm_arena a;
 
 	sm_arena_init(&a, "RCPT", 512, SCRATCH_CAP);
-	if (parse(s, arg, &a, &addr, &params)) {
-		switch (admit(s, &addr)) {
+	if (parse(s, arg, &a, &addr, &params, &written)) {
+		switch (admit(s, &addr, written)) {
 		case REFUSED:
 			break;
 		case ACCEPTED:

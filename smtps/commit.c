@@ -67,6 +67,7 @@ enum ss_outcome ss_commit(struct ss_session *s, uint32_t offset, uint64_t size, 
 	    .received_s = sm_wall_s(),
 	    .client = s->client,
 	    .user = s->auth.user,
+	    .hold = t->hold,
 	    .rcpts_count = t->rcpt_count,
 	    .rcpts = t->rcpts,
 	};

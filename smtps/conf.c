@@ -169,6 +169,11 @@ const struct sm_opt ss_conf_opts[] = {
 	 .man = "Then a gateway or a container's network hides the clients, and what counts by address counts all of them as one."},
 	{.name = "auth", .type = SM_OPT_SECTION, .offset = AT(auth), .sub = ss_auth_opts,
 	 .help = "AUTH by Cyrus SASL; without this section it is not offered"},
+	{.name = "policy_milter", .type = SM_OPT_SECTIONS, .offset = AT(milters), .max = SS_MILTERS_MAX, .sub = ss_milter_opts,
+	 .sub_size = sizeof(struct ss_milter_conf),
+	 .help = "policy_milter NAME { ... } is a filter that speaks the milter protocol; several are asked in their order"},
+	{.name = "policy_milters", .type = SM_OPT_BOOL, .offset = AT(policy_milters), .def = "true", .reload = true, .session = true,
+	 .help = "ask the filters; false for sessions that they have nothing to say about"},
 	{.name = "listen", .type = SM_OPT_LIST, .offset = AT(listen), .def = "", .max = 16,
 	 .help = "addresses to listen on without a supervisor, \"1.2.3.4:25\", \"[::1]:25\", \"unix:/path\"",
 	 .man = "The same as option -L; the name of such a listener is its address."},
@@ -240,6 +245,9 @@ int ss_conf_check(const struct ss_conf *c)
 {
 	struct sm_sa sa;
 	int err = ss_auth_conf_check(&c->auth, c->io_threads);
+
+	if (err == 0)
+		err = ss_milters_check(&c->milters);
 
 	if (err != 0)
 		return err;

@@ -6,6 +6,7 @@
 
 #include "libsm/conf.h"
 #include "smtps/auth_conf.h"
+#include "smtps/milter_conf.h"
 
 /* flags */
 enum {
@@ -71,6 +72,9 @@ struct ss_conf {
 		int violation;                       /* enum ss_violation */
 	} require_tls;
 	struct ss_auth_conf auth;
+
+	bool policy_milters;             /* whether they are asked */
+	struct sm_conf_sections milters; /* struct ss_milter_conf */
 
 	/* Time. */
 	int64_t io_timeout_ms, session_timeout_ms, check_timeout_ms, commit_timeout_ms,

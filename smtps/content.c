@@ -43,11 +43,33 @@ static int put_received(struct ss_session *s)
 	return err;
 }
 
+/* A filter has said more than to go on. */
+static void take_word(struct ss_session *s, struct ss_word w)
+{
+	struct ss_content *c = s->txn.in;
+
+	if (w.kind == SS_WORD_GO)
+		return;
+	if (w.kind == SS_WORD_DISCARD)
+		c->vanishes = s->txn.discard = true;
+	w.text = sm_arena_str(&s->txn.arena, w.text);
+	c->word = w;
+}
+
+/* Filters are told what is stored. The client is not to blame for the time they take. */
 static int store(void *arg, const void *p, size_t n)
 {
 	struct ss_session *s = arg;
+	struct ss_content *c = s->txn.in;
+	int err = cdb_append(s->txn.content, p, n);
+	int64_t before_ms;
 
-	return cdb_append(s->txn.content, p, n);
+	if (s->milters == NULL || err != 0 || c->word.kind != SS_WORD_GO)
+		return err;
+	before_ms = sm_loop_now_ms();
+	take_word(s, ss_milters_content(s, p, n));
+	c->start_ms += sm_loop_now_ms() - before_ms;
+	return 0;
 }
 
 /* A submission server completes what its users' programs left out. */
@@ -116,11 +138,27 @@ static bool greylisted(struct ss_session *s)
 	return true;
 }
 
+/* What filters say of the command. */
+static bool filtered(struct ss_session *s)
+{
+	struct ss_word w;
+
+	if (s->milters == NULL || ss_txn_vanishes(s))
+		return false;
+	w = ss_milters_data(s);
+	if (w.kind == SS_WORD_DISCARD)
+		s->txn.discard = true;
+	if (!ss_word_stops(s, w))
+		return false;
+	ss_txn_reset(s, false);
+	return true;
+}
+
 bool ss_content_begin(struct ss_session *s)
 {
 	struct ss_content *c;
 
-	if (greylisted(s))
+	if (greylisted(s) || filtered(s))
 		return false;
 	c = s->txn.in = sm_calloc(1, sizeof(*c));
 	c->fault = SS_R_NONE;
@@ -168,7 +206,8 @@ int64_t ss_content_deadline(const struct ss_session *s)
 
 bool ss_content_is_bad(const struct ss_content *c)
 {
-	return c->fault != SS_R_NONE || c->store_err != 0;
+	return c->fault != SS_R_NONE || c->store_err != 0 || c->word.kind == SS_WORD_REFUSE ||
+	       c->word.kind == SS_WORD_CUT;
 }
 
 int ss_content_feed(struct ss_session *s, const char *p, size_t n)
@@ -184,9 +223,8 @@ int ss_content_feed(struct ss_session *s, const char *p, size_t n)
 	if (c->fault == SS_R_NONE && c->bytes > (uint64_t)s->conf->max_message_bytes)
 		c->fault = SS_R_SIZE_TOO_BIG;
 	if (c->fault == SS_R_NONE && !c->vanishes)
-		c->store_err = c->completes ? ss_complete_feed(&c->complete, p, n)
-		                            : cdb_append(s->txn.content, p, n);
-	if (ss_content_is_bad(c))
+		c->store_err = c->completes ? ss_complete_feed(&c->complete, p, n) : store(s, p, n);
+	if (ss_content_is_bad(c) || c->vanishes)
 		give_up(s);
 	return 0;
 }
@@ -218,7 +256,10 @@ void ss_content_say_bad(struct ss_session *s)
 	if (c->store_err != 0)
 		sm_log(SM_ERROR, "ss.store", "ss_sess=%I ss_ta=%I error=%E", s->id, s->txn.id,
 		       c->store_err);
-	ss_say(s, c->store_err != 0 ? store_reply(c->store_err) : c->fault);
+	if (c->store_err != 0 || c->fault != SS_R_NONE)
+		ss_say(s, c->store_err != 0 ? store_reply(c->store_err) : c->fault);
+	else
+		(void)ss_word_stops(s, c->word);
 	log_final(s, s->txn.id, 0, c->bytes);
 }
 
@@ -316,6 +357,8 @@ void ss_content_end(struct ss_session *s)
 		c->fault = ss_scan_end(&c->scan);
 	if (!ss_content_is_bad(c))
 		c->store_err = end_completion(s);
+	if (s->milters != NULL && !ss_content_is_bad(c) && !c->vanishes)
+		take_word(s, ss_milters_end(s));
 	if (ss_content_is_bad(c)) {
 		ss_content_say_bad(s);
 		ss_txn_reset(s, false);

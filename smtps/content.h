@@ -6,6 +6,7 @@
 #define SS_CONTENT_H
 
 #include "smtps/complete.h"
+#include "smtps/milters.h"
 #include "smtps/reply.h"
 #include "smtps/scan.h"
 
@@ -20,7 +21,9 @@ struct ss_content {
 	struct ss_complete complete;
 	int store_err;            /* the store's first error */
 	enum ss_reply_name fault; /* the first thing wrong with what came; SS_R_NONE */
-	uint64_t bytes;           /* read from the client */
+	struct ss_word
+	    word;       /* a filter's, if that is more than to go on; lives with the transaction */
+	uint64_t bytes; /* read from the client */
 	/* What the rate is measured from: the beginning, or that of the chunk. */
 	int64_t start_ms;
 	uint64_t start_bytes;

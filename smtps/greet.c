@@ -9,6 +9,7 @@
 #include "libsm/log.h"
 #include "libsm/proc.h"
 #include "smtps/ask.h"
+#include "smtps/milters.h"
 #include "smtps/peers.h"
 #include "smtps/session.h"
 #include "smtps/xclient.h"
@@ -50,6 +51,7 @@ static bool ask_smar(struct ss_session *s, struct ss_ask *a)
 		return false;
 	}
 	ss_policy_connection(s->conf, a->flags, &s->who);
+	s->client_resolve = a->resolve;
 	if (!sm_str_empty(a->client_name))
 		s->client_name = sm_arena_str(&s->arena, a->client_name);
 	if (a->code < 400)
@@ -62,6 +64,20 @@ static bool ask_smar(struct ss_session *s, struct ss_ask *a)
 	}
 	refuse(s, a->code, a->text, "refused by smar");
 	return false;
+}
+
+/* Who has said hello already (to a front end, through XCLIENT) is not asked for it again. */
+static bool ask_filters(struct ss_session *s)
+{
+	struct ss_word w = ss_milters_connect(s);
+
+	if (w.kind == SS_WORD_GO && !sm_str_empty(s->helo))
+		w = ss_milters_helo(s, s->helo);
+	if (w.kind == SS_WORD_CUT)
+		ss_word_cut(s);
+	else if (w.kind == SS_WORD_REFUSE)
+		refuse(s, w.code, w.text, "refused by a filter");
+	return w.kind != SS_WORD_CUT && w.kind != SS_WORD_REFUSE;
 }
 
 static void log_connect(struct ss_session *s)
@@ -106,7 +122,7 @@ static bool admit(struct ss_session *s)
 	ok = ask_qmgr(s, qmgr) && ask_smar(s, smar);
 	ss_ask_free(&qmgr);
 	ss_ask_free(&smar);
-	return ok;
+	return ok && ask_filters(s);
 }
 
 /* Whoever hides the clients tells it by no header: it only looks like one busy client. */

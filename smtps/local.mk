@@ -16,6 +16,10 @@ libsmtps_a_SOURCES += smtps/nets.h smtps/nets.c smtps/one_client.h smtps/one_cli
 # AUTH.
 libsmtps_a_SOURCES += smtps/auth.h smtps/auth_conf.h smtps/auth_conf.c smtps/authlimit.h smtps/authlimit.c smtps/authname.h smtps/authname.c \
 	smtps/cmd_auth.c smtps/sasl.h smtps/sasl_int.h smtps/sasl.c smtps/sasl_lib.c
+# Filters: the protocol, one conversation, all of a session's, and what they change.
+libsmtps_a_SOURCES += smtps/milter_conf.h smtps/milter_conf.c smtps/milter_proto.h smtps/milter_proto.c smtps/milter.h smtps/milter.c \
+	smtps/milters.h smtps/milters_int.h smtps/milters.c smtps/milters_content.c smtps/macros.h smtps/macros.c \
+	smtps/edit.h smtps/edit.c smtps/header.h smtps/header.c smtps/fields.h smtps/fields.c
 smtps_smtps_SOURCES = smtps/main.c
 smtps_smtps_LDADD = libsmtps.a libcdb.a libsm.a $(TLS_LIBS) $(SASL_LIBS) $(SECCOMP_LIBS)
 

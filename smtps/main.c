@@ -81,12 +81,38 @@ static const char *dir_of(const char *path, char *out, size_t size)
 	return out;
 }
 
+/* Where filters are: their directories behind the n paths that there are, their ports. Gives how
+ * many paths there are then. */
+static size_t filter_rights(struct server *sv, struct sm_priv_path *paths, size_t n,
+                            uint16_t ports[SS_MILTERS_MAX + 1])
+{
+	const struct sm_conf_sections *all = &sv->ss.conf->milters;
+	char path[PATH_MAX_BYTES];
+
+	for (size_t i = 0; i < all->count; i++) {
+		const struct ss_milter_conf *m = ss_milter_at(all, i);
+		char *dir;
+
+		if (m->socket.type == SS_MILTER_INET) {
+			*ports++ = (uint16_t)m->socket.port;
+			continue;
+		}
+		dir = sm_arena_must(&sv->proc.arena, PATH_MAX_BYTES);
+		sm_str_cut(m->socket.path, path, sizeof(path));
+		paths[n++] =
+		    (struct sm_priv_path){dir_of(path, dir, PATH_MAX_BYTES), SM_PATH_CONNECT};
+	}
+	*ports = 0;
+	return n;
+}
+
 static int drop_rights(struct server *sv, const char *base, const char *qmgr, const char *smar)
 {
 	char socket_dirs[2][PATH_MAX_BYTES], report[200];
 	char conf_dir[4096];
 	const struct ss_auth_conf *auth = &sv->ss.conf->auth;
-	struct sm_priv_path paths[CDB_DIRS + 8 + AUTH_PATHS];
+	struct sm_priv_path paths[CDB_DIRS + 8 + AUTH_PATHS + SS_MILTERS_MAX];
+	uint16_t filter_ports[SS_MILTERS_MAX + 1];
 	size_t n = CDB_DIRS;
 	int err;
 
@@ -110,12 +136,16 @@ static int drop_rights(struct server *sv, const char *base, const char *qmgr, co
 		path[name.n] = '\0';
 		paths[n++] = (struct sm_priv_path){path, SM_PATH_READ | SM_PATH_CONNECT};
 	}
+	n = filter_rights(sv, paths, n, filter_ports);
 	paths[n] = (struct sm_priv_path){NULL, 0};
 
 	struct sm_priv_profile profile = {
 	    .role = SM_ROLE_SMTPS,
 	    .paths = paths,
-	    .max_files = 2 * (size_t)sv->ss.conf->max_threads + FDS_OF_OUR_OWN,
+	    .inet = filter_ports[0] != 0,
+	    .connect_ports = filter_ports[0] != 0 ? filter_ports : NULL,
+	    .max_files = (2 + sv->ss.conf->milters.count) * (size_t)sv->ss.conf->max_threads +
+	                 FDS_OF_OUR_OWN,
 	    .max_file_bytes = (size_t)sv->ss.conf->max_message_bytes + 16 * 1024 * 1024,
 	};
 	struct rlimit have;

@@ -14,6 +14,7 @@
 #include "libsm/smtp_cmd.h"
 #include "smtps/cmds.h"
 #include "smtps/greet.h"
+#include "smtps/milters.h"
 #include "smtps/peers.h"
 #include "smtps/policy.h"
 #include "smtps/proxy.h"
@@ -201,7 +202,7 @@ static void run_line(struct ss_session *s, struct sm_str line)
 	if (cmd == NULL) {
 		if (ss_cmd_foreign(c.verb))
 			ss_say_and_close(s, SS_R_NOT_SMTP, "another protocol");
-		else
+		else if (!ss_word_stops(s, ss_milters_unknown(s, line)))
 			ss_bad(s, SS_R_UNKNOWN_COMMAND);
 		return;
 	}
@@ -380,6 +381,7 @@ static void session_main(void *arg)
 
 	ss_session_talk(s);
 	ss_txn_reset(s, false);
+	ss_milters_close(s);
 	if (s->linger && !s->mute)
 		linger(s);
 	sm_log(SM_INFO, "ss.close",

@@ -43,6 +43,9 @@ struct ss_session {
 
 	struct ss_auth auth;
 
+	uint8_t client_resolve;     /* SM_RESOLVE_* */
+	struct ss_milters *milters; /* NULL: there are none for this session */
+
 	struct ss_txn txn;
 	struct sm_list prefetch; /* prefetch.c */
 	struct ss_limits limits;

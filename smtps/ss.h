@@ -43,6 +43,9 @@ struct ss {
 	/* cmd_auth.c */
 	struct ss_authlimit authlimit;
 
+	/* milters.c: until when a filter that could not be reached is left alone */
+	int64_t milter_rest_ms[SS_MILTERS_MAX];
+
 	/* accept.c */
 	struct sm_list listeners;
 	int spare_fd; /* given up for a moment when there are no descriptors left */

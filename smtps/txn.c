@@ -7,6 +7,7 @@
 
 #include "libsm/err.h"
 #include "libsm/log.h"
+#include "smtps/milters.h"
 #include "smtps/prefetch.h"
 #include "smtps/session.h"
 
@@ -36,7 +37,7 @@ void ss_txn_begin(struct ss_session *s, struct sm_id id, struct sm_str sender)
 	s->ss->txn_count++;
 }
 
-int ss_txn_add_rcpt(struct ss_session *s, struct sm_str addr, struct sm_str orcpt, uint8_t notify)
+static int add_rcpt(struct ss_session *s, struct sm_str addr, struct sm_str orcpt, uint8_t notify)
 {
 	struct ss_txn *t = &s->txn;
 	struct sm_msg_rcpt_new r = {.notify = notify};
@@ -51,8 +52,56 @@ int ss_txn_add_rcpt(struct ss_session *s, struct sm_str addr, struct sm_str orcp
 	}
 	t->rcpts[t->rcpt_count++] = r;
 	s->ss->rcpt_count++;
-	ss_limits_rcpt_taken(&s->limits);
 	return 0;
+}
+
+int ss_txn_add_rcpt(struct ss_session *s, struct sm_str addr, struct sm_str orcpt, uint8_t notify)
+{
+	int err = add_rcpt(s, addr, orcpt, notify);
+
+	if (err == 0)
+		ss_limits_rcpt_taken(&s->limits);
+	return err;
+}
+
+int ss_txn_append_rcpt(struct ss_session *s, struct sm_str addr, struct sm_str orcpt,
+                       uint8_t notify)
+{
+	s->txn.envelope_changed = true;
+	return add_rcpt(s, addr, orcpt, notify);
+}
+
+void ss_txn_drop_rcpt(struct ss_session *s, uint32_t i)
+{
+	struct ss_txn *t = &s->txn;
+
+	memmove(t->rcpts + i, t->rcpts + i + 1, (t->rcpt_count - i - 1) * sizeof(*t->rcpts));
+	t->rcpt_count--;
+	s->ss->rcpt_count--;
+	t->envelope_changed = true;
+}
+
+int ss_txn_change_sender(struct ss_session *s, struct sm_str sender, struct sm_str envid,
+                         uint8_t ret)
+{
+	struct ss_txn *t = &s->txn;
+	struct sm_str copy = sm_arena_str(&t->arena, sender),
+		      id = sm_str_empty(envid) ? t->envid : sm_arena_str(&t->arena, envid);
+
+	if (copy.p == NULL || (!sm_str_empty(envid) && id.p == NULL))
+		return sm_fail(SM_E_TOOBIG, "the transaction takes too much room");
+	t->sender = copy;
+	t->envid = id;
+	t->ret = ret != 0 ? ret : t->ret;
+	t->envelope_changed = true;
+	return 0;
+}
+
+int ss_txn_hold(struct ss_session *s, struct sm_str reason)
+{
+	s->txn.hold = sm_arena_str(&s->txn.arena, reason);
+	return s->txn.hold.p == NULL ? sm_fail(SM_E_TOOBIG, "the transaction takes too much room")
+	                             : 0;
 }
 
 void ss_txn_discard_rcpt(struct ss_session *s)
@@ -91,4 +140,5 @@ void ss_txn_reset(struct ss_session *s, bool accepted)
 	/* Last, because it yields: the transaction is gone already. */
 	if (content != NULL)
 		cdb_abort(&content);
+	ss_milters_reset(s);
 }

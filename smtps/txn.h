@@ -34,6 +34,8 @@ struct ss_txn {
 	bool discard;             /* a map says so: all of it vanishes */
 	uint32_t discarded;       /* recipients that were accepted only to vanish */
 	struct sm_str greylisted; /* to be said at DATA; empty: not */
+	struct sm_str hold;       /* why it is to wait for an operator; empty: it is not */
+	bool envelope_changed;    /* by a filter: it is not what MAIL and RCPT said */
 };
 
 void ss_txn_init(struct ss_txn *t);
@@ -42,6 +44,18 @@ void ss_txn_begin(struct ss_session *s, struct sm_id id, struct sm_str sender);
 /* Room for one more recipient; strings are copied. SM_E_TOOBIG. */
 int ss_txn_add_rcpt(struct ss_session *s, struct sm_str addr, struct sm_str orcpt,
                     uint8_t notify) SM_MUST_CHECK;
+/*
+ * For filters, at the end of data; strings are copied, SM_E_TOOBIG when there is no room. A
+ * recipient behind the others, which is not the client's doing and no part of its limits; without
+ * the i-th, the order stays; another sender, with another ENVID and RET if these are given; held,
+ * and why.
+ */
+int ss_txn_append_rcpt(struct ss_session *s, struct sm_str addr, struct sm_str orcpt,
+                       uint8_t notify) SM_MUST_CHECK;
+void ss_txn_drop_rcpt(struct ss_session *s, uint32_t i);
+int ss_txn_change_sender(struct ss_session *s, struct sm_str sender, struct sm_str envid,
+                         uint8_t ret) SM_MUST_CHECK;
+int ss_txn_hold(struct ss_session *s, struct sm_str reason) SM_MUST_CHECK;
 /* A recipient that is accepted, and vanishes. */
 void ss_txn_discard_rcpt(struct ss_session *s);
 /* Nobody is left to deliver it to. */

@@ -250,6 +250,29 @@ int cdb_unlink(struct cdb *s SM_UNUSED, struct sm_id id)
 	return 0;
 }
 
+/* Only filters want to have a content otherwise, and there are none here. */
+int cdb_reread(struct cdb_writer *w SM_UNUSED, struct cdb_reader **out)
+{
+	*out = NULL;
+	return SM_E_BUG;
+}
+int cdb_rewrite(struct cdb_writer **w SM_UNUSED, struct cdb_writer **former)
+{
+	*former = NULL;
+	return SM_E_BUG;
+}
+struct cdb_writer *cdb_scratch(struct cdb *s SM_UNUSED, struct sm_id id SM_UNUSED)
+{
+	return NULL;
+}
+ssize_t cdb_read(struct cdb_reader *r SM_UNUSED, const char **p SM_UNUSED)
+{
+	return SM_E_BUG;
+}
+void cdb_read_close(struct cdb_reader **r SM_UNUSED)
+{
+}
+
 static bool vanishing(struct sm_str addr)
 {
 	return sm_str_has_prefix(addr, SM_STR("vanish")) ||
