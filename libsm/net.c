@@ -17,6 +17,7 @@
 
 #include "libsm/co.h"
 
+#define JUNK_BYTES 4096
 #define FULL_RETRY_MS \
 	20 /* a Unix listener's queue is full: connect says so at once instead of waiting */
 
@@ -216,11 +217,25 @@ void sm_net_try_write(struct sm_net *n, const void *p, size_t size)
 		(void)send(n->f.fd, p, size, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-int sm_net_end_write(struct sm_net *n)
+void sm_net_linger(struct sm_net *n, size_t bytes, int64_t deadline_ms)
 {
+	char *junk;
+
 	if (n->layer != NULL)
 		n->layer->end_write(n);
-	return shutdown(n->f.fd, SHUT_WR) == 0 ? 0 : sm_fail_sys(errno, "shutdown");
+	if (n->f.fd == -1 || shutdown(n->f.fd, SHUT_WR) != 0)
+		return;
+	junk = sm_malloc(JUNK_BYTES);
+	while (bytes > 0 && sm_fd_wait(&n->f, SM_RD, "linger", deadline_ms) == 0) {
+		ssize_t got = recv(n->f.fd, junk, SM_MIN(bytes, (size_t)JUNK_BYTES), 0);
+		if (got == 0 || (got == -1 && errno != EAGAIN && errno != EINTR))
+			break;
+		if (got == -1)
+			sm_fd_drained(&n->f, SM_RD);
+		else
+			bytes -= (size_t)got;
+	}
+	sm_free(junk);
 }
 
 bool sm_net_pending(struct sm_net *n)

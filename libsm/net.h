@@ -86,8 +86,12 @@ int sm_net_writev(struct sm_net *n, struct iovec *v, int count,
                   int64_t deadline_ms) SM_YIELDS SM_MUST_CHECK; /* changes v */
 /* The same without waiting, as far as it goes: for a last word. Not after a write that failed. */
 void sm_net_try_write(struct sm_net *n, const void *p, size_t size);
-/* Nothing more will be written: the peer reads an end, and what it sends can still be read. */
-int sm_net_end_write(struct sm_net *n) SM_MUST_CHECK;
+/*
+ * Before sm_net_close, when unread input may be there: closing with that resets the connection, and
+ * the peer may lose our last words. Our side ends, and at most `bytes` are thrown away, unseen by
+ * whatever layer there is.
+ */
+void sm_net_linger(struct sm_net *n, size_t bytes, int64_t deadline_ms) SM_YIELDS;
 /* Has the peer sent something, or closed, that nobody has read yet? One system call at the most.
  * For idle kept sessions. */
 bool sm_net_pending(struct sm_net *n);

@@ -94,6 +94,8 @@ struct sm_uids {
  * that runs as one. Asks NSS: before rights are dropped.
  */
 void sm_proc_users(const struct sm_proc *p, const char *component, struct sm_uids *u);
+/* Before the loop runs: take what mcp has sent already (on_file). */
+void sm_proc_take_files(struct sm_proc *p);
 /* Listening, connected, ready to serve: tells mcp (or, by hand, logs it). */
 void sm_proc_ready(struct sm_proc *p);
 void sm_proc_status(struct sm_proc *p, const char *fmt, ...) SM_PRINTF(2, 3);

@@ -159,6 +159,11 @@ void sm_proc_mcp_close(struct sm_proc *p)
 	p->mcp_fd = -1;
 }
 
+void sm_proc_take_files(struct sm_proc *p)
+{
+	on_packet(&sock, SM_RD, p);
+}
+
 void sm_proc_ready(struct sm_proc *p)
 {
 	sm_log(SM_NOTICE, "proc.ready", "version=%s hostname=%S index=%d schema=%d",

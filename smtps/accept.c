@@ -69,7 +69,10 @@ static void serve(struct ss_listener *l, int fd, const struct sm_sa *client)
 		sm_log(SM_NOTICE, "ss.full",
 		       "client=%A listener=%s where=connect stat=421 sessions=%zu", client, l->name,
 		       ss->session_count);
-		turn_away(fd, SS_R_TOO_MANY_SESS);
+		if (ss_tls_implicit(ss->conf, l->name))
+			(void)close(fd); /* no words in clear */
+		else
+			turn_away(fd, SS_R_TOO_MANY_SESS);
 		return;
 	}
 	int err = ss_session_start(ss, fd, client, l->name);

@@ -127,6 +127,14 @@ static void ask(struct ss_ask *a, struct sm_peer *peer)
 		sm_call(&a->call, peer, SM_MSG_mail_check, &m, a->deadline_ms, on_answer, a);
 		break;
 	}
+	case SS_ASK_CERT: {
+		struct sm_msg_cert_check m = {.sess = s->id,
+		                              .client = s->client,
+		                              .issuer = sm_str(a->sender),
+		                              .subject = sm_str(a->rcpt)};
+		sm_call(&a->call, peer, SM_MSG_cert_check, &m, a->deadline_ms, on_answer, a);
+		break;
+	}
 	case SS_ASK_VERIFY: {
 		struct sm_msg_rcpt_verify m = {
 		    .sess = s->id, .ta = s->txn.id, .rcpt = sm_str(a->rcpt)};
@@ -190,7 +198,8 @@ void ss_ask_verify(struct ss_ask *a)
 int ss_ask_wait(struct ss_ask *a)
 {
 	static const char *const doing[] = {"session wait qmgr", "connection wait smar",
-	                                    "MAIL wait smar", "RCPT wait smar", "RCPT wait qmgr"};
+	                                    "MAIL wait smar",    "RCPT wait smar",
+	                                    "RCPT wait qmgr",    "certificate wait smar"};
 
 	for (;;) {
 		int err;

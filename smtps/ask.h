@@ -14,6 +14,7 @@ enum ss_ask_kind {
 	SS_ASK_MAIL,    /* smar: mail_check */
 	SS_ASK_RCPT,    /* smar: rcpt_check */
 	SS_ASK_VERIFY,  /* qmgr: rcpt_verify */
+	SS_ASK_CERT,    /* smar: cert_check; sender is the issuer, rcpt the subject */
 };
 
 struct ss_ask {

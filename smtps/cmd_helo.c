@@ -22,6 +22,8 @@ static bool greet(struct ss_session *s, struct sm_str name, bool esmtp)
 		ss_bad(s, SS_R_BAD_HELO);
 		return false;
 	}
+	if (!ss_tls_judge(s))
+		return false;
 	ss_txn_reset(s, false);
 	if (ss_word_stops(s, ss_milters_helo(s, name)))
 		return false;
@@ -54,6 +56,8 @@ void ss_cmd_ehlo(struct ss_session *s, struct sm_str arg)
 	sm_buf_init(&b, 2048);
 	sm_buf_printf(&b, "%.*s pleased to meet you\nPIPELINING\nENHANCEDSTATUSCODES\n",
 	              SM_STR_ARG(s->ss->hostname));
+	if (ss_tls_offered(s))
+		sm_buf_cstr(&b, "STARTTLS\n");
 	if (c->flags & SS_F_8BITMIME)
 		sm_buf_cstr(&b, "8BITMIME\n");
 	if (c->flags & SS_F_CHUNKING)

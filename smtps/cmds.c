@@ -11,6 +11,7 @@ static const struct ss_cmd table[] = {
     {SM_STR("BDAT"), SS_ST_RCPT | SS_ST_CHUNKS, SS_CMD_CHUNK, ss_cmd_bdat},
     {SM_STR("EHLO"), SS_ST_ANY, SS_CMD_LAST | SS_CMD_ANYBODY, ss_cmd_ehlo},
     {SM_STR("HELO"), SS_ST_ANY, SS_CMD_LAST | SS_CMD_ANYBODY, ss_cmd_helo},
+    {SM_STR("STARTTLS"), SS_ST_READY, SS_CMD_LAST | SS_CMD_NOARG | SS_CMD_ANYBODY, ss_cmd_starttls},
     {SM_STR("QUIT"), SS_ST_ANY, SS_CMD_NOARG | SS_CMD_ANYBODY, ss_cmd_quit},
     {SM_STR("RSET"), SS_ST_ANY, SS_CMD_NOP | SS_CMD_NOARG | SS_CMD_ANYBODY, ss_cmd_rset},
     {SM_STR("NOOP"), SS_ST_ANY, SS_CMD_NOP | SS_CMD_ANYBODY, ss_cmd_noop},

@@ -44,6 +44,7 @@ enum ss_reply_name ss_cmd_illegal(const struct ss_cmd *c, enum ss_state state);
 /* Verbs of other protocols that end up here by mistake or by malice (HTTP). */
 bool ss_cmd_foreign(struct sm_str verb);
 
+void ss_cmd_starttls(struct ss_session *s, struct sm_str arg);
 void ss_cmd_helo(struct ss_session *s, struct sm_str arg);
 void ss_cmd_ehlo(struct ss_session *s, struct sm_str arg);
 void ss_cmd_auth(struct ss_session *s, struct sm_str arg);

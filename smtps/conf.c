@@ -178,6 +178,9 @@ const struct sm_opt ss_conf_opts[] = {
 	 .help = "addresses to listen on without a supervisor, \"1.2.3.4:25\", \"[::1]:25\", \"unix:/path\"",
 	 .man = "The same as option -L; the name of such a listener is its address."},
 
+	{.name = "tls", .type = SM_OPT_SECTION, .offset = AT(tls), .sub = sm_tls_server_opts,
+	 .help = "certificates, and what TLS is good for; without cert_file it is not offered"},
+
 	{.name = "io_timeout", .type = SM_OPT_TIME, .offset = AT(io_timeout_ms), .def = "5m", .min = 1000, .max = 3600000,
 	 .unit = "s", .reload = true, .session = true, .help = "wait so long for a command, for more data, or for the client to take a reply"},
 	{.name = "session_timeout", .type = SM_OPT_TIME, .offset = AT(session_timeout_ms), .def = "1h", .min = 1000, .max = 86400000,
@@ -256,6 +259,11 @@ int ss_conf_check(const struct ss_conf *c)
 		return sm_fail(SM_E_SYNTAX,
 		               "protected_recipients: allow_by needs sender, client_ip, or both");
 
+	if (c->tls.implicit.count > 0 && c->tls.cert_file.count == 0)
+		return sm_fail(SM_E_SYNTAX, "tls: implicit_listeners needs cert_file");
+	if (c->tls.key_file.count > 0 && c->tls.key_file.count != c->tls.cert_file.count)
+		return sm_fail(SM_E_SYNTAX, "tls: key_file has %zu files, cert_file %zu",
+		               c->tls.key_file.count, c->tls.cert_file.count);
 	for (size_t i = 0; i < c->relay_to.count; i++) {
 		struct sm_str d = c->relay_to.v[i];
 		if (!sm_domain_valid_utf8(d.n > 0 && d.p[0] == '.' ? sm_str_from(d, 1) : d, true))

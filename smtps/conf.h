@@ -5,6 +5,7 @@
 #define SS_CONF_H
 
 #include "libsm/conf.h"
+#include "libsm/tls.h"
 #include "smtps/auth_conf.h"
 #include "smtps/milter_conf.h"
 
@@ -72,6 +73,7 @@ struct ss_conf {
 		int violation;                       /* enum ss_violation */
 	} require_tls;
 	struct ss_auth_conf auth;
+	struct sm_tls_conf tls;
 
 	bool policy_milters;             /* whether they are asked */
 	struct sm_conf_sections milters; /* struct ss_milter_conf */

@@ -29,6 +29,7 @@ static int put_received(struct ss_session *s)
 	    .hostname = s->ss->hostname,
 	    .protocol = ss_received_protocol(s->esmtp, (t->utf8 & SM_UTF8_DECLARED) != 0,
 	                                     s->net.tls != NULL, s->auth.done),
+	    .tls = s->net.tls != NULL ? &s->tls.facts : NULL,
 	    .id = t->id,
 	    .rcpt = t->rcpt_count == 1 ? t->rcpts[0].addr : SM_STR_NONE,
 	    .wall_s = sm_wall_s(),
@@ -238,10 +239,11 @@ static void log_final(struct ss_session *s, struct sm_id id, uint32_t offset, ui
 	s->txn.told = true;
 	sm_log(SM_INFO, "ss.final",
 	       "ss_sess=%I ss_ta=%I where=final nrcpts=%u offset=%?u size=%llu msgid=%S hops=%lld "
-	       "utf8=%?u stat=%d text=%s",
+	       "utf8=%?u starttls=%?s cipher=%?s verify=%?s stat=%d text=%s",
 	       s->id, id, s->txn.rcpt_count, offset, (unsigned long long)size,
 	       sm_str_n(c->scan.msgid, c->scan.msgid_n), (long long)c->scan.hops,
-	       (unsigned)s->txn.utf8, s->reply_code, s->reply_text);
+	       (unsigned)s->txn.utf8, s->tls.facts.protocol, s->tls.facts.cipher,
+	       s->tls.facts.verify_word, s->reply_code, s->reply_text);
 }
 
 static enum ss_reply_name store_reply(int err)

@@ -137,9 +137,12 @@ static void look_at_client(struct ss_session *s)
 
 bool ss_greet(struct ss_session *s)
 {
+	/* Also behind XCLIENT: then there is TLS already. */
+	bool implicit = s->net.tls == NULL && ss_tls_implicit(s->conf, s->listener);
 	bool ok = true;
 
 	if (!wait_id(s)) {
+		s->mute = implicit;
 		ss_say_and_close(s, SS_R_NO_ID, "no ids");
 		log_connect(s);
 		return false;
@@ -148,6 +151,11 @@ bool ss_greet(struct ss_session *s)
 	/* Limits are not for a front end but for whom it will name. */
 	if (!ss_xclient_on(s))
 		ok = admit(s);
+	if (implicit) {
+		/* Nothing in clear, not even why not. */
+		s->mute = !ok;
+		ok = ok && ss_tls_start(s) && ss_tls_judge(s);
+	}
 	if (ok && ss_early_input(s)) {
 		ss_say_and_close(s, SS_R_LATE_GREETING, "input before the greeting");
 		ok = false;

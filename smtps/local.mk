@@ -9,7 +9,7 @@ libsmtps_a_SOURCES = smtps/replies.def \
 	smtps/greet.h smtps/greet.c smtps/idblock.h smtps/idblock.c smtps/limits.h smtps/limits.c \
 	smtps/params.h smtps/params.c smtps/peers.h smtps/peers.c smtps/policy.h smtps/policy.c \
 	smtps/received.h smtps/received.c smtps/reply.h smtps/reply.c smtps/replies.c smtps/scan.h smtps/scan.c \
-	smtps/session.h smtps/session.c smtps/ss.h smtps/txn.h smtps/txn.c
+	smtps/tls.h smtps/tls_ctx.c smtps/cmd_starttls.c smtps/session.h smtps/session.c smtps/ss.h smtps/txn.h smtps/txn.c
 # Who the client is when another tells it, what a session needs, what submission completes.
 libsmtps_a_SOURCES += smtps/nets.h smtps/nets.c smtps/one_client.h smtps/one_client.c smtps/proxy.h smtps/proxy.c smtps/proxy_parse.c \
 	smtps/xclient.h smtps/xclient.c smtps/cmd_xclient.c smtps/qualify.h smtps/qualify.c smtps/require.h smtps/require.c smtps/complete.h smtps/complete.c

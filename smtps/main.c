@@ -24,6 +24,7 @@
 enum {
 	PATH_MAX_BYTES = 108, /* of a Unix socket */
 	AUTH_PATHS = 16,      /* auth.readable */
+	TLS_DIRS = 32,
 	FDS_OF_OUR_OWN = 256, /* beside two for each session: connection and content file */
 	ABANDONED_MS = 1000,  /* for sessions, when mcp died: qmgr and smar end as well, for good */
 };
@@ -60,6 +61,9 @@ static int check(const void *conf)
 	const struct ss_conf *c = conf;
 	int rc = ss_conf_check(c);
 
+	if (rc == 0 && (c->tls.flags & SM_TLS_RELAY_BY_MAP) && !(c->flags & SS_F_ACCESS))
+		rc = sm_fail(SM_E_SYNTAX,
+		             "tls: check_access_map_for_relaying needs the flag access");
 	/* Here, because the flag may come from the command line. */
 	if (rc == 0 && c->protected_recipients.allow_by != 0 && !(c->flags & SS_F_ACCESS))
 		rc = sm_fail(SM_E_SYNTAX, "protected_recipients needs the flag access");
@@ -111,7 +115,7 @@ static int drop_rights(struct server *sv, const char *base, const char *qmgr, co
 	char socket_dirs[2][PATH_MAX_BYTES], report[200];
 	char conf_dir[4096];
 	const struct ss_auth_conf *auth = &sv->ss.conf->auth;
-	struct sm_priv_path paths[CDB_DIRS + 8 + AUTH_PATHS + SS_MILTERS_MAX];
+	struct sm_priv_path paths[CDB_DIRS + 8 + AUTH_PATHS + TLS_DIRS + SS_MILTERS_MAX];
 	uint16_t filter_ports[SS_MILTERS_MAX + 1];
 	size_t n = CDB_DIRS;
 	int err;
@@ -126,6 +130,7 @@ static int drop_rights(struct server *sv, const char *base, const char *qmgr, co
 	if (sv->proc.conf_path != NULL)
 		paths[n++] = (struct sm_priv_path){
 		    dir_of(sv->proc.conf_path, conf_dir, sizeof(conf_dir)), SM_PATH_READ};
+	n += sm_tls_paths(&sv->ss.conf->tls, &sv->proc.arena, paths + n, TLS_DIRS);
 	paths[n++] = (struct sm_priv_path){"/dev/null", SM_PATH_READ | SM_PATH_WRITE};
 	for (size_t i = 0; ss_auth_configured(auth) && i < SM_MIN(auth->paths.count, AUTH_PATHS);
 	     i++) {
@@ -197,13 +202,23 @@ static void on_term(struct sm_proc *p)
 
 static void on_reload(struct sm_proc *p, const void *new_conf)
 {
-	server_of(p)->ss.conf = new_conf;
+	struct ss *ss = &server_of(p)->ss;
+
+	ss->conf = new_conf;
+	ss_tls_reload(ss);
 }
 
-/* From the supervisor without a pass_fd_socket. */
+/* From the supervisor: a listener, without a pass_fd_socket, or one of open_files. */
 static void on_file(struct sm_proc *p, const char *name, int fd)
 {
-	int err = ss_accept_add(&server_of(p)->ss, fd, name);
+	struct ss *ss = &server_of(p)->ss;
+	int err;
+
+	if (!ss_accept_is_listener(fd)) {
+		ss_tls_file(ss, name, fd);
+		return;
+	}
+	err = ss_accept_add(ss, fd, name);
 
 	if (err != 0)
 		sm_log(SM_WARN, "ss.file", "name=%s error=%E", name, err);
@@ -275,6 +290,9 @@ static int start(struct server *sv)
 		err = ss_accept_bind(ss);
 	if (err == 0 && door != NULL)
 		err = ss_handover_open(ss, door, on_first_listener, p);
+	/* What mcp may read and we may not is here already. */
+	sm_proc_take_files(p);
+	ss_tls_open(ss, p->section);
 	if (err == 0)
 		err = drop_rights(sv, base, qmgr, smar);
 	if (err == 0)
@@ -341,6 +359,7 @@ int main(int argc, char **argv)
 		ss_peers_close(ss);
 		sm_offload_fini();
 		cdb_close(&ss->cdb);
+		ss_tls_close(ss);
 	}
 	return sm_proc_end(&sv.proc, status);
 }

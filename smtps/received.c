@@ -56,8 +56,13 @@ void ss_received_put(struct sm_buf *b, const struct ss_received *r)
 		put_comment_text(b, r->helo);
 		sm_buf_char(b, ')');
 	}
-	sm_buf_printf(b, "\r\n\tby %.*s (smx %s) with %.*s\r\n\tid %s", SM_STR_ARG(r->hostname),
-	              PACKAGE_VERSION, SM_STR_ARG(r->protocol), sm_id_text(r->id, id));
+	sm_buf_printf(b, "\r\n\tby %.*s (smx %s) with %.*s", SM_STR_ARG(r->hostname),
+	              PACKAGE_VERSION, SM_STR_ARG(r->protocol));
+	/* Words of OpenSSL and of ours, none of the client's. */
+	if (r->tls != NULL)
+		sm_buf_printf(b, "\r\n\t(version=%s cipher=%s bits=%d verify=%s)", r->tls->protocol,
+		              r->tls->cipher, r->tls->bits, r->tls->verify_word);
+	sm_buf_printf(b, "\r\n\tid %s", sm_id_text(r->id, id));
 	/* A mailbox may be 254 bytes: on a line of its own. One in UTF-8 would make a header of it
 	 * that not everybody takes, also where an alias leads to somebody else. */
 	if (!sm_str_empty(r->rcpt) && sm_str_is_ascii(r->rcpt))

@@ -5,13 +5,15 @@
 #include "libsm/buf.h"
 #include "libsm/id.h"
 #include "libsm/net.h"
+#include "libsm/tls.h"
 
 struct ss_received {
 	struct sm_str helo;        /* as the client said; checked and cleaned here */
 	struct sm_str client_name; /* forward-confirmed; empty: not known */
 	const struct sm_sa *client;
-	struct sm_str hostname; /* ours */
-	struct sm_str protocol; /* "ESMTP", ... */
+	struct sm_str hostname;         /* ours */
+	struct sm_str protocol;         /* "ESMTP", ... */
+	const struct sm_tls_facts *tls; /* NULL: clear */
 	struct sm_id id;
 	struct sm_str rcpt; /* the only recipient; empty: several */
 	int64_t wall_s;

@@ -154,7 +154,10 @@ bool ss_early_input(struct ss_session *s)
 	if (sm_stream_has_input(&s->io))
 		return true;
 	/* A client that has closed its side is no early talker. */
-	return (s->net.f.ready & SM_RD) && !s->net.f.hup && sm_net_pending(&s->net);
+	if (s->net.f.hup)
+		return false;
+	/* TLS may hold what the socket no longer has. */
+	return ((s->net.f.ready & SM_RD) || s->net.tls != NULL) && sm_net_pending(&s->net);
 }
 
 /* ---- one command ---- */
@@ -346,33 +349,13 @@ void ss_session_talk(struct ss_session *s)
 		return;
 	if (sm_co_cancelled()) {
 		/* Told to end: no more waiting, but it may just fit. */
-		(void)send(s->net.f.fd, sm_buf_p(&s->io.out), s->io.out.len,
-		           MSG_DONTWAIT | MSG_NOSIGNAL);
+		sm_net_try_write(&s->net, sm_buf_p(&s->io.out), s->io.out.len);
 	} else if (sm_stream_flush(&s->io, sm_loop_now_ms() + s->conf->io_timeout_ms) != 0) {
 		s->mute = true;
 	}
 }
 
 /* ---- begin and end ---- */
-
-/*
- * Closing a socket with unread input resets the connection, and the client may lose our last reply:
- * end our side, then read a little while.
- */
-static void linger(struct ss_session *s)
-{
-	int64_t until = sm_loop_now_ms() + LINGER_MS;
-	size_t left = LINGER_BYTES;
-	char *junk;
-	ssize_t n;
-
-	if (shutdown(s->net.f.fd, SHUT_WR) != 0)
-		return;
-	junk = sm_malloc(4096);
-	while (left > 0 && (n = sm_net_read(&s->net, junk, SM_MIN(left, 4096U), until)) > 0)
-		left -= (size_t)n;
-	sm_free(junk);
-}
 
 static void session_main(void *arg)
 {
@@ -383,7 +366,7 @@ static void session_main(void *arg)
 	ss_txn_reset(s, false);
 	ss_milters_close(s);
 	if (s->linger && !s->mute)
-		linger(s);
+		sm_net_linger(&s->net, LINGER_BYTES, sm_loop_now_ms() + LINGER_MS);
 	sm_log(SM_INFO, "ss.close",
 	       "ss_sess=%?I client=%A transactions=%u in=%llu out=%llu why=%s stat=%d", s->id,
 	       &s->client, s->limits.transactions, (unsigned long long)s->net.in_bytes,

@@ -42,6 +42,7 @@ struct ss_session {
 	bool conn_unresolved; /* ... by cltresolve: it does not hold for who has earned relaying */
 
 	struct ss_auth auth;
+	struct ss_tls tls;
 
 	uint8_t client_resolve;     /* SM_RESOLVE_* */
 	struct ss_milters *milters; /* NULL: there are none for this session */

@@ -12,6 +12,7 @@
 #include "smtps/conf.h"
 #include "smtps/idblock.h"
 #include "smtps/one_client.h"
+#include "smtps/tls.h"
 
 /* What qmgr lets us have open (the last `credit` message). */
 struct ss_credit {
@@ -42,6 +43,7 @@ struct ss {
 	struct ss_one_client one_client; /* greet.c */
 	/* cmd_auth.c */
 	struct ss_authlimit authlimit;
+	struct ss_tls_state tls; /* tls_ctx.c */
 
 	/* milters.c: until when a filter that could not be reached is left alone */
 	int64_t milter_rest_ms[SS_MILTERS_MAX];
