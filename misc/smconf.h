@@ -15,6 +15,8 @@ struct cf_component {
 	size_t size;                /* of its configuration struct */
 	int (*check)(const void *); /* what the table cannot say; NULL: nothing */
 	const char *about;          /* for the manual page */
+	/* First process index of a section; NULL: it does not matter. */
+	int64_t (*index)(const void *);
 };
 extern const struct cf_component cf_components[]; /* keyword NULL ends it */
 

@@ -174,6 +174,41 @@ static void check_listeners(struct cf *c, size_t section)
 	}
 }
 
+/* The processes of a section are numbered from its index on. */
+static int64_t processes(const struct cf_section *s)
+{
+	if (!s->is_service || sm_str_empty(s->service.pass_id))
+		return 1;
+	return s->service.start_action == SM_START_NOSTARTACCEPT ? s->service.max_processes
+	                                                         : s->service.min_processes;
+}
+
+/* Two processes of a kind with one index would be one to the others. */
+static void check_index(struct cf *c, size_t section)
+{
+	const struct cf_section *s = &c->sections[section], *o;
+	int64_t mine, theirs;
+
+	if (s->component == NULL || s->component->index == NULL)
+		return;
+	mine = s->component->index(s->conf);
+	for (size_t i = 0; i < section; i++) {
+		o = &c->sections[i];
+		if (o->component != s->component)
+			continue;
+		theirs = o->component->index(o->conf);
+		if (mine >= theirs + processes(o) || theirs >= mine + processes(s))
+			continue;
+		(void)sm_fail(SM_E_EXISTS,
+		              "%s:%d: the processes of section " SM_STR_FMT " " SM_STR_FMT
+		              " need ids of their own: the section on line %d has %lld to %lld",
+		              c->file.path, s->node->line, SM_STR_ARG(s->node->key),
+		              SM_STR_ARG(s->node->name), o->node->line, (long long)theirs,
+		              (long long)(theirs + processes(o) - 1));
+		tell_diag(c);
+	}
+}
+
 int cf_load(struct cf *c, const char *path, sm_conf_report *report, void *arg)
 {
 	size_t sections = 0;
@@ -195,6 +230,7 @@ int cf_load(struct cf *c, const char *path, sm_conf_report *report, void *arg)
 		if (n->is_section)
 			load_section(c, n);
 	for (size_t i = 0; i < c->count; i++) {
+		check_index(c, i);
 		if (c->sections[i].is_service) {
 			check_dependencies(c, &c->sections[i]);
 			check_listeners(c, i);

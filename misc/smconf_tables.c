@@ -30,13 +30,18 @@ static int check_smtps(const void *conf)
 	return ss_conf_check(conf);
 }
 
+static int64_t index_smtps(const void *conf)
+{
+	return ((const struct ss_conf *)conf)->id;
+}
+
 /* clang-format off */
 const struct cf_component cf_components[] = {
-	{"mcp", no_opts, 1, NULL, "The supervisor has no options of its own but those of every component"},
-	{"qmgr", qm_conf_opts, sizeof(struct qm_conf), check_qmgr, "The queue manager owns every envelope"},
-	{"smar", ar_conf_opts, sizeof(struct ar_conf), check_smar, "The address resolver knows where mail goes"},
-	{"smtpc", sc_conf_opts, sizeof(struct sc_conf), check_smtpc, "The SMTP and LMTP client delivers"},
-	{"smtps", ss_conf_opts, sizeof(struct ss_conf), check_smtps, "The SMTP server accepts"},
-	{NULL, NULL, 0, NULL, NULL},
+	{"mcp", no_opts, 1, NULL, "The supervisor has no options of its own but those of every component", NULL},
+	{"qmgr", qm_conf_opts, sizeof(struct qm_conf), check_qmgr, "The queue manager owns every envelope", NULL},
+	{"smar", ar_conf_opts, sizeof(struct ar_conf), check_smar, "The address resolver knows where mail goes", NULL},
+	{"smtpc", sc_conf_opts, sizeof(struct sc_conf), check_smtpc, "The SMTP and LMTP client delivers", NULL},
+	{"smtps", ss_conf_opts, sizeof(struct ss_conf), check_smtps, "The SMTP server accepts", index_smtps},
+	{NULL, NULL, 0, NULL, NULL, NULL},
 };
 /* clang-format on */

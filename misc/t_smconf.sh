@@ -44,6 +44,15 @@ expect 78 "$dir/bad" <<-'EOT'
 	FILE:3: restart_dependencies names nobody, which mcp does not start
 	FILE:8: listen_socket is at the same place as the one on line 7
 EOT
+cat >"$dir/ids" <<-'EOT'
+	smtps MTA { id = 1; start_action = wait; path = /s; arguments = s; pass_id = "-i"; min_processes = 3; max_processes = 3; }
+	smtps MSA { id = 3; start_action = wait; path = /s; arguments = s; pass_id = "-i"; }
+	smtps MSP { id = 4; start_action = wait; path = /s; arguments = s; pass_id = "-i"; }
+	smtps OLD { start_action = wait; path = /s; arguments = s; }
+EOT
+expect 78 "$dir/ids" <<-'EOT'
+	FILE:2: the processes of section smtps MSA need ids of their own: the section on line 1 has 1 to 3
+EOT
 printf 'qmgr {\n user = x;\n' >"$dir/brace"
 expect 78 "$dir/brace" <<-'EOT'
 	FILE:3: missing "}": section qmgr began on line 1

@@ -30,6 +30,7 @@ struct server {
 	struct sm_hash sessions;
 	unsigned uses; /* waits that will look at it */
 	uint8_t proc;
+	bool started; /* its ids are in force */
 };
 
 /* A commit or a block of ids that waits for the disk. */
@@ -277,8 +278,19 @@ static void give_block(struct qm *q, struct server *s, uint64_t tag)
 	qm_store_after(q->store, qm_store_ibdb(q->store), lsn, &p->wait, block_durable, p);
 }
 
+static const struct server *same_index(const struct qm *q, const struct server *s)
+{
+	const struct server *same = NULL;
+
+	SM_LIST_FOR (o, &q->in->servers, struct server, link)
+		if (o != s && o->peer != NULL && o->started && o->proc == s->proc)
+			same = o;
+	return same;
+}
+
 static int do_start(struct qm *q, struct server *s, const struct sm_frame *f)
 {
+	const struct server *other;
 	struct sm_msg_ss_start m;
 	int err = sm_msg_ss_start_decode(f->body, &q->in->arena, &m);
 
@@ -286,6 +298,13 @@ static int do_start(struct qm *q, struct server *s, const struct sm_frame *f)
 		return err;
 	if (s->proc == SM_ID_PROC_QMGR)
 		return sm_fail(SM_E_PROTO, "process index %u is qmgr's own", s->proc);
+	/* Otherwise the contents of one would be orphans by the word of the other. A process that
+	 * died is gone before its successor has tried twice. */
+	other = same_index(q, s);
+	if (other != NULL)
+		return sm_fail(SM_E_PROTO, "process index %u is that of process %d already: option id",
+		               s->proc, (int)sm_peer_pid(other->peer));
+	s->started = true;
 	qm_holder_start(&q->in->holders, s->proc,
 	                m.next_counter ? m.next_counter : q->in->next_counter);
 	for (uint32_t i = 0; i < m.open_count; i++)

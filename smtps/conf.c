@@ -144,8 +144,10 @@ static const struct sm_opt protect_opts[] = {
 const struct sm_opt ss_conf_opts[] = {
 	{.name = "flags", .type = SM_OPT_FLAGS, .offset = AT(flags), .def = "8bitmime, chunking, smtputf8",
 	 .words = flag_words, .reload = true, .session = true, .help = "switches of the server"},
-	{.name = "id", .type = SM_OPT_INT, .offset = AT(id), .def = "0", .min = 0, .max = 254,
-	 .help = "process index: the last two digits of ids; each server needs its own"},
+	{.name = "id", .type = SM_OPT_INT, .offset = AT(id), .def = "0", .min = 0, .max = SS_PROC_MAX,
+	 .help = "process index: the last two digits of ids; each server needs its own",
+	 .man = "What mcp passes by pass_id is added, so a section with three processes has this id and the next two. smconf tells of two "
+	 "sections with the same one, and qmgr serves the first that comes."},
 	{.name = "CDB_gid", .type = SM_OPT_INT, .offset = AT(cdb_gid), .def = "-1", .min = -1, .max = 4294967294,
 	 .help = "group id of content files: that of smtpc's group; -1: leave"},
 	{.name = "CDB_sync_directory", .type = SM_OPT_ENUM, .offset = AT(cdb_sync_dir), .def = "auto",

@@ -38,7 +38,7 @@ enum ss_match { SS_MATCH_EXACT, SS_MATCH_LOOKUP, SS_MATCH_DETAIL };
 
 struct ss_conf {
 	uint32_t flags;
-	int64_t id;                           /* process index of ids; the command line's -i wins */
+	int64_t id;                           /* process index of ids; that of -i is added */
 	int64_t cdb_gid;                      /* -1: leave the group as it is */
 	int cdb_sync_dir;                     /* enum cdb_sync_dir */
 	struct sm_conf_list relay_to;         /* -T */
@@ -97,6 +97,7 @@ struct ss_conf {
 	int64_t max_hops, max_message_bytes, max_header_bytes, max_header_lines, max_line_bytes;
 };
 extern const struct sm_opt ss_conf_opts[];
+enum { SS_PROC_MAX = 254 }; /* process index; 255 is qmgr's */
 /* Extensions that need others (RFC 3030 3, RFC 6531 3.1). */
 static inline bool ss_offers_binarymime(const struct ss_conf *conf)
 {

@@ -45,6 +45,17 @@ smtps_t_policy_SOURCES = smtps/t_policy.c
 smtps_t_policy_LDADD = $(smtps_t_link)
 smtps_t_received_SOURCES = smtps/t_received.c
 smtps_t_received_LDADD = $(smtps_t_link)
+SMTPS_TESTS += smtps/t_nets smtps/t_proxy smtps/t_xclient smtps/t_complete smtps/t_require
+smtps_t_nets_SOURCES = smtps/t_nets.c
+smtps_t_nets_LDADD = $(smtps_t_link)
+smtps_t_proxy_SOURCES = smtps/t_proxy.c
+smtps_t_proxy_LDADD = $(smtps_t_link)
+smtps_t_xclient_SOURCES = smtps/t_xclient.c
+smtps_t_xclient_LDADD = $(smtps_t_link)
+smtps_t_complete_SOURCES = smtps/t_complete.c
+smtps_t_complete_LDADD = $(smtps_t_link)
+smtps_t_require_SOURCES = smtps/t_require.c
+smtps_t_require_LDADD = $(smtps_t_link)
 if HAVE_CMOCKA
 check_PROGRAMS += $(SMTPS_TESTS)
 unit_tests += $(SMTPS_TESTS)

@@ -335,8 +335,14 @@ int main(int argc, char **argv)
 	if (done)
 		return status;
 	ss->conf = sv.proc.conf;
+	if (ss->conf->id + sv.proc.index > SS_PROC_MAX) {
+		sm_log(SM_FATAL, "ss.start", "id=%lld index=%d why=%s", (long long)ss->conf->id,
+		       sv.proc.index, "together above 254");
+		return sm_proc_end(&sv.proc, SM_EXIT_CONFIG);
+	}
 	ss->hostname = sv.proc.global.hostname;
-	ss->proc = (uint8_t)(sv.proc.index != 0 ? sv.proc.index : ss->conf->id);
+	/* The processes of a section are numbered from its id on. */
+	ss->proc = (uint8_t)(ss->conf->id + sv.proc.index);
 	ss->on_idle = all_gone;
 	sm_list_init(&ss->sessions);
 	sm_list_init(&ss->transactions);
