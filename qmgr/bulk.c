@@ -8,8 +8,8 @@
 
 #include "libsm/time.h"
 
-#define SLICE_US   1000
-#define SLICE_STEP 32    /* so many between two looks at the clock */
+#define SLICE_US   100   /* a mail waits so long for a slice, at each of its steps */
+#define SLICE_STEP 4     /* so many between two looks at the clock */
 #define WAITING    16    /* acts */
 #define SWEEP_MS   30000 /* so often all marks are looked at */
 #define STEP_MS    20    /* between two chunks */

@@ -13,10 +13,11 @@
 #include "libsm/log.h"
 #include "qmgr/store_int.h"
 
-#define REASON_MAX  200
-#define HEAD_BYTES  512 /* of a record, without its items */
-#define ITEM_BYTES  11
-#define CHUNK_ITEMS 10000
+#define REASON_MAX 200
+#define HEAD_BYTES 512 /* of a record, without its items */
+#define ITEM_BYTES 11
+/* Sorted and encoded in about a slice of bulk.c, written while a mail is. */
+#define CHUNK_ITEMS 2000
 
 struct qm_marks_sorted {
 	struct qm_mark mark;

@@ -41,15 +41,6 @@ static void end_it(void)
 	t_wait_over();
 }
 
-static void restart(void)
-{
-	t_down(&w.sc.p);
-	t_down(&w.ss.p);
-	t_down(&w.smar);
-	t_qm_stop();
-	t_qm_all();
-}
-
 /* ---- success ---- */
 
 static void success_is_told_when_the_next_hop_does_not(void **state)
@@ -106,7 +97,7 @@ static void success_survives_a_restart(void **state)
 	t_turns(100);
 	assert_int_equal(w.q.stats.delivered, 1);
 	w.sc.hold = false;
-	restart();
+	t_qm_again();
 	t_wait_n(t_tasks, 4);
 	assert_int_equal(dsns(SM_DSN_RELAYED, &t), 1);
 	assert_int_equal(t->dsn_count, 1);
@@ -140,7 +131,7 @@ static void delay_is_told_once(void **state)
 		flush();
 		t_wait_n(t_tasks, before + 1);
 		t_wait_n(t_deferred, 1);
-		restart();
+		t_qm_again();
 		t_turns(200);
 	}
 	t_wait_n(t_deferred, 1);
@@ -212,7 +203,7 @@ static void failures_are_merged(void **state)
 	t_turns(300);
 	assert_int_equal(w.q.stats.dsns, 0);
 	/* A crash changes nothing. */
-	restart();
+	t_qm_again();
 	t_turns(300);
 	assert_int_equal(w.q.stats.dsns, 0);
 	/* The last one that was open fails: both are told at once. */

@@ -36,15 +36,6 @@ static const struct t_task *dsn(enum sm_dsn_kind kind)
 	return NULL;
 }
 
-static void restart(void)
-{
-	t_down(&w.sc.p);
-	t_down(&w.ss.p);
-	t_down(&w.smar);
-	t_qm_stop();
-	t_qm_all();
-}
-
 static void send_at(const char *sender, const char *rcpts, uint8_t notify)
 {
 	t_commit_at(sender, rcpts, sm_wall_s(), notify);
@@ -362,7 +353,7 @@ static void expanded_survives(void **state)
 	t_qm_all();
 	send_at("s@a.test", "list@alias.test temp@c.test", SM_NOTIFY_SUCCESS);
 	t_wait_n(t_deferred, 1);
-	restart();
+	t_qm_again();
 	w.sc.fine = true;
 	t_ask_ctl("flush", NULL);
 	t_wait_over();

@@ -68,6 +68,20 @@ static bool kept(void)
 	return qm_kept_count(&w.q) >= t_want && qm_delivery_tasks(&w.q) == 0;
 }
 
+/* A mail that is tried while DEFEDB gets full: one that is put off stays IBDB's. */
+static void keep(const char *rcpts)
+{
+	unsigned n = w.sc.tasks;
+
+	w.sc.hold = true;
+	t_taken("s@a.test", rcpts);
+	t_wait_n(t_tasks, n + 1);
+	fill();
+	w.sc.hold = false;
+	t_answer(&w.sc, &w.sc.task[n]);
+	t_wait_n(kept, 1);
+}
+
 static bool deferred(void)
 {
 	return qm_edbc_count(w.q.edbc) == t_want && w.q.txns.by_id.count == 0 &&
@@ -108,13 +122,7 @@ static void what_ibdb_has(void **state)
 {
 	(void)state;
 	t_qm_all();
-	w.sc.hold = true;
-	t_taken("s@a.test", "temp@b.test x@b.test");
-	t_wait_n(t_tasks, 1);
-	fill();
-	w.sc.hold = false;
-	t_answer(&w.sc, &w.sc.task[0]);
-	t_wait_n(kept, 1);
+	keep("temp@b.test x@b.test");
 	assert_int_equal(qm_edbc_count(w.q.edbc), 0);
 	t_wait_n(t_tasks, 3); /* as often as the schedule says */
 	assert_int_equal(given("x@b.test"), 1);
@@ -158,13 +166,7 @@ static void then_there_is_room(void **state)
 	t_taken("s@a.test", "temp@b.test");
 	t_taken("s@a.test", "temp@c.test x@d.test");
 	t_wait_n(deferred, 2);
-	w.sc.hold = true;
-	t_taken("s@a.test", "temp@e.test");
-	t_wait_n(t_tasks, 4);
-	fill();
-	w.sc.hold = false;
-	t_answer(&w.sc, &w.sc.task[3]);
-	t_wait_n(kept, 1);
+	keep("temp@e.test");
 	t_ask_ctl("flush", NULL); /* also what is kept */
 	t_wait_n(t_tasks, 7);
 	t_wait_n(kept, 1);
@@ -353,15 +355,6 @@ static bool both_were_tried(void)
 	return given("tempkeep@part.test") > 0 && given("tempnew@new.test") > 0;
 }
 
-static void restart(void)
-{
-	t_down(&w.sc.p);
-	t_down(&w.ss.p);
-	t_down(&w.smar);
-	t_qm_stop();
-	t_qm_all();
-}
-
 /* Each start knows the same: only those two are open, whoever says so by then. */
 static void only_two_are_open(void)
 {
@@ -379,7 +372,7 @@ static void a_crash_while_it_is_full(void **state)
 	t_crash_after(die_while_full);
 	t_qm_all();
 	only_two_are_open();
-	restart();
+	t_qm_again();
 	only_two_are_open();
 	w.sc.fine = true;
 	t_ask_ctl("flush", NULL);
@@ -402,7 +395,7 @@ static void a_crash_when_there_is_room(void **state)
 	t_crash_after(die_when_there_is_room);
 	t_qm_all();
 	only_two_are_open();
-	restart();
+	t_qm_again();
 	only_two_are_open();
 	w.sc.fine = true;
 	t_ask_ctl("flush", NULL);
@@ -479,13 +472,7 @@ static void for_long(void **state)
 	for (int i = 0; i < 20; i++)
 		t_taken("s@a.test", "temp@b.test");
 	t_wait_n(deferred, 20);
-	w.sc.hold = true;
-	t_taken("s@a.test", "temp@e.test");
-	t_wait_n(t_tasks, 21);
-	fill();
-	w.sc.hold = false;
-	t_answer(&w.sc, &w.sc.task[20]);
-	t_wait_n(kept, 1);
+	keep("temp@e.test");
 	w.sc.fine = true;
 	qm_edbc_set_all(w.q.edbc, 1);
 	qm_defer_run(&w.q);

@@ -4,9 +4,9 @@
  * stops where it is, the other goes on for a while, and the process dies. The next life goes on
  * with what is on the disk.
  *
- * A ledger outlives them all and knows what was promised to whom: nothing that was taken is lost,
- * nothing that is durable comes again, no failure is told twice, what is held, suspended or removed
- * is not tried. T_LIVES and T_LIFE_SEED say how many and which.
+ * A ledger (t_ledger.h) outlives them all and knows what was promised to whom: nothing that was
+ * taken is lost, nothing that is durable comes again, no failure is told twice, what is held,
+ * suspended or removed is not tried. T_LIVES and T_LIFE_SEED say how many and which.
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -22,7 +22,7 @@
 #include "libsm/fault.h"
 #include "libsm/time.h"
 #include "qmgr/filter.h"
-#include "qmgr/t_qm.h"
+#include "qmgr/t_ledger.h"
 
 #ifdef SM_TESTING
 
@@ -30,60 +30,15 @@
 #define CUTS       6   /* in one life */
 #define STEPS      150 /* until a log stops, at most */
 #define LONG       800 /* the same, of a life that sees segments freed */
-#define MAILS      3000
-#define RCPTS      6 /* of a mail, at most */
-#define DOMAINS    4
-#define TASKS      20000
 #define JUNK       64
 #define JUNK_BYTES 9000
-#define DELAYS     4
-#define MEMBERS    5 /* of an alias, two in a child */
-
-/* Each has a time when it is asked for, and one from which on it is sure. */
-enum fact { NO, MAYBE, SURE };
-
-struct ledger_rcpt {
-	unsigned delivered; /* times that its server took it */
-	bool settled;       /* and that is durable */
-	bool refused;       /* its server does not want it */
-	bool told;          /* and the sender has got the report */
-	struct sm_id report, delay[DELAYS];
-	unsigned delays, requeues;
-	enum fact removed, bounced, held;
-};
-
-struct ledger_mail {
-	struct sm_id id;
-	enum { ASKED, TAKEN, REFUSED } is;
-	bool alias; /* then these are its members */
-	unsigned rcpts;
-	struct ledger_rcpt rcpt[RCPTS];
-};
-
-static struct ledger {
-	/* How this life is: of ten tries so many fail for now, and for good; how often the disk is
-	 * full and not full again, of 16 steps. */
-	unsigned temporary, permanent, changes, steps;
-	bool slow; /* servers take their time, so mails are at work in part */
-	unsigned mails, cuts, acts, fills, tasks, reports;
-	size_t kept, shadows, overs; /* the most at a time */
-	enum fact suspended[DOMAINS];
-	struct ledger_mail mail[MAILS];
-	char wrong[512];
-} * led;
 
 /* ---- of one process ---- */
 
-static uint64_t seed;
 static bool is_full;
 static const char *stopped; /* the log that goes no further; NULL: both do */
 static struct qm_loc junk[JUNK];
-static unsigned junk_count, seen;
-static struct given {
-	unsigned count, mail[40], rcpt[40];
-	bool lost[40];
-} * given;
-static bool arrived[MAILS][RCPTS];
+static unsigned junk_count;
 static int asked; /* the mail whose verdict is waited for; -1: none */
 static unsigned verdicts;
 
@@ -99,274 +54,13 @@ static struct {
 	unsigned domain;
 } halt;
 
-static unsigned rnd(unsigned n)
-{
-	seed = seed * 6364136223846793005ULL + 1442695040888963407ULL;
-	return (unsigned)(seed >> 33) % n;
-}
-
-static bool one_in(unsigned n)
-{
-	return rnd(n) == 0;
-}
-
-static void wrong(const char *what, unsigned m, unsigned r) __attribute__((noreturn));
-static void wrong(const char *what, unsigned m, unsigned r)
-{
-	char id[SM_ID_SIZE] = "";
-
-	sm_id_text(led->mail[m].id, id);
-	snprintf(led->wrong, sizeof(led->wrong), "%s: mail %u (%s) recipient %u, cut %u", what, m,
-	         id, r, led->cuts);
-	_exit(3);
-}
-
-/* Whose address that is; members are the same for all aliases. */
-static bool get(struct sm_id content, const char *addr, unsigned *m, unsigned *r)
-{
-	unsigned d;
-
-	if (sscanf(addr, "m%u-r%u@d%u.test", m, r, &d) == 3)
-		return *m < led->mails && *r < led->mail[*m].rcpts;
-	if (sscanf(addr, "m%u@m.test", r) != 1)
-		return false;
-	for (*m = 0; *m < led->mails; ++*m)
-		if (led->mail[*m].alias && sm_id_eq(led->mail[*m].id, content))
-			return *r < led->mail[*m].rcpts;
-	return false;
-}
-
-static unsigned domain_of(unsigned m, unsigned r)
-{
-	return (m + r) % DOMAINS;
-}
-
-/* ---- what qmgr has ---- */
-
-/* In one of the children, or still in the alias. */
-static bool member_is_open(const struct ledger_mail *m, unsigned r)
-{
-	const struct qm_txn *owner = qm_txn_find(&w.q.txns, m->id);
-	const struct qm_content_child *c = NULL;
-	char name[32];
-
-	snprintf(name, sizeof(name), "m%05u", r);
-	if (qm_edbc_find(w.q.edbc, m->id))
-		return true;
-	if (owner && owner->open > 0 && !qm_rcpt_owed(&owner->rcpts[0]) &&
-	    sm_str_cmp(owner->rcpts[0].after, sm_str(name)) < 0)
-		return true;
-	while ((c = qm_content_next(&w.q.txns, m->id, false, c)) != NULL) {
-		const struct qm_txn *txn = qm_txn_find(&w.q.txns, c->id);
-		const struct qm_edbc_entry *e = qm_edbc_find(w.q.edbc, c->id);
-		struct qm_edbc_reader in;
-		struct qm_edbc_rcpt x;
-
-		for (unsigned i = 0; txn && i < txn->rcpt_count; i++)
-			if (sm_str_has_prefix(txn->rcpts[i].addr, sm_str(name)) &&
-			    txn->rcpts[i].state != QM_RCPT_SETTLED)
-				return true;
-		if (txn || e == NULL)
-			continue;
-		in = qm_edbc_read(w.q.edbc, e);
-		while (qm_edbc_read_rcpt(&in, &x))
-			if (sm_str_eq(x.local, sm_str(name)))
-				return true;
-	}
-	return false;
-}
-
-/* Is this recipient still open for qmgr? */
-static bool is_open(const struct ledger_mail *m, unsigned r)
-{
-	struct qm_txn *txn = qm_txn_find(&w.q.txns, m->id);
-	const struct qm_edbc_entry *e = qm_edbc_find(w.q.edbc, m->id);
-	struct qm_edbc_reader in;
-	struct qm_edbc_rcpt x;
-
-	if (m->alias)
-		return member_is_open(m, r);
-	if (txn) {
-		const struct qm_rcpt *rcpt = qm_txn_rcpt(txn, (uint16_t)r);
-
-		return rcpt && rcpt->state != QM_RCPT_SETTLED;
-	}
-	if (e == NULL)
-		return false;
-	in = qm_edbc_read(w.q.edbc, e);
-	while (qm_edbc_read_rcpt(&in, &x))
-		if (x.index == r)
-			return true;
-	return false;
-}
-
-static bool is_due_to_come(const struct ledger_rcpt *r)
-{
-	return r->delivered == 0 && r->removed == NO && sm_id_none(r->report);
-}
-
-/* After a start: what was promised is there, what is over is not. */
-static void audit(void)
-{
-	for (unsigned m = 0; m < led->mails; m++)
-		for (unsigned r = 0; r < led->mail[m].rcpts; r++) {
-			const struct ledger_rcpt *x = &led->mail[m].rcpt[r];
-			bool open = is_open(&led->mail[m], r);
-
-			if (led->mail[m].is == TAKEN && is_due_to_come(x) && !x->refused &&
-			    x->bounced == NO && !open)
-				wrong("lost at a start", m, r);
-			if (led->mail[m].alias)
-				continue; /* the index does not say how far it was expanded */
-			if (x->settled && open)
-				wrong("delivered for good, and open after a start", m, r);
-			if (!sm_id_none(x->report) && open)
-				wrong("reported, and open after a start", m, r);
-			/* An act that was first wins: it is to be bounced when it comes back. */
-			if (x->removed == SURE && x->bounced == NO && open && !x->refused)
-				wrong("removed, and open after a start", m, r);
-		}
-}
-
-/* Is it over for this recipient, and does the disk say so? */
-static bool is_over(const struct ledger_mail *m, unsigned r)
-{
-	const struct qm_txn *txn = qm_txn_find(&w.q.txns, m->id);
-
-	if (is_open(m, r))
-		return false;
-	if (txn && !m->alias)
-		return txn->last_lsn <= qm_log_durable(txn->log);
-	return stopped == NULL && qm_store_pending(w.q.store) == 0;
-}
-
-static void look_at_results(void)
-{
-	for (unsigned m = 0; m < led->mails; m++)
-		for (unsigned r = 0; r < led->mail[m].rcpts; r++) {
-			struct ledger_rcpt *x = &led->mail[m].rcpt[r];
-
-			/* What a life before took may have been forgotten. */
-			if (arrived[m][r] && !x->settled && !x->refused && x->bounced == NO)
-				x->settled = is_over(&led->mail[m], r);
-		}
-}
-
-/* ---- what smtpc gets ---- */
-
-static void handed_report(const struct t_task *t)
-{
-	for (unsigned i = 0; i < t->dsn_count && i < 4; i++) {
-		unsigned m, r;
-		struct ledger_rcpt *x;
-
-		if (!get(t->content, t->dsn[i].addr, &m, &r))
-			continue;
-		x = &led->mail[m].rcpt[r];
-		if (t->dsn_kind == SM_DSN_DELAYED) {
-			unsigned k = 0;
-
-			while (k < x->delays && !sm_id_eq(x->delay[k], t->ta))
-				k++;
-			if (k == x->delays && k < DELAYS)
-				x->delay[x->delays++] = t->ta;
-			if (x->delays > 1 + x->requeues)
-				wrong("its delay was told twice", m, r);
-			continue;
-		}
-		if (!sm_id_none(x->report) && !sm_id_eq(x->report, t->ta))
-			wrong("its failure was told twice", m, r);
-		if (x->settled)
-			wrong("its failure was told, and it had arrived", m, r);
-		if (x->removed == SURE && x->bounced == NO && !x->refused)
-			wrong("its failure was told, and it had been removed", m, r);
-		x->report = t->ta;
-	}
-	led->reports++;
-}
-
-static void handed_out(unsigned n)
-{
-	const struct t_task *t = &w.sc.task[n];
-	struct given *g = &given[n];
-
-	led->tasks++;
-	g->count = t->count;
-	if (t->dsn_kind != SM_DSN_NONE)
-		handed_report(t);
-	for (unsigned k = 0; k < t->count && k < 40; k++) {
-		struct ledger_rcpt *x;
-
-		if (!get(t->content, t->rcpt[k], &g->mail[k], &g->rcpt[k])) {
-			g->lost[k] = true;
-			continue;
-		}
-		x = &led->mail[g->mail[k]].rcpt[g->rcpt[k]];
-		if (led->mail[g->mail[k]].is == REFUSED)
-			wrong("handed out, and it was refused", g->mail[k], g->rcpt[k]);
-		if (x->settled)
-			wrong("handed out, and it had arrived", g->mail[k], g->rcpt[k]);
-		if (!sm_id_none(x->report))
-			wrong("handed out, and its failure was told", g->mail[k], g->rcpt[k]);
-		if (x->held == SURE)
-			wrong("handed out, and it is held", g->mail[k], g->rcpt[k]);
-		if (x->removed == SURE || x->bounced == SURE)
-			wrong("handed out, and an operator took it away", g->mail[k], g->rcpt[k]);
-		if (!led->mail[g->mail[k]].alias &&
-		    led->suspended[domain_of(g->mail[k], g->rcpt[k])] == SURE)
-			wrong("handed out, and its domain is suspended", g->mail[k], g->rcpt[k]);
-	}
-	if (!t_content_there(t->content))
-		wrong("handed out, and its content is gone", g->mail[0], g->rcpt[0]);
-}
-
-static void answer(unsigned n, bool fine)
-{
-	struct t_task *t = &w.sc.task[n];
-	unsigned luck = rnd(10);
-
-	for (unsigned k = 0; k < t->count && k < 40; k++) {
-		struct ledger_rcpt *x =
-		    given[n].lost[k] ? NULL : &led->mail[given[n].mail[k]].rcpt[given[n].rcpt[k]];
-		unsigned dice = fine ? 9 : luck < 2 ? luck * 9 : rnd(10);
-
-		if (t->dsn_kind != SM_DSN_NONE) {
-			strcpy(t->rcpt[k], dice < 3 ? "temp" : "fine");
-			for (unsigned i = 0; dice >= 3 && i < t->dsn_count && i < 4; i++) {
-				unsigned m, r;
-
-				if (t->dsn_kind == SM_DSN_FAILED &&
-				    get(t->content, t->dsn[i].addr, &m, &r))
-					led->mail[m].rcpt[r].told = true;
-			}
-		} else if (x == NULL || dice < led->temporary) {
-			strcpy(t->rcpt[k], one_in(4) ? "local" : "temp");
-		} else if (dice < led->temporary + led->permanent) {
-			strcpy(t->rcpt[k], "perm");
-			x->refused = true;
-		} else {
-			strcpy(t->rcpt[k], "fine");
-			x->delivered++;
-			arrived[given[n].mail[k]][given[n].rcpt[k]] = true;
-		}
-	}
-	t_answer(&w.sc, t);
-}
-
-static void answer_some(bool fine)
-{
-	for (unsigned n = 0; n < seen; n++)
-		if (!w.sc.task[n].answered && (fine || one_in(5) == led->slow))
-			answer(n, fine);
-}
-
 /* ---- what operators do ---- */
 
 static bool is_hit(unsigned m, unsigned r)
 {
 	return !led->mail[m].alias && (act.mail < 0 || (unsigned)act.mail == m) &&
 	       (act.rcpt < 0 || (unsigned)act.rcpt == r) &&
-	       (act.domain < 0 || (unsigned)act.domain == domain_of(m, r));
+	       (act.domain < 0 || (unsigned)act.domain == ledger_domain_of(m, r));
 }
 
 static void note_act(bool done)
@@ -381,7 +75,7 @@ static void note_act(bool done)
 			case QM_MARK_HOLD:
 				/* What is over, but not durably, was not chosen. */
 				if (done && x->held == MAYBE && !x->refused && x->bounced == NO &&
-				    is_open(&led->mail[m], r))
+				    ledger_is_open(&led->mail[m], r))
 					x->held = SURE;
 				else if (!done && x->held == NO && led->mail[m].is == TAKEN)
 					x->held = MAYBE;
@@ -504,7 +198,7 @@ static void ask(void)
 	id = t_content();
 	for (unsigned i = 0; i < led->mails; i++)
 		if (sm_id_eq(led->mail[i].id, id))
-			wrong("its id was given again", i, 0);
+			ledger_wrong("its id was given again", i, 0);
 	*m = (struct ledger_mail){.id = id, .rcpts = 1 + rnd(RCPTS), .alias = one_in(6)};
 	if (m->alias) {
 		m->rcpts = MEMBERS;
@@ -512,7 +206,7 @@ static void ask(void)
 	}
 	for (unsigned r = 0; r < m->rcpts && !m->alias; r++)
 		snprintf(rcpts + strlen(rcpts), sizeof(rcpts) - strlen(rcpts), "%sm%u-r%u@d%u.test",
-		         r ? " " : "", led->mails, r, domain_of(led->mails, r));
+		         r ? " " : "", led->mails, r, ledger_domain_of(led->mails, r));
 	asked = (int)led->mails++;
 	verdicts = w.ss.verdicts;
 	t_commit_raw(&w.ss, id, "s@src.test", rcpts, sm_wall_s(), 0);
@@ -605,10 +299,8 @@ static void turns(int ms)
 
 	t_turns(ms);
 	look_at_verdict();
-	for (; seen < w.sc.tasks; seen++)
-		handed_out(seen);
-	sm_assert(seen < TASKS);
-	look_at_results();
+	ledger_take_tasks();
+	ledger_take_results(stopped != NULL);
 	count();
 	/* What was handed out before they were told is seen by now. */
 	if (acted) {
@@ -656,7 +348,7 @@ static void step(void)
 			roll();
 		break;
 	default:
-		answer_some(false);
+		ledger_answer_some(false);
 		break;
 	}
 	turns(2 + (int)rnd(4));
@@ -666,13 +358,13 @@ static void begin(void)
 {
 	is_full = false;
 	stopped = NULL;
-	junk_count = seen = 0;
+	junk_count = 0;
 	asked = -1;
 	act.waits = halt.waits = false;
-	given = sm_calloc(TASKS, sizeof(*given));
+	ledger_begin();
 	w.sc.hold = true;
 	t_qm_start();
-	audit();
+	ledger_audit();
 	t_smar_up();
 	t_smtpc_up(&w.sc, 100);
 	t_smtps_up(&w.ss, 1);
@@ -684,9 +376,7 @@ static void in_the_middle(void)
 	fill();
 	qm_defer_flush(&w.q, (struct sm_id){0});
 	turns(10);
-	for (unsigned n = 0; n < seen; n++)
-		if (!w.sc.task[n].answered && one_in(2))
-			answer(n, false);
+	ledger_answer_half();
 	turns(2 + (int)rnd(120));
 	if (one_in(2))
 		make_room();
@@ -751,7 +441,7 @@ static void the_last(void)
 	       qm_defer_loads(&w.q) > 0) {
 		qm_defer_flush(&w.q, (struct sm_id){0});
 		turns(5);
-		answer_some(true);
+		ledger_answer_some(true);
 		if (sm_now_ms() > until_ms) {
 			snprintf(led->wrong, sizeof(led->wrong),
 			         "left: active %zu, deferred %zu, held %zu", w.q.txns.by_id.count,
@@ -765,12 +455,12 @@ static void the_last(void)
 
 			if (led->mail[m].is == TAKEN && x->delivered == 0 && x->removed == NO &&
 			    !x->told)
-				wrong("lost", m, r);
+				ledger_wrong("lost", m, r);
 		}
 		while (led->mail[m].is == TAKEN && t_content_there(led->mail[m].id)) {
 			t_turns(50); /* an orphan, of before a crash */
 			if (sm_now_ms() > until_ms)
-				wrong("its content is left", m, 0);
+				ledger_wrong("its content is left", m, 0);
 		}
 	}
 }
@@ -790,7 +480,7 @@ static void in_a_child(void (*fn)(void), unsigned life)
 	unlink(w.socks[2]);
 	led->cuts++;
 	(void)rnd(2);
-	seed += (uint64_t)led->mails * 7919;
+	ledger_seed += (uint64_t)led->mails * 7919;
 }
 
 static unsigned number(const char *name, unsigned otherwise)
@@ -805,7 +495,7 @@ static void a_life(unsigned life)
 	memset(led, 0, sizeof(*led));
 	assert_int_equal(sm_fault_arm(NULL), 0);
 	assert_int_equal(t_qm_setup(NULL), 0);
-	seed = life;
+	ledger_seed = life;
 	(void)rnd(2);
 	w.members = MEMBERS;
 	w.chunk = 2;

@@ -91,6 +91,7 @@ int t_qm_teardown(void **state); /* closes what runs, removes the directories */
 void t_qm_start(void);           /* the queue, until it is running */
 void t_qm_stop(void);            /* orderly: closes it; start again */
 void t_qm_all(void);             /* start, and smtps, smtpc, smar */
+void t_qm_again(void);           /* an orderly end of all, then the same as t_qm_all */
 void t_qm_no_smtpc(void);        /* the same, but what is ready stays there until one comes */
 
 /* fn in a child that dies without an orderly end; then its state. Its stderr goes to `log`, if that

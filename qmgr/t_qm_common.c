@@ -205,6 +205,15 @@ void t_qm_all(void)
 	t_smtps_up(&w.ss, 1);
 }
 
+void t_qm_again(void)
+{
+	t_down(&w.sc.p);
+	t_down(&w.ss.p);
+	t_down(&w.smar);
+	t_qm_stop();
+	t_qm_all();
+}
+
 int t_qm_teardown(void **state)
 {
 	(void)state;

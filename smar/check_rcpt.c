@@ -93,14 +93,15 @@ static bool is_rejected(const struct sm_msg_rcpt_check *m, const struct sm_msg_v
 	return (m->flags & SM_CHECK_STORED) && !overrides;
 }
 
-/* It comes last: only a client with a good recipient is one that has come. */
+/* It comes last: only a client with a good recipient is one that has come. Who need not come twice
+ * is smtps' to say: it does not ask then. */
 static int check_greylist(const struct ar *ar, const struct ar_ctx *ctx,
                           const struct sm_msg_rcpt_check *m, struct sm_msg_verdict *out)
 {
 	bool accept;
 	int rc;
 
-	if ((m->flags & (SM_CHECK_SESSION_OK | SM_CHECK_SESSION_RELAY)) || is_rejected(m, out))
+	if (is_rejected(m, out))
 		return 0;
 	rc = ar_greylist_check(ar->grey, ctx, &m->client, &accept);
 	if (rc != 0 || accept)

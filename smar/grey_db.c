@@ -53,6 +53,18 @@ static int fail_db(int rc, const char *doing)
 	return sm_fail(SM_E_CORRUPT, "greylist: %s: %s", doing, db_strerror(rc));
 }
 
+/* A walk that ended with `rc`: 0, the end of the table, or an error. */
+static int end_walk(DBC *c, int rc, const char *doing)
+{
+	int closed = c->close(c);
+
+	if (rc == DB_NOTFOUND)
+		rc = 0;
+	if (rc == 0)
+		rc = closed;
+	return rc != 0 ? fail_db(rc, doing) : 0;
+}
+
 static DBT dbt_in(const void *p, size_t n)
 {
 	return (DBT){.data = (void *)(uintptr_t)p, .size = (u_int32_t)n};
@@ -403,7 +415,7 @@ int ar_grey_db_purge(struct ar_grey_db *db, int64_t until_s, unsigned most, unsi
 	DBT key = dbt_out(when, sizeof(when));
 	DBT data = {.flags = DB_DBT_USERMEM | DB_DBT_PARTIAL};
 	DBC *c;
-	int rc = db->index->cursor(db->index, db->txn, &c, 0), closed;
+	int rc = db->index->cursor(db->index, db->txn, &c, 0);
 
 	*removed = 0;
 	if (rc != 0)
@@ -419,12 +431,7 @@ int ar_grey_db_purge(struct ar_grey_db *db, int64_t until_s, unsigned most, unsi
 			removed_one(db);
 		}
 	}
-	closed = c->close(c);
-	if (rc == DB_NOTFOUND)
-		rc = 0;
-	if (rc == 0)
-		rc = closed;
-	return rc != 0 ? fail_db(rc, "purge") : 0;
+	return end_walk(c, rc, "purge");
 }
 
 static bool in_net(const struct ar_grey_key *key, const struct ar_grey_key *net, unsigned bits)
@@ -455,7 +462,7 @@ int ar_grey_db_walk(struct ar_grey_db *db, const struct ar_grey_key *net, unsign
 	DBT key = dbt_out(at.p, sizeof(at.p)), data = dbt_out(record, sizeof(record));
 	u_int32_t how = DB_SET_RANGE;
 	DBC *c;
-	int rc = db->main->cursor(db->main, db->txn, &c, 0), closed;
+	int rc = db->main->cursor(db->main, db->txn, &c, 0);
 
 	if (rc != 0)
 		return fail_db(rc, "read");
@@ -482,12 +489,7 @@ int ar_grey_db_walk(struct ar_grey_db *db, const struct ar_grey_key *net, unsign
 			removed_one(db);
 		}
 	}
-	closed = c->close(c);
-	if (rc == DB_NOTFOUND)
-		rc = 0;
-	if (rc == 0)
-		rc = closed;
-	return rc != 0 ? fail_db(rc, "read") : 0;
+	return end_walk(c, rc, "read");
 }
 
 /* ---- checkpoints ---- */

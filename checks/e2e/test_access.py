@@ -13,7 +13,6 @@ from lib.paths import BUILD
 from lib.sink import Sink
 from lib.site import Site
 from lib.wait import until
-from test_maps import add_to_smar
 
 pytestmark = pytest.mark.inside
 
@@ -296,7 +295,7 @@ def test_long_texts_stay_one_line(sink, dns):
 def test_a_map_that_cannot_be_asked_refuses_nothing_for_good(sink, dns):
     """Not even what would be refused without any entry; and nobody gets in."""
     s = Site(routes=[f"my.domain {sink.port}^lmtp:[127.0.0.1]"], dns=dns.address, settings={"smtps.flags": "{ access, delay_checks }"})
-    add_to_smar(s, 'map away { type = socket; path = "@/nobody"; mapname = access; } access_map { name = away; }')
+    s.add("smar", 'map away { type = socket; path = "@/nobody"; mapname = access; } access_map { name = away; }')
     later = "451 4.3.0 Access cannot be checked now, try again later"
     with s:
         assert talk(s, OTHER, "u@good.domain", "user@my.domain", "any@elsewhere.domain") == (MAIL_OK, later, later)

@@ -3,7 +3,7 @@ import pytest
 from lib.dns import A, Dns, MX
 from lib.site import Site
 from test_addresses import *  # noqa: F401,F403
-from test_maps import add_to_smar, replace
+from test_maps import replace
 
 ACCESS = """\
 to:@local.test relay
@@ -32,7 +32,7 @@ def site(sink, names):
              settings={"smtps.max_message_size": "1024", "smtps.flags": "{ access, 8bitmime }",
                        "smtps.protected_recipients.allow_by": "{ sender, client_ip }",
                        "smtps.protected_recipients.match_type": "generic_lookup"})
-    add_to_smar(s, 'access_map { file = "@/access"; } aliases { file = "@/aliases"; flags = { all_domains, replace_macros }; }')
+    s.add("smar", 'access_map { file = "@/access"; } aliases { file = "@/aliases"; flags = { all_domains, replace_macros }; }')
     replace(s, "access", ACCESS)
     replace(s, "aliases", "never@local.test: <${user}@elsewhere.test>\n")
     with s:

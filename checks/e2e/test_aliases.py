@@ -1,6 +1,5 @@
 """Local addresses: those that are in the aliases or among the users are taken, others are refused at MAIL and RCPT."""
 import os
-import re
 import subprocess
 
 import pytest
@@ -49,10 +48,7 @@ def createmap(site, name, text, kind="aliases"):
 def site_with(sink, smar):
     """`smar`: more of its section; @ is the site's directory."""
     site = Site(routes=[f"{d} {sink.port}^lmtp:[127.0.0.1]" for d in LOCAL], relay=["far.test"], hostname="host.test")
-    with open(site.conf) as f:
-        conf = f.read()
-    with open(site.conf, "w") as f:
-        f.write(re.sub(r"(?m)^smar \{$", lambda m: m.group(0) + "\n" + smar.replace("@", site.dir), conf, count=1))
+    site.add("smar", smar)
     return site
 
 
@@ -206,12 +202,8 @@ user: local:
 ], ids=["lists", "domains", "virtual", "macros", "local", "preserve_domain", "all_domains", "implicit", "all-macros", "nested"])
 def test_what_the_manual_says(text, more, flags, mails, tag):
     site = Site(routes=MANUAL_MAILERTABLE, relay=["far.dom"], hostname="local.host")
-    with open(site.conf) as f:
-        conf = f.read()
-    conf = re.sub(r"(?m)^smar \{$", f'smar {{\n    aliases {{ file = "{site.dir}/aliases.db"; flags = {{ {flags} }}; }}', conf, count=1)
-    conf = re.sub(r"(?m)^smtpc \{$", f'smtpc {{\n    LMTP_socket = "{site.dir}/lmtpsock";', conf, count=1)
-    with open(site.conf, "w") as f:
-        f.write(conf)
+    site.add("smar", f'aliases {{ file = "@/aliases.db"; flags = {{ {flags} }}; }}')
+    site.add("smtpc", 'LMTP_socket = "@/lmtpsock";')
     assert createmap(site, "aliases.db", text + more).returncode == 0
     with Sink(unix=os.path.join(site.dir, "lmtpsock"), lmtp=True) as lmtp, site:
         os.chmod(os.path.join(site.dir, "lmtpsock"), 0o777)

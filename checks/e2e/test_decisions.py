@@ -10,10 +10,8 @@ import itertools
 import os
 
 import pytest
-from e2e.test_maps import add_to_smar
-from lib.client import Client, Closed
+from lib.client import Client
 from lib.dns import A, PTR, Dns, MX
-from lib.paths import free_port
 from lib.sink import Sink
 from lib.site import Site
 from lib.wait import until
@@ -299,9 +297,9 @@ def serve(table, settings, greylisting=False):
     for name, entries in (("access", table.access), ("aliases", table.aliases)):
         with open(os.path.join(site.dir, name), "w") as f:
             f.writelines(f"{k} {v}\n" for k, v in entries.items())
-    add_to_smar(site, "".join(f"\tdnsbl {{ domain = {tag}.lists.test; tag = {tag}; }}\n" for tag in table.lists))
+    site.add("smar", "".join(f"\tdnsbl {{ domain = {tag}.lists.test; tag = {tag}; }}\n" for tag in table.lists))
     if greylisting:
-        add_to_smar(site, GREYLISTING)
+        site.add("smar", GREYLISTING)
     try:
         with site:
             yield site, (sink, smtp)

@@ -2,7 +2,6 @@
 import os
 
 import pytest
-from e2e.test_maps import add_to_smar
 from lib.client import Client
 from lib.dns import A, Dns
 from lib.site import Site
@@ -67,7 +66,7 @@ def site():
              settings={"smtps.flags": "{ access }", "smar.access_map.file": "../access", "smar.DNS_timeout": "3s"})
     with open(os.path.join(s.dir, "access"), "w") as f:
         f.write(ACCESS)
-    add_to_smar(s, LISTS)
+    s.add("smar", LISTS)
     s.dns = dns
     with s:
         yield s

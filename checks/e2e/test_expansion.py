@@ -60,10 +60,7 @@ def lists(site, **members):
 def make_site(servers, settings=None):
     site = Site(routes=[f"{d} {s.port}^{'lmtp' if s.lmtp else 'esmtp'}:[127.0.0.1]" for d, s in servers.items()],
                 relay=["far.test", "dsn.test", "fail.test"], hostname="local.test", settings=settings)
-    with open(site.conf) as f:
-        conf = f.read()
-    with open(site.conf, "w") as f:
-        f.write(re.sub(r"(?m)^smar \{$", f'smar {{ aliases {{ file = "{site.dir}/aliases"; include_directory = "{site.dir}/lists"; }}', conf, count=1))
+    site.add("smar", 'aliases { file = "@/aliases"; include_directory = "@/lists"; }')
     put(site, "aliases", ALIASES)
     return site
 

@@ -14,7 +14,6 @@ from lib.paths import SRC, free_port, program
 from lib.sink import Serve, Sink
 from lib.site import Site
 from lib.wait import SLOW, until
-from test_maps import add_to_smar
 
 pytestmark = pytest.mark.inside
 
@@ -273,7 +272,7 @@ def test_two_smx():
     """Both sides are smx: the inner one knows its users from its maps, and says so at RCPT."""
     with Sink(lmtp=True) as box:
         inner = Site(routes=[f"inner.test {box.port}^lmtp:[127.0.0.1]"], hostname="inner.mx.test")
-        add_to_smar(inner, 'map users { type = inline; entries = { "user1 x" }; } local_user_map { name = users; }')
+        inner.add("smar", 'map users { type = inline; entries = { "user1 x" }; } local_user_map { name = users; }')
         with inner, Site(routes=[f"inner.test {inner.port}^esmtp:[127.0.0.1]"], relay=["inner.test"],
                          settings={"smar.verify_recipient.domains": "{ inner.test }"}) as gateway:
             said = ask(gateway, "user1@inner.test", "user2@inner.test")

@@ -5,7 +5,6 @@ import subprocess
 import time
 
 import pytest
-from e2e.test_maps import add_to_smar
 from lib.client import Client, message
 from lib.paths import BUILD
 from lib.site import Site
@@ -25,7 +24,7 @@ def make(options=OPTIONS, flags="access, greylisting", **more):
     with open(os.path.join(s.dir, "access"), "w") as f:
         f.write(ACCESS)
     if options is not None:
-        add_to_smar(s, "\tgreylisting { " + options + " }")
+        s.add("smar", "\tgreylisting { " + options + " }")
     return s
 
 

@@ -11,7 +11,7 @@ from lib.sink import Serve, Sink, Sleep
 from lib.site import Site
 from test_access import OTHER, network, talk  # noqa: F401 (a fixture)
 from test_greylisting import knock
-from test_maps import add_to_smar, createmap, replace
+from test_maps import createmap, replace
 from test_schedule import Peak, send_many
 
 pytestmark = pytest.mark.inside
@@ -79,7 +79,7 @@ map seq2 { type = sequence; maps = { password, otherusers }; }
 @pytest.mark.parametrize("name, known", [("seq1", {"ann", "bob"}), ("seq2", {"bob", "system"})])
 def test_maps(name, known):
     site = Site(routes=["local.test lmtp:"])
-    add_to_smar(site, MAPS.replace("/etc/smx", site.dir) + f"local_user_map {{ name = {name}; }}")
+    site.add("smar", MAPS.replace("/etc/smx", site.dir) + f"local_user_map {{ name = {name}; }}")
     createmap(site, "localusr.db", "ann -\n", kind="plain")
     createmap(site, "otherusr.db", "bob -\n", kind="plain")
     users = {"ann": "ann", "bob": "bob", "system": pwd.getpwuid(os.getuid()).pw_name, "nobody": "no-such-user"}
@@ -120,11 +120,8 @@ def test_mailertable(network, kind, tag):  # noqa: F811
         replace(site, "mt", MAILERTABLE)
     else:
         createmap(site, "routes.db", MAILERTABLE)
-        add_to_smar(site, 'map routes { type = hash; file = "@/routes.db"; } mailertable { name = routes; }')
-    with open(site.conf) as f:
-        conf = f.read()
-    with open(site.conf, "w") as f:
-        f.write(conf.replace("smtpc {\n", f'smtpc {{\n    LMTP_socket = "{site.dir}/lmtpsock";\n', 1))
+        site.add("smar", 'map routes { type = hash; file = "@/routes.db"; } mailertable { name = routes; }')
+    site.add("smtpc", 'LMTP_socket = "@/lmtpsock";')
     sinks = {"socket": Sink(unix=os.path.join(site.dir, "lmtpsock"), lmtp=True), "10.11.12.13": Sink(525, host="10.11.12.13", lmtp=True),
              "127.0.0.1": Sink(2525)}
     for a in set(GOES_TO.values()) - set(sinks):

@@ -13,16 +13,6 @@ from lib.wait import until
 DEAD = "[127.0.0.98]"  # nobody listens there
 
 
-def add_to_smar(site, text):
-    """More of the section smar, with the site's directory for @."""
-    with open(site.conf) as f:
-        conf = f.read()
-    conf, n = re.subn(r"(?m)^smar \{$", lambda m: m.group(0) + "\n" + text.replace("@", site.dir), conf, count=1)
-    assert n == 1
-    with open(site.conf, "w") as f:
-        f.write(conf)
-
-
 def createmap(site, name, text, kind="mailertable"):
     subprocess.run([os.path.join(BUILD, "createmap"), "-k", kind, os.path.join(site.dir, name)], input=text, text=True, check=True)
     os.chmod(os.path.join(site.dir, name), 0o644)
@@ -83,7 +73,7 @@ def test_a_changed_map_is_taken(sinks, name, declared, tag):
         (createmap if name != "mt.txt" else replace)(site, name, text)
 
     site = Site(relay=["d.test"])
-    add_to_smar(site, f'map_check_interval = 200ms; map routes {{ {declared}file = "@/{name}"; }} mailertable {{ name = routes; }}')
+    site.add("smar", f'map_check_interval = 200ms; map routes {{ {declared}file = "@/{name}"; }} mailertable {{ name = routes; }}')
     write("[127.0.0.1]")
     with site:
         taken = Taken(site)
@@ -107,7 +97,7 @@ def route_of(site):
 def test_a_broken_map_is_refused_and_the_old_one_stays(sinks, tag):
     port, first, _ = sinks
     site = Site(relay=["d.test"])
-    add_to_smar(site, 'map_check_interval = 200ms; map routes { file = "@/mt.db"; } mailertable { name = routes; } '
+    site.add("smar", 'map_check_interval = 200ms; map routes { file = "@/mt.db"; } mailertable { name = routes; } '
                       'access_map { file = "@/access"; }')
     createmap(site, "mt.db", f"d.test {port}^[127.0.0.1]\n")
     replace(site, "access", "to:abuse quick:ok\n")
@@ -135,7 +125,7 @@ def test_a_broken_map_is_refused_and_the_old_one_stays(sinks, tag):
 def test_reload_by_signal_only(sinks):
     port, *_ = sinks
     site = Site(relay=["d.test"])
-    add_to_smar(site, 'map_check_interval = 0; map routes { file = "@/mt.db"; } mailertable { name = routes; }')
+    site.add("smar", 'map_check_interval = 0; map routes { file = "@/mt.db"; } mailertable { name = routes; }')
     createmap(site, "mt.db", f"d.test {port}^[127.0.0.1]\n")
     with site:
         taken = Taken(site)
@@ -144,7 +134,7 @@ def test_reload_by_signal_only(sinks):
         taken.until_taken(1)
         assert "entries=2" in site.log_lines("smar", "ar.map")[-1]
         # A new configuration with a map that is not there: nothing changes.
-        add_to_smar(site, 'map more { file = "@/more.db"; }')
+        site.add("smar", 'map more { file = "@/more.db"; }')
         site.reload()
         assert "map more" in taken.until_refused()
         createmap(site, "more.db", "a b\n", kind="plain")
@@ -156,7 +146,7 @@ def test_reload_by_an_operator(sinks, tag):
     """qmgrctl reload waits for smar, and says whether the maps were taken."""
     port, first, _ = sinks
     site = Site(relay=["d.test"])
-    add_to_smar(site, 'map_check_interval = 0; map routes { file = "@/mt"; } mailertable { name = routes; }')
+    site.add("smar", 'map_check_interval = 0; map routes { file = "@/mt"; } mailertable { name = routes; }')
     replace(site, "mt", f"d.test {port}^[127.0.0.1]\n")
     with site:
         replace(site, "mt", f"d.test {port}^[127.0.0.1]\nno value\nnovalue\n")
@@ -174,7 +164,7 @@ def test_reload_of_a_configuration_that_smar_would_refuse(sinks, tag):
     """mcp does not know what belongs together in the section of another: mcp.sh looks before, and says it; nothing is restarted."""
     port, first, _ = sinks
     site = Site(relay=["d.test"], routes=[f"d.test {port}^[127.0.0.1]"])
-    add_to_smar(site, 'map users { type = passwd; } local_user_map { name = users; }')
+    site.add("smar", 'map users { type = passwd; } local_user_map { name = users; }')
     with site:
         before = site.all_pids()
         with open(site.conf) as f:
@@ -195,7 +185,7 @@ def test_reload_of_a_configuration_that_smar_would_refuse(sinks, tag):
 def test_what_cannot_be_opened_at_the_start_is_said(text, says):
     site = Site()
     replace(site, "broken.db", "no database\n")
-    add_to_smar(site, text)
+    site.add("smar", text)
     r = subprocess.run([os.path.join(BUILD, "smar", "smar"), "-f", site.conf], cwd=site.dir, capture_output=True, text=True, timeout=60, check=False)
     assert r.returncode == 78, r.stderr
     assert re.search(says, r.stderr)
@@ -205,7 +195,7 @@ def test_no_lookup_fails_while_maps_are_replaced(sinks, tag):
     """Lookups go on all the time, half of them misses, and mail too, while the map is made anew ten times."""
     port, first, _ = sinks
     site = Site(relay=["d.test"])
-    add_to_smar(site, 'map_check_interval = 100ms; map routes { file = "@/mt.db"; } mailertable { name = routes; }')
+    site.add("smar", 'map_check_interval = 100ms; map routes { file = "@/mt.db"; } mailertable { name = routes; }')
 
     def write(i):
         createmap(site, "mt.db", f"d.test {port}^[127.0.0.1]\nn{i}.other lmtp:\n" + "".join(f"d{k}.bench.example lmtp:\n" for k in range(2000)))

@@ -103,6 +103,15 @@ class Site:
         if kind is None and not os.environ.get("SMX_KEEP"):
             shutil.rmtree(self.dir, ignore_errors=True)
 
+    def add(self, section, text):
+        """More of a section of the configuration, at its beginning; @ stands for the site's directory."""
+        with open(self.conf) as f:
+            conf = f.read()
+        conf, n = re.subn(rf"(?m)^{re.escape(section)} \{{$", lambda m: m.group(0) + "\n" + text.replace("@", self.dir), conf, count=1)
+        assert n == 1, section
+        with open(self.conf, "w") as f:
+            f.write(conf)
+
     # -- life
     def mcp_sh(self, verb, check=True):
         return self._run(["sh", os.path.join(self.dir, "mcp.sh"), verb], check)
