@@ -5,6 +5,7 @@
 #include "smtpc/server_conf.h"
 
 #include "libsm/log.h"
+#include "smtpc/result.h"
 #include "smtpc/sc.h"
 #include "smtpc/session.h"
 
@@ -83,7 +84,7 @@ void sc_server_conf_fini(struct sc_server_conf *c)
 	*c = (struct sc_server_conf){0};
 }
 
-static int bind(const struct sm_opt *table, struct sm_arena *a, struct sm_str text,
+static int bind_text(const struct sm_opt *table, struct sm_arena *a, struct sm_str text,
                 const char *where, struct texts *out)
 {
 	int rc = 0;
@@ -120,10 +121,10 @@ int sc_server_conf_parse(struct sc_server_conf *c, int level, struct sm_str serv
                          struct sm_str rcpt, struct sm_str auth)
 {
 	struct texts of_server, of_rcpt;
-	int rc = bind(server_opts, &c->secret, server, "smtpc_session_conf", &of_server);
+	int rc = bind_text(server_opts, &c->secret, server, "smtpc_session_conf", &of_server);
 
 	if (rc == 0)
-		rc = bind(rcpt_opts, &c->secret, rcpt, "smtpc_rcpt_conf", &of_rcpt);
+		rc = bind_text(rcpt_opts, &c->secret, rcpt, "smtpc_rcpt_conf", &of_rcpt);
 	if (rc == 0)
 		rc = bind_credentials(c, auth);
 	if (rc != 0)
