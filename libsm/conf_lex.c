@@ -22,7 +22,7 @@ void sm_conf_lex_init(struct sm_conf_lex *l, const char *path, struct sm_str in)
 
 void sm_conf_lex_fini(struct sm_conf_lex *l)
 {
-	sm_buf_fini(&l->buf);
+	sm_buf_wipe(&l->buf);
 }
 
 static bool at(const struct sm_conf_lex *l, const char *two)

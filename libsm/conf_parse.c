@@ -304,8 +304,10 @@ int sm_conf_load(struct sm_conf_file *f, const char *path)
 
 void sm_conf_free(struct sm_conf_file *f)
 {
-	if (f->path != NULL)
+	if (f->path != NULL) {
+		sm_arena_wipe(&f->arena); /* some of it may be a password */
 		sm_arena_fini(&f->arena);
+	}
 	*f = (struct sm_conf_file){0};
 }
 

@@ -242,6 +242,8 @@ int sm_stream_flush(struct sm_stream *s, int64_t deadline_ms)
 	if (s->out.len == 0)
 		return 0;
 	err = sm_net_write(s->net, sm_buf_p(&s->out), s->out.len, deadline_ms);
+	if (s->secret)
+		sm_buf_wipe(&s->out);
 	sm_buf_reset(&s->out);
 	sm_buf_trim(&s->out);
 	return err;

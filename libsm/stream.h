@@ -22,6 +22,7 @@ struct sm_stream {
 	bool bare_cr, bare_lf;  /* seen in the data being read */
 	bool out_bol;           /* data being written: at the beginning of a line */
 	bool out_cr;            /* data being written: a CR is held back, the LF may follow */
+	bool secret;            /* the owner's: output is overwritten when it has left */
 	uint64_t data_in_bytes; /* of this data, after un-stuffing */
 };
 

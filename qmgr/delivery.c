@@ -263,6 +263,7 @@ static void send_task(struct qm *q, const struct qm_pick *pick, struct sm_list *
 	    .envid = txn->envid,
 	    .agent = pick->route->agent,
 	    .key = pick->route->key,
+	    .conf = pick->route->conf,
 	    .received_s = txn->received_s,
 	    .dsn_kind = txn->dsn_kind,
 	    .dsn_of = txn->dsn_of,

@@ -137,6 +137,7 @@ void qm_route_free(struct qm_sched *s, struct qm_route *r)
 	sm_list_remove(&r->probe_turn);
 	hops_free(s, r);
 	sm_free((char *)(uintptr_t)r->key.p);
+	sm_free((char *)(uintptr_t)r->conf.p);
 	sm_free(r);
 }
 
@@ -144,7 +145,8 @@ static struct sm_str own(struct sm_str s)
 {
 	char *p = sm_malloc(s.n + 1);
 
-	memcpy(p, s.p, s.n);
+	if (s.n > 0)
+		memcpy(p, s.p, s.n);
 	p[s.n] = '\0';
 	return sm_str_n(p, s.n);
 }
@@ -213,6 +215,7 @@ struct qm_route *qm_route_get(struct qm_sched *s, const struct sm_msg_route *m, 
 			qm_route_free(s, SM_LIST_FIRST(&s->idle, struct qm_route, lru));
 		r = sm_calloc(1, sizeof(*r));
 		r->key = own(m->key);
+		r->conf = own(m->conf); /* the key is another one with another conf */
 		sm_list_init(&r->link);
 		sm_list_init(&r->lru);
 		sm_list_init(&r->lanes);

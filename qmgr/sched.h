@@ -42,6 +42,7 @@ struct qm_route {
 	struct sm_list link;      /* in sched.ready, or by itself */
 	struct sm_list lru;       /* in sched.idle while nothing uses it */
 	struct sm_str key;        /* own memory */
+	struct sm_str conf;       /* what its recipients require, for smtpc; own memory */
 	uint8_t agent;            /* enum sm_agent */
 	uint32_t hop_count, turn;
 	struct qm_hop *hops;

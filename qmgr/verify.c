@@ -218,6 +218,7 @@ static void send_probe(struct qm *q, struct job *j)
 	    .sender = SM_STR(""),
 	    .agent = r->agent,
 	    .key = r->key,
+	    .conf = r->conf,
 	    .rcpts = &rcpt,
 	    .rcpts_count = 1,
 	    .probe_ms = (uint32_t)q->conf->verify.timeout_ms,

@@ -2,7 +2,8 @@
 #ifndef SC_CONF_H
 #define SC_CONF_H
 
-#include "libsm/conf.h"
+#include "libsm/tls.h"
+#include "smtpc/tls_policy.h"
 
 /* How long each step of a conversation may take (RFC 5321 4.5.3.2). */
 struct sc_timeouts {
@@ -20,6 +21,10 @@ struct sc_conf {
 	int64_t session_idle_timeout_ms, max_messages_per_session, max_sessions_idle,
 	    max_sessions_idle_per_host;
 	int64_t max_reply_lines, max_reply_bytes, max_pipelined_commands;
+	struct sm_tls_conf tls;
+	int tls_level; /* enum sc_tls_level */
+	int64_t tls_failure_memory_ms, tls_failures;
+	struct sm_str token_directory; /* empty: none */
 };
 
 extern const struct sm_opt sc_conf_opts[];

@@ -106,6 +106,12 @@ static void put_mail(struct round *r)
 		if (is_param(m->envid))
 			sm_stream_printf(out, " ENVID=" SM_STR_FMT, SM_STR_ARG(m->envid));
 	}
+	/* RFC 4954 5: only where the server knows us, and is to know. A DSN of ours is nobody's. */
+	if (r->s->authenticated && r->s->trusted)
+		sm_stream_printf(out, " AUTH=" SM_STR_FMT,
+		                 SM_STR_ARG(m->dsn_kind == SM_DSN_NONE && is_param(m->auth)
+		                                ? m->auth
+		                                : SM_STR("<>")));
 	sm_stream_puts(out, SM_STR("\r\n"));
 }
 

@@ -34,6 +34,11 @@ static void take_limits(struct sc_ehlo *e, struct sm_str rest)
 	}
 }
 
+static void take_mechanisms(struct sc_ehlo *e, struct sm_str rest)
+{
+	sm_str_cut(sm_str_trim(rest), e->mechanisms, sizeof(e->mechanisms));
+}
+
 /* One line: keyword and its parameters. */
 static void take_line(struct sc_ehlo *e, struct sm_str line)
 {
@@ -50,6 +55,8 @@ static void take_line(struct sc_ehlo *e, struct sm_str line)
 	    {SM_STR("BINARYMIME"), SC_CAP_BINARYMIME, NULL},
 	    {SM_STR("SMTPUTF8"), SC_CAP_SMTPUTF8, NULL},
 	    {SM_STR("LIMITS"), 0, take_limits},
+	    {SM_STR("STARTTLS"), SC_CAP_STARTTLS, NULL},
+	    {SM_STR("AUTH"), SC_CAP_AUTH, take_mechanisms},
 	};
 	struct sm_str word = sm_str_word(&line);
 

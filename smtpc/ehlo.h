@@ -14,8 +14,11 @@ enum {
 	SC_CAP_DSN = 8,
 	SC_CAP_CHUNKING = 16,
 	SC_CAP_BINARYMIME = 32,
-	SC_CAP_SMTPUTF8 = 64
+	SC_CAP_SMTPUTF8 = 64,
+	SC_CAP_STARTTLS = 128,
+	SC_CAP_AUTH = 256
 };
+enum { SC_MECHANISMS_MAX = 400 };
 
 struct sc_ehlo {
 	unsigned caps;
@@ -24,6 +27,7 @@ struct sc_ehlo {
 	uint64_t mail_max;        /* MAIL commands in a session */
 	uint64_t rcpt_max;        /* recipients of a transaction */
 	uint64_t rcpt_domain_max; /* different domains among them */
+	char mechanisms[SC_MECHANISMS_MAX + 1]; /* of AUTH: words; what does not fit is more than anybody has */
 };
 
 /* `text`: lines joined by LF, the first is the server's name. What is not understood is not there.

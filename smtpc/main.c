@@ -13,6 +13,7 @@
 #include "libsm/offload.h"
 #include "libsm/priv.h"
 #include "libsm/proc.h"
+#include "smtpc/sasl.h"
 #include "smtpc/sc.h"
 #include "smtpc/task.h"
 
@@ -20,6 +21,8 @@ enum {
 	START_MS = 30 * 1000, /* for qmgr's answer to sc_start */
 	QUIT_LOOK_MS = 50,
 	FILES_SPARE = 200,
+	NAME_FILES = 6,
+	TLS_PATHS = 40,
 };
 
 static struct sc sc;
@@ -93,6 +96,20 @@ static void on_down(struct sm_peer *p, void *arg)
 	       sc.qmgr != NULL ? sm_link_trouble(sc.qmgr) : "ending");
 }
 
+static void on_smar_up(struct sm_peer *p, void *arg)
+{
+	(void)arg;
+	sm_log(SM_INFO, "sc.smar_up", "peer_pid=%d", (int)sm_peer_pid(p));
+}
+
+static void on_smar_down(struct sm_peer *p, void *arg)
+{
+	(void)p;
+	(void)arg;
+	sm_log(SM_NOTICE, "sc.smar_down", "reason=%s",
+	       sc.smar != NULL ? sm_link_trouble(sc.smar) : "ending");
+}
+
 static void on_gone(struct sc *s, struct sm_str key, const struct sm_sa *sa)
 {
 	struct sm_msg_session_gone m = {.key = key, .host = *sa};
@@ -158,10 +175,63 @@ static int load_texts(void)
 	return 0;
 }
 
+/* ---- TLS ---- */
+
+/* A context in the making: reading certificates blocks. */
+static struct {
+	struct sm_offload_job job;
+	bool running, again;
+	const struct sc_conf *conf;
+	struct sm_tls_ctx *ctx;
+} tls;
+
+static int tls_job(void *arg)
+{
+	(void)arg;
+	return sm_tls_client_new(&tls.conf->tls, &tls.ctx);
+}
+
+static void load_tls(void);
+
+static void tls_done(int rc, void *arg)
+{
+	(void)arg;
+	tls.running = false;
+	if (rc == 0) {
+		sm_tls_ctx_unref(&sc.tls);
+		sc.tls = tls.ctx;
+		tls.ctx = NULL;
+		sm_log(SM_INFO, "sc.tls_conf", "stat=taken");
+	} else if (rc != SM_E_NOTSUP) {
+		sm_log(SM_ERROR, "sc.tls_conf", "stat=refused error=%E", rc); /* the former stays */
+	}
+	if (tls.again)
+		load_tls();
+}
+
+/* Former configurations stay valid, so the helper may have one. */
+static void load_tls(void)
+{
+	tls.again = tls.running;
+	if (tls.running)
+		return;
+	tls.running = true;
+	tls.conf = conf;
+	sm_offload_async(&tls.job, tls_job, tls_done, NULL);
+}
+
+static int open_tls(void)
+{
+	int rc = sm_tls_client_new(&conf->tls, &sc.tls);
+
+	return rc == SM_E_NOTSUP ? 0 : rc;
+}
+
 static void on_reload(struct sm_proc *p, const void *new_conf)
 {
 	(void)p;
 	sc.conf = conf = new_conf;
+	load_tls();
 	(void)load_texts();
 	sm_log(SM_INFO, "sc.reload", "max_threads=%lld", (long long)conf->max_threads);
 }
@@ -180,12 +250,13 @@ static const char *directory_of(struct sm_arena *a, struct sm_str path)
 
 static int drop_rights(const char *cdb_base)
 {
-	struct sm_priv_path paths[CDB_DIRS + 6] = {
+	struct sm_priv_path paths[CDB_DIRS + 8 + NAME_FILES + TLS_PATHS] = {
 	    {directory_of(&proc.arena, proc.global.smtpc_socket), SM_PATH_CONNECT},
 	    {directory_of(&proc.arena, conf->lmtp_socket), SM_PATH_CONNECT},
 	    {SMX_SYSCONFDIR, SM_PATH_READ},
+	    {directory_of(&proc.arena, proc.global.smar_socket), SM_PATH_CONNECT},
 	};
-	size_t n = 3;
+	size_t n = 4;
 	const struct sm_priv_profile profile = {
 	    .role = SM_ROLE_SMTPC,
 	    .paths = paths,
@@ -200,6 +271,10 @@ static int drop_rights(const char *cdb_base)
 	if (conf->dsn_texts.n > 0)
 		paths[n++] = (struct sm_priv_path){sm_arena_str(&proc.arena, conf->dsn_texts).p,
 		                                   SM_PATH_READ};
+	if (conf->token_directory.n > 0)
+		paths[n++] = (struct sm_priv_path){
+		    sm_arena_str(&proc.arena, conf->token_directory).p, SM_PATH_READ};
+	n += sm_tls_paths(&conf->tls, &proc.arena, paths + n, TLS_PATHS);
 	/* Each by itself: one may be a link to another disk, and what lies beside them is not ours.
 	 */
 	cdb_paths(cdb_base, SM_PATH_READ, &proc.arena, paths + n);
@@ -212,7 +287,7 @@ static int drop_rights(const char *cdb_base)
 
 static int open_all(void)
 {
-	struct sm_uids qmgr = {0};
+	struct sm_uids qmgr = {0}, smar = {0};
 	const struct cdb_conf cdb = {
 	    .base =
 		proc.global.cdb_base_directory.p != NULL ? proc.global.cdb_base_directory.p : "",
@@ -224,7 +299,10 @@ static int open_all(void)
 		return rc;
 	if ((rc = load_texts()) != 0)
 		return rc;
+	if ((rc = open_tls()) != 0 || (rc = sc_sasl_init()) != 0)
+		return rc;
 	sm_proc_users(&proc, "qmgr", &qmgr);
+	sm_proc_users(&proc, "smar", &smar);
 	if ((rc = sm_last_words_install()) != 0 || (rc = drop_rights(cdb.base)) != 0)
 		return rc;
 	if ((rc = sm_offload_init((unsigned)conf->helper_threads)) != 0)
@@ -236,6 +314,7 @@ static int open_all(void)
 	sc.proc = (uint8_t)proc.index;
 	sm_list_init(&sc.tasks);
 	sc_cache_init(&sc.cache, &sc);
+	sc_tls_memory_init(&sc.tls_failed);
 	sc.cache.on_gone = on_gone;
 	sm_rpc_self(SM_ROLE_SMTPC, sc.proc);
 	const struct sm_link_conf link = {
@@ -247,7 +326,16 @@ static int open_all(void)
 	    .on_down = on_down,
 	    .on_frame = on_frame,
 	};
+	const struct sm_link_conf to_smar = {
+	    .path = proc.global.smar_socket.p,
+	    .role = SM_ROLE_SMAR,
+	    .uids = smar.v,
+	    .uid_count = smar.count,
+	    .on_up = on_smar_up,
+	    .on_down = on_smar_down,
+	};
 	sc.qmgr = sm_link_open(&link);
+	sc.smar = sm_link_open(&to_smar);
 	sm_timer_set(&patience, sm_loop_now_ms() + conf->wait_for_server_ms, on_no_patience, NULL);
 	return 0;
 }
@@ -283,9 +371,15 @@ int main(int argc, char **argv)
 	status = sm_loop_run();
 	sm_call_cancel(&start_call);
 	sm_link_free(&sc.qmgr);
+	sm_link_free(&sc.smar);
 	sc_cache_fini(&sc.cache);
 	sc_dsn_texts_free(&sc.dsn_texts);
 	sm_offload_fini();
+	sc_tls_memory_fini(&sc.tls_failed);
+	sm_tls_ctx_unref(&tls.ctx);
+	sm_tls_ctx_unref(&sc.tls);
+	sm_tls_cleanup();
+	sc_sasl_fini();
 	cdb_close(&sc.cdb);
 	return sm_proc_end(&proc, status);
 }

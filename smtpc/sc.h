@@ -8,6 +8,7 @@
 #include "smtpc/cache.h"
 #include "smtpc/conf.h"
 #include "smtpc/dsn_text.h"
+#include "smtpc/tls_memory.h"
 
 struct sc {
 	const struct sc_conf *conf;
@@ -15,6 +16,9 @@ struct sc {
 	struct cdb *cdb;
 	struct sc_dsn_texts *dsn_texts;
 	struct sm_link *qmgr; /* NULL in tests */
+	struct sm_link *smar; /* NULL in tests */
+	struct sm_tls_ctx *tls; /* NULL: a build without it */
+	struct sc_tls_memory tls_failed;
 	uint64_t connection;  /* counts connections to qmgr: results of an older one have nobody to
 	                         go to */
 	uint8_t proc;         /* process index, part of ids */

@@ -13,8 +13,10 @@
 
 #include "libsm/co.h"
 #include "libsm/log.h"
+#include "smtpc/auth.h"
 #include "smtpc/result.h"
 #include "smtpc/sc.h"
+#include "smtpc/starttls.h"
 
 enum {
 	REPLY_LINE_MAX = 4096, /* RFC 5321 says 512; some say more */
@@ -33,6 +35,7 @@ int64_t sc_session_deadline(const struct sc_session *s, int64_t timeout_ms)
 void sc_why_reply(struct sc_why *why, const struct sc_session *s, enum sm_stage stage)
 {
 	why->stage = stage;
+	why->permanent = why->abort = false;
 	why->code = s->reply.code;
 	why->session = s->id;
 	why->reach = s->reply.code == 421 ? SM_REACH_BUSY : SM_REACH_REFUSED;
@@ -49,11 +52,14 @@ void sc_why_error(struct sc_why *why, enum sm_stage stage, int err)
 		enhanced = "4.3.0";
 	else if (stage == SM_STAGE_CONNECT)
 		enhanced = "4.4.1";
+	else if (err == SM_E_TLS)
+		enhanced = "4.7.5";
 	else if (err == SM_E_PROTO || err == SM_E_TOOBIG || err == SM_E_SYNTAX)
 		enhanced = "4.5.0";
 	why->stage = stage;
 	why->code = 0;
 	why->session = (struct sm_cid){0};
+	why->permanent = why->abort = false;
 	why->lasting = err == SM_E_NOTFOUND || err == SM_E_CORRUPT;
 	why->reach = stage == SM_STAGE_LOCAL ? SM_REACH_NONE : SM_REACH_REFUSED;
 	(void)sc_text_local(why->text, enhanced,
@@ -110,10 +116,27 @@ int sc_session_in_step(struct sc_session *s)
 
 /* ---- greeting ---- */
 
+void sc_session_forget(struct sc_session *s)
+{
+	s->ehlo = (struct sc_ehlo){0};
+}
+
 static int hello(struct sc_session *s, const char *verb)
 {
 	sm_stream_printf(&s->stream, "%s " SM_STR_FMT "\r\n", verb, SM_STR_ARG(s->sc->hostname));
 	return sc_session_reply(s, s->sc->conf->io_timeout_ms);
+}
+
+int sc_session_hello(struct sc_session *s)
+{
+	int rc = hello(s, s->lmtp ? "LHLO" : "EHLO");
+	int step;
+
+	if (rc == 250)
+		sc_ehlo_parse(sm_buf_view(&s->reply.text), &s->ehlo);
+	if (rc == 250 && (step = sc_session_in_step(s)) != 0)
+		return step;
+	return rc;
 }
 
 /* Greeting and hello over the connection that is there. */
@@ -126,14 +149,13 @@ static int greet(struct sc_session *s, struct sc_why *why)
 		stage = SM_STAGE_HELO;
 		rc = sc_session_in_step(s);
 		if (rc == 0)
-			rc = hello(s, s->lmtp ? "LHLO" : "EHLO");
-		if (rc == 250)
-			sc_ehlo_parse(sm_buf_view(&s->reply.text), &s->ehlo);
-		else if (rc >= 500 && !s->lmtp && sc_session_in_step(s) == 0)
+			rc = sc_session_hello(s);
+		if (rc >= 500 && !s->lmtp && sc_session_in_step(s) == 0) {
 			rc = hello(s, "HELO");
+			if (rc == 250)
+				rc = sc_session_in_step(s) == 0 ? 250 : SM_E_PROTO;
+		}
 		if (rc == 250)
-			rc = sc_session_in_step(s);
-		if (rc == 0)
 			return 0;
 	}
 	if (rc < 0) {
@@ -189,30 +211,85 @@ static int address_of(struct sc *sc, const struct sm_msg_host *host, struct sm_s
 	return 0;
 }
 
-int sc_session_open(struct sc *sc, const struct sm_msg_host *host, struct sm_str key, bool lmtp,
-                    struct sm_id ta, int64_t end_ms, struct sc_why *why, struct sc_session **out)
+/* Over a connection: everything before the first mail. SM_E_AGAIN: once more, in clear. */
+static int set_up(struct sc_session *s, struct sc_server_conf *c, bool of_rcpt, struct sm_id ta,
+                  struct sc_why *why)
 {
-	struct sc_session *s = session_new(sc, lmtp, end_ms);
-	int rc = address_of(sc, host, &s->sa);
+	int rc = greet(s, why);
 
-	*out = NULL;
-	char *copy = sm_malloc(key.n + 1);
-	if (key.n > 0)
-		memcpy(copy, key.p, key.n);
-	s->key = sm_str_n(copy, key.n);
-	(void)snprintf(s->host, sizeof(s->host), SM_STR_FMT,
-	               SM_STR_ARG(sm_str_head(host->name, sizeof(s->host) - 1)));
+	(void)snprintf(s->tls_text, sizeof(s->tls_text), "none");
 	if (rc == 0)
-		rc = sm_net_connect(&s->net, &s->sa, NULL,
-		                    sc_session_deadline(s, sc->conf->timeouts.connect_ms));
+		rc = sc_starttls(s, c, of_rcpt, ta, why);
+	if (rc == 0)
+		rc = sc_auth(s, c, ta, why);
+	return rc;
+}
+
+static int connect_to(struct sc_session *s, struct sc_why *why)
+{
+	int rc = sm_net_connect(&s->net, &s->sa, NULL,
+	                        sc_session_deadline(s, s->sc->conf->timeouts.connect_ms));
+
 	if (rc != 0)
 		sc_why_error(why, SM_STAGE_CONNECT, rc);
-	else
-		rc = greet(s, why);
+	return rc;
+}
+
+/* A connection is over, another one begins. */
+static void start_again(struct sc_session *s)
+{
+	sm_stream_drop_input(&s->stream);
+	sm_buf_reset(&s->stream.out);
+	sm_reply_parser_reset(&s->reply);
+	sc_session_forget(s);
+	s->tls = s->broken = false;
+}
+
+static int open_with(struct sc_session *s, struct sc_server_conf *c, const struct sc_open *o,
+                     struct sc_why *why)
+{
+	int rc = sc_server_conf_get(c, s->sc, o->host, &s->sa, o->conf, s->end_ms, why);
+
+	if (rc == 0)
+		rc = connect_to(s, why);
+	if (rc == 0)
+		rc = set_up(s, c, o->conf.n > 0, o->ta, why);
+	if (rc == SM_E_AGAIN) {
+		start_again(s);
+		c->joined.level = SC_TLS_NONE;
+		rc = connect_to(s, why);
+		if (rc == 0)
+			rc = set_up(s, c, o->conf.n > 0, o->ta, why);
+		sm_assert(rc != SM_E_AGAIN);
+	}
+	return rc;
+}
+
+int sc_session_open(struct sc *sc, const struct sc_open *o, struct sc_why *why,
+                    struct sc_session **out)
+{
+	struct sc_session *s = session_new(sc, o->lmtp, o->end_ms);
+	struct sc_server_conf c;
+	int rc = address_of(sc, o->host, &s->sa);
+
+	*out = NULL;
+	char *copy = sm_malloc(o->key.n + 1);
+	if (o->key.n > 0)
+		memcpy(copy, o->key.p, o->key.n);
+	s->key = sm_str_n(copy, o->key.n);
+	(void)snprintf(s->host, sizeof(s->host), SM_STR_FMT,
+	               SM_STR_ARG(sm_str_head(o->host->name, sizeof(s->host) - 1)));
+	if (rc != 0) {
+		sc_why_error(why, SM_STAGE_CONNECT, rc);
+	} else {
+		sc_server_conf_init(&c);
+		rc = open_with(s, &c, o, why);
+		sc_server_conf_fini(&c);
+	}
 	sm_log(rc == 0 ? SM_INFO : SM_NOTICE, rc == 0 ? "sc.session" : "sc.session_failed",
-	       "da_sess=%C ss_ta=%?I server=%s address=%A where=%s stat=%d reply=%?s", s->id, ta,
-	       s->host, &s->sa, rc == 0 ? "hello" : sc_stage_name(why->stage),
-	       rc == 0 ? s->reply.code : why->code, rc == 0 ? "" : why->text);
+	       "da_sess=%C ss_ta=%?I server=%s address=%A where=%s tls=%?s stat=%d reply=%?s",
+	       s->id, o->ta, s->host, &s->sa, rc == 0 ? "hello" : sc_stage_name(why->stage),
+	       s->tls_text, rc == 0 ? s->reply.code : why->code, rc == 0 ? "" : why->text);
 	if (rc != 0) {
 		why->session = s->id;
 		if (s->broken || s->net.f.fd == -1)
@@ -225,8 +302,8 @@ int sc_session_open(struct sc *sc, const struct sm_msg_host *host, struct sm_str
 	return 0;
 }
 
-int sc_session_adopt(struct sc *sc, int fd, bool lmtp, int64_t end_ms, struct sc_why *why,
-                     struct sc_session **out)
+int sc_session_adopt(struct sc *sc, int fd, bool lmtp, int64_t end_ms, struct sc_server_conf *conf,
+                     struct sc_why *why, struct sc_session **out)
 {
 	struct sc_session *s = session_new(sc, lmtp, end_ms);
 	int rc = sm_net_open(&s->net, fd);
@@ -235,7 +312,7 @@ int sc_session_adopt(struct sc *sc, int fd, bool lmtp, int64_t end_ms, struct sc
 	if (rc != 0)
 		sc_why_error(why, SM_STAGE_CONNECT, rc);
 	else
-		rc = greet(s, why);
+		rc = set_up(s, conf, false, (struct sm_id){0}, why);
 	if (rc != 0)
 		sc_session_free(&s);
 	*out = s;

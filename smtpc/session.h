@@ -16,6 +16,11 @@
 struct sc;
 
 #define SC_TEXT_MAX 512 /* as rcpt_result.text */
+enum {
+	SC_TLS_TEXT_MAX = 160, /* as rcpt_result.tls */
+	SC_TLS_NAME_MAX = 80
+};
+struct sc_server_conf;
 
 /* Why something did not work out: what goes into results and log lines. */
 struct sc_why {
@@ -24,6 +29,8 @@ struct sc_why {
 	enum sm_reach reach;
 	struct sm_cid session;      /* where it happened; none: no session was tried */
 	bool lasting;               /* LOCAL: it will not pass by itself */
+	bool permanent; /* an operator wants the mail to fail for it */
+	bool abort;     /* ... or no other server to be tried now */
 	char text[SC_TEXT_MAX + 1]; /* enhanced code and text, one line of printable ASCII */
 };
 
@@ -42,6 +49,9 @@ struct sc_session {
 	bool broken;      /* of no use any more: to be closed without a word */
 	unsigned unknown; /* recipients that probes were told are unknown */
 	struct sc_ehlo ehlo; /* what the server offers */
+	bool tls, authenticated;
+	bool trusted; /* it may know who submitted a mail (AUTH= of MAIL) */
+	char tls_text[SC_TLS_TEXT_MAX + 1]; /* rcpt_result.tls */
 	int64_t end_ms;    /* of the task that has it: no wait is longer */
 	/* For cache.c. */
 	struct sm_hash_node node;
@@ -53,21 +63,32 @@ struct sc_session {
 };
 
 /*
- * Connect to `host` and greet. 0 and *out, or an error and *why. `key` is copied, `ta` is for the
- * log.
+ * Ask smar how to treat the host, connect, greet, TLS and AUTH as is required. 0 and *out, or an
+ * error and *why. `key` is copied, `ta` is for the log.
  * sc_session_adopt does the same from the greeting on, over a connected descriptor (tests).
  */
-int sc_session_open(struct sc *sc, const struct sm_msg_host *host, struct sm_str key, bool lmtp,
-                    struct sm_id ta, int64_t end_ms, struct sc_why *why,
+struct sc_open {
+	const struct sm_msg_host *host;
+	struct sm_str key;
+	struct sm_str conf; /* what the recipients require: of the task */
+	bool lmtp;
+	struct sm_id ta;
+	int64_t end_ms;
+};
+int sc_session_open(struct sc *sc, const struct sc_open *o, struct sc_why *why,
                     struct sc_session **out) SM_YIELDS SM_MUST_CHECK;
-int sc_session_adopt(struct sc *sc, int fd, bool lmtp, int64_t end_ms, struct sc_why *why,
-                     struct sc_session **out) SM_YIELDS SM_MUST_CHECK;
+int sc_session_adopt(struct sc *sc, int fd, bool lmtp, int64_t end_ms, struct sc_server_conf *conf,
+                     struct sc_why *why, struct sc_session **out) SM_YIELDS SM_MUST_CHECK;
 /* Its id without that of a transaction. */
 static inline struct sm_cid sc_session_id(struct sm_cid transaction)
 {
 	transaction.task = 0;
 	return transaction;
 }
+/* What servers say of themselves ends with STARTTLS. */
+void sc_session_forget(struct sc_session *s);
+/* EHLO or LHLO, and learn from the reply. Its code, or an error. */
+int sc_session_hello(struct sc_session *s) SM_YIELDS SM_MUST_CHECK;
 /* Close at once. */
 void sc_session_free(struct sc_session **s);
 /* Say QUIT in the background, wait for the reply (RFC 5321 4.1.1.10), then close; the session is

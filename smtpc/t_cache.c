@@ -6,11 +6,12 @@ static struct sc_session *sessions[4];
 
 static void open_one(size_t i, const char *key)
 {
+	const struct sc_open how = {.host = &W.hosts[0],
+	                            .key = sm_str(key),
+	                            .end_ms = sm_loop_now_ms() + T_PATIENCE_MS};
 	struct sc_why why;
 
-	assert_int_equal(sc_session_open(&W.sc, &W.hosts[0], sm_str(key), false, (struct sm_id){0},
-	                                 sm_loop_now_ms() + T_PATIENCE_MS, &why, &sessions[i]),
-	                 0);
+	assert_int_equal(sc_session_open(&W.sc, &how, &why, &sessions[i]), 0);
 }
 
 static char script[2000];

@@ -1,7 +1,8 @@
-/* The smtpc program itself, with this test as its qmgr and as the server it delivers to. */
+/* The smtpc program itself, with this test as its qmgr, its smar, and the server it delivers to. */
 #include "smtpc/t_smtpc.h"
 
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 
 #include "libsm/rpc.h"
@@ -105,6 +106,47 @@ static void deliver(const char *want)
 	assert_string_equal(W.results, want);
 }
 
+/* ---- as smar, in a process of its own ---- */
+
+static char smar_sock[100];
+
+static int on_question(struct sm_peer *p, const struct sm_frame *f, void *arg)
+{
+	struct sm_msg_server_confd m = {.code = 0};
+
+	(void)arg;
+	if (f->type != SM_MSG_server_conf)
+		return SM_E_PROTO;
+	sm_peer_reply(p, f->tag, 0, SM_MSG_server_confd, &m);
+	return 0;
+}
+
+static pid_t start_smar(void)
+{
+	static const uid_t uids[] = {NOBODY};
+	const struct sm_rpc_server_conf c = {
+	    .path = smar_sock,
+	    .uids = uids,
+	    .uid_count = 1,
+	    .read_gid = (gid_t)-1,
+	    .roles = 1U << SM_ROLE_SMTPC,
+	    .max_peers = 4,
+	    .on_frame = on_question,
+	};
+	struct sm_rpc_server *server;
+	pid_t pid;
+
+	(void)snprintf(smar_sock, sizeof(smar_sock), "/tmp/t_smtpc_smar.%d", (int)getpid());
+	pid = fork();
+	assert_true(pid != -1);
+	if (pid != 0)
+		return pid;
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || sm_loop_init() != 0)
+		_exit(97);
+	sm_rpc_self(SM_ROLE_SMAR, 0);
+	_exit(sm_rpc_listen(&c, &server) == 0 ? sm_loop_run() : 96);
+}
+
 /* ---- the program ---- */
 
 static void start_program(const char *more)
@@ -114,8 +156,9 @@ static void start_program(const char *more)
 	assert_non_null(f);
 	assert_true(fprintf(f,
 	                    "hostname = client.example;\nCDB_base_directory = \"%s/\";\n"
-	                    "SMTPC_socket = \"%s\";\nsmtpc { max_threads = 7; %s }\n",
-	                    W.dir, P.sock, more) > 0);
+	                    "SMTPC_socket = \"%s\";\nSMAR_socket = \"%s\";\n"
+	                    "smtpc { max_threads = 7; %s }\n",
+	                    W.dir, P.sock, smar_sock, more) > 0);
 	assert_int_equal(fclose(f), 0);
 	P.pid = fork();
 	assert_true(P.pid != -1);
@@ -256,5 +299,11 @@ int main(void)
 	    cmocka_unit_test(test_no_qmgr),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	pid_t smar = start_smar();
+	int failed = cmocka_run_group_tests(tests, NULL, NULL);
+
+	(void)kill(smar, SIGKILL);
+	(void)waitpid(smar, NULL, 0);
+	(void)unlink(smar_sock);
+	return failed;
 }

@@ -102,13 +102,22 @@ static void try_host(struct sc_task *t, size_t at, struct sc_session *s)
 		if (s == NULL) {
 			t->host = host->sa;
 			sc_cache_give_way(&t->sc->cache, &host->sa);
-			rc = sc_session_open(t->sc, host, t->in.key, t->in.agent == SM_AGENT_LMTP,
-			                     t->in.ta, t->end_ms, &t->why, &s);
+			const struct sc_open how = {
+			    .host = host,
+			    .key = t->in.key,
+			    .conf = t->in.conf,
+			    .lmtp = t->in.agent == SM_AGENT_LMTP,
+			    .ta = t->in.ta,
+			    .end_ms = t->end_ms,
+			};
+			rc = sc_session_open(t->sc, &how, &t->why, &s);
 			if (rc != 0) {
+				t->permanent = t->permanent && t->why.permanent;
 				note_host(t, at, sm_co_cancelled() ? SM_REACH_NONE : t->why.reach);
 				return;
 			}
 		}
+		t->permanent = false;
 		t->host = s->sa;
 		s->end_ms = t->end_ms;
 		rc = t->in.probe_ms > 0 ? sc_probe(t, s) : sc_dialog(t, s);
@@ -148,6 +157,7 @@ static void walk(struct sc_task *t)
 	t->tried = sm_arena_must(&t->arena, (t->in.hosts_count + 1) * sizeof(*t->tried));
 	(void)sm_fail(SM_E_NOTFOUND, "no host to send to");
 	sc_why_error(&t->why, SM_STAGE_CONNECT, SM_E_NOTFOUND);
+	t->permanent = t->in.hosts_count > 0;
 	size_t at = first_host(t, &s);
 	for (size_t n = 0; n < t->in.hosts_count && any_open(t); n++) {
 		tried[at] = true;
@@ -155,7 +165,7 @@ static void walk(struct sc_task *t)
 		s = NULL;
 		for (at = 0; at < t->in.hosts_count && tried[at];)
 			at++;
-		if (sm_co_cancelled() || sm_loop_now_ms() >= t->end_ms)
+		if (sm_co_cancelled() || sm_loop_now_ms() >= t->end_ms || t->why.abort)
 			break;
 	}
 }
@@ -175,7 +185,10 @@ void sc_task_run(struct sc_task *t)
 		sc_why_error(&late, SM_STAGE_LOCAL, SM_E_CANCEL);
 		sc_result_set_all(t, SC_RCPT_OPEN, false, NULL, SM_OUTCOME_TEMP, &late);
 	}
-	sc_result_set_all(t, SC_RCPT_OPEN, false, NULL, SM_OUTCOME_TEMP, &t->why);
+	/* A probe only learns: whoever cannot be asked may know the recipient. */
+	sc_result_set_all(t, SC_RCPT_OPEN, false, NULL,
+	                  t->permanent && t->in.probe_ms == 0 ? SM_OUTCOME_PERM : SM_OUTCOME_TEMP,
+	                  &t->why);
 	sc_result_send(t);
 	sm_last_words_set(NULL);
 	task_free(t);

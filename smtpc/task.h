@@ -33,6 +33,8 @@ struct sc_task {
 	uint32_t tried_count;
 	struct sm_str host_name; /* of it, as the route has it */
 	struct sc_why why;       /* of the last failure */
+	bool permanent; /* so far each host was in the way of something that an operator wants to
+	                   be for good */
 };
 
 /* Decode the body of a task message into a task that does not run yet. NULL with a diag when it is

@@ -1,7 +1,7 @@
 /*
  * The whole client dialog against arbitrary servers: the input is what the server says. First byte:
  * bit 0 LMTP, bit 1 DSN parameters, bits 2 to 4 how many recipients more than one,
- * bit 5 a probe, which must never say DATA. The rest is cut
+ * bit 5 a probe, which must never say DATA, bit 6 smtpc has a password for the server. The rest is cut
  * at 0x1E bytes into pieces; the first is the greeting, each further one follows something that the
  * client said. What the client says must be CRLF lines; every recipient must get exactly one
  * result.
@@ -14,6 +14,7 @@
 #include "libsm/log.h"
 #include "libsm/loop.h"
 #include "smtpc/sc.h"
+#include "smtpc/server_conf.h"
 #include "smtpc/task.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -31,6 +32,7 @@ struct run {
 	struct sm_msg_task task;
 	struct sm_msg_rcpt_task rcpts[8];
 	struct sm_msg_host host;
+	bool log_in;
 	int answers;
 };
 
@@ -99,11 +101,22 @@ static void client(void *arg)
 {
 	struct run *r = arg;
 	struct sc_session *s;
+	struct sc_server_conf server;
 	struct sc_why why;
 	struct sm_buf body;
+	int rc;
 
-	if (sc_session_adopt(&sc, r->client, r->task.agent == SM_AGENT_LMTP,
-	                     sm_loop_now_ms() + 10000, &why, &s) == 0) {
+	sc_server_conf_init(&server);
+	if (r->log_in)
+		sm_assert(sc_server_conf_parse(&server, SC_TLS_MAY,
+		                               SM_STR("auth { clear_text = on; trusted = on; }"),
+		                               SM_STR(""),
+		                               SM_STR("user = \"joe\"; password = \"secret\"; "
+		                                      "token = \"abc\";")) == 0);
+	rc = sc_session_adopt(&sc, r->client, r->task.agent == SM_AGENT_LMTP,
+	                      sm_loop_now_ms() + 10000, &server, &why, &s);
+	sc_server_conf_fini(&server);
+	if (rc == 0) {
 		/* By way of the cache the task gets to this session. */
 		s->key = sm_str(sm_strdup("key"));
 		s->sa = r->host.sa;
@@ -165,6 +178,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	    .rcpts = r.rcpts,
 	    .probe_ms = data[0] & 32 ? 10000 : 0,
 	};
+	r.log_in = (data[0] & 64) != 0;
 	for (size_t i = 0; i < r.task.rcpts_count; i++)
 		r.rcpts[i] = (struct sm_msg_rcpt_task){
 		    .index = (uint16_t)i,
