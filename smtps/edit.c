@@ -90,6 +90,14 @@ static int address(struct ss_edit *e, struct sm_str text, unsigned flags, struct
 	                : 0;
 }
 
+/* As they stand in a command: each with a space before it. Empty: there are none. */
+static struct sm_str parameters(struct ss_edit *e, struct sm_str args)
+{
+	args = sm_str_trim(args);
+	return sm_str_empty(args) ? SM_STR("")
+	                          : sm_arena_printf(&e->arena, " %.*s", SM_STR_ARG(args));
+}
+
 int ss_edit_rcpt(struct ss_edit *e, bool add, struct sm_str addr, struct sm_str args)
 {
 	struct ss_rcpt_params params = {.notify = 0};
@@ -102,8 +110,10 @@ int ss_edit_rcpt(struct ss_edit *e, bool add, struct sm_str addr, struct sm_str 
 		err = address(e, addr, 0, &a);
 	if (err != 0)
 		return err;
-	if (sm_str_trim(args).n > 0 &&
-	    ss_rcpt_params(args, is_utf8(e), &e->arena, &params, &what) != SS_R_NONE)
+	args = parameters(e, args);
+	if (args.p == NULL)
+		return no_room();
+	if (args.n > 0 && ss_rcpt_params(args, is_utf8(e), &e->arena, &params, &what) != SS_R_NONE)
 		return sm_fail(SM_E_SYNTAX, "parameter %.*s of an added recipient",
 		               SM_STR_ARG(sm_str_head(what, 40)));
 	r = sm_arena_alloc(&e->arena, sizeof(*r));
@@ -130,8 +140,10 @@ int ss_edit_sender(struct ss_edit *e, struct sm_str addr, struct sm_str args)
 		err = address(e, addr, SM_ADDR_NULL_OK, &a);
 	if (err != 0)
 		return err;
-	if (sm_str_trim(args).n > 0 &&
-	    ss_mail_params(args, e->s->conf, &e->arena, &params, &what) != SS_R_NONE)
+	args = parameters(e, args);
+	if (args.p == NULL)
+		return no_room();
+	if (args.n > 0 && ss_mail_params(args, e->s->conf, &e->arena, &params, &what) != SS_R_NONE)
 		return sm_fail(SM_E_SYNTAX, "parameter %.*s of a changed sender",
 		               SM_STR_ARG(sm_str_head(what, 40)));
 	e->sender_changed = true;

@@ -1,12 +1,19 @@
-"""Filters that speak the milter protocol: what they are told, what they may say and change, and what becomes of mail when they misbehave."""
+"""Filters that speak the milter protocol: what they are told, what they may say and change, and in which order."""
 import re
+import threading
+import time
 
 import pytest
-from lib.client import message
-from lib.milter import Milter
+from lib import milter as ml
+from lib.client import Client, Closed, message, stuff
+from lib.milter import ACCEPT, CONN_FAIL, CONTINUE, DISCARD, PROGRESS, REJECT, SHUTDOWN, SKIP, TEMPFAIL, Milter, add_header, add_rcpt, \
+    change_header, change_sender, delete_rcpt, insert_header, quarantine, replace_body, reply
 from lib.site import Site
+from lib.wait import until
 
 pytestmark = pytest.mark.inside
+
+SHORT = {"timeout": "2s", "content_timeout": "2s", "end_timeout": "2s", "connect_timeout": "2s"}
 
 
 def add_to_smtps(site, text):
@@ -33,16 +40,49 @@ def milter():
 
 @pytest.fixture(scope="module")
 def own(sink, dns, milter):
-    with make_site(sink, dns, milter.section("first", timeout="2s", content_timeout="2s", end_timeout="2s", connect_timeout="2s")) as s:
+    with make_site(sink, dns, milter.section("first", **SHORT)) as s:
         yield s
 
 
 @pytest.fixture(autouse=True)
-def well_behaved(milter):
+def well_behaved(request):
+    if "milter" not in request.fixturenames:
+        yield
+        return
+    milter = request.getfixturevalue("milter")
     milter.reset()
     yield
     milter.reset()
 
+
+def send(site, tag, content=None, rcpts=("b@local.test",), sender="a@src.test"):
+    """One mail; the final reply, or that of the command that was refused."""
+    with site.client() as c:
+        r = c.mail(sender)
+        for rcpt in rcpts:
+            r = c.rcpt(rcpt) if r.code == 250 else r
+        r = c.cmd("DATA") if r.code == 250 else r
+        return c.finish(content or message(tag)) if r.code == 354 else r
+
+
+def fields(content):
+    """The header of what arrived, folded as it came, without the trace of this host and its sink."""
+    head = content.partition(b"\r\n\r\n")[0].decode()
+    got = re.split(r"\r\n(?![ \t])", head)
+    return got
+
+
+def arrived(sink, tag):
+    m = sink.wait(tag)[0]
+    return m, fields(m.content), m.content.partition(b"\r\n\r\n")[2]
+
+
+def without_ours(got):
+    """All but the Received: of this host."""
+    return [f for f in got if not f.startswith("Received: from")]
+
+
+# ---- what they are told ----
 
 def test_passes_mail(own, milter, sink, tag):
     with own.client() as c:
@@ -54,3 +94,546 @@ def test_passes_mail(own, milter, sink, tag):
     assert s.offered == (6, 0x1ff, 0x1fffff)
     assert s.headers() == [("Subject", tag)] and s.body() == b"text\r\n"
     assert s.of("M")[0].texts == ["<a@src.test>"] and [e.texts for e in s.of("R")] == [["<b@local.test>"], ["<c@local.test>"]]
+    assert s.of("H")[0].texts == ["client.test"]
+    connect = s.of("C")[0].data
+    name, _, rest = connect.partition(b"\0")
+    assert rest[:1] == b"4" and rest[3:] == b"127.0.0.1\0" and name in (b"localhost", b"[127.0.0.1]"), connect
+
+
+def test_parameters(own, milter, tag):
+    with own.client() as c:
+        assert c.mail("a@src.test", " SIZE=100 BODY=8BITMIME  RET=HDRS").code == 250
+        assert c.rcpt("b@local.test", " NOTIFY=NEVER ORCPT=rfc822;x@y").code == 250
+        s = milter.last()
+        c.quit()
+    assert s.of("M")[0].texts == ["<a@src.test>", "SIZE=100", "BODY=8BITMIME", "RET=HDRS"]
+    assert s.of("R")[0].texts == ["<b@local.test>", "NOTIFY=NEVER", "ORCPT=rfc822;x@y"]
+
+
+def test_macros(own, milter, sink, tag):
+    with own.client() as c:
+        r = c.send_mail("a@src.test", ["b@local.test", "c@local.test"], message(tag, headers=b"Message-ID: <1@x>\r\n"))
+        port = c.sock.getsockname()[1]
+    ta = re.search(r"S[0-9A-F]{18}", r.text).group(0)
+    s = milter.seen("E")
+    m = {code: s.of(code)[-1].macros for code in "CHMRTNE"}
+    assert m["C"]["j"] == "mx.test" and m["C"]["{daemon_name}"] == "mta" and m["C"]["{client_addr}"] == "127.0.0.1"
+    assert m["C"]["{client_port}"] == str(port) and m["C"]["{daemon_port}"] == str(own.port) and m["C"]["{if_addr}"] == "127.0.0.1"
+    assert m["C"]["_"].endswith(" [127.0.0.1]") and m["C"]["v"].startswith("smx ") and m["C"]["{client_resolve}"] in ("OK", "FAIL", "TEMP")
+    assert m["M"]["i"] == ta and m["M"]["{mail_addr}"] == "a@src.test" and m["M"]["{mail_host}"] == "src.test"
+    assert m["R"]["{rcpt_addr}"] == "c@local.test" and m["R"]["{rcpt_host}"] == "local.test" and m["R"]["{rcpt_mailer}"] in ("esmtp", "local")
+    assert m["T"]["{nrcpts}"] == "2" and m["N"]["i"] == ta and m["E"]["i"] == ta and m["E"]["{msg_id}"] == "<1@x>"
+    sink.wait(tag)
+
+
+def test_macros_that_are_asked_for(own, milter, tag):
+    milter.lists = {0: "j {client_name}", 2: "{mail_addr},i {nonsense}"}
+    try:
+        assert send(own, tag).code == 250
+    finally:
+        milter.lists = {}
+    s = milter.seen("E")
+    assert set(s.of("C")[0].macros) <= {"j", "{client_name}"} and set(s.of("M")[0].macros) == {"{mail_addr}", "i"}
+    assert "{rcpt_addr}" in s.of("R")[0].macros
+
+
+HEADER = b"A: one\r\nB:two\r\nC:\tthree\r\n  more\r\nD :  four\r\nE:\r\n"
+
+
+@pytest.mark.parametrize("spaced", [False, True])
+def test_header_values(own, milter, sink, tag, spaced):
+    """Lines of a field by LF; the first space behind the colon is not part of the value, unless it is asked for."""
+    milter.steps = ml.LEADSPC if spaced else 0
+    try:
+        assert send(own, tag, message(tag, headers=HEADER)).code == 250
+    finally:
+        milter.steps = 0
+    s = milter.seen("E")
+    space = " " if spaced else ""
+    assert s.headers() == [("Subject", space + tag), ("A", space + "one"), ("B", "two"), ("C", "\tthree\n  more"),
+                           ("D", "  four" if spaced else " four"), ("E", "")]
+    sink.wait(tag)
+
+
+@pytest.mark.parametrize("content,headers,body", [
+    (b"Subject: @\r\nno field\r\nTo: x\r\n\r\ntext\r\n", 1, b"no field\r\nTo: x\r\n\r\ntext\r\n"),
+    (b"Subject: @\r\n", 1, b""),
+    (b"Subject: @\r\n\r\n", 1, b""),
+    (b"\r\nSubject: @\r\n", 0, b"Subject: @\r\n"),
+], ids=["no-field", "only-header", "no-body", "only-body"])
+def test_where_the_header_ends(own, milter, sink, tag, content, headers, body):
+    assert send(own, tag, content.replace(b"@", tag.encode())).code == 250
+    s = milter.seen("NE")
+    assert len(s.headers()) == headers and s.body() == body.replace(b"@", tag.encode())
+
+
+def test_chunks(own, milter, sink, tag):
+    body = b"".join(b"%07d\r\n" % i for i in range(40000))
+    assert send(own, tag, message(tag, body)).code == 250
+    s = milter.seen("E")
+    assert s.body() == body and [len(e.data) for e in s.of("B")][:-1] == [65535] * (len(body) // 65535)
+    assert sink.wait(tag)[0].content.endswith(body)
+
+
+@pytest.mark.parametrize("version", [2, 3, 4, 6])
+def test_versions(own, milter, sink, tag, version):
+    milter.version, milter.actions = version, 0x3f if version < 6 else 0x1ff
+    milter.on["E"] = [add_header("X-Version", str(version)), CONTINUE]
+    try:
+        with own.client() as c:
+            assert c.cmd("BLURB x").code == 500
+            assert c.send_mail("a@src.test", "b@local.test", message(tag)).code == 250
+    finally:
+        milter.version, milter.actions = 6, ml.ALL
+    s = milter.seen("CHMRLNBE")
+    assert ("T" in s.codes()) == (version >= 4) and ("U" in s.codes()) == (version >= 3)
+    assert f"X-Version: {version}" in arrived(sink, tag)[1]
+
+
+def test_offers_less(sink, dns, tag):
+    """version = 2: for a filter that refuses what it does not know."""
+    with Milter(version=2, actions=0x3f) as m, make_site(sink, dns, m.section("old", version=2)) as s:
+        assert send(s, tag).code == 250
+        assert m.seen("E").offered == (2, 0x3f, 0x7f)
+
+
+def test_wants_nothing(own, milter, sink, tag):
+    milter.steps = ml.NOCONNECT | ml.NOHELO | ml.NOMAIL | ml.NORCPT | ml.NOBODY | ml.NOHDRS | ml.NOEOH | ml.NODATA | ml.NOUNKNOWN
+    milter.on["E"] = [add_header("X-A", "b"), CONTINUE]
+    try:
+        assert send(own, tag).code == 250
+    finally:
+        milter.steps = 0
+    s = milter.seen("E")
+    assert s.codes().replace("D", "") == "OE" or s.codes().replace("D", "") == "OEQ"
+    assert "X-A: b" in arrived(sink, tag)[1]
+
+
+def test_answers_nothing(own, milter, sink, tag):
+    """It has promised not to answer: nobody waits, and all of it arrives."""
+    milter.steps = ml.NR_ALL
+    milter.on["E"] = [add_header("X-A", "b"), CONTINUE]
+    body = b"0123456789\r\n" * 20000
+    try:
+        assert send(own, tag, message(tag, body)).code == 250
+    finally:
+        milter.steps = 0
+    s = milter.seen("CHMRTLNBE")
+    assert s.body() == body
+    assert "X-A: b" in arrived(sink, tag)[1]
+
+
+def test_skip(own, milter, sink, tag):
+    milter.on["B"] = SKIP
+    assert send(own, tag, message(tag, b"0123456789\r\n" * 20000)).code == 250
+    s = milter.seen("E")
+    assert len(s.of("B")) == 1
+    with own.client() as c:  # the next message is told as ever
+        for _ in range(2):
+            assert c.send_mail("a@src.test", "b@local.test", message(tag)).code == 250
+    assert len(milter.seen("EE").of("B")) == 2
+
+
+def test_unknown_command(own, milter):
+    with own.client() as c:
+        milter.on["U"] = reply("502 5.5.1 never heard")
+        r = c.cmd("BLURB  x y")
+        assert r.code == 502 and r.text == "5.5.1 never heard"
+        assert milter.seen("U").of("U")[0].texts == ["BLURB  x y"]
+        milter.on["U"] = CONTINUE
+        assert c.cmd("BLURB").code == 500
+
+
+def test_refused_recipients(own, milter, tag):
+    """One that we refuse is told to who wants to know, and only to him."""
+    for steps in (0, ml.RCPT_REJ):
+        milter.reset()
+        milter.steps = steps
+        try:
+            with own.client() as c:
+                assert c.mail("a@src.test").code == 250
+                assert c.rcpt("x@elsewhere.test").code == 550
+                assert c.rcpt("b@local.test").code == 250
+                s = milter.seen("R")
+        finally:
+            milter.steps = 0
+        assert len(s.of("R")) == (2 if steps else 1)
+        if steps:
+            m = s.of("R")[0].macros
+            assert m["{rcpt_mailer}"] == "error" and m["{rcpt_host}"] == "5.7.1" and m["{rcpt_addr}"] == "Relaying denied"
+
+
+def test_progress(own, milter, sink, tag):
+    """Longer than the time-out, but it says that it works."""
+    def work(conn, _):
+        for _ in range(6):
+            time.sleep(0.5)
+            conn.conn.sendall(PROGRESS)
+        return CONTINUE
+    milter.on["E"] = work
+    assert send(own, tag).code == 250
+    sink.wait(tag)
+
+
+# ---- what they say ----
+
+NO = {"reject": (REJECT, 550, "5.7.1"), "tempfail": (TEMPFAIL, 451, "4.7.1"), "reply": (reply("554 5.6.9 I say 100%% no"), 554, "5.6.9"),
+      "lines": (reply("452-4.5.1 one\r\n452-4.5.1 two\r\n452 4.5.1 three"), 452, "4.5.1")}
+
+
+@pytest.mark.parametrize("stage", "HMRTLNBE")
+@pytest.mark.parametrize("how", NO)
+def test_no(own, milter, sink, tag, stage, how):
+    packet, code, enhanced = NO[how]
+    milter.on[stage] = packet
+    if stage == "H":
+        with own.client(helo=None) as c:
+            r = c.cmd("EHLO client.test")
+            assert c.mail("a@src.test").code in (503, code)
+    else:
+        r = send(own, tag)
+    assert r.code == code and r.enhanced == enhanced, r
+    if how == "reply":
+        assert r.text == "5.6.9 I say 100% no"
+    if how == "lines":
+        assert r.lines == ["4.5.1 one", "4.5.1 two", "4.5.1 three"]
+    milter.on.clear()
+    again = send(own, tag + "-again")
+    assert again.code == 250
+    sink.wait(tag + "-again")
+    assert not sink.find(tag)
+    until(lambda: not own.content_files(), "nothing is left in the store")
+
+
+@pytest.mark.parametrize("packet,code", [(REJECT, 554), (TEMPFAIL, 421), (reply("550 5.7.1 not you"), 554), (SHUTDOWN, 421)])
+def test_no_at_connect(own, milter, packet, code):
+    milter.on["C"] = packet
+    with Client(own.port, greet=False) as c:
+        r = c.reply()
+        assert r.code == code, r
+        c.rest()
+
+
+def test_verdict_dies_with_its_transaction(own, milter, sink, tag):
+    """Accepted by ACCEPT at MAIL; the next mail of the session is looked at again, and refused."""
+    with own.client() as c:
+        milter.on["M"] = ACCEPT
+        assert c.send_mail("a@src.test", "b@local.test", message(tag + "-1")).code == 250
+        assert c.mail("a@src.test").code == 250
+        assert c.cmd("RSET").code == 250
+        milter.on["M"] = CONTINUE
+        milter.on["R"] = REJECT
+        assert c.mail("a@src.test").code == 250
+        assert c.rcpt("b@local.test").code == 550
+        milter.on["R"] = CONTINUE
+        milter.on["B"] = DISCARD
+        assert c.rcpt("b@local.test").code == 250
+        assert c.cmd("DATA").code == 354
+        assert c.finish(message(tag + "-2")).code == 250
+        milter.on["B"] = CONTINUE
+        milter.on["E"] = [quarantine("x"), REJECT]
+        c.begin("a@src.test", "b@local.test")
+        assert c.finish(message(tag + "-3")).code == 550
+        milter.on["E"] = CONTINUE
+        assert c.send_mail("a@src.test", "b@local.test", message(tag + "-4")).code == 250
+    s = milter.last()
+    assert s.codes().replace("D", "").startswith("OCHMMMRR")
+    sink.wait(tag + "-1")
+    sink.wait(tag + "-4")
+    assert not sink.find(tag + "-2") and not sink.find(tag + "-3")
+
+
+@pytest.mark.parametrize("stage", "MRTLNBE")
+def test_discard(own, milter, sink, tag, stage):
+    milter.on[stage] = DISCARD
+    with own.client() as c:
+        r = c.send_mail("a@src.test", "b@local.test", message(tag))
+        assert r.code == 250 and "accepted for delivery" in r.text
+        milter.on.clear()
+        assert c.send_mail("a@src.test", "b@local.test", message(tag + "-next")).code == 250
+    sink.wait(tag + "-next")
+    assert not sink.find(tag)
+    until(lambda: not own.content_files(), "nothing is left in the store")
+
+
+@pytest.mark.parametrize("stage", "CHMRTLNBE")
+def test_accept(own, milter, sink, tag, stage):
+    milter.on[stage] = ACCEPT
+    assert send(own, tag).code == 250
+    sink.wait(tag)
+    codes = milter.last().codes().replace("D", "")
+    after = codes.partition(stage)[2]
+    assert not set(after) - set("Q"), codes
+
+
+@pytest.mark.parametrize("stage", "HMRTLBE")
+@pytest.mark.parametrize("packet", [SHUTDOWN, CONN_FAIL], ids=["shutdown", "connection-failure"])
+def test_ends_the_session(own, milter, sink, tag, stage, packet):
+    milter.on[stage] = packet
+    with own.client(helo=None) as c:
+        try:
+            r = c.cmd("EHLO client.test")
+            for line in ("MAIL FROM:<a@src.test>", "RCPT TO:<b@local.test>", "DATA"):
+                r = c.cmd(line) if r.code in (250, 354) else r
+            r = c.finish(message(tag)) if r.code == 354 else r
+        except Closed:
+            assert packet is CONN_FAIL
+        else:
+            assert packet is SHUTDOWN and r.code == 421 and r.enhanced == "4.7.0"
+            c.closes()
+    assert not sink.find(tag)
+
+
+def test_abort(own, milter):
+    """RSET, EHLO, and a mail that another reason ended."""
+    with own.client() as c:
+        c.mail("a@src.test")
+        assert c.cmd("RSET").code == 250
+        milter.seen("MA")
+        c.mail("a@src.test")
+        c.ehlo()
+        milter.seen("MAMA")
+        c.begin("a@src.test", "b@local.test")
+        assert c.finish(b"Subject: x\r\n\r\na\rb\r\n").code == 550
+        milter.seen("MAMAMRTA")
+    s = milter.seen("Q")
+    assert "E" not in s.codes()
+
+
+def test_pipelining(own, milter, sink, tag):
+    milter.on["R"] = [[CONTINUE], [REJECT], [CONTINUE]]
+    with own.client() as c:
+        c.send(b"MAIL FROM:<a@src.test>\r\nRCPT TO:<b@local.test>\r\nRCPT TO:<c@local.test>\r\nRCPT TO:<d@local.test>\r\nDATA\r\n")
+        assert [c.reply().code for _ in range(5)] == [250, 250, 550, 250, 354]
+        assert c.finish(message(tag)).code == 250
+    assert sink.wait(tag)[0].rcpts == ["b@local.test", "d@local.test"] or len(sink.find(tag)) == 2
+
+
+# ---- what they change ----
+
+def changed(own, milter, sink, tag, *changes, content=None, **kw):
+    milter.on["E"] = [*changes, CONTINUE]
+    r = send(own, tag, content, **kw)
+    assert r.code == 250, r
+    return arrived(sink, tag)
+
+
+BASE = b"A: 1\r\nB: 2\r\nA: 3\r\n"
+
+
+@pytest.mark.parametrize("changes,expected", [
+    ([add_header("X", "y")], ["S", "A: 1", "B: 2", "A: 3", "X: y"]),
+    ([insert_header(1, "X", "y")], ["X: y", "S", "A: 1", "B: 2", "A: 3"]),
+    ([insert_header(2, "X", "y")], ["S", "X: y", "A: 1", "B: 2", "A: 3"]),
+    ([insert_header(99, "X", "y")], ["S", "A: 1", "B: 2", "A: 3", "X: y"]),
+    ([change_header(1, "A", "x")], ["S", "A: x", "B: 2", "A: 3"]),
+    ([change_header(0, "a", "x")], ["S", "a: x", "B: 2", "A: 3"]),
+    ([change_header(2, "A", "x")], ["S", "A: 1", "B: 2", "A: x"]),
+    ([change_header(3, "A", "x")], ["S", "A: 1", "B: 2", "A: 3", "A: x"]),
+    ([change_header(1, "A", "")], ["S", "B: 2", "A: 3"]),
+    ([change_header(2, "A", "")], ["S", "A: 1", "B: 2"]),
+    ([change_header(7, "A", ""), change_header(1, "Z", "")], ["S", "A: 1", "B: 2", "A: 3"]),
+    ([change_header(1, "A", ""), change_header(1, "A", "")], ["S", "B: 2"]),
+    ([change_header(1, "Received", "x")], ["S", "A: 1", "B: 2", "A: 3", "Received: x"]),
+    ([change_header(1, "Received", "")], ["S", "A: 1", "B: 2", "A: 3"]),
+    ([add_header("X", "y"), change_header(1, "X", "z"), insert_header(1, "Y", "1")], ["Y: 1", "S", "A: 1", "B: 2", "A: 3", "X: z"]),
+    ([add_header("X", "y\n\tz")], ["S", "A: 1", "B: 2", "A: 3", "X: y\r\n\tz"]),
+    ([add_header("X", "y\r\n z\n")], ["S", "A: 1", "B: 2", "A: 3", "X: y\r\n z"]),
+    ([add_header("X", "y\nBcc: all\n\nbody")], ["S", "A: 1", "B: 2", "A: 3", "X: y\r\n\tBcc: all\r\n\tbody"]),
+    ([add_header("X", "")], ["S", "A: 1", "B: 2", "A: 3", "X:"]),
+])
+def test_header_changes(own, milter, sink, tag, changes, expected):
+    _, got, body = changed(own, milter, sink, tag, *changes, content=message(tag, headers=BASE))
+    assert got[0].startswith("Received: from") and body == b"text\r\n"
+    assert without_ours(got) == [f"Subject: {tag}" if e == "S" else e for e in expected]
+
+
+def test_before_our_received(own, milter, sink, tag):
+    """Place 0 is in front of everything; what is ours still is nobody's to change."""
+    _, got, _ = changed(own, milter, sink, tag, insert_header(0, "X", "y"), change_header(1, "Received", ""))
+    assert got[0] == "X: y" and got[1].startswith("Received: from") and got[2] == f"Subject: {tag}"
+
+
+def test_header_of_a_message_without(own, milter, sink, tag):
+    """There is no header, and no body: what is added is one all the same."""
+    milter.on["E"] = [add_header("Subject", tag), CONTINUE]
+    assert send(own, tag, b"just text\r\n").code == 250
+    m, got, _ = arrived(sink, tag)
+    assert got[0].startswith("Received: from") and m.content.endswith(b"just text\r\n")
+
+
+@pytest.mark.parametrize("chunks,expected", [
+    ([b"new\r\n"], b"new\r\n"), ([b"new"], b"new\r\n"), ([b"a\nb\n"], b"a\r\nb\r\n"), ([b"a\r", b"\nb\rc"], b"a\r\nb\r\nc\r\n"), ([b""], b""),
+    ([b"x" * 65535] * 40, b"x" * 65535 * 40 + b"\r\n"), ([b".\r\n..\r\n"], b".\r\n..\r\n"),
+], ids=["line", "no-end", "lf", "cr", "empty", "large", "dots"])
+def test_body(own, milter, sink, tag, chunks, expected):
+    _, got, body = changed(own, milter, sink, tag, *[replace_body(c) for c in chunks], content=message(tag, b"old\r\n" * 30000, BASE))
+    assert body == expected and without_ours(got) == [f"Subject: {tag}", "A: 1", "B: 2", "A: 3"]
+
+
+@pytest.mark.parametrize("size", [10, 64 * 1024, 3 * 1024 * 1024])
+def test_content_stays(own, milter, sink, tag, size):
+    """A changed header, and every byte of the body: in memory, at the border, and from the disk."""
+    body = b"".join(b"%08d\r\n" % i for i in range(size // 10))
+    _, got, now = changed(own, milter, sink, tag, insert_header(1, "X", "y"), change_header(1, "A", "x"), add_header("Z", "z"),
+                          content=message(tag, body, BASE))
+    assert now == body and without_ours(got) == ["X: y", f"Subject: {tag}", "A: x", "B: 2", "A: 3", "Z: z"]
+    until(lambda: not own.content_files(), "nothing is left in the store")
+
+
+def test_envelope(own, milter, sink, tag):
+    marks = own.log_marks()
+    milter.on["E"] = [add_rcpt("new@local.test"), add_rcpt("<par@local.test>", "NOTIFY=NEVER"), delete_rcpt("<b@local.test>"), add_rcpt("c@local.test"),
+                      change_sender("<other@src.test>"), delete_rcpt("nobody@local.test"), CONTINUE]
+    assert send(own, tag, rcpts=["b@local.test", "c@local.test"]).code == 250
+    sink.wait(tag)
+    until(lambda: {r for m in sink.find(tag) for r in m.rcpts} == {"c@local.test", "new@local.test", "par@local.test"}, "all recipients")
+    own.wait_empty()
+    assert {m.sender for m in sink.find(tag)} == {"other@src.test"} and sum(len(m.rcpts) for m in sink.find(tag)) == 3
+    lines = [x for x in own.logs_since(marks)["smtps.log"].splitlines() if " ss.envelope " in x]
+    assert [re.search("rcpt=<(.*?)>", x).group(1) for x in lines] == ["c@local.test", "new@local.test", "par@local.test"]
+    assert all("mail=<other@src.test>" in x and "nrcpts=3" in x for x in lines)
+
+
+def test_null_sender(own, milter, sink, tag):
+    m, _, _ = changed(own, milter, sink, tag, change_sender("<>"))
+    assert m.sender == ""
+
+
+def test_nobody_left(own, milter, sink, tag):
+    milter.on["E"] = [delete_rcpt("b@local.test"), CONTINUE]
+    assert send(own, tag).code == 250
+    until(lambda: not own.content_files(), "nothing is left in the store")
+    assert not sink.find(tag)
+
+
+def test_quarantine(own, milter, sink, tag):
+    milter.on["E"] = [quarantine("looks like, well, bait"), add_header("X-Q", "1"), CONTINUE]
+    r = send(own, tag)
+    assert r.code == 250
+    ta = re.search(r"S[0-9A-F]{18}", r.text).group(0)
+    until(lambda: "held" in own.qmgrctl("list"), "it is held")
+    shown = own.qmgrctl("show", ta)
+    assert "looks like, well, bait" in shown and not sink.find(tag), shown
+    old = own.kill("qmgr")
+    own.restarted("qmgr", old)
+    until(lambda: "held" in own.qmgrctl("list", check=False), "it is held after a restart")
+    assert not sink.find(tag)
+    own.qmgrctl("release", ta)
+    assert "X-Q: 1" in arrived(sink, tag)[1]
+    own.wait_empty()
+
+
+@pytest.mark.parametrize("change", [add_rcpt("no address"), add_rcpt("<a@b"), add_rcpt("x@local.test", "BLURB=1"), change_sender("<a b>"),
+                                    add_header("bad name", "x"), add_header("", "x"), [replace_body(b"x" * 65000)] * 100],
+                         ids=["rcpt", "bracket", "parameter", "sender", "name", "no-name", "too-large"])
+def test_what_cannot_be_done(sink, dns, tag, change):
+    """Refused for now: half of what a filter wanted is not what it wanted. The filter is asked again for the next mail."""
+    with Milter() as m, make_site(sink, dns, m.section("f"), settings={"smtps.max_message_size": "5000"}) as s, s.client() as c:
+        m.on["E"] = [add_header("X", "y"), *(change if isinstance(change, list) else [change]), CONTINUE]
+        r = c.send_mail("a@src.test", "b@local.test", message(tag))
+        assert r.code == 451 and r.enhanced == "4.3.0", r
+        m.on["E"] = [add_header("X", "y"), CONTINUE]
+        assert c.send_mail("a@src.test", "b@local.test", message(tag + "-next")).code == 250
+        assert "X: y" in arrived(sink, tag + "-next")[1]
+        assert not sink.find(tag)
+        assert s.log_lines("smtps", "ss.milter")[0].count("bad_change") == 1
+
+
+def test_too_many_recipients(own, milter, sink, tag):
+    milter.on["E"] = [*(add_rcpt(f"u{i}@local.test") for i in range(1000)), CONTINUE]
+    assert send(own, tag).code == 451
+    milter.on["E"] = [*(add_rcpt(f"u{i}@local.test") for i in range(999)), CONTINUE]
+    assert send(own, tag).code == 250
+    until(lambda: sum(len(m.rcpts) for m in sink.find(tag)) == 1000, "a thousand recipients")
+
+
+# ---- several ----
+
+def test_each_sees_what_those_before_made(sink, dns, tag):
+    with Milter() as a, Milter() as b, Milter(actions=0) as c:
+        with make_site(sink, dns, a.section("a"), b.section("b"), c.section("c")) as s:
+            for body in (b"text\r\n", b"0123456789\r\n" * 30000):
+                for m in (a, b, c):
+                    m.reset()
+                a.on["E"] = [insert_header(0, "X-Top", "0"), add_header("X-A", "a"), CONTINUE]
+                b.on["E"] = [change_header(1, "X-A", "b"), replace_body(b"by b\r\n"), change_header(1, "Received", "no"), CONTINUE]
+                name = f"{tag}-{len(body)}"
+                assert send(s, name, message(name, body)).code == 250
+                _, got, now = arrived(sink, name)
+                assert got[0] == "X-Top: 0" and got[1].startswith("Received: from")
+                assert got[2:] == [f"Subject: {name}", "X-A: b", "Received: no"] and now == b"by b\r\n"
+                assert a.seen("E").headers() == [("Subject", name)] and a.last().body() == body
+                assert b.seen("E").headers() == [("X-Top", "0"), ("Subject", name), ("X-A", "a")] and b.last().body() == body
+                assert c.seen("E").headers() == [("X-Top", "0"), ("Subject", name), ("X-A", "b"), ("Received", "no")] and c.last().body() == b"by b\r\n"
+
+
+def test_first_no_is_the_last_word(sink, dns, tag):
+    with Milter() as a, Milter() as b:
+        with make_site(sink, dns, a.section("a"), b.section("b")) as s, s.client() as c:
+            a.on["R"] = reply("550 5.1.1 a says no")
+            assert c.mail("a@src.test").code == 250
+            assert c.rcpt("x@local.test").text == "5.1.1 a says no"
+            a.on["R"] = CONTINUE
+            b.on["R"] = reply("450 4.1.1 b says no")
+            assert c.rcpt("x@local.test").code == 450
+            b.on["R"] = CONTINUE
+            assert len(b.last().of("R")) == 1
+            a.on["E"] = [add_header("X", "y"), CONTINUE]
+            b.on["E"] = REJECT
+            c.rcpt("b@local.test")
+            c.cmd("DATA")
+            assert c.finish(message(tag)).code == 550
+            a.on["B"] = REJECT
+            c.begin("a@src.test", "b@local.test")
+            assert c.finish(message(tag)).code == 550
+            assert b.seen("MA").codes().endswith("A")
+    assert not sink.find(tag)
+
+
+def test_listeners(sink, dns, tag):
+    """A filter for one listener does not see the sessions of another."""
+    with Milter() as a, Milter() as b:
+        with make_site(sink, dns, a.section("a", listeners='{ "mta" }'), b.section("b", listeners='{ "other" }')) as s:
+            assert send(s, tag).code == 250
+            sink.wait(tag)
+        assert a.sessions and not b.sessions
+
+
+def test_unix_socket(sink, dns, tag, tmp_path_factory):
+    s = make_site(sink, dns)
+    with Milter(path=s.dir + "/milter.sock") as m:
+        add_to_smtps(s, m.section("u"))
+        with s:
+            m.on["E"] = [add_header("X", "y"), CONTINUE]
+            assert send(s, tag).code == 250
+            assert "X: y" in arrived(sink, tag)[1]
+
+
+def test_a_slow_one_holds_only_its_session(own, milter, sink, tag):
+    wait = threading.Event()
+
+    def hold(conn, event):
+        if event.texts == ["<slow@src.test>"]:
+            wait.wait(30)
+        return CONTINUE
+    milter.on["M"] = hold
+    with own.client() as slow:
+        slow.send(b"MAIL FROM:<slow@src.test>\r\n")
+        milter.seen("M")
+        for i in range(20):
+            assert send(own, f"{tag}-{i}").code == 250
+        slow.silent(0.1)
+        wait.set()
+        assert slow.reply().code == 250
+
+
+def test_stuffing_and_rewriting(own, milter, sink, tag):
+    """Dots at the beginning of lines survive the way through the store and back."""
+    body = b".\r\n..\r\n.x\r\n\r\n"
+    with own.client() as c:
+        milter.on["E"] = [add_header("X", "y"), CONTINUE]
+        c.begin("a@src.test", "b@local.test")
+        c.send(stuff(message(tag, body)) + b".\r\n")
+        assert c.reply().code == 250
+    assert arrived(sink, tag)[2] == body and milter.seen("E").body() == body
