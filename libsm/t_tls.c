@@ -158,7 +158,7 @@ static void test_key_of_others(void **state)
 		assert_int_equal(chmod(key, modes[i]), 0);
 		if (modes[i] == 0610)
 			continue;
-		refused(&c, SM_E_DENIED, "so others can");
+		refused(&c, SM_E_DENIED, "others can");
 	}
 	assert_int_equal(chmod(key, 0640), 0);
 	assert_int_equal(try_server(&c), geteuid() == 0 ? 0 : SM_E_DENIED);

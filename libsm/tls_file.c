@@ -79,8 +79,8 @@ static int check_secret(const struct stat *st, const char *what, const char *pat
 
 	if ((mode & 0077 & ~allowed) == 0)
 		return 0;
-	return sm_fail(SM_E_DENIED, "%s %s: mode is %04o, so others can %s it: make it %s", what,
-	               path, mode, mode & 0044 & ~allowed ? "read" : "change",
+	return sm_fail(SM_E_DENIED, "%s %s: others can %s it: its mode is %04o; make it %s", what,
+	               path, mode & 0044 & ~allowed ? "read" : "change", mode,
 	               st->st_uid == 0 ? "0600, or 0640 for a group" : "0600");
 }
 

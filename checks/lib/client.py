@@ -4,6 +4,7 @@ smtplib normalises line ends and addresses, so it cannot ask the questions that 
 """
 import re
 import socket
+import ssl
 import time
 
 from .wait import PATIENCE, SLOW
@@ -77,7 +78,7 @@ class Client:
         """All of it in one write."""
         try:
             self.sock.sendall(data.encode() if isinstance(data, str) else data)
-        except ConnectionError:
+        except (ConnectionError, ssl.SSLEOFError):
             raise Closed(True, self.buf) from None
 
     def send_slowly(self, data, pause=0.005):
@@ -95,6 +96,8 @@ class Client:
             more = self.sock.recv(65536)
         except ConnectionResetError:
             raise Closed(True, self.buf) from None
+        except ssl.SSLEOFError:
+            raise Closed(False, self.buf) from None
         except socket.timeout:
             raise AssertionError(f"no reply in time; so far {self.buf!r}; before: {self.replies[-3:]}") from None
         if not more:
@@ -175,6 +178,19 @@ class Client:
             self.extensions = {ln.split(" ")[0].upper(): ln for ln in r.lines[1:]}
         return r
 
+    def starttls(self, context=None, name=None, helo="client.test"):
+        """Encrypt from here on, and EHLO again; the socket's `ssl` methods are those of Python."""
+        r = self.cmd("STARTTLS")
+        assert r.code == 220, r
+        self.encrypt(context, name)
+        if helo:
+            self.ehlo(helo)
+        return r
+
+    def encrypt(self, context=None, name=None):
+        assert not self.buf, f"in clear behind the reply to STARTTLS: {self.buf!r}"
+        self.sock = (context or trusting()).wrap_socket(self.sock, server_hostname=name, suppress_ragged_eofs=False)
+
     def mail(self, sender, params=""):
         return self.cmd(f"MAIL FROM:<{sender}>{params}")
 
@@ -204,6 +220,15 @@ class Client:
         r = self.cmd("QUIT")
         assert r.code == 221, r
         return self.closes()
+
+
+def trusting(**more):
+    """TLS with whoever is there; certificate= and key= are shown to the server."""
+    c = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    c.check_hostname, c.verify_mode = False, ssl.CERT_NONE
+    if "certificate" in more:
+        c.load_cert_chain(more["certificate"], more["key"])
+    return c
 
 
 class _Dead:
