@@ -81,6 +81,10 @@ int sm_stream_put_raw(struct sm_stream *s, const char *p, size_t n,
 /* End it: CRLF if the last line has none, then ".CRLF" (not flushed). */
 void sm_stream_put_data_end(struct sm_stream *s);
 
+/* Is a CR or an LF by itself in the next piece of text, or a CR before it that no LF follows?
+ * *after_cr: false at first; true at the end: one is open. */
+bool sm_bare_line_end(const char *p, size_t n, bool *after_cr);
+
 /*
  * The state machine of data without a socket (sm_stream_data, tests, fuzzing): consumes up to n of
  * in, writes at most n + 1 bytes to out (a CR that the call before held back may come out first),

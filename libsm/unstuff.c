@@ -104,3 +104,22 @@ void sm_unstuff(enum sm_eod_state *st, bool *bare_cr, bool *bare_lf, const char 
 	*used = (size_t)(u.at - in);
 	*written = (size_t)(u.out - out);
 }
+
+bool sm_bare_line_end(const char *p, size_t n, bool *after_cr)
+{
+	const char *end = p + n;
+
+	while (p < end) {
+		const char *lf = memchr(p, '\n', (size_t)(end - p)), *stop = lf != NULL ? lf : end;
+		bool cr_before = stop > p ? stop[-1] == '\r' : *after_cr;
+		/* Every CR of this line but one right before `stop` is bare. */
+		const char *text_end = stop > p && cr_before ? stop - 1 : stop;
+
+		if ((*after_cr && stop > p) || (lf != NULL && !cr_before) ||
+		    memchr(p, '\r', (size_t)(text_end - p)) != NULL)
+			return true;
+		*after_cr = lf == NULL && cr_before;
+		p = lf != NULL ? lf + 1 : end;
+	}
+	return false;
+}

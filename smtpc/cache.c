@@ -109,7 +109,7 @@ bool sc_cache_put(struct sc_cache *c, struct sc_session *s)
 
 	if (s->broken || s->spent || s->net.f.hup || c->sc->draining ||
 	    conf->session_idle_timeout_ms == 0 ||
-	    s->id.task >= (uint64_t)conf->max_messages_per_session ||
+	    s->id.task >= (uint64_t)conf->max_messages_per_session || sc_session_is_used_up(s) ||
 	    c->count >= (size_t)conf->max_sessions_idle ||
 	    to_same_address(c, s) >= (size_t)conf->max_sessions_idle_per_host)
 		return false;

@@ -33,7 +33,16 @@ static const struct sm_opt timeout_opts[] = {
     SM_OPT_END,
 };
 
+static const struct sm_word chunking_words[] = {
+    {"never", SC_CHUNKING_NEVER, "DATA is used; binary content is returned"},
+    {"binary", SC_CHUNKING_BINARY, "for content that came with BODY=BINARYMIME"},
+    {"offered", SC_CHUNKING_OFFERED, "wherever the server offers CHUNKING"},
+    {0},
+};
+
 const struct sm_opt sc_conf_opts[] = {
+    {.name = "chunking", .type = SM_OPT_ENUM, .offset = AT(chunking), .def = "offered",
+     .words = chunking_words, .reload = true, .help = "when content goes by BDAT, not by DATA"},
     {.name = "io_timeout", .type = SM_OPT_TIME, .offset = AT(io_timeout_ms), .def = "5m",
      .min = SECOND, .max = HOUR, .reload = true,
      .help = "for replies without a time of their own: EHLO, LHLO, HELO"},

@@ -11,7 +11,11 @@ struct sc_timeouts {
 	    data_final_ms, quit_ms;
 };
 
+/* chunking */
+enum { SC_CHUNKING_NEVER, SC_CHUNKING_BINARY, SC_CHUNKING_OFFERED };
+
 struct sc_conf {
+	int chunking;          /* SC_CHUNKING_* */
 	int64_t io_timeout_ms; /* of what has no time of its own: EHLO, LHLO, HELO */
 	struct sc_timeouts timeouts;
 	int64_t max_task_time_ms, drain_time_ms;

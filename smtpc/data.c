@@ -1,6 +1,7 @@
 /*
- * Content out. Invariant: the final dot is sent only behind the whole content; any trouble before
- * it breaks the session instead. Coroutines of the loop's thread.
+ * Content out. Invariant: the final dot is sent only behind the whole content, and a chunk has as
+ * many bytes as were announced; any trouble before that breaks the session instead. Coroutines of
+ * the loop's thread.
  */
 #include "smtpc/data.h"
 
@@ -81,6 +82,46 @@ int sc_data_send(struct sc_task *t, struct sc_session *s, bool *local)
 	}
 	sm_stream_put_data_end(&s->stream);
 	rc = sm_stream_flush(&s->stream, sc_session_deadline(s, block_ms));
+	if (rc != 0)
+		s->broken = true;
+	return rc;
+}
+
+int sc_data_send_chunk(struct sc_task *t, struct sc_session *s, bool *local)
+{
+	bool text = t->content.is_composed || t->in.body != SM_BODY_BINARYMIME, after_cr = false;
+	int64_t block_ms = t->sc->conf->timeouts.data_block_ms;
+	uint64_t left = sc_content_size(t);
+	const char *p;
+	ssize_t n;
+	int rc = 0;
+
+	*local = false;
+	sm_stream_printf(&s->stream, "BDAT %llu LAST\r\n", (unsigned long long)left);
+	while (rc == 0 && (n = next(&t->content, &p)) > 0) {
+		*local = true;
+		if ((uint64_t)n > left)
+			rc = sm_fail(SM_E_CORRUPT, "content is longer than its size");
+		else if (text && sm_bare_line_end(p, (size_t)n, &after_cr))
+			rc = sm_fail(SM_E_NOTSUP, "CR or LF by itself in content");
+		if (rc != 0)
+			break;
+		*local = false;
+		left -= (uint64_t)n;
+		rc = sm_stream_put_raw(&s->stream, p, (size_t)n, sc_session_deadline(s, block_ms));
+	}
+	if (rc == 0 && (n < 0 || left > 0)) {
+		*local = true;
+		rc = n < 0 ? (int)n : sm_fail(SM_E_CORRUPT, "content is shorter than its size");
+	}
+	if (rc == 0 && after_cr)
+		rc = sm_fail(SM_E_NOTSUP, "CR by itself in content");
+	if (rc == 0)
+		rc = sm_stream_flush(&s->stream, sc_session_deadline(s, block_ms));
+	if (rc == SM_E_NOTSUP) {
+		*local = false;
+		t->content.is_unclean = true;
+	}
 	if (rc != 0)
 		s->broken = true;
 	return rc;

@@ -14,8 +14,11 @@ struct sc_content {
 	struct sm_buf composed;    /* a DSN; empty otherwise */
 	struct sm_buf original;    /* of a DSN: kept while it may be composed anew */
 	bool is_composed;
-	bool is_8bit, for_8bit; /* composed: it has 8-bit bytes; it was allowed to */
-	bool given;             /* the composed text has been given out */
+	bool is_8bit, is_utf8; /* composed: it has 8-bit bytes; it needs SMTPUTF8 */
+	bool varies;           /* composed: servers with other abilities get another text */
+	unsigned allowed;      /* composed: for a server that takes SC_DSN_* */
+	bool is_unclean;       /* a CR or LF by itself was found: not for a chunk */
+	bool given;            /* the composed text has been given out */
 };
 
 void sc_content_init(struct sc_content *c);
@@ -31,5 +34,11 @@ int sc_content_open(struct sc_task *t) SM_YIELDS SM_MUST_CHECK;
  * see an end of data.
  */
 int sc_data_send(struct sc_task *t, struct sc_session *s, bool *local) SM_YIELDS SM_MUST_CHECK;
+/*
+ * The same as one chunk, the last (RFC 3030 2), byte for byte. SM_E_NOTSUP: it is no binary content
+ * and has a CR or LF by itself; is_unclean is set, DATA would make CRLF of it.
+ */
+int sc_data_send_chunk(struct sc_task *t, struct sc_session *s,
+                       bool *local) SM_YIELDS SM_MUST_CHECK;
 
 #endif

@@ -4,23 +4,26 @@
  *
  * Commands go out in batches: one command each without PIPELINING, else as many as the limit
  * allows, with DATA in the last batch. All replies to a batch are read before the next one is sent.
- * Invariants: content is sent only after 354, when at least one recipient has been accepted and
- * nothing unasked has been received; after the final dot has left, no recipient of this transaction
- * is offered to another host. Coroutines of the loop's thread.
+ * With CHUNKING the content is one chunk behind the last batch (RFC 3030). Invariants: content is
+ * sent only after 354 or as a chunk, when at least one recipient has been accepted and nothing
+ * unasked has been received; after its end has left, no recipient of this transaction is offered to
+ * another host. Coroutines of the loop's thread.
  */
 #include "smtpc/dialog.h"
 
 #include <stdio.h>
 
 #include "libsm/log.h"
+#include "libsm/smtp_cmd.h"
 #include "smtpc/dsn.h"
 #include "smtpc/sc.h"
+#include "smtpc/suits.h"
 #include "smtpc/task.h"
 
 enum {
 	BATCH_BYTES =
 	    32 * 1024,        /* commands in one batch: fits into what stream and sockets buffer */
-	ROUNDS_MAX = 100,     /* transactions for one task on one session */
+	ROUNDS_MAX = 100,     /* transactions for one task on one session, beyond its recipients */
 	LAST_WORDS_MS = 1000, /* for a reply after the server has stopped to take content */
 	TOO_MANY = 452, /* RFC 5321 4.5.3.1.10: too many recipients; 552 is the same by history */
 	TOO_MANY_OLD = 552,
@@ -33,8 +36,9 @@ struct round {
 	size_t accepted;      /* recipients that wait for the end of data */
 	size_t stray;         /* accepted although MAIL was not */
 	bool mail_put, mail_answered, mail_ok;
+	bool utf8; /* MAIL has SMTPUTF8 */
+	bool bdat; /* the content goes as a chunk */
 	bool data_put;
-	bool opened; /* content is ready to be read */
 	int data_code;
 };
 
@@ -72,18 +76,10 @@ static int out_of_step(struct round *r, enum sm_stage stage)
 
 /* ---- commands ---- */
 
-bool sc_is_sendable(struct sm_str s)
-{
-	for (size_t i = 0; i < s.n; i++)
-		if (s.p[i] < ' ' || s.p[i] > '~')
-			return false;
-	return true;
-}
-
-/* xtext as a client gave it (RFC 3461 4): no space, no control. */
+/* xtext as a client gave it (RFC 3461 4): ASCII, no space, no control. */
 static bool is_param(struct sm_str s)
 {
-	return s.n > 0 && sc_is_sendable(s) && sm_str_chr(s, ' ') == -1;
+	return s.n > 0 && sc_is_sendable(s) && sm_str_is_ascii(s) && sm_str_chr(s, ' ') == -1;
 }
 
 static void put_mail(struct round *r)
@@ -92,12 +88,16 @@ static void put_mail(struct round *r)
 	struct sm_stream *out = &r->s->stream;
 
 	sm_stream_printf(out, "MAIL FROM:<" SM_STR_FMT ">", SM_STR_ARG(m->sender));
+	if (r->utf8)
+		sm_stream_puts(out, SM_STR(" SMTPUTF8"));
 	if (r->s->ehlo.caps & SC_CAP_SIZE)
 		sm_stream_printf(out, " SIZE=%llu", (unsigned long long)sc_content_size(r->t));
 	bool eightbit =
 	    r->t->content.is_composed ? r->t->content.is_8bit : m->body == SM_BODY_8BITMIME;
 
-	if (eightbit && (r->s->ehlo.caps & SC_CAP_8BITMIME))
+	if (!r->t->content.is_composed && m->body == SM_BODY_BINARYMIME)
+		sm_stream_puts(out, SM_STR(" BODY=BINARYMIME"));
+	else if (eightbit && (r->s->ehlo.caps & SC_CAP_8BITMIME))
 		sm_stream_puts(out, SM_STR(" BODY=8BITMIME"));
 	/* Of a DSN these are what its original had: not for the DSN's own envelope. */
 	if ((r->s->ehlo.caps & SC_CAP_DSN) && m->dsn_kind == SM_DSN_NONE) {
@@ -140,6 +140,24 @@ static void put_notify(struct sm_stream *out, unsigned notify)
 	}
 }
 
+/* As it was given; in UTF-8 (RFC 6533 3) only to who has been told so, else as utf-8-addr-xtext. */
+static void put_orcpt(struct round *r, struct sm_str orcpt)
+{
+	struct sm_stream *out = &r->s->stream;
+	struct sm_str address, type = sm_str_split(orcpt, ';', &address);
+
+	if (is_param(orcpt)) {
+		sm_stream_printf(out, " ORCPT=" SM_STR_FMT, SM_STR_ARG(orcpt));
+	} else if (!sm_str_is_ascii(orcpt) && sm_str_caseeq(type, SM_STR("utf-8")) &&
+	           sm_unitext_decode(address, true, &r->t->arena, &address) == 0) {
+		sm_stream_puts(out, SM_STR(" ORCPT=utf-8;"));
+		if (r->utf8)
+			sm_stream_puts(out, sm_str_from(orcpt, type.n + 1));
+		else
+			sm_unitext_put(&out->out, address);
+	}
+}
+
 static void put_rcpt(struct round *r, const struct sm_msg_rcpt_task *rcpt)
 {
 	struct sm_stream *out = &r->s->stream;
@@ -147,8 +165,7 @@ static void put_rcpt(struct round *r, const struct sm_msg_rcpt_task *rcpt)
 	sm_stream_printf(out, "RCPT TO:<" SM_STR_FMT ">", SM_STR_ARG(rcpt->addr));
 	if (r->s->ehlo.caps & SC_CAP_DSN) {
 		put_notify(out, rcpt->notify);
-		if (is_param(rcpt->orcpt))
-			sm_stream_printf(out, " ORCPT=" SM_STR_FMT, SM_STR_ARG(rcpt->orcpt));
+		put_orcpt(r, rcpt->orcpt);
 	}
 	sm_stream_puts(out, SM_STR("\r\n"));
 }
@@ -157,7 +174,8 @@ static void put_rcpt(struct round *r, const struct sm_msg_rcpt_task *rcpt)
  */
 static bool data_is_due(const struct round *r, size_t pending)
 {
-	if (r->data_put || r->put < r->t->in.rcpts_count || (r->mail_answered && !r->mail_ok))
+	if (r->bdat || r->data_put || r->put < r->t->in.rcpts_count ||
+	    (r->mail_answered && !r->mail_ok))
 		return false;
 	return pending > 0 || r->accepted > 0;
 }
@@ -348,7 +366,7 @@ static int refused_content(struct round *r, int err)
 	return 0;
 }
 
-/* 354 was said. *done: how many were delivered. */
+/* 354 was said, or it goes as a chunk. *done: how many were delivered. */
 static int send_content(struct round *r, size_t *done)
 {
 	bool local;
@@ -363,7 +381,8 @@ static int send_content(struct round *r, size_t *done)
 			r->s->broken = true;
 		return 0;
 	}
-	int rc = sc_data_send(r->t, r->s, &local);
+	int rc =
+	    r->bdat ? sc_data_send_chunk(r->t, r->s, &local) : sc_data_send(r->t, r->s, &local);
 	if (rc == 0) {
 		*done = read_results(r);
 		return 0;
@@ -430,61 +449,58 @@ static int transaction(struct round *r, size_t *done)
 		if (rc != 0)
 			return rc;
 	}
-	if (r->data_put)
+	if (r->bdat && r->accepted > 0) {
+		rc = sc_content_open(r->t);
+		if (rc != 0)
+			return no_content(r, rc);
+		rc = send_content(r, done);
+	} else if (r->data_put) {
 		rc = on_data(r, done);
+	}
 	/* Servers count errors, and MAIL may still stand: such a session is not for others. */
 	if (*done == 0)
 		r->s->spent = true;
 	return rc;
 }
 
-/* What cannot be asked of this server at all. False: nobody is left. */
-static bool check_before(struct sc_task *t, struct sc_session *s)
+static struct sm_str domain_of(const struct sc_rcpt *r)
 {
-	uint64_t size = sc_content_size(t);
-	struct sc_why why = {.stage = SM_STAGE_MAIL};
-	char text[160];
-	bool left = false;
-
-	if (s->ehlo.size_max > 0 && size > s->ehlo.size_max) {
-		(void)snprintf(text, sizeof(text),
-		               "message of %llu bytes, the server takes at most %llu",
-		               (unsigned long long)size, (unsigned long long)s->ehlo.size_max);
-		(void)sc_text_local(why.text, "5.3.4", text);
-		sc_result_set_all(t, SC_RCPT_OPEN, false, s, SM_OUTCOME_PERM, &why);
-		return false;
-	}
-	if (!sc_is_sendable(t->in.sender)) {
-		(void)sc_text_local(why.text, "5.1.7", "sender address cannot be sent");
-		sc_result_set_all(t, SC_RCPT_OPEN, false, NULL, SM_OUTCOME_PERM, &why);
-		return false;
-	}
-	why.stage = SM_STAGE_RCPT;
-	for (size_t i = 0; i < t->in.rcpts_count; i++) {
-		struct sc_rcpt *r = &t->rcpts[i];
-		if (r->state != SC_RCPT_OPEN)
-			continue;
-		if (r->in->addr.n == 0 || !sc_is_sendable(r->in->addr)) {
-			(void)sc_text_local(why.text, "5.1.3", "recipient address cannot be sent");
-			sc_result_set(t, r, NULL, SM_OUTCOME_PERM, &why);
-			continue;
-		}
-		left = true;
-	}
-	return left;
+	return sm_str_from(r->in->addr, (size_t)(sm_str_rchr(r->in->addr, '@') + 1));
 }
 
-/* Who takes part: all that are open. False when nobody is. */
+/* Is its domain one of those before it that take part? */
+static bool domain_is_in(const struct sc_task *t, size_t at)
+{
+	for (size_t i = at; i-- > 0;)
+		if (t->rcpts[i].in_round &&
+		    sm_str_caseeq(domain_of(&t->rcpts[i]), domain_of(&t->rcpts[at])))
+			return true;
+	return false;
+}
+
+/*
+ * Who takes part: all that are open, within the server's limits (RFC 9422); the others are for the
+ * next round. False when nobody is.
+ */
 static bool begin(struct round *r)
 {
-	bool any = false;
+	const struct sc_ehlo *e = &r->s->ehlo;
+	uint64_t domains = 0, rcpts = 0;
 
 	for (size_t i = 0; i < r->t->in.rcpts_count; i++) {
 		struct sc_rcpt *rcpt = &r->t->rcpts[i];
-		rcpt->in_round = rcpt->state == SC_RCPT_OPEN;
-		any = any || rcpt->in_round;
+
+		rcpt->in_round =
+		    rcpt->state == SC_RCPT_OPEN && (e->rcpt_max == 0 || rcpts < e->rcpt_max);
+		if (rcpt->in_round && e->rcpt_domain_max > 0 && !domain_is_in(r->t, i)) {
+			rcpt->in_round = domains < e->rcpt_domain_max;
+			domains += rcpt->in_round;
+		}
+		rcpts += rcpt->in_round;
 	}
-	return any;
+	r->utf8 = sc_says_utf8(r->t, r->s);
+	r->bdat = sc_says_bdat(r->t, r->s);
+	return rcpts > 0;
 }
 
 int sc_dialog(struct sc_task *t, struct sc_session *s)
@@ -492,21 +508,23 @@ int sc_dialog(struct sc_task *t, struct sc_session *s)
 	size_t done;
 	int rc = 0;
 
-	rc = sc_dsn_fit(t, (s->ehlo.caps & SC_CAP_8BITMIME) != 0);
+	rc = sc_dsn_fit(t, sc_takes(s));
 	if (rc != 0) {
 		/* Our own trouble, as content that cannot be read is. */
 		sc_result_set_all(t, SC_RCPT_OPEN, false, NULL, SM_OUTCOME_TEMP, &t->why);
 		return 0;
 	}
-	if (!check_before(t, s))
+	if (!sc_suits(t, s))
 		return 0;
-	for (int i = 0; i < ROUNDS_MAX && rc == 0 && !s->broken && !s->spent; i++) {
+	for (size_t i = 0; i < ROUNDS_MAX + t->in.rcpts_count; i++) {
+		if (rc != 0 || s->broken || s->spent || sc_session_is_used_up(s))
+			break;
 		struct round r = {.t = t, .s = s};
 		if (!begin(&r))
 			break;
 		rc = transaction(&r, &done);
 	}
-	if (rc == 0) {
+	if (rc == 0 && !sc_session_is_used_up(s)) {
 		/* Left over of "too many recipients". */
 		struct sc_why why = {.stage = SM_STAGE_RCPT, .code = TOO_MANY};
 		(void)sc_text_local(why.text, "4.5.3", "server takes fewer recipients at a time");

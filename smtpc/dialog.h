@@ -8,13 +8,11 @@ struct sc_task;
 
 /*
  * Deliver the task's open recipients over this session. 0: the session has done what it could;
- * recipients that were in it are settled. Else the session was lost before the end of data (t->why
- * tells), and those without a result are open again for the next host. s->broken tells, in both
- * cases, whether the session can be used again.
+ * recipients that were in it are settled, all but those that a session which is used up
+ * (sc_session_is_used_up) had no transaction left for. Else the session was lost before the end of
+ * data (t->why tells), and those without a result are open again for the next host. s->broken
+ * tells, in both cases, whether the session can be used again.
  */
 int sc_dialog(struct sc_task *t, struct sc_session *s) SM_YIELDS SM_MUST_CHECK;
-
-/* Nothing may break out of a command line: printable ASCII, without the end of the path. */
-bool sc_is_sendable(struct sm_str s);
 
 #endif

@@ -4,7 +4,10 @@
  *
  * What comes out is text in CRLF lines of at most 998 bytes, whatever the original held, and 7-bit
  * unless the server takes 8-bit content and the original needs it: a part that would not be so is
- * not enclosed as a message, and a header that is not is encoded. Coroutines of the loop's thread.
+ * not enclosed as a message, and a header that is not is encoded.
+ *
+ * Where addresses or the original's header are in UTF-8 the parts are those of RFC 6533, as they
+ * are for a server that takes SMTPUTF8, encoded for another. Coroutines of the loop's thread.
  */
 #include "smtpc/dsn.h"
 
@@ -13,6 +16,7 @@
 #include "libsm/rand.h"
 #include "libsm/smtp_cmd.h"
 #include "libsm/time.h"
+#include "libsm/utf8.h"
 #include "smtpc/sc.h"
 #include "smtpc/task.h"
 
@@ -20,6 +24,7 @@ enum {
 	HEADER_MAX = 32 * 1024, /* of the original's header, when only that goes back */
 	MESSAGE_ID_MAX = 250,
 	BOUNDARY_MAX = 64,
+	ENCODED_MAX = 900, /* of an address: a line has 998 */
 };
 
 struct kind {
@@ -41,6 +46,17 @@ static const struct kind *kind_of(unsigned dsn)
 }
 
 /* ---- pieces of text ---- */
+
+/* Among text for people: one line, in UTF-8 if it is so. */
+static void put_words(struct sm_buf *b, struct sm_str s)
+{
+	bool utf8 = sm_utf8_graphic(s);
+
+	for (size_t i = 0; i < s.n; i++) {
+		unsigned char c = (unsigned char)s.p[i];
+		sm_buf_char(b, c >= ' ' && c != 0x7f && (utf8 || c < 0x80) ? s.p[i] : '?');
+	}
+}
 
 /* A value inside of a header field: printable ASCII in one line. */
 static void put_value(struct sm_buf *b, struct sm_str s)
@@ -64,22 +80,53 @@ static void put_date(struct sm_buf *b, const char *name, int64_t wall_s)
 	sm_buf_printf(b, "%s: %s\r\n", name, date);
 }
 
-/* "rfc822;xtext" as the client gave it, decoded (RFC 3464 2.3.1); false when there is none worth a
- * field. */
-static bool put_orcpt(struct sm_buf *b, struct sm_arena *a, struct sm_str orcpt)
+/* An address: as it is, or one in UTF-8 as RFC 6533 3 has it for ASCII. */
+static void put_address(struct sm_buf *b, struct sm_str addr, bool global)
 {
-	struct sm_str address, decoded;
-	struct sm_str type = sm_str_split(orcpt, ';', &address);
+	struct sm_buf encoded;
 
-	if (sm_str_empty(type) || sm_str_empty(address) ||
-	    sm_xtext_decode(address, a, &decoded) != 0)
+	if (sm_str_is_ascii(addr) || !sm_utf8_graphic(addr)) {
+		put_value(b, addr);
+	} else if (global) {
+		put_words(b, addr);
+	} else {
+		sm_buf_init(&encoded, ENCODED_MAX);
+		sm_unitext_put(&encoded, addr);
+		/* It cannot be folded: rather none than one that nobody takes. */
+		if (sm_buf_err(&encoded) != 0)
+			put_value(b, addr);
+		else
+			sm_buf_str(b, sm_buf_view(&encoded));
+		sm_buf_fini(&encoded);
+	}
+}
+
+/* "rfc822;xtext", or "utf-8;" and its forms, decoded. */
+static bool decode_orcpt(struct sm_arena *a, struct sm_str orcpt, struct sm_str *type,
+                         struct sm_str *decoded)
+{
+	struct sm_str address;
+
+	*type = sm_str_split(orcpt, ';', &address);
+	if (sm_str_empty(*type) || sm_str_empty(address))
 		return false;
+	if (sm_str_caseeq(*type, SM_STR("utf-8")))
+		return sm_unitext_decode(address, true, a, decoded) == 0;
+	return sm_xtext_decode(address, a, decoded) == 0;
+}
+
+/* As the client gave it (RFC 3464 2.3.1); nothing when there is none worth a field. */
+static void put_orcpt(struct sm_buf *b, struct sm_arena *a, struct sm_str orcpt, bool global)
+{
+	struct sm_str type, decoded;
+
+	if (!decode_orcpt(a, orcpt, &type, &decoded))
+		return;
 	sm_buf_cstr(b, "Original-Recipient: ");
 	put_value(b, type);
 	sm_buf_cstr(b, "; ");
-	put_value(b, decoded);
+	put_address(b, decoded, global);
 	sm_buf_cstr(b, "\r\n");
-	return true;
 }
 
 /* ---- the parts ---- */
@@ -129,7 +176,7 @@ static struct sm_str message_id_of(struct sm_str original)
 }
 
 static void put_head(struct sc_task *t, const struct sc_dsn_text *text, struct sm_str original,
-                     const char *boundary, enum sc_mime_kind kind, struct sm_buf *b)
+                     const char *boundary, unsigned has, struct sm_buf *b)
 {
 	struct sm_str host = t->sc->hostname, about = message_id_of(original);
 	char id[SM_ID_SIZE];
@@ -138,7 +185,7 @@ static void put_head(struct sc_task *t, const struct sc_dsn_text *text, struct s
 	sm_buf_printf(b, "From: Mail Delivery System <MAILER-DAEMON@" SM_STR_FMT ">\r\n",
 	              SM_STR_ARG(host));
 	sm_buf_cstr(b, "To: <");
-	put_value(b, t->in.dsn_sender);
+	put_address(b, t->in.dsn_sender, (has & SC_DSN_UTF8) != 0);
 	sm_buf_cstr(b, ">\r\nSubject: ");
 	sc_mime_put_words(b, text->subject);
 	sm_buf_printf(b, "\r\nMessage-ID: <%s@" SM_STR_FMT ">\r\n", sm_id_text(t->in.ta, id),
@@ -153,7 +200,7 @@ static void put_head(struct sc_task *t, const struct sc_dsn_text *text, struct s
 	              "%s"
 	              "\r\n"
 	              "This is a report in MIME format.\r\n",
-	              boundary, kind == SC_MIME_8BIT ? "Content-Transfer-Encoding: 8bit\r\n" : "");
+	              boundary, has ? "Content-Transfer-Encoding: 8bit\r\n" : "");
 }
 
 static void put_recipients(const struct sc_task *t, struct sm_buf *b)
@@ -164,7 +211,7 @@ static void put_recipients(const struct sc_task *t, struct sm_buf *b)
 		const struct sm_msg_dsn_rcpt *r = &t->in.dsn_rcpts[i];
 
 		sm_buf_cstr(b, "\r\n<");
-		put_value(b, r->addr);
+		put_words(b, r->addr);
 		sm_buf_cstr(b, ">\r\n");
 		if (r->host.n > 0) {
 			sm_buf_cstr(b, "    host: ");
@@ -208,7 +255,7 @@ static void put_piece(const struct sc_task *t, const struct sc_dsn_piece *p, str
 		sm_buf_cstr(b, sm_id_text(t->in.dsn_of, id));
 		break;
 	case SC_DSN_SENDER:
-		put_value(b, t->in.dsn_sender);
+		put_words(b, t->in.dsn_sender);
 		break;
 	case SC_DSN_ARRIVAL:
 		put_wall(b, t->in.dsn_received_s);
@@ -261,13 +308,16 @@ static void put_status(struct sm_buf *b, const struct sm_msg_dsn_rcpt *r, const 
 		sm_buf_printf(b, "Status: %s\r\n", k->status);
 }
 
-static void put_status_part(struct sc_task *t, const struct kind *k, struct sm_buf *b)
+static void put_status_part(struct sc_task *t, const struct kind *k, bool global, struct sm_buf *b)
 {
 	struct sm_str envid;
 
-	sm_buf_cstr(b, "Content-Type: message/delivery-status\r\n"
-	               "Content-Description: Delivery report\r\n"
-	               "\r\n");
+	sm_buf_printf(b,
+	              "Content-Type: message/%sdelivery-status\r\n"
+	              "Content-Description: Delivery report\r\n"
+	              "%s"
+	              "\r\n",
+	              global ? "global-" : "", global ? "Content-Transfer-Encoding: 8bit\r\n" : "");
 	put_field(b, "Reporting-MTA", "dns; ", t->sc->hostname);
 	if (t->in.envid.n > 0 && sm_xtext_decode(t->in.envid, &t->arena, &envid) == 0)
 		put_field(b, "Original-Envelope-Id", "", envid);
@@ -277,8 +327,11 @@ static void put_status_part(struct sc_task *t, const struct kind *k, struct sm_b
 		const struct sm_msg_dsn_rcpt *r = &t->in.dsn_rcpts[i];
 		const struct kind *own = r->action != SM_DSN_NONE ? kind_of(r->action) : k;
 		sm_buf_cstr(b, "\r\n");
-		(void)put_orcpt(b, &t->arena, r->orcpt);
-		put_field(b, "Final-Recipient", "rfc822; ", r->addr);
+		put_orcpt(b, &t->arena, r->orcpt, global);
+		sm_buf_printf(b, "Final-Recipient: %s; ",
+		              sm_str_is_ascii(r->addr) ? "rfc822" : "utf-8");
+		put_address(b, r->addr, global);
+		sm_buf_cstr(b, "\r\n");
 		sm_buf_printf(b, "Action: %s\r\n", own->action);
 		put_status(b, r, own);
 		if (r->host.n > 0)
@@ -327,68 +380,125 @@ static struct sm_str header_of(struct sm_str original)
 	return sm_str_head(original, end);
 }
 
-static void put_header(struct sm_buf *b, struct sm_str header)
+/* How a part that is not 7-bit travels. */
+static const char *encoding_field(enum sc_mime_kind kind, bool as_it_is)
 {
-	enum sc_mime_kind kind = sc_mime_kind(header);
-
-	/* RFC 6522 4: what is not legal in a 7-bit message is encoded. */
-	sm_buf_printf(b,
-	              "Content-Type: text/rfc822-headers\r\n"
-	              "Content-Description: Message header\r\n"
-	              "%s"
-	              "\r\n",
-	              kind == SC_MIME_7BIT ? ""
-	                                   : "Content-Transfer-Encoding: quoted-printable\r\n");
 	if (kind == SC_MIME_7BIT)
-		sm_buf_str(b, header);
+		return "";
+	return as_it_is ? "Content-Transfer-Encoding: 8bit\r\n"
+	                : "Content-Transfer-Encoding: quoted-printable\r\n";
+}
+
+static void put_part(struct sm_buf *b, struct sm_str text, enum sc_mime_kind kind, bool as_it_is)
+{
+	if (kind == SC_MIME_7BIT || as_it_is)
+		sm_buf_str(b, text);
 	else
-		sc_mime_put_qp(b, header);
-	if (!sm_str_has_suffix(header, SM_STR("\r\n")))
+		sc_mime_put_qp(b, text);
+	if (!sm_str_has_suffix(text, SM_STR("\r\n")))
 		sm_buf_cstr(b, "\r\n");
 }
 
-static void put_message(struct sm_buf *b, struct sm_str original, enum sc_mime_kind kind)
+static void put_header(struct sm_buf *b, struct sm_str header, bool international, bool global)
 {
-	/* RFC 2046 5.2.1: a message part may be labelled 7bit, 8bit or binary, never encoded. */
+	enum sc_mime_kind kind = sc_mime_kind(header);
+	bool as_it_is = global && kind == SC_MIME_8BIT;
+
+	/* RFC 6522 4: what is not legal in a 7-bit message is encoded; RFC 6533 6 has a type of its
+	 * own for it. */
 	sm_buf_printf(b,
-	              "Content-Type: message/rfc822\r\n"
+	              "Content-Type: %s\r\n"
+	              "Content-Description: Message header\r\n"
+	              "%s"
+	              "\r\n",
+	              international ? "message/global-headers" : "text/rfc822-headers",
+	              encoding_field(kind, as_it_is));
+	put_part(b, header, kind, as_it_is);
+}
+
+static void put_message(struct sm_buf *b, struct sm_str original, enum sc_mime_kind kind,
+                        bool international, bool global)
+{
+	/* RFC 2046 5.2.1: a message part may be labelled 7bit, 8bit or binary, never encoded; one
+	 * that is message/global may be (RFC 6532 3.7). */
+	bool as_it_is = !international || global;
+
+	sm_buf_printf(b,
+	              "Content-Type: message/%s\r\n"
 	              "Content-Description: Undelivered message\r\n"
 	              "%s"
 	              "\r\n",
-	              kind == SC_MIME_8BIT ? "Content-Transfer-Encoding: 8bit\r\n" : "");
-	sm_buf_str(b, original);
-	if (!sm_str_has_suffix(original, SM_STR("\r\n")))
-		sm_buf_cstr(b, "\r\n");
+	              international ? "global" : "rfc822", encoding_field(kind, as_it_is));
+	put_part(b, original, kind, as_it_is);
 }
 
 /* ---- the whole ---- */
 
-enum sc_mime_kind sc_dsn_write(struct sc_task *t, struct sm_str original, bool whole, bool eightbit,
-                               struct sm_buf *out)
+/* Does it say anything that is not ASCII, beside an original that is? */
+static bool is_international(struct sc_task *t)
 {
-	unsigned n = t->in.dsn_kind < SC_DSN_KINDS ? t->in.dsn_kind : SM_DSN_NONE;
+	struct sm_str type, decoded;
+
+	if ((t->in.utf8 & SM_UTF8_HEADER) || !sm_str_is_ascii(t->in.dsn_sender))
+		return true;
+	for (size_t i = 0; i < t->in.dsn_rcpts_count; i++) {
+		const struct sm_msg_dsn_rcpt *r = &t->in.dsn_rcpts[i];
+
+		if (!sm_str_is_ascii(r->addr) ||
+		    (decode_orcpt(&t->arena, r->orcpt, &type, &decoded) &&
+		     !sm_str_is_ascii(decoded)))
+			return true;
+	}
+	return false;
+}
+
+/* Can the original be enclosed as a message? BINARY: no, only its header. */
+static enum sc_mime_kind kind_of_original(const struct sc_task *t, struct sm_str original,
+                                          bool whole, unsigned allowed, const struct sm_buf *out)
+{
+	enum sc_mime_kind kind =
+	    whole && wants_content(t) ? sc_mime_kind(original) : SC_MIME_BINARY;
+
+	if (kind != SC_MIME_8BIT)
+		return kind;
+	if (!(t->in.utf8 & SM_UTF8_HEADER))
+		return allowed & SC_DSN_8BIT ? kind : SC_MIME_BINARY;
+	/* Encoded, a byte may become three, and some lines more. */
+	if (!(allowed & SC_DSN_UTF8) && original.n > out->max / 4)
+		return SC_MIME_BINARY;
+	return kind;
+}
+
+unsigned sc_dsn_write(struct sc_task *t, struct sm_str original, bool whole, unsigned allowed,
+                      struct sm_buf *out)
+{
+	unsigned n = t->in.dsn_kind < SC_DSN_KINDS ? t->in.dsn_kind : SM_DSN_NONE, has = 0;
 	const struct sc_dsn_text *text = &t->sc->dsn_texts->of[n];
 	const struct kind *k = kind_of(n);
-	enum sc_mime_kind kind = whole ? sc_mime_kind(original) : SC_MIME_BINARY;
+	enum sc_mime_kind kind = kind_of_original(t, original, whole, allowed, out);
+	bool header_utf8 = (t->in.utf8 & SM_UTF8_HEADER) != 0;
+	bool global = (allowed & SC_DSN_UTF8) && is_international(t);
 	char boundary[BOUNDARY_MAX];
 
-	if (!wants_content(t) || (kind == SC_MIME_8BIT && !eightbit))
-		kind = SC_MIME_BINARY;
+	if (global)
+		has = SC_DSN_8BIT | SC_DSN_UTF8;
+	else if (kind == SC_MIME_8BIT && !header_utf8)
+		has = SC_DSN_8BIT;
 	make_boundary(original, boundary);
-	put_head(t, text, original, boundary, kind, out);
+	put_head(t, text, original, boundary, has, out);
 	sm_buf_printf(out, "\r\n--%s\r\n", boundary);
 	put_text(t, text, out);
 	sm_buf_printf(out, "\r\n--%s\r\n", boundary);
-	put_status_part(t, k, out);
+	put_status_part(t, k, global, out);
 	if (original.n > 0) {
 		sm_buf_printf(out, "\r\n--%s\r\n", boundary);
 		if (kind == SC_MIME_BINARY)
-			put_header(out, header_of(original));
+			put_header(out, header_of(original), header_utf8, global);
 		else
-			put_message(out, original, kind);
+			put_message(out, original, kind, header_utf8, global);
 	}
 	sm_buf_printf(out, "\r\n--%s--\r\n", boundary);
-	return kind == SC_MIME_8BIT ? SC_MIME_8BIT : SC_MIME_7BIT;
+	return has;
 }
 
 /* As much of the original as can go back. 0 or an error. */
@@ -409,16 +519,19 @@ static int read_original(struct sc_task *t, struct sm_buf *b)
 	return n < 0 ? (int)n : rc;
 }
 
-static int compose(struct sc_task *t, bool eightbit)
+static int compose(struct sc_task *t, unsigned allowed)
 {
 	struct sc_content *c = &t->content;
+	unsigned has;
 	int rc;
 
 	c->is_composed = true;
-	c->for_8bit = eightbit;
+	c->allowed = allowed;
 	sm_buf_reset(&c->composed);
-	c->is_8bit = sc_dsn_write(t, sm_buf_view(&c->original), c->original.len == t->in.size,
-	                          eightbit, &c->composed) == SC_MIME_8BIT;
+	has = sc_dsn_write(t, sm_buf_view(&c->original), c->original.len == t->in.size, allowed,
+	                   &c->composed);
+	c->is_8bit = (has & SC_DSN_8BIT) != 0;
+	c->is_utf8 = (has & SC_DSN_UTF8) != 0;
 	rc = sm_buf_err(&c->composed);
 	if (rc != 0)
 		(void)sm_fail(rc, "report larger than %zu bytes", c->composed.max);
@@ -438,23 +551,25 @@ int sc_dsn_compose(struct sc_task *t)
 		rc = 0;
 	}
 	if (rc == 0)
-		rc = compose(t, false);
+		rc = compose(t, 0);
 	if (rc != 0)
 		sc_why_error(&t->why, SM_STAGE_LOCAL, rc);
 	/* Wanted once more only if a server may take more of it. */
-	if (rc != 0 || sc_mime_kind(sm_buf_view(original)) != SC_MIME_8BIT || !wants_content(t))
+	t->content.varies =
+	    rc == 0 && (is_international(t) ||
+	                (sc_mime_kind(sm_buf_view(original)) == SC_MIME_8BIT && wants_content(t)));
+	if (!t->content.varies)
 		sm_buf_fini(original);
 	return rc;
 }
 
-int sc_dsn_fit(struct sc_task *t, bool eightbit)
+int sc_dsn_fit(struct sc_task *t, unsigned allowed)
 {
 	int rc;
 
-	if (!t->content.is_composed || t->content.original.len == 0 ||
-	    t->content.for_8bit == eightbit)
+	if (!t->content.is_composed || !t->content.varies || t->content.allowed == allowed)
 		return 0;
-	rc = compose(t, eightbit);
+	rc = compose(t, allowed);
 	if (rc != 0)
 		sc_why_error(&t->why, SM_STAGE_LOCAL, rc);
 	return rc;

@@ -13,6 +13,7 @@
 #include <unistd.h>
 #include "libsm/err.h"
 #include "libsm/msg.h"
+#include "libsm/utf8.h"
 #include "smtpc/mime.h"
 
 enum {
@@ -96,7 +97,7 @@ static int check_line(const struct parser *p, struct sm_str line)
 	for (size_t i = 0; i < line.n; i++)
 		if (((unsigned char)line.p[i] < ' ' && line.p[i] != '\t') || line.p[i] == 0x7F)
 			return sm_fail(SM_E_SYNTAX, "%s:%u: control character", p->path, p->line);
-	if (!sc_mime_is_utf8(line))
+	if (!sm_utf8_valid(line))
 		return sm_fail(SM_E_SYNTAX, "%s:%u: this is not UTF-8", p->path, p->line);
 	return 0;
 }

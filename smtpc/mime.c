@@ -112,35 +112,3 @@ void sc_mime_put_words(struct sm_buf *b, struct sm_str s)
 	}
 	sm_buf_cstr(b, word_end);
 }
-
-/* UTF8-2, UTF8-3 and UTF8-4 of RFC 3629 4: the second byte says what is overlong, a surrogate or
- * too large. */
-bool sc_mime_is_utf8(struct sm_str s)
-{
-	for (size_t i = 0, n; i < s.n; i += n) {
-		unsigned char c = (unsigned char)s.p[i], low = 0x80, high = 0xBF;
-
-		n = utf8_len(c);
-		if (n == 1)
-			continue;
-		if (c < 0xC2 || c > 0xF4 || n > s.n - i)
-			return false;
-		if (c == 0xE0)
-			low = 0xA0;
-		else if (c == 0xED)
-			high = 0x9F;
-		else if (c == 0xF0)
-			low = 0x90;
-		else if (c == 0xF4)
-			high = 0x8F;
-		for (size_t k = 1; k < n; k++) {
-			unsigned char d = (unsigned char)s.p[i + k];
-
-			if (d < low || d > high)
-				return false;
-			low = 0x80;
-			high = 0xBF;
-		}
-	}
-	return true;
-}

@@ -18,7 +18,4 @@ void sc_mime_put_qp(struct sm_buf *b, struct sm_str s);
  * `s` is UTF-8 without controls. */
 void sc_mime_put_words(struct sm_buf *b, struct sm_str s);
 
-/* Is it UTF-8 (RFC 3629)? */
-bool sc_mime_is_utf8(struct sm_str s);
-
 #endif

@@ -4,8 +4,8 @@
  */
 #include "smtpc/probe.h"
 
-#include "smtpc/dialog.h"
 #include "smtpc/sc.h"
+#include "smtpc/suits.h"
 
 enum {
 	AT_ONCE_BYTES = 32 * 1024, /* as much as stream and sockets buffer */
@@ -21,21 +21,14 @@ struct probe {
 };
 
 /* Nobody is left to ask about when this gives 0. */
-static size_t check(struct sc_task *t)
+static size_t check(struct sc_task *t, struct sc_session *s)
 {
-	struct sc_why why = {.stage = SM_STAGE_RCPT};
 	size_t open = 0;
 
+	(void)sc_suits(t, s);
 	for (size_t i = 0; i < t->in.rcpts_count; i++) {
-		struct sc_rcpt *r = &t->rcpts[i];
-
-		r->in_round = r->state == SC_RCPT_OPEN;
-		if (r->in_round && (r->in->addr.n == 0 || !sc_is_sendable(r->in->addr))) {
-			(void)sc_text_local(why.text, "5.1.3", "recipient address cannot be sent");
-			sc_result_set(t, r, NULL, SM_OUTCOME_PERM, &why);
-			r->in_round = false;
-		}
-		open += r->in_round;
+		t->rcpts[i].in_round = t->rcpts[i].state == SC_RCPT_OPEN;
+		open += t->rcpts[i].in_round;
 	}
 	return open;
 }
@@ -89,7 +82,8 @@ static int ask_mail(struct probe *p)
 	struct sc_why why;
 	int code;
 
-	sm_stream_puts(&p->s->stream, SM_STR("MAIL FROM:<>\r\n"));
+	sm_stream_printf(&p->s->stream, "MAIL FROM:<>%s\r\n",
+	                 sc_says_utf8(p->t, p->s) ? " SMTPUTF8" : "");
 	for (size_t i = 0; p->at_once && i < p->t->in.rcpts_count; i++)
 		if (p->t->rcpts[i].in_round)
 			put_rcpt(p, &p->t->rcpts[i]);
@@ -140,13 +134,14 @@ static void reset(struct probe *p)
 int sc_probe(struct sc_task *t, struct sc_session *s)
 {
 	struct probe p = {.t = t, .s = s};
-	size_t open = check(t);
+	size_t open = check(t, s);
 	bool mail_ok;
 	int rc;
 
 	if (open == 0)
 		return 0;
-	p.at_once = (s->ehlo.caps & SC_CAP_PIPELINING) != 0 && open * COMMAND_BYTES < AT_ONCE_BYTES &&
+	p.at_once = (s->ehlo.caps & SC_CAP_PIPELINING) != 0 &&
+	            open * COMMAND_BYTES < AT_ONCE_BYTES &&
 	            open + 2 <= (size_t)s->sc->conf->max_pipelined_commands;
 	s->id.task++;
 	rc = ask_mail(&p);

@@ -29,8 +29,8 @@ struct sc_why {
 	enum sm_reach reach;
 	struct sm_cid session;      /* where it happened; none: no session was tried */
 	bool lasting;               /* LOCAL: it will not pass by itself */
-	bool permanent; /* an operator wants the mail to fail for it */
-	bool abort;     /* ... or no other server to be tried now */
+	bool permanent;             /* an operator wants the mail to fail for it */
+	bool abort;                 /* ... or no other server to be tried now */
 	char text[SC_TEXT_MAX + 1]; /* enhanced code and text, one line of printable ASCII */
 };
 
@@ -44,15 +44,15 @@ struct sc_session {
 	struct sm_str key; /* of the route it was opened for; owned */
 	char host[256 + 1];
 	bool lmtp;
-	bool reused;      /* taken from the cache, nothing heard from it since */
-	bool spent;       /* nothing was delivered the last time: to be ended by QUIT */
-	bool broken;      /* of no use any more: to be closed without a word */
-	unsigned unknown; /* recipients that probes were told are unknown */
+	bool reused;         /* taken from the cache, nothing heard from it since */
+	bool spent;          /* nothing was delivered the last time: to be ended by QUIT */
+	bool broken;         /* of no use any more: to be closed without a word */
+	unsigned unknown;    /* recipients that probes were told are unknown */
 	struct sc_ehlo ehlo; /* what the server offers */
 	bool tls, authenticated;
-	bool trusted; /* it may know who submitted a mail (AUTH= of MAIL) */
+	bool trusted;                       /* it may know who submitted a mail (AUTH= of MAIL) */
 	char tls_text[SC_TLS_TEXT_MAX + 1]; /* rcpt_result.tls */
-	int64_t end_ms;    /* of the task that has it: no wait is longer */
+	int64_t end_ms;                     /* of the task that has it: no wait is longer */
 	/* For cache.c. */
 	struct sm_hash_node node;
 	struct sm_list idle;
@@ -89,6 +89,11 @@ static inline struct sm_cid sc_session_id(struct sm_cid transaction)
 void sc_session_forget(struct sc_session *s);
 /* EHLO or LHLO, and learn from the reply. Its code, or an error. */
 int sc_session_hello(struct sc_session *s) SM_YIELDS SM_MUST_CHECK;
+/* It has had as many transactions as the server allows (RFC 9422). */
+static inline bool sc_session_is_used_up(const struct sc_session *s)
+{
+	return s->ehlo.mail_max > 0 && s->id.task >= s->ehlo.mail_max;
+}
 /* Close at once. */
 void sc_session_free(struct sc_session **s);
 /* Say QUIT in the background, wait for the reply (RFC 5321 4.1.1.10), then close; the session is

@@ -78,7 +78,7 @@ static void write_report(const char *original, bool whole)
 {
 	sm_buf_reset(&out);
 	task.in.size = strlen(original);
-	assert_int_equal(sc_dsn_write(&task, sm_str(original), whole, false, &out), SC_MIME_7BIT);
+	assert_int_equal(sc_dsn_write(&task, sm_str(original), whole, 0, &out), 0);
 	assert_int_equal(sm_buf_err(&out), 0);
 	check_lines();
 }
@@ -198,15 +198,15 @@ static void test_original_is_enclosed_only_when_it_fits(void **state)
 	write_report("Subject: hi\r\n\r\nm\xc3\xb6sy\r\n", true);
 	has_not("sy\r\n");
 	sm_buf_reset(&out);
-	assert_int_equal(
-	    sc_dsn_write(&task, SM_STR("Subject: hi\r\n\r\nm\xc3\xb6sy\r\n"), true, true, &out),
-	    SC_MIME_8BIT);
+	assert_int_equal(sc_dsn_write(&task, SM_STR("Subject: hi\r\n\r\nm\xc3\xb6sy\r\n"), true,
+	                              SC_DSN_8BIT, &out),
+	                 SC_DSN_8BIT);
 	has("\r\nContent-Transfer-Encoding: 8bit\r\n\r\nThis is a report");
 	has("Content-Type: message/rfc822\r\nContent-Description: Undelivered message\r\n"
 	    "Content-Transfer-Encoding: 8bit\r\n\r\nSubject: hi\r\n\r\nm\xc3\xb6sy\r\n");
 	sm_buf_reset(&out);
-	assert_int_equal(sc_dsn_write(&task, SM_STR("Subject: hi\r\n\r\n7\r\n"), true, true, &out),
-	                 SC_MIME_7BIT);
+	assert_int_equal(
+	    sc_dsn_write(&task, SM_STR("Subject: hi\r\n\r\n7\r\n"), true, SC_DSN_8BIT, &out), 0);
 	has_not("8bit");
 	/* Larger than qmgr allows. */
 	task.in.dsn_max_bytes = 20;
@@ -381,9 +381,94 @@ static void test_delivery(void **state)
 	}
 }
 
+/* ---- RFC 6533 ---- */
+
+static void write_for(const char *original, bool whole, unsigned allowed, unsigned want)
+{
+	sm_buf_reset(&out);
+	task.in.size = strlen(original);
+	assert_int_equal(sc_dsn_write(&task, sm_str(original), whole, allowed, &out), want);
+	assert_int_equal(sm_buf_err(&out), 0);
+	if (want == 0)
+		check_lines();
+}
+
+static void begin_utf8(void)
+{
+	begin(SM_DSN_FAILED);
+	task.in.dsn_rcpts_count = 1;
+	rcpts[0].addr = SM_STR("j\xc3\xb6rg@b\xc3\xbc"
+	                       "cher.example");
+	rcpts[0].orcpt = SM_STR("utf-8;o\\x{2B}\xc3\xa9@x");
+}
+
+static void test_utf8_encoded(void **state)
+{
+	(void)state;
+	/* For who does not take UTF-8: all of it in ASCII. */
+	begin_utf8();
+	task.in.utf8 = SM_UTF8_DECLARED | SM_UTF8_HEADER;
+	write_for("Subject: h\xc3\xa9\r\n\r\nm\xc3\xb6sy\r\n", true, SC_DSN_8BIT, 0);
+	has("Content-Type: message/delivery-status\r\n");
+	has("Original-Recipient: utf-8; o\\x{2B}\\x{E9}@x\r\n"
+	    "Final-Recipient: utf-8; j\\x{F6}rg@b\\x{FC}cher.example\r\n");
+	has("Content-Type: text/plain; charset=utf-8\r\n");
+	has("<j=C3=B6rg@b=C3=BCcher.example>");
+	has("Content-Type: message/global\r\nContent-Description: Undelivered message\r\n"
+	    "Content-Transfer-Encoding: quoted-printable\r\n\r\nSubject: h=C3=A9\r\n\r\n"
+	    "m=C3=B6sy\r\n");
+	write_for("Subject: h\xc3\xa9\r\n\r\nm\xc3\xb6sy\r\n", false, SC_DSN_8BIT, 0);
+	has("Content-Type: message/global-headers\r\nContent-Description: Message header\r\n"
+	    "Content-Transfer-Encoding: quoted-printable\r\n\r\nSubject: h=C3=A9\r\n");
+	/* Only the recipient is in UTF-8. */
+	task.in.utf8 = 0;
+	write_for("Subject: hi\r\n\r\nbody\r\n", true, 0, 0);
+	has("Content-Type: message/rfc822\r\nContent-Description: Undelivered message\r\n\r\n"
+	    "Subject: hi\r\n\r\nbody\r\n");
+	has("Final-Recipient: utf-8; j\\x{F6}rg@b\\x{FC}cher.example\r\n");
+	/* No UTF-8: nothing that pretends to be. */
+	rcpts[0].addr = SM_STR("j\xf6rg@b.example");
+	rcpts[0].orcpt = SM_STR("utf-8;a@b");
+	write_for("Subject: hi\r\n\r\nbody\r\n", true, 0, 0);
+	has("Final-Recipient: utf-8; j?rg@b.example\r\n");
+	has("Original-Recipient: utf-8; a@b\r\n");
+	end();
+}
+
+static void test_utf8_as_it_is(void **state)
+{
+	unsigned all = SC_DSN_8BIT | SC_DSN_UTF8;
+	(void)state;
+
+	begin_utf8();
+	task.in.utf8 = SM_UTF8_DECLARED | SM_UTF8_HEADER;
+	task.in.dsn_sender = SM_STR("s\xc3\xa9nd@a.example");
+	write_for("Subject: h\xc3\xa9\r\n\r\nm\xc3\xb6sy\r\n", true, all, all);
+	has("To: <s\xc3\xa9nd@a.example>\r\n");
+	has("Content-Type: message/global-delivery-status\r\nContent-Description: Delivery "
+	    "report\r\n"
+	    "Content-Transfer-Encoding: 8bit\r\n\r\n");
+	has("Original-Recipient: utf-8; o+\xc3\xa9@x\r\n"
+	    "Final-Recipient: utf-8; j\xc3\xb6rg@b\xc3\xbc"
+	    "cher.example\r\n");
+	has("Content-Type: message/global\r\nContent-Description: Undelivered message\r\n"
+	    "Content-Transfer-Encoding: 8bit\r\n\r\nSubject: h\xc3\xa9\r\n\r\nm\xc3\xb6sy\r\n");
+	write_for("Subject: h\xc3\xa9\r\n\r\nm\xc3\xb6sy\r\n", false, all, all);
+	has("Content-Type: message/global-headers\r\nContent-Description: Message header\r\n"
+	    "Content-Transfer-Encoding: 8bit\r\n\r\nSubject: h\xc3\xa9\r\n");
+	/* Nothing in UTF-8: nothing new. */
+	begin(SM_DSN_FAILED);
+	write_for("Subject: hi\r\n\r\nbody\r\n", true, all, 0);
+	has("Content-Type: message/delivery-status\r\n");
+	has("Content-Type: message/rfc822\r\n");
+	end();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_utf8_encoded),
+	    cmocka_unit_test(test_utf8_as_it_is),
 	    cmocka_unit_test(test_failure),
 	    cmocka_unit_test(test_kinds),
 	    cmocka_unit_test(test_original_is_enclosed_only_when_it_fits),

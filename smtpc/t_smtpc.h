@@ -6,6 +6,7 @@
  *     > text    say a line            ! text    say it without line end (\r \n \0 \xNN are escapes)
  *     < text    expect this line; "*" at its end: anything may follow
  *     .         take content until the dot, into `content`
+ *     b N       take N bytes as they come, into `content`
  *     p         take only a piece of it
  *     x         close                 r         reset
  *     w         wait until the client closes, saying nothing
@@ -109,6 +110,26 @@ static inline void t_take_content(struct t_host *h, struct sm_stream *s, int64_t
 		t_error(h, "content", sm_str("bare CR or LF"), SM_STR_NONE);
 }
 
+static inline void t_take_chunk(struct t_host *h, struct sm_stream *s, struct sm_str count,
+                                int64_t deadline)
+{
+	char piece[4096];
+	uint64_t left;
+
+	sm_buf_reset(&h->content);
+	if (sm_str_u64(count, 10, 1 << 20, &left) != 0)
+		t_error(h, "script", count, SM_STR_NONE);
+	while (left > 0) {
+		ssize_t n = sm_stream_raw(s, piece, SM_MIN(left, sizeof(piece)), deadline);
+		if (n <= 0) {
+			t_error(h, "chunk", sm_str("broken off"), SM_STR_NONE);
+			return;
+		}
+		sm_buf_append(&h->content, piece, (size_t)n);
+		left -= (uint64_t)n;
+	}
+}
+
 /* One connection; *script is moved behind it. */
 static inline void t_serve(struct t_host *h, struct sm_net *net, struct sm_str *script)
 {
@@ -143,6 +164,9 @@ static inline void t_serve(struct t_host *h, struct sm_net *net, struct sm_str *
 			break;
 		case '.':
 			t_take_content(h, &s, deadline);
+			break;
+		case 'b':
+			t_take_chunk(h, &s, text, deadline);
 			break;
 		case 'p':
 			sm_stream_data_begin(&s);

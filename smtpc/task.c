@@ -94,6 +94,7 @@ static void note_host(struct sc_task *t, size_t at, enum sm_reach reach)
 static void try_host(struct sc_task *t, size_t at, struct sc_session *s)
 {
 	const struct sm_msg_host *host = &t->in.hosts[at];
+	bool was_clean;
 	int rc;
 
 	t->session_kept = false;
@@ -120,10 +121,22 @@ static void try_host(struct sc_task *t, size_t at, struct sc_session *s)
 		t->permanent = false;
 		t->host = s->sa;
 		s->end_ms = t->end_ms;
+		was_clean = !t->content.is_unclean;
 		rc = t->in.probe_ms > 0 ? sc_probe(t, s) : sc_dialog(t, s);
-		if (rc == 0 || !s->reused || sm_co_cancelled())
+		if (sm_co_cancelled())
 			break;
-		/* It had been idle and nobody answered: this says nothing about the host. */
+		if (rc == 0 && (!sc_session_is_used_up(s) || !any_open(t)))
+			break;
+		if (rc == 0) {
+			/* No further transaction over this one: the rest has another. */
+			release(t, s);
+			s = NULL;
+			continue;
+		}
+		if (!s->reused && !(was_clean && t->content.is_unclean))
+			break;
+		/* It had been idle and nobody answered, or it was given up for the sake of our
+		 * content: this says nothing about the host. */
 		sc_session_free(&s);
 	}
 	if (rc == 0)

@@ -4,6 +4,8 @@
  */
 #include "smtps/scan.h"
 
+#include "libsm/stream.h"
+
 void ss_scan_init(struct ss_scan *sc, const struct ss_conf *conf, bool binary)
 {
 	*sc = (struct ss_scan){.conf = conf, .in_header = true, .binary = binary};
@@ -84,20 +86,7 @@ enum ss_reply_name ss_scan_feed(struct ss_scan *sc, const char *p, size_t n)
 
 void ss_scan_line_ends(struct ss_scan *sc, const char *p, size_t n)
 {
-	const char *end = p + n;
-
-	while (p < end && !sc->bare) {
-		const char *lf = memchr(p, '\n', (size_t)(end - p)), *stop = lf != NULL ? lf : end;
-		bool cr_before = stop > p ? stop[-1] == '\r' : sc->after_cr;
-		/* Every CR of this line but one right before `stop` is bare. */
-		const char *text_end = stop > p && cr_before ? stop - 1 : stop;
-
-		sc->bare = (sc->after_cr && stop > p) ||
-		           memchr(p, '\r', (size_t)(text_end - p)) != NULL ||
-		           (lf != NULL && !cr_before);
-		sc->after_cr = lf == NULL && cr_before;
-		p = lf != NULL ? lf + 1 : end;
-	}
+	sc->bare = sc->bare || sm_bare_line_end(p, n, &sc->after_cr);
 	if (sc->bare)
 		set_fault(sc, SS_R_BARE_LINE_END);
 }

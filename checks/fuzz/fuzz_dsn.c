@@ -118,12 +118,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	t.in.dsn_until_s = t.in.dsn_received_s = 1;
 	t.in.ret = data[1] & 2 ? SM_RET_HDRS : SM_RET_NONE;
 
-	bool eightbit = data[1] & 1;
-	enum sc_mime_kind kind = sc_dsn_write(&t, original, !(data[1] & 4), eightbit, &out);
+	if (data[1] & 16)
+		t.in.utf8 = SM_UTF8_DECLARED | SM_UTF8_HEADER;
 
+	unsigned allowed = data[1] & 1 ? SC_DSN_8BIT : 0, has;
+
+	if (data[1] & 8)
+		allowed |= SC_DSN_8BIT | SC_DSN_UTF8;
+	has = sc_dsn_write(&t, original, !(data[1] & 4), allowed, &out);
 	sm_assert(sm_buf_err(&out) == 0);
-	check_report(sm_buf_view(&out), kind == SC_MIME_8BIT);
-	sm_assert(kind == SC_MIME_7BIT || eightbit);
+	check_report(sm_buf_view(&out), has != 0);
+	sm_assert((has & ~allowed) == 0);
 	check_boundary(sm_buf_view(&out), original.n > 0);
 	check_qp(original);
 	sm_buf_fini(&out);
