@@ -7,7 +7,6 @@
 #include "libsm/err.h"
 #include "libsm/log.h"
 #include "libsm/smtp_cmd.h"
-#include "libsm/tls.h"
 #include "smtps/cmds.h"
 #include "smtps/milters.h"
 #include "smtps/params.h"
@@ -92,24 +91,21 @@ static bool parse(struct ss_session *s, struct sm_str arg, struct sm_arena *a, s
 /* SS_R_NONE: the session is what it has to be. */
 static enum ss_reply_name required(const struct ss_session *s)
 {
+	const struct sm_tls_facts *tls = &s->tls.facts;
 	struct ss_safety is = {.may_relay = s->who.may_relay, .authenticated = s->auth.done};
-	struct sm_tls_facts tls;
-	enum ss_reply_name r;
-	struct sm_arena a;
 
-	sm_arena_init(&a, "TLS facts", 1024, SCRATCH_CAP);
 	if (s->net.tls != NULL) {
-		sm_tls_facts(&s->net, &a, &tls);
 		is.encrypted = true;
-		is.bits = tls.bits;
-		is.verified = tls.verify == SM_TLS_OK;
-		is.issuer = tls.issuer;
-		is.subject = tls.subject;
-		is.name = tls.name;
+		is.bits = tls->bits;
 	}
-	r = ss_require(s->conf, &is);
-	sm_arena_fini(&a);
-	return r;
+	/* Behind XCLIENT the certificate is the front end's. */
+	if (s->net.tls != NULL && !s->told_by_xclient) {
+		is.verified = tls->verify == SM_TLS_OK;
+		is.issuer = tls->issuer;
+		is.subject = tls->subject;
+		is.name = tls->name;
+	}
+	return ss_require(s->conf, &is);
 }
 
 /* What there is room for now. */

@@ -165,7 +165,10 @@ int ss_complete_end(struct ss_complete *c)
 
 	if (c->over)
 		return 0;
-	rc = put_fields(c);
+	/* A last chunk (RFC 3030) need not end a line. */
+	rc = c->passing && c->missing != 0 ? put(c, "\r\n", 2) : 0;
+	if (rc == 0)
+		rc = put_fields(c);
 	if (rc == 0 && c->held_n > 0)
 		rc = put(c, "\r\n", 2);
 	return rc != 0 ? rc : put_held(c);

@@ -87,6 +87,10 @@ static void test_missing(void **state)
 	becomes("\r\n", DATE MSGID FROM "\r\n");
 	becomes("\r\ntext\r\n", DATE MSGID FROM "\r\ntext\r\n");
 	becomes("Subject: x\r\n", "Subject: x\r\n" DATE MSGID FROM);
+	/* no end of the line */
+	becomes("Subject: x", "Subject: x\r\n" DATE MSGID FROM);
+	becomes("Subject", DATE MSGID FROM "\r\nSubject");
+	same(DATE MSGID "From: x");
 	by.sender = SM_STR("");
 	becomes("\r\n", DATE MSGID "From: <MAILER-DAEMON@mx.test>\r\n\r\n");
 	by.sender = SM_STR("me@src.example");
