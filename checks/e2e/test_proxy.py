@@ -5,10 +5,10 @@ import struct
 import pytest
 from lib.client import Client, Closed, message
 from lib.paths import free_port
-from lib.sections import add_to_smtps, listener
+from lib.sections import listener
 from lib.site import Site
 from lib.wait import until
-from test_maps import add_to_smar, createmap
+from test_maps import createmap
 
 pytestmark = pytest.mark.inside
 
@@ -40,11 +40,11 @@ def port():
 @pytest.fixture(scope="module")
 def site(sink, port, dns):
     s = Site(routes=[f". {sink.port}^esmtp:[127.0.0.1]"], relay=["local.test"], dns=dns.address)
-    add_to_smtps(s, listener(port, "behind") + """
+    s.add("smtps", listener(port, "behind") + """
     flags = { access };
     relay_from_local = { behind };
     proxy { listeners = { behind }; from = { 127.0.0.2, 127.0.0.3/32, 127.0.8.0/21 }; timeout = 2s; }""")
-    add_to_smar(s, 'access_map { file = "@/access.cdb"; }')
+    s.add("smar", 'access_map { file = "@/access.cdb"; }')
     createmap(s, "access.cdb", ACCESS, kind="access")
     with s:
         yield s
@@ -115,7 +115,7 @@ def test_limits_are_of_the_client(sink, dns):
     port = free_port()
     s = Site(routes=[f". {sink.port}^esmtp:[127.0.0.1]"], relay=["local.test"], dns=dns.address,
              settings={"qmgr.smtps.max_connections": "2"})
-    add_to_smtps(s, listener(port, "behind") + ' proxy { listeners = { behind }; from = { 127.0.0.2 }; }')
+    s.add("smtps", listener(port, "behind") + ' proxy { listeners = { behind }; from = { 127.0.0.2 }; }')
     with s:
         one = [Proxied(port, v1("192.0.2.1")).begin_smtp() for _ in range(2)]
         with Proxied(port, v1("192.0.2.1")) as c:

@@ -6,10 +6,9 @@ import pytest
 from lib.client import Client, message
 from lib.dns import A, PTR
 from lib.paths import BUILD
-from lib.sections import add_to_smtps
 from lib.site import Site
 from lib.wait import until
-from test_maps import add_to_smar, createmap
+from test_maps import createmap
 
 pytestmark = pytest.mark.inside
 
@@ -47,8 +46,8 @@ def site(sink, dns):
             dns.add(name, A(a))
     dns.add("12.0.0.127.in-addr.arpa", PTR("named.example"))
     s = Site(routes=[f". {sink.port}^esmtp:[127.0.0.1]"], relay=["local.test"], dns=dns.address)
-    add_to_smtps(s, "flags = { access, session_conf };")
-    add_to_smar(s, 'access_map { file = "@/access.cdb"; }')
+    s.add("smtps", "flags = { access, session_conf };")
+    s.add("smar", 'access_map { file = "@/access.cdb"; }')
     createmap(s, "access.cdb", ACCESS.replace("cltresolve:no error:550 5.7.1 no name\n", "").replace("cltaddr:127 cont\n", ""), kind="access")
     with s:
         yield s
@@ -172,8 +171,8 @@ def test_createmap_checks_the_grammar(site, tmp_path):
 
 def test_without_the_flag_nothing_is_asked(sink, dns):
     s = Site(routes=[f". {sink.port}^esmtp:[127.0.0.1]"], relay=["local.test"], dns=dns.address)
-    add_to_smtps(s, "flags = { access };")
-    add_to_smar(s, 'access_map { file = "@/access.cdb"; }')
+    s.add("smtps", "flags = { access };")
+    s.add("smar", 'access_map { file = "@/access.cdb"; }')
     createmap(s, "access.cdb", "smtps_session_conf:127.0.0.1 max_recipients_per_transaction = 2;\n", kind="access")
     with s, s.client() as c:
         assert accepted(c) == 6
@@ -182,8 +181,8 @@ def test_without_the_flag_nothing_is_asked(sink, dns):
 def test_a_map_that_fails(sink, dns):
     """Who cannot be looked up is told to come again, not served by defaults."""
     s = Site(routes=[f". {sink.port}^esmtp:[127.0.0.1]"], relay=["local.test"], dns=dns.address)
-    add_to_smtps(s, "flags = { access, session_conf, delay_checks };")
-    add_to_smar(s, 'map sock { type = socket; path = "@/none"; } access_map { name = sock; }')
+    s.add("smtps", "flags = { access, session_conf, delay_checks };")
+    s.add("smar", 'map sock { type = socket; path = "@/none"; } access_map { name = sock; }')
     s.start(wait=False)
     try:
         def told():

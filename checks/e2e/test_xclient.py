@@ -3,9 +3,9 @@ import pytest
 from lib.client import Client, message
 from lib.dns import A, PTR
 from lib.paths import free_port
-from lib.sections import add_to_smtps, listener
+from lib.sections import listener
 from lib.site import Site
-from test_maps import add_to_smar, createmap
+from test_maps import createmap
 
 pytestmark = pytest.mark.inside
 
@@ -27,11 +27,11 @@ def site(sink, dns, trusting):
     dns.add("5.2.0.192.in-addr.arpa", PTR("five.example"))
     dns.add("five.example", A("192.0.2.5"))
     s = Site(routes=[f". {sink.port}^esmtp:[127.0.0.1]"], relay=["local.test"], dns=dns.address)
-    add_to_smtps(s, listener(trusting, "trusting") + """
+    s.add("smtps", listener(trusting, "trusting") + """
     flags = { access };
     relay_from_local = { trusting };
     xclient { from = { 127.0.0.2/31 }; }""")
-    add_to_smar(s, 'access_map { file = "@/access.cdb"; }')
+    s.add("smar", 'access_map { file = "@/access.cdb"; }')
     createmap(s, "access.cdb", ACCESS, kind="access")
     with s:
         yield s
@@ -152,7 +152,7 @@ def test_bad_values(site, bad):
 def test_limits_are_of_the_client(sink, dns):
     """A front end may have more connections than a client, and each client as many as others."""
     s = Site(routes=[f". {sink.port}^esmtp:[127.0.0.1]"], relay=["local.test"], dns=dns.address, settings={"qmgr.smtps.max_connections": "2"})
-    add_to_smtps(s, "xclient { from = { 127.0.0.2 }; }")
+    s.add("smtps", "xclient { from = { 127.0.0.2 }; }")
     with s:
         all_ = [front(s) for _ in range(8)]
         for i, c in enumerate(all_):
@@ -170,7 +170,7 @@ def test_limits_are_of_the_client(sink, dns):
 def test_login(sink, dns):
     """With the flag login, whom the front end has authenticated may relay."""
     s = Site(routes=[f". {sink.port}^esmtp:[127.0.0.1]"], relay=["local.test"], dns=dns.address)
-    add_to_smtps(s, "xclient { from = { 127.0.0.2 }; flags = { login }; }")
+    s.add("smtps", "xclient { from = { 127.0.0.2 }; flags = { login }; }")
     with s:
         with front(s) as c:
             assert c.cmd("XCLIENT ADDR=192.0.2.1 HELO=x LOGIN=user+40example").code == 220

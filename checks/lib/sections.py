@@ -10,15 +10,6 @@ def edit(site, change):
         f.write(text)
 
 
-def add_to_smtps(site, text):
-    """Options of the one unnamed section, before the site is started; @ is the site's directory."""
-    def change(conf):
-        conf, n = re.subn(r"(?m)^smtps \{$", lambda m: m.group(0) + "\n    " + text.replace("@", site.dir), conf, count=1)
-        assert n == 1
-        return conf
-    edit(site, change)
-
-
 def split_smtps(site, first, **sections):
     """The section smtps becomes `smtps FIRST`; more by name: the text of what differs, listeners included. Each has its own id."""
     def change(conf):
