@@ -17,6 +17,7 @@ struct ss_auth {
 	struct sm_str mech;  /* upper case; in the session's arena, as user */
 	struct sm_str user;  /* as whom it acts; never empty when done; any bytes but NUL */
 	bool relayed_before; /* who.may_relay before AUTH gave it */
+	int code_before;     /* conn_code that it has made void; 0: none */
 	unsigned failures;   /* of this session; STARTTLS does not undo them */
 };
 

@@ -21,7 +21,7 @@
 
 enum {
 	STEPS_MAX = 20, /* no mechanism takes more than a few */
-	TLS_BITS = 128, /* told to SASL: the least that TLS gives here */
+	TLS_BITS = 128, /* what STARTTLS would give, at the least */
 	RESPONSE_MAX = SS_AUTH_LINE_MAX / 4 * 3,
 };
 
@@ -43,8 +43,9 @@ static const struct ss_auth_conf *conf_of(const struct ss_session *s)
 
 static struct ss_sasl_ground ground_of(const struct ss_session *s)
 {
-	return (struct ss_sasl_ground){
-	    .conf = conf_of(s), .bits = s->net.tls != NULL ? TLS_BITS : 0, .client = &s->client};
+	return (struct ss_sasl_ground){.conf = conf_of(s),
+	                               .bits = s->net.tls != NULL ? (unsigned)s->tls.facts.bits : 0,
+	                               .client = &s->client};
 }
 
 /* What a line held is ours now, and is to be in one place only. */
@@ -84,6 +85,10 @@ void ss_auth_forget(struct ss_session *s)
 {
 	if (s->auth.done)
 		s->who.may_relay = s->auth.relayed_before;
+	if (s->auth.code_before != 0) {
+		s->conn_code = s->auth.code_before;
+		s->conn_unresolved = true;
+	}
 	s->auth = (struct ss_auth){.failures = s->auth.failures};
 }
 
@@ -114,8 +119,10 @@ static void passed(struct attempt *a, struct sm_str user)
 	auth->mech = mech;
 	auth->user = copy;
 	auth->relayed_before = s->who.may_relay;
-	if (ss_auth_mech_in(&conf_of(s)->trusted, mech))
+	if (ss_auth_mech_in(&conf_of(s)->trusted, mech)) {
+		auth->code_before = s->conn_unresolved ? s->conn_code : 0;
 		ss_session_earned(s);
+	}
 	ss_say(s, SS_R_AUTH_OK);
 	log_end(a, user, "");
 }

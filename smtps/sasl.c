@@ -38,7 +38,7 @@ struct ss_sasl {
 
 	/* The helper's while it is busy. */
 	sasl_conn_t *conn; /* NULL: not begun, or over */
-	sasl_callback_t callbacks[3];
+	sasl_callback_t callbacks[4];
 	char service[64], mech[MECH_MAX + 1], client[ADDRESS_MAX], realm[256];
 	unsigned bits;
 	uint32_t flags;
@@ -68,6 +68,26 @@ static int on_log(void *context, int level, const char *text)
 
 	if (level >= SASL_LOG_ERR && level <= SASL_LOG_WARN)
 		sm_str_cut(sm_str(text), x->why, sizeof(x->why));
+	return SASL_OK;
+}
+
+/* Names go on as they are; one that is none is the client's fault, and not the database's, as Cyrus
+ * SASL has it. */
+static int on_canon(sasl_conn_t *conn SM_UNUSED, void *context SM_UNUSED, const char *in,
+                    unsigned in_len, unsigned flags SM_UNUSED, const char *realm SM_UNUSED,
+                    char *out, unsigned out_max, unsigned *out_len)
+{
+	bool blank = true;
+
+	for (unsigned i = 0; i < in_len; i++)
+		blank = blank && (in[i] == ' ' || (in[i] >= '\t' && in[i] <= '\r'));
+	if (blank)
+		return SASL_BADPROT;
+	if (in_len >= out_max || in_len > SS_AUTH_USER_MAX)
+		return SASL_BADAUTH;
+	memcpy(out, in, in_len);
+	out[in_len] = '\0';
+	*out_len = in_len;
 	return SASL_OK;
 }
 
@@ -267,7 +287,8 @@ struct ss_sasl *ss_sasl_new(const struct ss_sasl_ground *g, struct sm_str mech)
 	x->callbacks[0] = (sasl_callback_t){SASL_CB_LOG, (ss_sasl_cb)(void *)on_log, x};
 	x->callbacks[1] =
 	    (sasl_callback_t){SASL_CB_GETOPT, (ss_sasl_cb)(void *)ss_sasl_getopt, NULL};
-	x->callbacks[2] = (sasl_callback_t){SASL_CB_LIST_END, NULL, NULL};
+	x->callbacks[2] = (sasl_callback_t){SASL_CB_CANON_USER, (ss_sasl_cb)(void *)on_canon, NULL};
+	x->callbacks[3] = (sasl_callback_t){SASL_CB_LIST_END, NULL, NULL};
 	sm_buf_init(&x->in, SS_AUTH_LINE_MAX);
 	sm_buf_init(&x->challenge, CHALLENGE_MAX);
 	return x;
