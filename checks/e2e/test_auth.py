@@ -12,6 +12,7 @@ import time
 
 import pytest
 from lib import sasl
+from lib.certs import Certs
 from lib.client import Client, message
 from lib.sasl import MECHANISMS, Sasl, Saslauthd, b64
 from lib.site import Site
@@ -294,10 +295,61 @@ def test_wrong_configuration(db, sink):
     shutil.rmtree(s.dir)
 
 
-# ---- other checks ----
+# ---- TLS ----
+
+@pytest.fixture(scope="module")
+def tls_site(db, sink, dns):
+    certs = Certs()
+    certs.make("ec", "/CN=mx.test", ["mx.test"])
+    s = make(db, sink, {**certs.settings("ec"), "smtps.flags": "{ access, delay_checks }", "smar.access_map.file": "../access"},
+             {"dns": dns.address}, flags="{ noplaintext, noanonymous }", trusted_mechs="{ PLAIN, CRAM-MD5 }")
+    with open(os.path.join(s.dir, "access"), "w") as f:
+        f.write(ACCESS)
+    with s:
+        yield s
+    certs.stop()
+
 
 ACCESS = "cltresolve:no error:550 5.7.1 who are you\n"
 
+
+def test_passwords_only_under_tls(tls_site, sink, tag):
+    with Client(tls_site.port) as c:
+        assert not PLAINTEXT & set(c.extensions["AUTH"].split())
+        assert sasl.plain(c, "bob", PASSWORD).code == 538
+        c.starttls()
+        assert PLAINTEXT <= set(c.extensions["AUTH"].split())
+        assert sasl.plain(c, "bob", "wrong").code == 535
+        assert sasl.plain(c, "bob", PASSWORD).code == 235
+        assert c.send_mail("bob@src.test", "u@far.test", message(tag)).code == 250
+    assert b"with ESMTPSA\r\n" in sink.wait(tag)[0].content
+
+
+def test_starttls_forgets_who_it_was(tls_site):
+    """And all that it had become by it, the rejection of its address included."""
+    with Client(tls_site.port) as c:
+        assert sasl.cram_md5(c, "bob", PASSWORD).code == 235
+        assert may_relay(c)
+        c.starttls()
+        assert "AUTH" in c.extensions
+        assert c.mail("s@src.test").code == 250
+        assert c.rcpt("u@far.test").code == 550
+        assert said(c.rcpt("u@local.test")) == (550, "5.7.1 who are you")
+        assert c.cmd("RSET").code == 250
+        assert sasl.plain(c, "bob", PASSWORD).code == 235
+        assert may_relay(c)
+
+
+def test_nothing_in_clear_counts_in_tls(tls_site):
+    """A response that was begun in clear is none any more; failures still are."""
+    with Client(tls_site.port) as c:
+        assert c.cmd("AUTH CRAM-MD5").code == 334
+        assert c.cmd("STARTTLS").code == 501  # it is no base64, and no command
+        c.starttls()
+        assert sasl.login(c, "bob", PASSWORD).code == 235
+
+
+# ---- other checks ----
 
 def with_access(db, sink, dns, flags, more="", access=ACCESS):
     s = make(db, sink, {"smtps.flags": "{ " + flags + " }", "smar.access_map.file": "../access"}, {"dns": dns.address})
