@@ -153,8 +153,8 @@ static void put_json(struct sm_buf *b, const struct rcv_mail *m, const char *wha
 	else
 		sm_buf_cstr(b, "null");
 	sm_buf_printf(b,
-	              ",\"offset\":%u,\"size\":%llu,\"body\":%u,\"ret\":%u,\"envid\":", m->offset,
-	              (unsigned long long)m->size, m->body, m->ret);
+	              ",\"offset\":%u,\"size\":%llu,\"body\":%u,\"ret\":%u,\"utf8\":%u,\"envid\":",
+	              m->offset, (unsigned long long)m->size, m->body, m->ret, m->utf8);
 	sm_json_str(b, sm_str(m->envid ? m->envid : ""));
 	sm_buf_cstr(b, ",\"rcpts\":[");
 	for (size_t i = 0; i < m->count; i++) {

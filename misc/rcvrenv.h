@@ -38,7 +38,7 @@ struct rcv_mail {
 	bool stored;            /* a content of this id is in the store */
 	size_t users;           /* of that: mails that still need it */
 	char *sender, *envid;
-	uint8_t body, ret; /* SM_BODY_*, SM_RET_* */
+	uint8_t body, ret, utf8; /* SM_BODY_*, SM_RET_*, SM_UTF8_* */
 	uint32_t offset;
 	uint64_t size, nrcpts; /* as ss.final says */
 	bool has_final, accepted, refused, ended;

@@ -124,6 +124,7 @@ static void on_mail(struct rcv_mail *m, const struct sm_logline *l)
 	set_text(&m->envid, sm_logline_get(l, "envid"));
 	m->body = (uint8_t)sm_logline_u64(l, "body");
 	m->ret = (uint8_t)sm_logline_u64(l, "ret");
+	m->utf8 |= (uint8_t)sm_logline_u64(l, "utf8");
 }
 
 static void on_rcpt(struct rcv_mail *m, const struct sm_logline *l)
@@ -147,6 +148,7 @@ static void on_final(struct rcv_mail *m, const struct sm_logline *l)
 	m->offset = (uint32_t)sm_logline_u64(l, "offset");
 	m->size = sm_logline_u64(l, "size");
 	m->nrcpts = sm_logline_u64(l, "nrcpts");
+	m->utf8 |= (uint8_t)sm_logline_u64(l, "utf8");
 }
 
 static void on_abort(struct rcv_mail *m, const struct sm_logline *l SM_UNUSED)
@@ -177,6 +179,8 @@ static void on_child(struct rcv_mail *m, const struct sm_logline *l)
 	set_text(&m->sender, address(l, "mail"));
 	set_text(&m->envid, sm_logline_get(l, "envid"));
 	m->ret = (uint8_t)sm_logline_u64(l, "ret");
+	m->body = (uint8_t)sm_logline_u64(l, "body");
+	m->utf8 = (uint8_t)sm_logline_u64(l, "utf8");
 }
 
 static void on_member(struct rcv_mail *m, const struct sm_logline *l)

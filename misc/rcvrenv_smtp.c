@@ -23,7 +23,7 @@
 
 struct rcv_smtp {
 	FILE *in, *out;
-	bool dsn, eight_bit, size;
+	bool dsn, eight_bit, size, utf8, chunking, binary;
 	char line[REPLY_LINE]; /* the last one of a reply */
 };
 
@@ -84,6 +84,9 @@ static void learn(struct rcv_smtp *s, const char *word)
 	s->dsn = s->dsn || strcasecmp(word, "DSN") == 0;
 	s->eight_bit = s->eight_bit || strcasecmp(word, "8BITMIME") == 0;
 	s->size = s->size || strncasecmp(word, "SIZE", 4) == 0;
+	s->utf8 = s->utf8 || strcasecmp(word, "SMTPUTF8") == 0;
+	s->chunking = s->chunking || strcasecmp(word, "CHUNKING") == 0;
+	s->binary = s->binary || strcasecmp(word, "BINARYMIME") == 0;
 }
 
 /* Sends what has gathered and reads a reply: its code, or an error. */
@@ -186,12 +189,37 @@ static void put_notify(FILE *f, uint8_t notify)
 	}
 }
 
+/* Was it declared, or do its addresses say so? */
+static bool is_utf8(const struct rcv_mail *m)
+{
+	bool utf8 = m->utf8 != 0 || !sm_str_is_ascii(sm_str(m->sender));
+
+	for (size_t i = 0; i < m->count; i++)
+		utf8 = utf8 || (rcv_rcpt_open(m, &m->rcpts[i]) &&
+		                !sm_str_is_ascii(sm_str(m->rcpts[i].addr)));
+	return utf8;
+}
+
+/* Does the server take it? */
+static int suits(const struct rcv_smtp *s, const struct rcv_mail *m)
+{
+	if (m->body == SM_BODY_BINARYMIME && !(s->chunking && s->binary))
+		return sm_fail(SM_E_DENIED, "content is binary, the server has no BINARYMIME");
+	if (is_utf8(m) && !s->utf8)
+		return sm_fail(SM_E_DENIED, "mail is in UTF-8, the server has no SMTPUTF8");
+	return 0;
+}
+
 static void put_mail(struct rcv_smtp *s, const struct rcv_mail *m)
 {
 	fprintf(s->out, "MAIL FROM:<%s>", m->sender);
 	if (s->size && m->size > 0)
 		fprintf(s->out, " SIZE=%llu", (unsigned long long)m->size);
-	if (s->eight_bit && m->body != SM_BODY_NONE)
+	if (is_utf8(m))
+		fputs(" SMTPUTF8", s->out);
+	if (m->body == SM_BODY_BINARYMIME)
+		fputs(" BODY=BINARYMIME", s->out);
+	else if (s->eight_bit && m->body != SM_BODY_NONE)
 		fprintf(s->out, " BODY=%s", m->body == SM_BODY_8BITMIME ? "8BITMIME" : "7BIT");
 	if (s->dsn && m->ret != SM_RET_NONE)
 		fprintf(s->out, " RET=%s", m->ret == SM_RET_FULL ? "FULL" : "HDRS");
@@ -210,8 +238,9 @@ static void put_rcpt(struct rcv_smtp *s, const struct rcv_rcpt *p)
 	fputs("\r\n", s->out);
 }
 
-/* Dot-stuffed (RFC 5321 4.5.2), all of its `size` bytes; contents are CRLF lines. */
-static int put_content(FILE *out, const struct rcv_mail *m, int fd)
+/* All of its `size` bytes: dot-stuffed (RFC 5321 4.5.2), contents are CRLF lines; or, `raw`, as
+ * they are. */
+static int put_content(FILE *out, const struct rcv_mail *m, int fd, bool raw)
 {
 	char *piece = sm_malloc(PIECE_BYTES);
 	uint64_t at = 0;
@@ -228,14 +257,14 @@ static int put_content(FILE *out, const struct rcv_mail *m, int fd)
 			break;
 		}
 		for (ssize_t i = 0; i < n; i++) {
-			if (bol && piece[i] == '.')
+			if (bol && !raw && piece[i] == '.')
 				putc('.', out);
 			putc(piece[i], out);
 			bol = piece[i] == '\n';
 		}
 		at += (size_t)n;
 	}
-	if (rc == 0 && !bol)
+	if (rc == 0 && !bol && !raw)
 		fputs("\r\n", out);
 	sm_free(piece);
 	return rc;
@@ -243,8 +272,11 @@ static int put_content(FILE *out, const struct rcv_mail *m, int fd)
 
 int rcv_smtp_send(struct rcv_smtp *s, const struct rcv_mail *m, int fd)
 {
-	int rc;
+	bool chunk = m->body == SM_BODY_BINARYMIME;
+	int rc = suits(s, m);
 
+	if (rc != 0)
+		return rc;
 	put_mail(s, m);
 	rc = expect(s, 250, "MAIL");
 	for (size_t i = 0; i < m->count && rc == 0; i++) {
@@ -253,7 +285,7 @@ int rcv_smtp_send(struct rcv_smtp *s, const struct rcv_mail *m, int fd)
 		put_rcpt(s, &m->rcpts[i]);
 		rc = expect(s, 250, m->rcpts[i].addr);
 	}
-	if (rc == 0) {
+	if (rc == 0 && !chunk) {
 		fputs("DATA\r\n", s->out);
 		rc = expect(s, 354, "DATA");
 	}
@@ -267,8 +299,11 @@ int rcv_smtp_send(struct rcv_smtp *s, const struct rcv_mail *m, int fd)
 	}
 	if (rc != 0)
 		return rc;
-	if ((rc = put_content(s->out, m, fd)) != 0)
+	if (chunk)
+		fprintf(s->out, "BDAT %llu LAST\r\n", (unsigned long long)m->size);
+	if ((rc = put_content(s->out, m, fd, chunk)) != 0)
 		return rc; /* within data nothing can be taken back but by closing */
-	fputs(".\r\n", s->out);
+	if (!chunk)
+		fputs(".\r\n", s->out);
 	return expect(s, 250, "end of data");
 }

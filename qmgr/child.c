@@ -17,6 +17,7 @@ struct qm_txn *qm_child_new(struct qm *q, struct sm_id id, const struct qm_txn *
 	child->content_offset = parent->content_offset;
 	child->size = parent->size;
 	child->body = parent->body;
+	child->utf8 = parent->utf8;
 	for (size_t i = 0; i < rcpts; i++) {
 		struct qm_rcpt *r = &child->rcpts[i];
 

@@ -161,6 +161,7 @@ struct envelope {
 	struct sm_id id, content, dsn_of, child_of;
 	const char *queue;
 	struct sm_str sender, envid;
+	uint8_t utf8, body;
 	uint64_t size;
 	int64_t received_s, queued_s, next_try_s;
 	uint8_t dsn_kind;
@@ -214,6 +215,16 @@ static int64_t children(const struct qm_txn_table *t, struct sm_id id, struct sm
 	return n;
 }
 
+/* What not every server takes; "" otherwise. Addresses speak for themselves. */
+static const char *needs_word(const struct envelope *e)
+{
+	if (e->dsn_kind != SM_DSN_NONE)
+		return "";
+	if (e->body == SM_BODY_BINARYMIME)
+		return e->utf8 & SM_UTF8_HEADER ? "BINARYMIME SMTPUTF8" : "BINARYMIME";
+	return e->utf8 & SM_UTF8_HEADER ? "SMTPUTF8" : "";
+}
+
 static void envelope_line(struct qm_ctl *c, const struct envelope *e)
 {
 	qm_ctl_begin(c, "envelope");
@@ -221,6 +232,7 @@ static void envelope_line(struct qm_ctl *c, const struct envelope *e)
 	qm_ctl_str(c, "queue", sm_str(e->queue));
 	qm_ctl_str(c, "sender", e->sender);
 	qm_ctl_str(c, "envid", e->envid);
+	qm_ctl_str(c, "needs", sm_str(needs_word(e)));
 	qm_ctl_num(c, "size", (int64_t)e->size);
 	qm_ctl_id(c, "content", e->content);
 	qm_ctl_time(c, "received_s", e->received_s);
@@ -317,6 +329,8 @@ static void show_txn(struct qm_ctl *c, const struct qm_txn *txn)
 	                           .queue = "active",
 	                           .sender = txn->sender,
 	                           .envid = txn->envid,
+	                           .utf8 = txn->utf8,
+	                           .body = txn->body,
 	                           .size = txn->size,
 	                           .received_s = txn->received_s,
 	                           .queued_s = txn->queued_s,
@@ -360,6 +374,8 @@ static void show_rec(struct qm_ctl *c, const struct qm_rec_txn *rec, const struc
 	                           .queue = "deferred",
 	                           .sender = rec->sender,
 	                           .envid = rec->envid,
+	                           .utf8 = rec->utf8,
+	                           .body = rec->body,
 	                           .size = rec->size,
 	                           .received_s = rec->received_s,
 	                           .queued_s = rec->queued_s,

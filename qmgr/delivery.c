@@ -260,6 +260,7 @@ static void send_task(struct qm *q, const struct qm_pick *pick, struct sm_list *
 	    .size = txn->size,
 	    .body = txn->body,
 	    .ret = txn->ret,
+	    .utf8 = txn->utf8,
 	    .envid = txn->envid,
 	    .agent = pick->route->agent,
 	    .key = pick->route->key,

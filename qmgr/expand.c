@@ -14,6 +14,7 @@
  */
 #include "qmgr/qm.h"
 
+#include "libsm/smtp_cmd.h"
 #include "libsm/time.h"
 
 #define MEMBERS_MAX     1000 /* recipients of one child */
@@ -115,6 +116,17 @@ static struct sm_str original(struct qm_txn *child, const struct qm_rcpt *r)
 
 	if (r->orcpt.n > 0)
 		return keep(child, r->orcpt);
+	if (!sm_str_is_ascii(r->addr)) {
+		struct sm_str out;
+		struct sm_buf b;
+
+		sm_buf_init(&b, sizeof(text));
+		sm_buf_cstr(&b, "utf-8;"); /* RFC 6533 3 */
+		sm_unitext_put(&b, r->addr);
+		out = sm_buf_err(&b) == 0 ? keep(child, sm_buf_view(&b)) : SM_STR("");
+		sm_buf_fini(&b);
+		return out;
+	}
 	memcpy(text, type.p, type.n);
 	for (size_t i = 0; i < r->addr.n; i++) {
 		unsigned char c = (unsigned char)r->addr.p[i];
@@ -253,9 +265,10 @@ static void log_child(const struct qm_rcpt *r, const struct qm_txn *child)
 	       "ss_ta=%I child_ta=%I rcpt=<%S> rcpt_idx=%u members=%u more=%u", r->txn->id,
 	       child->id, r->addr, r->index, child->rcpt_count, more);
 	sm_log(SM_INFO, "qm.child",
-	       "ss_ta=%I child_of=%I dsn_of=%?I content=%I mail=<%S> envid=%?S ret=%?u rcpts=%u",
+	       "ss_ta=%I child_of=%I dsn_of=%?I content=%I mail=<%S> envid=%?S ret=%?u utf8=%?u "
+	       "body=%?u rcpts=%u",
 	       child->id, r->txn->id, child->dsn_of, child->content, child->sender, child->envid,
-	       child->ret, child->rcpt_count);
+	       child->ret, (unsigned)child->utf8, (unsigned)child->body, child->rcpt_count);
 	for (unsigned i = 0; i < child->rcpt_count; i++) {
 		const struct qm_rcpt *to = &child->rcpts[i];
 

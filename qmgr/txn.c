@@ -151,6 +151,7 @@ struct qm_txn *qm_txn_from_commit(struct qm_txn_table *t, const struct sm_msg_ta
 	txn->received_s = txn->queued_s = m->received_s;
 	txn->body = m->body;
 	txn->ret = m->ret;
+	txn->utf8 = m->utf8;
 	for (uint32_t i = 0; i < m->rcpts_count; i++) {
 		txn->rcpts[i].addr = keep(txn, m->rcpts[i].addr);
 		txn->rcpts[i].orcpt = keep(txn, m->rcpts[i].orcpt);
@@ -210,6 +211,7 @@ struct qm_txn *qm_txn_from_rec(struct qm_txn_table *t, const struct qm_rec_txn *
 	txn->queued_s = rec->queued_s;
 	txn->body = rec->body;
 	txn->ret = rec->ret;
+	txn->utf8 = rec->utf8;
 	txn->flags = rec->flags;
 	txn->act = rec->act;
 	txn->level = rec->level;
@@ -303,6 +305,7 @@ void qm_txn_to_rec(const struct qm_txn *txn, struct sm_arena *a, struct qm_rec_t
 	    .size = txn->size,
 	    .body = txn->body,
 	    .ret = txn->ret,
+	    .utf8 = txn->utf8,
 	    .envid = txn->envid,
 	    .received_s = txn->received_s,
 	    .queued_s = txn->queued_s,

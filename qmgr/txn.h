@@ -73,6 +73,7 @@ struct qm_txn {
 	int64_t received_s;
 	int64_t queued_s; /* from when its age counts: received, or requeued */
 	uint8_t body, ret, flags;
+	uint8_t utf8;          /* SM_UTF8_*; of a DSN: of the mail it reports on */
 	uint64_t act;          /* the newest act of an operator that is in it */
 	uint8_t level;         /* how many times aliases were expanded on the way here */
 	struct sm_id child_of; /* of an alias there; none: it came from outside, or is a DSN */
