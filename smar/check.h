@@ -23,12 +23,13 @@ int ar_check_mail(const struct ar *ar, const struct ar_ctx *ctx, const struct sm
                   struct sm_msg_verdict *out) SM_YIELDS SM_MUST_CHECK;
 int ar_check_rcpt(const struct ar *ar, const struct ar_ctx *ctx, const struct sm_msg_rcpt_check *m,
                   struct sm_msg_verdict *out) SM_YIELDS SM_MUST_CHECK;
-/* RELAY or nothing; 4xx: it cannot be told now. */
+/* RELAY or nothing; 4xx: it cannot be told now. Issuer and subject are encoded already, where they
+ * came from (sm_tls_dn): what is a part of a value and what is not can be told there only. */
 int ar_check_cert(const struct ar *ar, const struct ar_ctx *ctx, const struct sm_msg_cert_check *m,
                   struct sm_msg_verdict *out) SM_YIELDS SM_MUST_CHECK;
 
 /*
- * A DN as it stands in the access map: bytes that are not printable and < > ( ) " + and blank are
+ * For people, who have a DN as text: as it stands in the access map: bytes that are not printable and < > ( ) " + and blank are
  * "+" and two hexadecimal digits. In lower case, as all keys. p NULL: longer than any key.
  */
 struct sm_str ar_dn_key(struct sm_arena *a, struct sm_str dn);

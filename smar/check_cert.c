@@ -27,16 +27,20 @@ struct sm_str ar_dn_key(struct sm_arena *a, struct sm_str dn)
 	return sm_arena_str(a, sm_str_n(out, n));
 }
 
+/* What was encoded where the certificate was read, in lower case as all keys. */
 static int find_dn(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str tag,
                    struct sm_str dn, struct ar_action *out)
 {
-	struct sm_str key = ar_dn_key(ctx->a, dn);
 	struct ar_keys keys;
+	char *key;
 
 	*out = (struct ar_action){.kind = AR_ACTION_CONT, .none = true};
-	if (key.p == NULL || key.n == 0)
+	if (dn.n == 0 || dn.n > AR_KEY_MAX - tag.n)
 		return 0;
-	ar_keys_word(&keys, tag, key);
+	key = sm_arena_must(ctx->a, dn.n);
+	for (size_t i = 0; i < dn.n; i++)
+		key[i] = sm_lower(dn.p[i]);
+	ar_keys_word(&keys, tag, sm_str_n(key, dn.n));
 	return ar_access_find(ar, ctx, &keys, out);
 }
 

@@ -93,8 +93,9 @@ uint8_t ar_ctl_rcpt(struct ar_ctl *c, const char **why)
 
 uint8_t ar_ctl_cert(struct ar_ctl *c, const char **why)
 {
-	struct sm_msg_cert_check m = {
-	    .client = c->words.client, .issuer = c->words.word[0], .subject = c->words.word[1]};
+	struct sm_msg_cert_check m = {.client = c->words.client,
+	                              .issuer = ar_dn_key(&c->arena, c->words.word[0]),
+	                              .subject = ar_dn_key(&c->arena, c->words.word[1])};
 	struct sm_msg_verdict v;
 	int rc = ar_check_cert(&c->ar, &c->ctx, &m, &v);
 

@@ -248,8 +248,9 @@ static const struct {
 	uint16_t code;
 	bool relay;
 } certs[] = {
-    {"/C=US/ST=California/O=endmail.org/OU=private/CN=Darth Mail (Cert)/"
-     "emailAddress=darth+cert@endmail.org",
+    /* As smtps sends it: encoded, in the case of the certificate. */
+    {"/C=US/ST=California/O=endmail.org/OU=private/CN=Darth+20Mail+20+28Cert+29/"
+     "emailAddress=darth+2Bcert@endmail.org",
      "/CN=whoever", 0, true},
     {"/CN=ca", "/C=US/CN=DeathStar/emailAddress=deathstar@endmail.org", 0, true},
     {"/CN=ca", "/CN=other", 0, false},
