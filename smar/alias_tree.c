@@ -72,7 +72,7 @@ static bool key_eq(const struct sm_hash_node *n, const void *key)
  * by it (RFC 5321 2.4). */
 static int intern(struct ar_alias_tree *t, struct sm_str addr, struct ar_alias_node **out)
 {
-	struct sm_str folded = ar_alias_lower(&t->arena, addr), key;
+	struct sm_str folded = sm_arena_lower(&t->arena, addr), key;
 	struct sm_hash_node *h;
 	struct ar_parts parts;
 	struct ar_alias_node *n;

@@ -59,8 +59,6 @@ struct ar_ctl_takes {
  * Pure. */
 int ar_ctl_take_words(const struct ar_ctl_takes *takes, const struct sm_msg_ctl_request *m,
                       struct sm_arena *a, struct ar_ctl_words *out) SM_MUST_CHECK;
-/* A copy in lower case. */
-struct sm_str ar_ctl_lower(struct sm_arena *a, struct sm_str s);
 
 /* ---- requests ---- */
 

@@ -220,7 +220,7 @@ static int look_up(struct ar_ctl *c, struct ar_map *map, struct ar_keys *keys)
 
 uint8_t ar_ctl_lookup(struct ar_ctl *c, const char **why)
 {
-	struct sm_str name = c->words.word[0], key = ar_ctl_lower(&c->arena, c->words.word[1]);
+	struct sm_str name = c->words.word[0], key = sm_arena_lower(&c->arena, c->words.word[1]);
 	struct ar_map *map = map_of(&c->ar, name);
 	enum ar_ctl_as as = c->words.as;
 	struct ar_keys keys;
@@ -301,9 +301,9 @@ static uint8_t ask_all(struct ar_ctl *c, struct sm_str name)
 
 uint8_t ar_ctl_dns(struct ar_ctl *c, const char **why)
 {
-	struct sm_str name = ar_ctl_lower(&c->arena, c->words.word[0]);
+	struct sm_str name = sm_arena_lower(&c->arena, c->words.word[0]);
 	struct sm_str wanted =
-	    ar_ctl_lower(&c->arena, c->words.count > 1 ? c->words.word[1] : SM_STR(""));
+	    sm_arena_lower(&c->arena, c->words.count > 1 ? c->words.word[1] : SM_STR(""));
 	char reverse[AR_DNS_NAME_MAX + 1];
 	struct sm_sa sa;
 
