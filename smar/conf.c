@@ -49,7 +49,7 @@ const struct sm_opt ar_conf_opts[] = {
     {.name = "mailertable", .type = SM_OPT_SECTION, .offset = CONF(mailertable), .sub = ar_mailertable_opts,
      .help = "routes that are not those of DNS"},
     {.name = "control_socket", .type = SM_OPT_PATH, .offset = CONF(control_socket), .def = "smarctl/smar",
-     .help = "where smarctl asks"},
+     .help = "where smarctl, greyprint and greyrm ask"},
     {.name = "verify_recipient", .type = SM_OPT_SECTION, .offset = CONF(verify), .sub = ar_verify_opts,
      .help = "domains for whose recipients the next hop is asked before they are accepted",
      .man = "For gateways and backup MX hosts. smtps asks qmgr, which remembers the answers (its section verify_recipient) and has "

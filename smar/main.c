@@ -18,7 +18,6 @@
 #include "smar/dns.h"
 #include "smar/dns_cache.h"
 #include "smar/dnsbl.h"
-#include "smar/grey_control.h"
 #include "smar/greylist.h"
 #include "smar/handlers.h"
 #include "smar/include.h"
@@ -31,7 +30,6 @@ static struct sm_proc proc;
 static struct ar ar;
 static struct ar_handlers *handlers;
 static struct sm_rpc_server *server;
-static struct ar_grey_control *grey_control;
 
 static void on_reload(struct sm_proc *p SM_UNUSED, const void *new_conf)
 {
@@ -157,7 +155,7 @@ static int drop_rights(const struct ar_conf *conf)
 		add_file(&places, conf->mailertable.file);
 	if (ar_grey_used(&conf->greylisting))
 		add_place(&places, conf->greylisting.directory,
-		          SM_PATH_READ | SM_PATH_WRITE | SM_PATH_CREATE | SM_PATH_SOCKET);
+		          SM_PATH_READ | SM_PATH_WRITE | SM_PATH_CREATE);
 	for (size_t i = 0; i < conf->map.count; i++) {
 		add_file(&places, maps[i].file);
 		if (maps[i].path.n > 0)
@@ -221,8 +219,6 @@ static int start(const struct ar_conf *conf)
 	handlers = ar_handlers_new(&ar, (size_t)conf->max_requests);
 	/* The listener comes first: afterwards it can make none. */
 	if ((rc = ar_dns_init(&dns)) != 0 || (rc = serve(&uids)) != 0 ||
-	    (ar_grey_used(&conf->greylisting) &&
-	     (rc = ar_grey_control_open(&ar, &grey_control)) != 0) ||
 	    (rc = ar_control_open(&ar, handlers)) != 0 || (rc = sm_last_words_install()) != 0 ||
 	    (rc = drop_rights(conf)) != 0)
 		return rc;
@@ -269,7 +265,6 @@ static void clean_up(void)
 	ar_control_close();
 	sm_rpc_server_free(&server);
 	ar_handlers_free(&handlers);
-	ar_grey_control_free(&grey_control);
 	ar_greylist_free(&ar.grey);
 	ar_alias_fini();
 	ar_dns_fini();
