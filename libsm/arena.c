@@ -151,6 +151,15 @@ struct sm_str sm_arena_str(struct sm_arena *a, struct sm_str s)
 	return sm_str_n(p, s.n);
 }
 
+struct sm_str sm_arena_lower(struct sm_arena *a, struct sm_str s)
+{
+	char *p = sm_arena_must(a, s.n + 1);
+
+	for (size_t i = 0; i < s.n; i++)
+		p[i] = sm_lower(s.p[i]);
+	return sm_str_n(p, s.n);
+}
+
 struct sm_str sm_arena_printf(struct sm_arena *a, const char *fmt, ...)
 {
 	va_list ap;

@@ -30,6 +30,8 @@ void *sm_arena_must(struct sm_arena *a, size_t n) __attribute__((returns_nonnull
 #define SM_ARENA_NEW(a, type) ((type *)sm_arena_must(a, sizeof(type)))
 /* A copy that lives in the arena, with a NUL behind it that is not counted; p NULL past the cap. */
 struct sm_str sm_arena_str(struct sm_arena *a, struct sm_str s);
+/* The same in lower case (A-Z only); aborts past the cap, as sm_arena_must. */
+struct sm_str sm_arena_lower(struct sm_arena *a, struct sm_str s);
 struct sm_str sm_arena_printf(struct sm_arena *a, const char *fmt, ...) SM_PRINTF(2, 3);
 
 #endif

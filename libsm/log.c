@@ -36,6 +36,7 @@ static enum sm_log_format format = SM_LOG_KV;
 static struct sm_buf line = {.max = SM_LOG_LINE_BYTES};
 static struct sm_buf gathered = {.max = GATHER_BYTES};
 static uint64_t lost; /* lines, not told yet */
+static bool torn;     /* of the last line only a part was written */
 static bool attached;
 static struct sm_hook hook;
 static struct sm_timer retry;
@@ -90,6 +91,8 @@ static void gather(struct sm_str text)
 		lost++;
 		return;
 	}
+	if (gathered.len == 0 && torn)
+		sm_buf_char(&gathered, '\n');
 	sm_buf_str(&gathered, text);
 	sm_buf_char(&gathered, '\n');
 }
@@ -146,7 +149,7 @@ static void drop_gathered(void)
 {
 	struct sm_str all = sm_buf_view(&gathered);
 
-	for (size_t i = 0; i < all.n; i++)
+	for (size_t i = 1; i < all.n; i++)
 		lost += all.p[i] == '\n';
 	sm_buf_reset(&gathered);
 }
@@ -169,6 +172,7 @@ void sm_log_flush(void)
 		ssize_t n =
 		    write(STDERR_FILENO, sm_buf_p(&gathered), plain ? gathered.len : piece());
 		if (n > 0) {
+			torn = sm_buf_p(&gathered)[n - 1] != '\n';
 			sm_buf_consume(&gathered, (size_t)n);
 		} else if (n == -1 && errno == EAGAIN && attached) {
 			sm_timer_set(&retry, sm_now_ms() + RETRY_MS, try_again, NULL);

@@ -95,29 +95,42 @@ static struct sm_str unescape(char *p, char *end)
 	return sm_str_n(from, (size_t)(to - from));
 }
 
-static void parse_pairs(struct in *in, struct sm_logline *l)
+static bool has_space(const char *p, const char *end)
+{
+	return memchr(p, ' ', (size_t)(end - p)) != NULL;
+}
+
+/* At the end, or where the log has cut the line. */
+static bool at_end(const struct in *in)
+{
+	struct in rest = *in;
+
+	return !left(in) || (skip(&rest, "...") && !left(&rest));
+}
+
+/* False: of two lines, of which the first was torn. A space stands between quotes only. */
+static bool parse_pairs(struct in *in, struct sm_logline *l)
 {
 	while (left(in)) {
-		char *eq = find(in, "="), *key = in->p, *end;
+		char *eq = find(in, "="), *key = in->p, *end, *value;
+		bool quoted;
 
 		if (eq == NULL)
-			return;
+			return !has_space(in->p, in->end);
 		in->p = eq + 1;
-		if (left(in) && *in->p == '"') {
-			in->p++;
-			end = find(in, "\"");
-		} else {
-			end = find(in, ", ");
-		}
+		quoted = skip(in, "\"");
+		end = find(in, quoted ? "\"" : ", ");
 		if (end == NULL)
 			end = in->end;
-		char *value = in->p;
-
-		in->p = end < in->end && *end == '"' ? end + 1 : end;
+		value = in->p;
+		if (has_space(key, eq) || (!quoted && has_space(value, end)))
+			return false;
+		in->p = quoted && end < in->end ? end + 1 : end;
 		add(l, sm_str_n(key, (size_t)(eq - key)), unescape(value, end));
 		if (!skip(in, ", "))
-			return;
+			return at_end(in);
 	}
+	return true;
 }
 
 static int parse_kv(struct in *in, struct sm_logline *l)
@@ -131,9 +144,7 @@ static int parse_kv(struct in *in, struct sm_logline *l)
 	if (sm_str_chr(l->event, '.') < 1)
 		return SM_E_SYNTAX;
 	in->p += word.n + 1 + l->event.n;
-	if (skip(in, " "))
-		parse_pairs(in, l);
-	return 0;
+	return !skip(in, " ") || parse_pairs(in, l) ? 0 : SM_E_SYNTAX;
 }
 
 /* ---- JSON: one object without further ones in it ---- */

@@ -33,7 +33,8 @@ struct sm_frame {
 struct sm_peer;
 
 /* A request or a one-way message came in. Called on the loop's stack; decode, act, answer with
- * sm_peer_reply now or later. Returning an error closes the peer. */
+ * sm_peer_reply now or later. Returning an error closes the peer; this request is not answered
+ * then. */
 typedef int sm_frame_cb(struct sm_peer *p, const struct sm_frame *f, void *arg);
 typedef void sm_peer_cb(struct sm_peer *p, void *arg);
 

@@ -200,6 +200,7 @@ static int take_hello(struct sm_peer *p, const struct sm_frame *f)
 
 static int take_frame(struct sm_peer *p, const struct sm_frame *f)
 {
+	uint64_t owed = p->owed;
 	int rc;
 
 	if (sm_log_on(SM_DEBUG))
@@ -223,7 +224,11 @@ static int take_frame(struct sm_peer *p, const struct sm_frame *f)
 	if (f->tag != 0)
 		p->owed++;
 	rc = p->ops->frame(p, f, p->owner);
-	return rc == 0 ? 0 : sm_fail_in(rc, "message %s", sm_msg_info(f->type)->name);
+	if (rc == 0)
+		return 0;
+	/* Who refuses a request does not answer it any more. */
+	p->owed = SM_MIN(p->owed, owed);
+	return sm_fail_in(rc, "message %s", sm_msg_info(f->type)->name);
 }
 
 static void take_frames(struct sm_peer *p)

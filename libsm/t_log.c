@@ -4,8 +4,10 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -395,6 +397,32 @@ static void full_pipe_does_not_block(void **state)
 	close(p[1]);
 }
 
+/* A disk that is full takes half a line. What is said when it has room again is a line of its own:
+ * who reads the log believes neither half of two lines in one. */
+static void a_torn_line_gets_an_end(void **state)
+{
+	struct rlimit before, small;
+	const char *text;
+
+	(void)state;
+	catch_file();
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+	(void)signal(SIGXFSZ, SIG_IGN);
+	small = before;
+	small.rlim_cur = 40;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+	sm_log(SM_INFO, "x", "a=%s", "0123456789012345678901234567890123456789");
+	sm_log(SM_INFO, "x", "a=%s", "b");
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+	sm_log(SM_INFO, "y", "b=%d", 1);
+	text = caught();
+	release();
+	assert_int_equal(text[40], '\n');
+	assert_non_null(strstr(text + 41, " INFO y b=1\n"));
+	assert_non_null(strstr(text + 41, "WARN log.lost lines=2\n"));
+	assert_true(text[41] != '\n');
+}
+
 static void once_a_turn(void **state)
 {
 	(void)state;
@@ -426,6 +454,7 @@ int main(void)
 	    cmocka_unit_test(levels),
 	    cmocka_unit_test(long_lines_are_cut),
 	    cmocka_unit_test(full_pipe_does_not_block),
+	    cmocka_unit_test(a_torn_line_gets_an_end),
 	    cmocka_unit_test(once_a_turn),
 	};
 

@@ -2,6 +2,7 @@
 #include "libsm/t_rpc.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -95,6 +96,28 @@ static void body_bad_frames(void)
 static void bad_frames(void **state SM_UNUSED)
 {
 	t_run(body_bad_frames);
+}
+
+/* Whose request is refused with an error is forgotten as a whole. */
+static void body_refused(void)
+{
+	static const struct sm_str frame = SM_STR("\x14\0\0\0\x03\x03\0\0" TAG1 "12345678");
+	enum { WARM_UP = 50, TIMES = 300, BYTES_EACH = 100 };
+	size_t before = 0;
+
+	t_both_ends();
+	for (int i = 0; i < WARM_UP + TIMES; i++) {
+		if (i == WARM_UP)
+			before = mallinfo2().uordblks;
+		raw_dialog(SM_ROLE_SMTPS, sm_msg_table_hash(), frame);
+	}
+	t_assert_works();
+	assert_in_range(mallinfo2().uordblks, 0, before + (size_t)TIMES * BYTES_EACH);
+}
+
+static void refused(void **state SM_UNUSED)
+{
+	t_run(body_refused);
 }
 
 /* Frames byte by byte, and many in one piece, are the same frames. */
@@ -436,8 +459,9 @@ static int serve(const char *path)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-	    T_RPC(bad_frames),  T_RPC(pieces),        T_RPC(never_reads),      T_RPC(too_many),
-	    T_RPC(other_build), T_RPC(wrong_answers), T_RPC(death_and_return), T_RPC(wrong_user),
+	    T_RPC(bad_frames),       T_RPC(pieces),      T_RPC(never_reads),
+	    T_RPC(too_many),         T_RPC(other_build), T_RPC(wrong_answers),
+	    T_RPC(death_and_return), T_RPC(wrong_user),  T_RPC(refused),
 	};
 
 	signal(SIGPIPE, SIG_IGN);

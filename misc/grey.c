@@ -1,8 +1,8 @@
 /*
  * greyprint, greyrm: the greylist for operators, one program by its name.
  *
- * While smar runs, it has the databases, and is asked over the socket in their directory; otherwise
- * they are opened here. Invariant: never two processes in them (grey_db.h). One thread.
+ * While smar runs, it has the databases, and is asked over its control socket; otherwise they are
+ * opened here. Invariant: never two processes in them (grey_db.h). One thread.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -138,12 +138,15 @@ static int ask(char **nets, int count)
 	                   .server = "smar",
 	                   .role = SM_ROLE_SMAR,
 	                   .socket = path,
-	                   .verb = me.remove ? "remove" : "list",
+	                   .verb = me.remove ? "grey-remove" : "grey-list",
 	                   .line = show,
 	                   .quiet = true};
 	int status = 0;
 
-	snprintf(path, sizeof(path), SM_STR_FMT "/ctl", SM_STR_ARG(me.conf.greylisting.directory));
+	if (me.conf.control_socket.n == 0)
+		return QC_AWAY;
+	if (sm_str_copy(me.conf.control_socket, path, sizeof(path)) != 0)
+		return fail(QC_USAGE, "the name of the control socket is too long");
 	for (int i = 0; i < SM_MAX(count, 1) && (status == 0 || status == QC_NOTHING); i++) {
 		q.count = count > 0;
 		if (count > 0)

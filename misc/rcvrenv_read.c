@@ -1,6 +1,7 @@
 /*
- * Lines of logs to what is known of each mail. Invariant: facts only accumulate, so the order of
- * files and lines does not matter, and a line read twice changes nothing.
+ * Lines of logs to what is known of each mail. Invariants: facts only accumulate, so the order of
+ * files and lines does not matter, and a line read twice changes nothing; of a line that was torn,
+ * by a power cut or a full disk, nothing is believed.
  */
 #include "misc/rcvrenv.h"
 
@@ -200,11 +201,11 @@ static void on_try(struct rcv_mail *m, const struct sm_logline *l)
 	struct rcv_rcpt *p = rcpt_of(m, l);
 
 	m->accepted = true;
-	if (p == NULL || sm_str_eq(stat, SM_STR("deferred")))
+	if (p == NULL)
 		return;
 	if (sm_str_eq(stat, SM_STR("failed")))
 		p->failed = true;
-	else
+	else if (sm_str_eq(stat, SM_STR("sent")))
 		p->settled = true;
 }
 
@@ -264,7 +265,7 @@ static void take_line(struct rcv *r, char *line, size_t n)
 	struct sm_id ta, of;
 
 	r->lines++;
-	r->marked = r->marked || strcmp(line, RCV_MARK "\n") == 0;
+	r->marked = r->marked || sm_str_eq(sm_str_n(line, n), SM_STR(RCV_MARK));
 	if (memmem(line, n, "ss_ta", 5) == NULL)
 		return;
 	if (sm_logline_parse(line, n, &l) != 0 || sm_logline_id(&l, "ss_ta", &ta) != 0) {
@@ -281,20 +282,36 @@ static void take_line(struct rcv *r, char *line, size_t n)
 			events[i].take(m, &l);
 }
 
+/* The next whole line. None is what is far too long, what has no end, and what stands before bytes
+ * that were never written: a power cut leaves them as NULs. */
+static bool next_line(FILE *f, char *line, size_t *n)
+{
+	bool whole = true;
+	int c;
+
+	*n = 0;
+	while ((c = getc_unlocked(f)) != EOF) {
+		if (c == '\n' && whole)
+			return true;
+		if (c == '\n' || c == '\0') {
+			*n = 0;
+			whole = true;
+		} else if (*n < LINE_MAX_BYTES) {
+			line[(*n)++] = (char)c;
+		} else {
+			whole = false;
+		}
+	}
+	return false;
+}
+
 int rcv_read(struct rcv *r, FILE *f)
 {
 	char *line = sm_malloc(LINE_MAX_BYTES);
-	bool whole = true;
+	size_t n;
 
-	while (fgets(line, LINE_MAX_BYTES, f) != NULL) {
-		size_t n = strcspn(line, "\n");
-		bool end = line[n] == '\n';
-
-		/* The rest of a line that is far too long is no line. */
-		if (whole)
-			take_line(r, line, n);
-		whole = end;
-	}
+	while (next_line(f, line, &n))
+		take_line(r, line, n);
 	sm_free(line);
 	return ferror(f) ? sm_fail_sys(errno, "read") : 0;
 }

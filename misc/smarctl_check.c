@@ -29,8 +29,11 @@ struct session {
 	struct sm_arena arena;
 	int conn_code, mail_code; /* stored, to be said at RCPT */
 	struct sm_str conn_text, mail_text;
-	bool discard; /* the transaction */
-	int worst;    /* exit status */
+	bool discard;             /* the transaction */
+	bool over;                /* 421 was said */
+	struct sm_str greylisted; /* to be said at DATA */
+	struct sm_str hostname;   /* of the configuration: domain of a bare <postmaster> */
+	int worst;                /* exit status */
 
 	/* The verdict of the stage. */
 	bool answered;
@@ -88,21 +91,27 @@ static int bind_section(struct session *s, const struct sm_conf_file *f)
 /* A file that may not be read is no error: the flags can be given. */
 static int configure(struct session *s)
 {
+	struct sm_conf_global global;
 	struct sm_conf_file f;
 	int rc = 0;
 
 	sm_conf_defaults(ss_conf_opts, &s->conf, &s->arena);
+	sm_conf_defaults(sm_conf_global_opts, &global, &s->arena);
 	s->listener = s->ac->listener != NULL ? s->ac->listener : "";
 	if (access(s->ac->conf_path, R_OK) == 0) {
 		rc = sm_conf_load(&f, s->ac->conf_path);
 		if (rc == 0) {
-			rc = bind_section(s, &f);
+			rc = sm_conf_bind(&f, &f.root, sm_conf_global_opts, NULL, &global,
+			                  &s->arena);
+			if (rc == 0)
+				rc = bind_section(s, &f);
 			sm_conf_free(&f);
 		}
 	} else {
 		fprintf(stderr, "smarctl: %s cannot be read: defaults of smtps%s\n",
 		        s->ac->conf_path, s->ac->flags != NULL ? "" : ", say --flags");
 	}
+	s->hostname = global.hostname;
 	if (rc == 0 && s->ac->flags != NULL) {
 		s->conf.flags = 0;
 		rc = sm_conf_set(ss_conf_opts, &s->conf, &s->arena, "flags", s->ac->flags,
@@ -150,6 +159,7 @@ static void tell(struct session *s, const char *where, int code, struct sm_str t
 	text = ss_reply_general(code, text);
 	if (s->conf.flags & SS_F_SOFT_BOUNCE)
 		code = ss_reply_soften(code, &text, soft, sizeof(soft));
+	s->over = s->over || code == 421;
 	if (code >= 500)
 		s->worst = QC_NOTHING;
 	else if (code >= 400 && s->worst == QC_OK)
@@ -331,11 +341,15 @@ static bool mail(struct session *s)
 static void accepted(struct session *s)
 {
 	bool vanishes = (s->flags & SM_VERDICT_DISCARD) != 0;
+	bool later = ss_policy_grey_later(&s->conf, s->flags);
 
 	if (vanishes && (s->flags & SM_VERDICT_QUICK))
 		s->discard = true;
+	if (later)
+		s->greylisted = s->text;
 	tell_reply(s, "rcpt", SS_R_RCPT_OK,
 	           vanishes || s->discard         ? "vanishes"
+	           : later                        ? "greylisted: refused at DATA"
 	           : s->flags & SM_VERDICT_VERIFY ? "if the next hop knows it"
 	                                          : "");
 }
@@ -343,7 +357,7 @@ static void accepted(struct session *s)
 static bool recipient(struct session *s, const char *rcpt)
 {
 	const char *at = strrchr(rcpt, '@');
-	struct sm_str domain = sm_str(at != NULL ? at + 1 : "");
+	struct sm_str domain = at != NULL ? sm_str(at + 1) : s->hostname;
 	struct ss_policy p;
 	int status;
 
@@ -364,7 +378,9 @@ static bool recipient(struct session *s, const char *rcpt)
 		tell_reply(s, "rcpt", SS_R_NO_RELAY, "");
 		break;
 	case SS_POLICY_SAY_VERDICT:
-		tell(s, "rcpt", (s->flags & SM_VERDICT_GREYLISTED) ? 421 : s->code, s->text, "");
+		tell(s, "rcpt",
+		     (s->flags & SM_VERDICT_GREYLISTED) ? ss_grey_code(&s->conf) : s->code, s->text,
+		     "");
 		break;
 	case SS_POLICY_SAY_STORED:
 		if (s->conn_code != 0)
@@ -376,12 +392,19 @@ static bool recipient(struct session *s, const char *rcpt)
 	return true;
 }
 
+/* delay_greylisting_error_until_DATA. */
+static void data(struct session *s)
+{
+	stage(s, "DATA", "");
+	tell(s, "data", ss_grey_code(&s->conf), s->greylisted, "");
+}
+
 /* "<a@b>" and "a@b" alike, as smtps would have it. NULL: it is none. */
-static const char *mailbox(struct session *s, const char *given, bool null_ok)
+static const char *mailbox(struct session *s, const char *given, bool sender)
 {
 	struct sm_str text = sm_str(given), rest;
 	struct sm_addr addr;
-	unsigned how = SM_ADDR_BARE_POSTMASTER_OK | (null_ok ? SM_ADDR_NULL_OK : 0U);
+	unsigned how = sender ? SM_ADDR_NULL_OK : SM_ADDR_BARE_POSTMASTER_OK;
 
 	if (text.n == 0 || text.p[0] != '<')
 		text = sm_arena_printf(&s->arena, "<%s>", given);
@@ -421,8 +444,10 @@ int ac_check(struct ac *ac)
 	if (status == QC_OK) {
 		bool on = connection(&s) && hello(&s) && mail(&s);
 
-		for (size_t i = 0; i < ac->to_count && on; i++)
+		for (size_t i = 0; i < ac->to_count && on && !s.over; i++)
 			on = recipient(&s, ac->to[i]);
+		if (on && !s.over && s.greylisted.n > 0)
+			data(&s);
 		status = s.worst;
 	}
 	sm_arena_fini(&s.arena);

@@ -64,6 +64,27 @@ $(id 7) open        size=20 from=<s@t>
     open     <x@y>
 exit 2"
 check "states" "$want" "$(run "$dir/smtps.log" "$dir/other.log")"
+# Torn lines: the last one of a file, one before another one, one before what was never written. None of them settles anybody.
+{
+	printf '%s qm.rcpt ss_ta=%s, rcpt=<x@y>, rcpt_idx=0, sta' "$t" "$(id 1)"
+	printf '%s qm.rcpt ss_ta=%s, rcpt=<x@y>, rcpt_idx=0, stat=sent\n' "$t" "$(id 2)"
+	printf '%s qm.rcpt ss_ta=%s, rcpt=<x@y>, rcpt_idx=0, ' "$t" "$(id 1)"
+	printf '%s qm.rcpt ss_ta=%s, rcpt=<x@y>, rcpt_idx=0, stat=sent\n' "$t" "$(id 2)"
+	printf '%s qm.rcpt ss_ta=%s, rcpt=<x@y>, rcpt_idx=0, text="5.1.1' "$t" "$(id 1)"
+	printf '%s qm.rcpt ss_ta=%s, rcpt=<x@y>, rcpt_idx=0, stat=sent, text="ok"\n' "$t" "$(id 2)"
+	printf '%s qm.rcpt ss_ta=%s, rcpt=<x@y>, rcpt_idx=0, stat=de\n' "$t" "$(id 1)"
+	printf '%s qm.end ss_ta=%s\000\000\n' "$t" "$(id 1)"
+	printf '%s qm.end ss_ta=%s' "$t" "$(id 1)"
+} >"$dir/torn.log"
+check "torn lines" "$want" "$(run "$dir/smtps.log" "$dir/other.log" "$dir/torn.log")"
+# What stands behind what was never written is a line, and so is the one after it.
+{
+	printf '\000\000\000%s ss.mail ss_ta=%s, mail=<n@t>, stat=250\n' "$t" "$(id 6)"
+	printf '%s ss.rcpt ss_ta=%s, rcpt=<n@y>, rcpt_idx=0, stat=250\n' "$t" "$(id 6)"
+	printf '%s ss.final ss_ta=%s, nrcpts=1, size=20, stat=250\n' "$t" "$(id 6)"
+} >"$dir/nul.log"
+check "behind what was never written" "$(id 6) open        size=20 from=<n@t>" "$(run "$dir/nul.log" | grep "$(id 6)")"
+rm "$dir/torn.log" "$dir/nul.log"
 check "any order" "$want" "$(run "$dir/other.log" "$dir/smtps.log" "$dir/other.log")"
 check "summary" "rcvrenv: 8 contents: 2 open, 2 settled, 1 refused, 1 unconfirmed, 1 incomplete, 1 unknown" "$(cat "$dir/err")"
 check "standard input" "$want" "$(cat "$dir"/*.log | run -)"

@@ -260,7 +260,7 @@ static void on_close(struct sm_peer *peer, void *arg)
 
 	SM_LIST_FOR_SAFE (c, &q->control->requests, struct qm_ctl, link)
 		if (c->peer == peer)
-			request_free(c);
+			qm_ctl_end(c, QM_CTL_LATER, "the client is gone"); /* lets the peer go */
 }
 
 /* ---- for the verbs ---- */

@@ -72,7 +72,7 @@ static bool key_eq(const struct sm_hash_node *n, const void *key)
  * by it (RFC 5321 2.4). */
 static int intern(struct ar_alias_tree *t, struct sm_str addr, struct ar_alias_node **out)
 {
-	struct sm_str folded = ar_alias_lower(&t->arena, addr), key;
+	struct sm_str folded = sm_arena_lower(&t->arena, addr), key;
 	struct sm_hash_node *h;
 	struct ar_parts parts;
 	struct ar_alias_node *n;
@@ -326,18 +326,29 @@ static void give(struct ar_alias_tree *t, struct ar_alias_node *n, bool final)
 	t->out[t->out_count++] = n;
 }
 
-static void gather(struct ar_alias_tree *t, struct ar_alias_node *n)
+/* With a list of what is still to be done: what was judged from near the root may be a way that is
+ * as long as there are aliases. */
+static void gather(struct ar_alias_tree *t)
 {
-	n->gathered = true;
-	for (size_t i = 0; i < n->count; i++) {
-		struct ar_alias_node *c = n->members[i];
+	struct ar_alias_node *todo = t->root, *n;
 
-		if (c == n || c->state == AR_NODE_LEAF)
-			give(t, c, true);
-		else if (c->state != AR_NODE_GOOD)
-			give(t, c, false);
-		else if (!c->gathered)
-			gather(t, c);
+	todo->gathered = true;
+	todo->below = NULL;
+	while ((n = todo) != NULL) {
+		todo = n->below;
+		for (size_t i = 0; i < n->count; i++) {
+			struct ar_alias_node *c = n->members[i];
+
+			if (c == n || c->state == AR_NODE_LEAF) {
+				give(t, c, true);
+			} else if (c->state != AR_NODE_GOOD) {
+				give(t, c, false);
+			} else if (!c->gathered) {
+				c->gathered = true;
+				c->below = todo;
+				todo = c;
+			}
+		}
 	}
 }
 
@@ -369,7 +380,7 @@ int ar_alias_tree_expand(struct ar_alias_tree *t, struct sm_str mailbox)
 		rc = visit(t, t->root, 0);
 	if (rc != 0 || t->root->state != AR_NODE_GOOD)
 		return rc;
-	gather(t, t->root);
+	gather(t);
 	rc = check_owned(t);
 	if (rc == 0 && t->out_count >= SORT_IN_HELPER && t->ctx.may_wait)
 		rc = sm_offload("sort", sort, t);

@@ -37,7 +37,8 @@ struct ar_alias_node {
 	bool local;
 	struct ar_alias_node **members;
 	size_t count;
-	struct ar_alias_node *below; /* on the stack of those that are AR_NODE_OPEN */
+	struct ar_alias_node *below; /* on the stack of those that are AR_NODE_OPEN; then of those
+	                                whose members are still to be gathered */
 	size_t index, low; /* in the order of their opening; the lowest that it leads to */
 	unsigned depth;
 	enum ar_node_state state;

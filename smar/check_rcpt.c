@@ -93,8 +93,12 @@ static bool is_rejected(const struct sm_msg_rcpt_check *m, const struct sm_msg_v
 	return (m->flags & SM_CHECK_STORED) && !overrides;
 }
 
-/* It comes last: only a client with a good recipient is one that has come. Who need not come twice
- * is smtps' to say: it does not ask then. */
+/*
+ * It comes last: only a client with a good recipient is one that has come. Who need not come twice
+ * is smtps' to say: it does not ask then. What the next hop says of the recipient
+ * (verify_recipient) comes behind it all the same: others are asked nothing for somebody who comes
+ * once, and a client that has come twice has shown what it was to show.
+ */
 static int check_greylist(const struct ar *ar, const struct ar_ctx *ctx,
                           const struct sm_msg_rcpt_check *m, struct sm_msg_verdict *out)
 {

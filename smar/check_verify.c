@@ -72,5 +72,6 @@ int ar_check_verify(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str
 	if (rc == 0 || rc == SM_E_AGAIN)
 		return rc;
 	sm_log(SM_WARN, "ar.verify", "domain=%S error=%E", domain, rc);
+	ar_trace_failed(ctx, domain, sm_diag());
 	return ar_refuse(out, 451, "4.3.0 Recipients cannot be checked now, try again later");
 }

@@ -51,7 +51,7 @@ const struct sm_opt ar_conf_opts[] = {
     {.name = "server_auth", .type = SM_OPT_SECTION, .offset = CONF(server_auth), .sub = ar_server_auth_opts,
      .help = "what smtpc says to servers of others that want to know who it is (AUTH)"},
     {.name = "control_socket", .type = SM_OPT_PATH, .offset = CONF(control_socket), .def = "smarctl/smar",
-     .help = "where smarctl asks"},
+     .help = "where smarctl, greyprint and greyrm ask"},
     {.name = "verify_recipient", .type = SM_OPT_SECTION, .offset = CONF(verify), .sub = ar_verify_opts,
      .help = "domains for whose recipients the next hop is asked before they are accepted",
      .man = "For gateways and backup MX hosts. smtps asks qmgr, which remembers the answers (its section verify_recipient) and has "

@@ -2,9 +2,9 @@
  * The control socket: who may ask, each request in a coroutine of its own, the trace of what it
  * looks up.
  *
- * Root, smar's own user and mcp's may act; the socket's group may look. A client has one request at
- * a time. Invariant: every request gets its end, also when its client is gone, which lets the
- * handle of the peer go. Thread: the loop's.
+ * Root and smar's own user may all; the socket's group may not act, nor see who is on the greylist.
+ * A client has one request at a time. Invariant: every request gets its end, also when its client
+ * is gone, which lets the handle of the peer go. Thread: the loop's.
  */
 #include "smar/control.h"
 
@@ -47,6 +47,8 @@ static const struct ar_ctl_verb verbs[] = {
     {{"dns", 0, 1, 2}, false, ar_ctl_dns},
     {{"status", 0, 0, 0}, false, ar_ctl_status},
     {{"reload", 0, 0, 0}, true, ar_ctl_reload},
+    {{"grey-list", 0, 0, 1}, true, ar_ctl_grey_list},
+    {{"grey-remove", 0, 1, 1}, true, ar_ctl_grey_remove},
 };
 
 /* ---- the trace ---- */
@@ -274,9 +276,8 @@ static int on_frame(struct sm_peer *peer, const struct sm_frame *f, void *arg SM
 		sm_ctl_end(peer, f->tag, SM_CTL_LATER, "smar ends");
 	else if (verb == NULL)
 		sm_ctl_end(peer, f->tag, SM_CTL_USAGE, "there is no such verb");
-	else if (verb->act && !sm_peer_trusted(peer))
-		sm_ctl_end(peer, f->tag, SM_CTL_NOPERM,
-		           "you may look, but not act: that is for root and the user of smar");
+	else if (verb->guarded && !sm_peer_trusted(peer))
+		sm_ctl_end(peer, f->tag, SM_CTL_NOPERM, "that is for root and the user of smar");
 	else
 		begin(peer, f->tag, verb, &m);
 	return 0;

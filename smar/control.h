@@ -1,10 +1,11 @@
 /*
  * The control socket of smar: what an operator wonders about is decided by the functions that
- * answer smtps and qmgr, with a trace of every lookup, and nothing comes of it (smarctl).
+ * answer smtps and qmgr, with a trace of every lookup, and nothing comes of it (smarctl); and the
+ * entries of the greylist (greyprint, greyrm).
  *
  * control.c has the socket, the rights and the requests, control_words.c what may stand behind a
- * verb, control_check.c the stages of a dialogue, control_show.c the rest. An answer is a stream of
- * JSON objects (doc/formats.md) and an end with an exit status.
+ * verb, control_check.c the stages of a dialogue, control_grey.c the greylist, control_show.c the
+ * rest. An answer is a stream of JSON objects (doc/formats.md) and an end with an exit status.
  */
 #ifndef AR_CONTROL_H
 #define AR_CONTROL_H
@@ -59,8 +60,6 @@ struct ar_ctl_takes {
  * Pure. */
 int ar_ctl_take_words(const struct ar_ctl_takes *takes, const struct sm_msg_ctl_request *m,
                       struct sm_arena *a, struct ar_ctl_words *out) SM_MUST_CHECK;
-/* A copy in lower case. */
-struct sm_str ar_ctl_lower(struct sm_arena *a, struct sm_str s);
 
 /* ---- requests ---- */
 
@@ -89,7 +88,7 @@ struct ar_ctl {
 
 struct ar_ctl_verb {
 	struct ar_ctl_takes takes;
-	bool act; /* only for root and the owner */
+	bool guarded; /* only for root and the owner */
 	/* Writes its lines to c->out. Gives the exit status; *why for people, when not 0. */
 	uint8_t (*run)(struct ar_ctl *c, const char **why) SM_YIELDS;
 };
@@ -100,5 +99,6 @@ void ar_ctl_flush(struct ar_ctl *c) SM_YIELDS;
 typedef uint8_t ar_ctl_run(struct ar_ctl *c, const char **why);
 ar_ctl_run ar_ctl_conn, ar_ctl_mail, ar_ctl_rcpt, ar_ctl_cert;
 ar_ctl_run ar_ctl_route, ar_ctl_lookup, ar_ctl_dns, ar_ctl_status, ar_ctl_reload;
+ar_ctl_run ar_ctl_grey_list, ar_ctl_grey_remove;
 
 #endif

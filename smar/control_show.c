@@ -94,6 +94,8 @@ uint8_t ar_ctl_route(struct ar_ctl *c, const char **why)
 		int rc;
 
 		sm_arena_reset(&c->scratch);
+		/* Who reads slowly does not make it late. */
+		c->ctx.deadline_ms = sm_now_ms() + 2 * c->ar.dns_timeout_ms;
 		rc = ar_resolve(&c->ar, &c->ctx, &m, &r);
 		if (rc != 0) {
 			*why = sm_strerr(rc);
@@ -129,7 +131,16 @@ static struct ar_map *map_of(const struct ar *ar, struct sm_str name)
 		return ar_maps_users(ar->maps);
 	if (sm_str_caseeq(name, SM_STR("mailertable")))
 		return ar_maps_mailertable(ar->maps);
+	if (sm_str_caseeq(name, SM_STR("verify_recipient")))
+		return ar_maps_verify(ar->maps);
 	return NULL;
+}
+
+/* Is it asked about domains, and at last about "."? */
+static bool of_domains(struct sm_str name)
+{
+	return sm_str_caseeq(name, SM_STR("mailertable")) ||
+	       sm_str_caseeq(name, SM_STR("verify_recipient"));
 }
 
 /* As what a key is taken when nobody says. */
@@ -141,7 +152,7 @@ static enum ar_ctl_as guess(struct sm_str name, struct sm_str key)
 		return AR_AS_ADDRESS;
 	if (sm_sa_ip(&sa, key, 0) == 0)
 		return AR_AS_IP;
-	if (sm_str_caseeq(name, SM_STR("mailertable")))
+	if (of_domains(name))
 		return AR_AS_DOMAIN;
 	if (sm_str_caseeq(name, SM_STR("aliases")) || sm_str_caseeq(name, SM_STR("local_user_map")))
 		return AR_AS_ADDRESS;
@@ -165,7 +176,7 @@ static unsigned flags_of(const struct ar *ar, struct sm_str name, enum ar_ctl_as
                          struct sm_str tag)
 {
 	if (as == AR_AS_DOMAIN)
-		return sm_str_caseeq(name, SM_STR("mailertable")) ? AR_KEYS_DEFAULT : 0;
+		return of_domains(name) ? AR_KEYS_DEFAULT : 0;
 	if (as != AR_AS_ADDRESS)
 		return 0;
 	if (sm_str_caseeq(name, SM_STR("aliases")))
@@ -220,7 +231,7 @@ static int look_up(struct ar_ctl *c, struct ar_map *map, struct ar_keys *keys)
 
 uint8_t ar_ctl_lookup(struct ar_ctl *c, const char **why)
 {
-	struct sm_str name = c->words.word[0], key = ar_ctl_lower(&c->arena, c->words.word[1]);
+	struct sm_str name = c->words.word[0], key = sm_arena_lower(&c->arena, c->words.word[1]);
 	struct ar_map *map = map_of(&c->ar, name);
 	enum ar_ctl_as as = c->words.as;
 	struct ar_keys keys;
@@ -301,9 +312,9 @@ static uint8_t ask_all(struct ar_ctl *c, struct sm_str name)
 
 uint8_t ar_ctl_dns(struct ar_ctl *c, const char **why)
 {
-	struct sm_str name = ar_ctl_lower(&c->arena, c->words.word[0]);
+	struct sm_str name = sm_arena_lower(&c->arena, c->words.word[0]);
 	struct sm_str wanted =
-	    ar_ctl_lower(&c->arena, c->words.count > 1 ? c->words.word[1] : SM_STR(""));
+	    sm_arena_lower(&c->arena, c->words.count > 1 ? c->words.word[1] : SM_STR(""));
 	char reverse[AR_DNS_NAME_MAX + 1];
 	struct sm_sa sa;
 

@@ -7,15 +7,6 @@
 #include "libsm/addr.h"
 #include "libsm/err.h"
 
-struct sm_str ar_ctl_lower(struct sm_arena *a, struct sm_str s)
-{
-	char *p = sm_arena_must(a, s.n + 1);
-
-	for (size_t i = 0; i < s.n; i++)
-		p[i] = sm_lower(s.p[i]);
-	return sm_str_n(p, s.n);
-}
-
 static int take_client(struct sm_str value, struct sm_arena *a SM_UNUSED, struct ar_ctl_words *w)
 {
 	if (sm_sa_ip(&w->client, value, 0) != 0)
@@ -27,7 +18,7 @@ static int take_client_name(struct sm_str value, struct sm_arena *a, struct ar_c
 {
 	if (!sm_domain_valid(value, true))
 		return sm_fail(SM_E_SYNTAX, "--client-name takes the name of a host");
-	w->client_name = ar_ctl_lower(a, value);
+	w->client_name = sm_arena_lower(a, value);
 	return 0;
 }
 
@@ -72,7 +63,7 @@ static int take_tag(struct sm_str value, struct sm_arena *a, struct ar_ctl_words
 {
 	if (value.n < 2 || value.n > AR_CTL_TAG_BYTES || value.p[value.n - 1] != ':')
 		return sm_fail(SM_E_SYNTAX, "--tag takes a tag with its colon, such as to:");
-	w->tag = ar_ctl_lower(a, value);
+	w->tag = sm_arena_lower(a, value);
 	return 0;
 }
 

@@ -1,7 +1,8 @@
 /*
  * The parser of DNS answers. Invariants: no byte outside of the packet is read; a compression
  * pointer only ever leads to a place before the one that holds it, so that names end; a name leaves
- * this file only as a host name in lower case. The work is bounded by the packet's length times a
+ * this file only as a host name in lower case, but for an alias, which may have slashes (RFC 2317:
+ * "0/25.2.0.192.in-addr.arpa", a part of a net). The work is bounded by the packet's length times a
  * name's. Pure; any thread.
  */
 #include "smar/dns_msg.h"
@@ -33,7 +34,7 @@ struct reader {
 
 struct record {
 	char owner[AR_DNS_NAME_MAX + 1];
-	bool owner_ok; /* a host name */
+	bool owner_ok; /* can be compared */
 	uint16_t type, class;
 	uint32_t ttl;
 	size_t data, data_end;
@@ -61,8 +62,8 @@ static uint32_t get32(struct reader *r)
 
 /*
  * The name at r->at as text in lower case without the last dot; the root is "". Gives whether every
- * byte may stand in a host name (or service label); the text is of no use then, but the place
- * behind the name is right.
+ * byte may stand in a host name, or service label, or is a slash; otherwise the text is of no use,
+ * but the place behind the name is right.
  */
 static bool get_name(struct reader *r, char out[AR_DNS_NAME_MAX + 1])
 {
@@ -103,7 +104,7 @@ static bool get_name(struct reader *r, char out[AR_DNS_NAME_MAX + 1])
 		for (unsigned i = 0; i < len; i++) {
 			char c = sm_lower((char)r->packet[at + i]);
 
-			clean = clean && (sm_isalnum(c) || c == '-' || c == '_');
+			clean = clean && (sm_isalnum(c) || c == '-' || c == '_' || c == '/');
 			out[n++] = c;
 		}
 		at += len;
@@ -148,7 +149,14 @@ static bool data_name(const struct reader *all, const struct record *rec, size_t
 		return false;
 	r.at = rec->data + skip;
 	ok = get_name(&r, out);
-	return ok && !r.bad && r.at == rec->data_end &&
+	return ok && !r.bad && r.at == rec->data_end;
+}
+
+/* The same, but a host name. */
+static bool data_host(const struct reader *all, const struct record *rec, size_t skip,
+                      char out[AR_DNS_NAME_MAX + 1])
+{
+	return data_name(all, rec, skip, out) &&
 	       (out[0] == '\0' || sm_domain_valid(sm_str(out), true));
 }
 
@@ -182,12 +190,12 @@ static bool keep(const struct reader *all, const struct record *rec, struct ar_d
 			return false;
 		break;
 	case AR_DNS_MX:
-		if (!data_name(all, rec, 2, name))
+		if (!data_host(all, rec, 2, name))
 			return false;
 		pref = (uint16_t)(data[0] << 8 | data[1]);
 		break;
 	case AR_DNS_PTR:
-		if (!data_name(all, rec, 0, name) || name[0] == '\0')
+		if (!data_host(all, rec, 0, name) || name[0] == '\0')
 			return false;
 		break;
 	default:

@@ -83,10 +83,13 @@ static const struct ar_rr *strange_one(const struct ar_answer *a)
 	return NULL;
 }
 
-static void alarm_of(const struct ar *ar, size_t i, const struct ar_rr *rr)
+static void alarm_of(const struct ar *ar, const struct ar_ctx *ctx, size_t i,
+                     const struct ar_rr *rr)
 {
 	int64_t now_ms = sm_loop_now_ms();
 
+	if (ctx->dry != NULL)
+		return;
 	d.stats.strange++;
 	d.unsaid[i]++;
 	if (now_ms < d.quiet_until_ms[i])
@@ -110,9 +113,11 @@ static struct sm_str tag_of(const struct ar_dnsbl_conf *list, char out[TAG_BYTES
 	return sm_str_n(out, n + 1);
 }
 
-static void tell(const struct ar_dnsbl_conf *list, const struct sm_sa *client,
-                 const struct ar_keys *keys)
+static void tell(const struct ar_ctx *ctx, const struct ar_dnsbl_conf *list,
+                 const struct sm_sa *client, const struct ar_keys *keys)
 {
+	if (ctx->dry != NULL)
+		return;
 	d.stats.listed++;
 	sm_log(SM_INFO, "ar.dnsbl", "list=%S client=%A key=%S", list->domain, client, keys->key);
 }
@@ -147,7 +152,7 @@ static int find_addresses(const struct ar *ar, const struct ar_ctx *ctx,
 		ar_keys_ip(&keys, tag_of(list, tag), &sa, 0);
 		rc = ar_access_find(ar, ctx, &keys, out);
 		if (rc == 0 && !out->none)
-			tell(list, client, &keys);
+			tell(ctx, list, client, &keys);
 	}
 	return rc;
 }
@@ -163,7 +168,7 @@ static int find_failure(const struct ar *ar, const struct ar_ctx *ctx,
 	ar_keys_word(&keys, tag_of(list, tag), a->refused ? SM_STR("perm") : SM_STR("temp"));
 	rc = ar_access_find(ar, ctx, &keys, out);
 	if (rc == 0 && !out->none)
-		tell(list, client, &keys);
+		tell(ctx, list, client, &keys);
 	return rc;
 }
 
@@ -183,7 +188,7 @@ static int check_list(const struct ar *ar, const struct ar_ctx *ctx, size_t i,
 		return SM_E_AGAIN;
 	strange = strange_one(a);
 	if (strange != NULL)
-		alarm_of(ar, i, strange);
+		alarm_of(ar, ctx, i, strange);
 	else if (a->status == AR_DNS_TEMP)
 		rc = find_failure(ar, ctx, list, client, a, out);
 	else

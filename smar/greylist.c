@@ -32,11 +32,12 @@ enum outcome { REFUSED, CONFIRMED, ACCEPTED, UNCHECKED };
 /* Of a client, or of an operator. */
 struct request {
 	struct sm_list link;
-	struct ar_greylist_walk *walk; /* NULL: of a client */
+	struct ar_greylist_walk *walk; /* a copy; NULL: of a client */
 	struct ar_grey_key key;
 	struct sm_cond cond;
 	bool dry; /* nobody was here: tell, and write nothing down */
 	bool done, abandoned;
+	int rc; /* of a walk */
 	enum outcome outcome;
 };
 
@@ -154,19 +155,18 @@ static int job_checkpoint(void *arg)
 
 /* ---- answers ---- */
 
+static void free_request(struct request *q)
+{
+	sm_free(q->walk);
+	sm_free(q);
+}
+
 static void answer(struct ar_greylist *g, struct request *q, int rc)
 {
-	struct ar_greylist_walk *w = q->walk;
-
-	if (w != NULL) {
-		sm_free(q);
-		w->rc = rc;
-		w->done(w, w->arg);
-		return;
-	}
+	q->rc = rc;
 	if (rc != 0)
 		q->outcome = UNCHECKED;
-	if (!q->dry) {
+	if (q->walk == NULL && !q->dry) {
 		g->stats.refused += q->outcome == REFUSED;
 		g->stats.confirmed += q->outcome == CONFIRMED;
 		g->stats.accepted += q->outcome == ACCEPTED;
@@ -174,7 +174,7 @@ static void answer(struct ar_greylist *g, struct request *q, int rc)
 	}
 	q->done = true;
 	if (q->abandoned)
-		sm_free(q);
+		free_request(q);
 	else
 		sm_cond_signal(&q->cond);
 }
@@ -342,13 +342,27 @@ static void tell_there_is_none(void)
 	told = true;
 }
 
+/* Wait for the answer of `q`, which goes on alone when that does not come in time. 0: there is one.
+ */
+static int wait_for(struct ar_greylist *g, struct request *q, int64_t deadline_ms)
+{
+	int rc = 0;
+
+	sm_cond_init(&q->cond);
+	sm_list_push(&g->queue, &q->link);
+	go_on(g);
+	while (!q->done && rc == 0)
+		rc = sm_cond_wait(&q->cond, "greylist", deadline_ms);
+	q->abandoned = !q->done;
+	return q->done ? 0 : rc;
+}
+
 int ar_greylist_check(struct ar_greylist *g, const struct ar_ctx *ctx, const struct sm_sa *client,
                       bool *accept)
 {
 	const struct ar_grey_conf *conf;
 	struct ar_grey_key key;
 	struct request *q;
-	int rc = 0;
 
 	*accept = true;
 	if (g == NULL) {
@@ -365,30 +379,30 @@ int ar_greylist_check(struct ar_greylist *g, const struct ar_ctx *ctx, const str
 	q = sm_calloc(1, sizeof(*q));
 	q->key = key;
 	q->dry = ctx->dry != NULL;
-	sm_cond_init(&q->cond);
-	sm_list_push(&g->queue, &q->link);
-	go_on(g);
-	while (!q->done && rc == 0)
-		rc = sm_cond_wait(&q->cond, "greylist", ctx->deadline_ms);
-	if (!q->done) {
+	if (wait_for(g, q, ctx->deadline_ms) != 0) {
 		sm_log(SM_WARN, "ar.grey", "client=%A trouble=%s", client,
 		       "no answer in time: not greylisted");
-		q->abandoned = true;
 		return 0;
 	}
 	*accept = q->outcome != REFUSED;
-	sm_free(q);
+	free_request(q);
 	return 0;
 }
 
-void ar_greylist_walk(struct ar_greylist *g, struct ar_greylist_walk *w)
+int ar_greylist_walk(struct ar_greylist *g, struct ar_greylist_walk *w)
 {
 	struct request *q = sm_calloc(1, sizeof(*q));
+	int rc;
 
-	q->walk = w;
-	sm_cond_init(&q->cond);
-	sm_list_push(&g->queue, &q->link);
-	go_on(g);
+	q->walk = sm_malloc(sizeof(*w));
+	*q->walk = *w;
+	rc = wait_for(g, q, SM_NEVER);
+	if (rc != 0)
+		return rc;
+	*w = *q->walk;
+	rc = q->rc;
+	free_request(q);
+	return rc;
 }
 
 struct ar_greylist_stats ar_greylist_stats(const struct ar_greylist *g)
@@ -428,9 +442,9 @@ void ar_greylist_free(struct ar_greylist **gp)
 		return;
 	/* Helpers have ended, their answers did not come. */
 	while ((l = sm_list_shift(&g->queue)) != NULL)
-		sm_free(SM_LIST_ENTRY(l, struct request, link));
+		free_request(SM_LIST_ENTRY(l, struct request, link));
 	for (size_t i = 0; i < g->batch.count; i++)
-		sm_free(g->batch.v[i]);
+		free_request(g->batch.v[i]);
 	if (g->busy)
 		g->db = g->batch.db;
 	ar_grey_db_close(&g->db);

@@ -40,17 +40,14 @@ struct ar_greylist_walk {
 	struct ar_grey_key after; /* begin behind it; n 0: at the start */
 	bool remove;
 	/* The answer. */
-	int rc;          /* SM_E_BUSY: the greylist cannot be used now */
 	bool more;       /* call again, with `after` the last row's */
 	int64_t shift_s; /* to be added to an entry's times: then they are the time of day */
 	size_t count;
 	struct ar_greylist_row rows[AR_GREYLIST_WALK_MAX];
-	/* The caller's. */
-	void (*done)(struct ar_greylist_walk *w, void *arg);
-	void *arg;
 };
-/* `done` comes later, from the loop, exactly once. */
-void ar_greylist_walk(struct ar_greylist *g, struct ar_greylist_walk *w);
+/* Waits as long as it takes. 0; SM_E_CANCEL: perhaps it comes to pass all the same; otherwise the
+ * greylist cannot be used now. */
+int ar_greylist_walk(struct ar_greylist *g, struct ar_greylist_walk *w) SM_YIELDS SM_MUST_CHECK;
 
 struct ar_greylist_stats {
 	bool usable;

@@ -12,9 +12,9 @@ libsmar_a_SOURCES += smar/map_regex.c \
 libsmar_a_SOURCES += smar/reverse.h smar/reverse.c smar/dnsbl_conf.h smar/dnsbl_conf.c smar/dnsbl.h smar/dnsbl.c
 # Greylisting.
 libsmar_a_SOURCES += smar/grey_conf.h smar/grey_conf.c smar/grey.h smar/grey.c smar/grey_db.h smar/grey_db.c \
-	smar/greylist.h smar/greylist.c smar/grey_row.h smar/grey_row.c smar/grey_control.h smar/grey_control.c
+	smar/greylist.h smar/greylist.c smar/grey_row.h smar/grey_row.c
 # Operators.
-libsmar_a_SOURCES += smar/control.h smar/control.c smar/control_words.c smar/control_check.c smar/control_show.c
+libsmar_a_SOURCES += smar/control.h smar/control.c smar/control_words.c smar/control_check.c smar/control_grey.c smar/control_show.c
 # Aliases.
 libsmar_a_SOURCES += smar/macro.h smar/macro.c smar/alias_rhs.h smar/alias_rhs.c smar/include.h smar/include.c \
 	smar/alias.h smar/alias.c smar/alias_tree.h smar/alias_tree.c smar/alias_expand.c smar/local.h smar/local.c smar/resolve.h smar/resolve.c

@@ -43,17 +43,6 @@ static struct sm_str next_word(struct sm_str *line)
 	return w;
 }
 
-static struct sm_str lower(struct sm_arena *a, struct sm_str s)
-{
-	struct sm_str copy = sm_arena_str(a, s);
-	char *p = (char *)(uintptr_t)copy.p;
-
-	sm_assert(p != NULL);
-	for (size_t i = 0; i < copy.n; i++)
-		p[i] = sm_lower(p[i]);
-	return copy;
-}
-
 static bool is_literal(struct sm_str s)
 {
 	return s.n > 0 && s.p[0] == '[';
@@ -67,7 +56,7 @@ static int parse_lhs(struct ar_mt *mt, struct ar_mt_entry *e, struct sm_str w)
 	    !(is_literal(w) ? sm_domain_literal_valid(w) : sm_domain_valid(bare, true)))
 		return sm_fail(SM_E_SYNTAX, "\"" SM_STR_FMT "\" is no domain",
 		               SM_STR_ARG(sm_str_head(w, 100)));
-	e->domain = lower(&mt->arena, w);
+	e->domain = sm_arena_lower(&mt->arena, w);
 	return 0;
 }
 
@@ -114,7 +103,7 @@ static bool is_bracketed_host(struct sm_str inner)
 static int parse_host(struct sm_arena *a, const struct ar_mt_entry *e, struct ar_mt_host *h,
                       struct sm_str w)
 {
-	*h = (struct ar_mt_host){.text = lower(a, w)};
+	*h = (struct ar_mt_host){.text = sm_arena_lower(a, w)};
 	h->name = h->text;
 	if (!is_literal(w))
 		return sm_domain_valid(w, true)

@@ -1,6 +1,6 @@
 /*
- * smar: the address resolver. There is exactly one; smtps, qmgr and smtpc ask it. Start-up, reload of the
- * mailertable, end.
+ * smar: the address resolver. There is exactly one; smtps, qmgr and smtpc ask it. Start-up, reload,
+ * end.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +18,6 @@
 #include "smar/dns.h"
 #include "smar/dns_cache.h"
 #include "smar/dnsbl.h"
-#include "smar/grey_control.h"
 #include "smar/greylist.h"
 #include "smar/handlers.h"
 #include "smar/include.h"
@@ -31,7 +30,6 @@ static struct sm_proc proc;
 static struct ar ar;
 static struct ar_handlers *handlers;
 static struct sm_rpc_server *server;
-static struct ar_grey_control *grey_control;
 
 static void on_reload(struct sm_proc *p SM_UNUSED, const void *new_conf)
 {
@@ -74,7 +72,7 @@ static int timeout_of(const struct ar_conf *conf, int64_t *ms)
 /* Whose directories it may read: those that are in use, and no other. */
 struct places {
 	size_t count;
-	struct sm_priv_path v[6 + AR_MAPS_MAX + 4 + 8];
+	struct sm_priv_path v[18 + 2 * AR_MAPS_MAX];
 };
 
 static void add_place(struct places *p, struct sm_str dir, unsigned rights)
@@ -158,7 +156,7 @@ static int drop_rights(const struct ar_conf *conf)
 		add_file(&places, conf->mailertable.file);
 	if (ar_grey_used(&conf->greylisting))
 		add_place(&places, conf->greylisting.directory,
-		          SM_PATH_READ | SM_PATH_WRITE | SM_PATH_CREATE | SM_PATH_SOCKET);
+		          SM_PATH_READ | SM_PATH_WRITE | SM_PATH_CREATE);
 	for (size_t i = 0; i < conf->map.count; i++) {
 		add_file(&places, maps[i].file);
 		if (maps[i].path.n > 0)
@@ -191,16 +189,10 @@ static int serve(const struct sm_uids *uids)
 	return rc != 0 ? rc : sm_rpc_listen(&conf, &server);
 }
 
-static int start(const struct ar_conf *conf)
+/* What the configuration says, but for maps: nothing of it becomes right by itself. */
+static int configure(const struct ar_conf *conf, struct ar_dns_conf *dns)
 {
-	struct ar_dns_conf dns;
-	struct sm_uids uids = {0};
-	uint64_t files = ar_maps_look(conf);
 	int rc;
-
-	sm_proc_users(&proc, "smtps", &uids);
-	sm_proc_users(&proc, "qmgr", &uids);
-	sm_proc_users(&proc, "smtpc", &uids);
 
 	ar.conf = conf;
 	ar.hostname = proc.global.hostname;
@@ -208,23 +200,32 @@ static int start(const struct ar_conf *conf)
 	/* Tests have nothing but loopback addresses for their domains to be at. */
 	ar.loopback_ok = getenv("SM_TEST_LOOPBACK") != NULL;
 #endif
-	if ((rc = servers_of(conf, &dns)) != 0 || (rc = sm_mapdb_init()) != 0 ||
+	if ((rc = servers_of(conf, dns)) != 0 || (rc = sm_mapdb_init()) != 0 ||
 	    (rc = timeout_of(conf, &ar.dns_timeout_ms)) != 0 ||
-	    (ar_grey_used(&conf->greylisting) && (rc = ar_greylist_try(&conf->greylisting)) != 0) ||
-	    (rc = ar_reload_open(&ar)) != 0)
+	    (ar_grey_used(&conf->greylisting) && (rc = ar_greylist_try(&conf->greylisting)) != 0))
 		return rc;
+	dns->timeout_ms = ar.dns_timeout_ms;
+	return 0;
+}
+
+/* `files`: how those of the maps looked before they were opened. */
+static int start(const struct ar_conf *conf, const struct ar_dns_conf *dns, uint64_t files)
+{
+	struct sm_uids uids = {0};
+	int rc;
+
+	sm_proc_users(&proc, "smtps", &uids);
+	sm_proc_users(&proc, "qmgr", &uids);
+	sm_proc_users(&proc, "smtpc", &uids);
 	ar_own_init(ar.hostname, &conf->own_names);
 	rc = ar_own_interfaces();
 	if (rc != 0)
 		return rc;
-	dns.timeout_ms = ar.dns_timeout_ms;
 	ar_cache_init(&(struct ar_cache_conf){.max_entries = (size_t)conf->max_cache_entries,
 	                                      .max_queries = (size_t)conf->max_queries});
 	handlers = ar_handlers_new(&ar, (size_t)conf->max_requests);
 	/* The listener comes first: afterwards it can make none. */
-	if ((rc = ar_dns_init(&dns)) != 0 || (rc = serve(&uids)) != 0 ||
-	    (ar_grey_used(&conf->greylisting) &&
-	     (rc = ar_grey_control_open(&ar, &grey_control)) != 0) ||
+	if ((rc = ar_dns_init(dns)) != 0 || (rc = serve(&uids)) != 0 ||
 	    (rc = ar_control_open(&ar, handlers)) != 0 || (rc = sm_last_words_install()) != 0 ||
 	    (rc = drop_rights(conf)) != 0)
 		return rc;
@@ -271,7 +272,6 @@ static void clean_up(void)
 	ar_control_close();
 	sm_rpc_server_free(&server);
 	ar_handlers_free(&handlers);
-	ar_grey_control_free(&grey_control);
 	ar_greylist_free(&ar.grey);
 	ar_alias_fini();
 	ar_dns_fini();
@@ -283,7 +283,10 @@ static void clean_up(void)
 
 int main(int argc, char **argv)
 {
-	bool done;
+	const struct ar_conf *conf;
+	struct ar_dns_conf dns;
+	bool done, maps = false;
+	uint64_t files;
 	int status, rc;
 
 	proc = (struct sm_proc){
@@ -299,12 +302,19 @@ int main(int argc, char **argv)
 	if (done)
 		return status;
 	sm_rpc_self(SM_ROLE_SMAR, 0);
-	rc = start(proc.conf);
+	conf = proc.conf;
+	files = ar_maps_look(conf);
+	rc = configure(conf, &dns);
+	if (rc == 0)
+		maps = (rc = ar_reload_open(&ar)) != 0;
+	if (rc == 0)
+		rc = start(conf, &dns, files);
 	if (rc != 0) {
 		sm_log(SM_FATAL, "ar.start", "error=%E", rc);
-		/* A table with an error, a directory that is not there: trying again does not help.
-		 */
-		return sm_proc_end(&proc, sm_err_is_temp(rc) ? SM_EXIT_TEMP : SM_EXIT_CONFIG);
+		/* A file of a map may be mended any time, as while smar runs: mcp tries again. For
+		 * a directory that is not there it does not help. */
+		return sm_proc_end(&proc,
+		                   maps || sm_err_is_temp(rc) ? SM_EXIT_TEMP : SM_EXIT_CONFIG);
 	}
 	sm_proc_ready(&proc);
 	status = sm_loop_run();

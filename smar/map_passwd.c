@@ -14,6 +14,7 @@
 #include "libsm/hash.h"
 #include "libsm/list.h"
 #include "libsm/offload.h"
+#include "libsm/sync.h"
 #include "smar/map_int.h"
 #include "smar/nss.h"
 
@@ -22,7 +23,8 @@ enum {
 	THERE_MS = 60 * 1000,   /* how long it is remembered that a user is there */
 	MISSING_MS = 10 * 1000, /* and that there is none */
 	REMEMBERED_MAX = 20000,
-	ASKING_MAX = 64 /* questions to the C library at a time */
+	ASKING_MAX = 64, /* questions at a time */
+	RUNNING_MAX = 3  /* of them asked of the C library; other helpers do other work meanwhile */
 };
 
 struct user {
@@ -37,6 +39,7 @@ struct user {
 struct passwd_map {
 	unsigned refs; /* of the map, and of each question */
 	size_t asking;
+	struct sm_limit running;
 	struct sm_hash users;
 	struct sm_list by_age;
 };
@@ -61,6 +64,7 @@ static int open_passwd(const struct ar_map_conf *conf, void **handle, size_t *en
 		return rc;
 	m = sm_calloc(1, sizeof(*m));
 	m->refs = 1;
+	sm_limit_init(&m->running, RUNNING_MAX);
 	sm_hash_init(&m->users);
 	sm_list_init(&m->by_age);
 	*handle = m;
@@ -139,12 +143,18 @@ static int run(void *arg)
 	return ar_nss_user(q->name, &q->there);
 }
 
+static void asked(struct passwd_map *m)
+{
+	m->asking--;
+	unref(m);
+}
+
 static void done(int rc, void *arg)
 {
 	struct question *q = arg;
 	struct passwd_map *m = q->map;
 
-	m->asking--;
+	sm_limit_give(&m->running);
 	if (rc == 0)
 		remember(m, sm_str(q->name), q->there);
 	if (q->asker != NULL) {
@@ -154,7 +164,7 @@ static void done(int rc, void *arg)
 	} else {
 		sm_free(q);
 	}
-	unref(m);
+	asked(m);
 }
 
 static int ask(struct passwd_map *m, struct sm_str name, int64_t deadline_ms, bool *there)
@@ -164,12 +174,18 @@ static int ask(struct passwd_map *m, struct sm_str name, int64_t deadline_ms, bo
 
 	if (m->asking >= ASKING_MAX)
 		return sm_fail(SM_E_BUSY, "too many users are being looked up");
+	m->refs++;
+	m->asking++;
+	rc = sm_limit_take(&m->running, "turn at the user database", deadline_ms);
+	if (rc != 0) {
+		asked(m);
+		return sm_fail(rc, "user " SM_STR_FMT ": the user database is slow",
+		               SM_STR_ARG(name));
+	}
 	q = sm_calloc(1, sizeof(*q));
 	q->map = m;
 	q->asker = sm_co_self();
 	memcpy(q->name, name.p, name.n);
-	m->refs++;
-	m->asking++;
 	sm_offload_async(&q->job, run, done, q);
 	while (!q->done && rc == 0)
 		rc = sm_co_park("user database", deadline_ms);

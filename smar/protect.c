@@ -73,6 +73,8 @@ static int sender_in_list(const struct ar *ar, const struct ar_ctx *ctx, struct 
 	if (sm_str_chr(list, '@') < 0)
 		mailbox = sm_arena_printf(ctx->a, SM_STR_FMT "@" SM_STR_FMT, SM_STR_ARG(list),
 		                          SM_STR_ARG(q->rcpt->domain));
+	if (mailbox.p == NULL)
+		return sm_fail(SM_E_TOOBIG, "too many lists");
 	rc = ar_alias_any(ar, ctx, mailbox, member_is, &m);
 	*met = rc == 0;
 	return rc == SM_E_NOTFOUND ? 0 : rc;

@@ -81,6 +81,39 @@ static void in_chunks(void **state)
 	t_alias_end();
 }
 
+enum { WAY = 3000 };
+
+static void body_long_way(void)
+{
+	assert_string_equal(t_alias_answer("list@host.example", 0, 0),
+	                    "l1@host.example? x@far.dom");
+}
+
+/* All of a chain of aliases is judged from near, the last one first, as members of one that is bad;
+ * then it is gone through from its start: that must not take a stack as long as it. */
+static void long_way(void **state)
+{
+	struct sm_buf lines, many;
+
+	(void)state;
+	sm_buf_init(&lines, 1 << 20);
+	sm_buf_init(&many, 1 << 20);
+	sm_buf_cstr(&lines, "list <l1@host.example> <g0@host.example>\nl1 :include:many\n"
+	                    "l2 <l1@host.example>\n");
+	sm_buf_cstr(&many, "l2@host.example\n");
+	for (int i = 0; i < WAY; i++) {
+		sm_buf_printf(&lines, "g%d <g%d@host.example>\n", i, i + 1);
+		sm_buf_printf(&many, "g%d@host.example\n", WAY - i);
+	}
+	sm_buf_printf(&lines, "g%d <x@far.dom>", WAY);
+	t_alias_put("many", sm_buf_c(&many));
+	t_alias_begin(sm_buf_c(&lines), "localpart", "", NULL, "");
+	t_alias_in_loop(body_long_way);
+	t_alias_end();
+	sm_buf_fini(&many);
+	sm_buf_fini(&lines);
+}
+
 static struct sm_msg_route got;
 static const char *asked_after;
 
@@ -298,9 +331,8 @@ static void any_graph(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(in_chunks),
-	    cmocka_unit_test(changed_meanwhile),
-	    cmocka_unit_test(fan_out),
+	    cmocka_unit_test(in_chunks),         cmocka_unit_test(long_way),
+	    cmocka_unit_test(changed_meanwhile), cmocka_unit_test(fan_out),
 	    cmocka_unit_test(any_graph),
 	};
 

@@ -117,6 +117,30 @@ static void cnames(void **state)
 	assert_int_equal(m.status, AR_DNS_TEMP);
 }
 
+/* RFC 2317: the names of a part of a net, of which the zone has a slash in its name. */
+static void parts_of_nets(void **state)
+{
+	static const struct t_dns_row rows[] = {
+	    {"1.2.0.192.in-addr.arpa", AR_DNS_CNAME, 300, "1.0/25.2.0.192.in-addr.arpa"},
+	    {"1.0/25.2.0.192.in-addr.arpa", AR_DNS_PTR, 300, "host.example"},
+	    {"2.2.0.192.in-addr.arpa", AR_DNS_CNAME, 300, "2.0/25.2.0.192.in-addr.arpa"},
+	    {"3.2.0.192.in-addr.arpa", AR_DNS_CNAME, 300, "3.0/25.2.0.192.in-addr.arpa"},
+	    {"3.0/25.2.0.192.in-addr.arpa", AR_DNS_PTR, 300, "no/host.example"},
+	    {NULL, 0, 0, NULL},
+	};
+
+	(void)state;
+	ask(rows, "1.2.0.192.in-addr.arpa", AR_DNS_PTR);
+	assert_int_equal(m.status, AR_DNS_OK);
+	assert_int_equal(m.count, 1);
+	assert_string_equal(m.rr[0].name, "host.example");
+	ask(rows, "2.2.0.192.in-addr.arpa", AR_DNS_PTR);
+	assert_int_equal(m.status, AR_DNS_ALIAS);
+	assert_string_equal(m.alias, "2.0/25.2.0.192.in-addr.arpa");
+	ask(rows, "3.2.0.192.in-addr.arpa", AR_DNS_PTR);
+	assert_int_equal(m.status, AR_DNS_TEMP);
+}
+
 /* Malformed records are passed over; if nothing else is there, it is no permanent answer. */
 static void bad_records(void **state)
 {
@@ -411,9 +435,11 @@ static void mutilated(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(records),     cmocka_unit_test(ttls),     cmocka_unit_test(cnames),
-	    cmocka_unit_test(bad_records), cmocka_unit_test(many),     cmocka_unit_test(words),
-	    cmocka_unit_test(mutilated),   cmocka_unit_test(pointers), cmocka_unit_test(lengths),
+	    cmocka_unit_test(records),     cmocka_unit_test(ttls),
+	    cmocka_unit_test(cnames),      cmocka_unit_test(parts_of_nets),
+	    cmocka_unit_test(bad_records), cmocka_unit_test(many),
+	    cmocka_unit_test(words),       cmocka_unit_test(mutilated),
+	    cmocka_unit_test(pointers),    cmocka_unit_test(lengths),
 	    cmocka_unit_test(costs),
 	};
 

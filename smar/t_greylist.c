@@ -107,39 +107,46 @@ static void all_come(void)
 
 /* ---- tests ---- */
 
-struct walker {
-	struct ar_greylist_walk w;
-	struct sm_cond cond;
-	bool done;
-};
-
-static void walked(struct ar_greylist_walk *w SM_UNUSED, void *arg)
-{
-	struct walker *x = arg;
-
-	x->done = true;
-	sm_cond_signal(&x->cond);
-}
-
 static size_t walk(bool remove)
 {
-	struct walker *x = sm_calloc(1, sizeof(*x));
+	struct ar_greylist_walk *w = sm_calloc(1, sizeof(*w));
 	size_t all = 0;
 
-	x->w = (struct ar_greylist_walk){.remove = remove, .done = walked, .arg = x};
-	sm_cond_init(&x->cond);
+	w->remove = remove;
 	do {
-		x->done = false;
-		ar_greylist_walk(g, &x->w);
-		while (!x->done)
-			assert_int_equal(sm_cond_wait(&x->cond, "walk", SM_NEVER), 0);
-		assert_int_equal(x->w.rc, 0);
-		all += x->w.count;
-		if (x->w.count > 0)
-			x->w.after = x->w.rows[x->w.count - 1].key;
-	} while (x->w.more);
-	sm_free(x);
+		assert_int_equal(ar_greylist_walk(g, w), 0);
+		all += w->count;
+		if (w->count > 0)
+			w->after = w->rows[w->count - 1].key;
+	} while (w->more);
+	sm_free(w);
 	return all;
+}
+
+/* Who asks goes away; the helper still works for him. */
+static void walk_and_leave(void *arg)
+{
+	struct ar_greylist_walk *w = sm_calloc(1, sizeof(*w));
+	int rc = ar_greylist_walk(g, w);
+
+	assert_true(rc == SM_E_CANCEL || rc == 0); /* 0: the helper was faster */
+	sm_free(w);
+	*(bool *)arg = true;
+}
+
+static void left_alone(void)
+{
+	struct sm_co *co;
+	bool left = false;
+
+	all_come();
+	co = sm_co_spawn("walk", walk_and_leave, &left);
+	assert_non_null(co);
+	sm_co_yield();
+	sm_co_cancel(co);
+	while (!left)
+		sm_co_yield();
+	assert_int_equal(walk(false), CLIENTS);
 }
 
 static void twice(void)
@@ -184,6 +191,13 @@ static void unusable(void)
 	assert_true(comes(1));
 	assert_int_equal(ar_greylist_stats(g).unchecked, 2);
 	assert_false(ar_greylist_stats(g).usable);
+	assert_int_equal(
+	    ar_greylist_walk(g, sm_arena_must(&arena, sizeof(struct ar_greylist_walk))), SM_E_BUSY);
+}
+
+static void test_left_alone(void **state SM_UNUSED)
+{
+	run(left_alone);
 }
 
 static void test_twice(void **state SM_UNUSED)
@@ -210,6 +224,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(test_twice, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(test_left_alone, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(test_room, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(test_unusable, set_up, tear_down),
 	};

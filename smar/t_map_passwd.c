@@ -2,6 +2,9 @@
  */
 #include "libsm/t_co.h"
 
+#include <dlfcn.h>
+#include <pwd.h>
+#include <stdatomic.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -110,6 +113,69 @@ static void slow_body(void *arg)
 	assert_int_equal(ask_at_once("no-such-user"), SM_E_NOTFOUND);
 }
 
+/* ---- a user database that hangs ---- */
+
+static atomic_bool hangs;
+static atomic_int hanging;
+
+int getpwnam_r(const char *name, struct passwd *pw, char *buf, size_t size, struct passwd **found)
+{
+	int (*real)(const char *, struct passwd *, char *, size_t, struct passwd **);
+
+	if (hangs) {
+		hanging++;
+		(void)hold_helper(NULL);
+	}
+	*(void **)&real = dlsym(RTLD_NEXT, "getpwnam_r");
+	return real(name, pw, buf, size, found);
+}
+
+enum { ASKERS = 8 };
+
+static void ask_hanging(void *arg)
+{
+	char name[] = "no-user-0";
+
+	name[8] = (char)('0' + *(int *)arg % 10);
+	assert_int_equal(ask(name), SM_E_NOTFOUND);
+	*(int *)arg = -1;
+}
+
+static int nothing(void *arg)
+{
+	(void)arg;
+	return 0;
+}
+
+/* Helpers are left for others; in the end all are asked. */
+static void hangs_body(void *arg)
+{
+	int askers[ASKERS];
+	int left = ASKERS;
+	(void)arg;
+
+	hangs = true;
+	for (int i = 0; i < ASKERS; i++) {
+		askers[i] = i;
+		assert_non_null(sm_co_spawn("asker", ask_hanging, &askers[i]));
+	}
+	while (hanging == 0)
+		assert_int_equal(sm_co_sleep(sm_loop_now_ms() + 1), 0);
+	for (int i = 0; i < 20; i++) {
+		assert_int_equal(sm_co_sleep(sm_loop_now_ms() + 1), 0);
+		assert_in_range(hanging, 1, 3);
+	}
+	assert_int_equal(sm_offload("other work", nothing, NULL), 0);
+	hangs = false;
+	assert_int_equal(write(release[1], "xxxxxxxx", ASKERS), ASKERS);
+	while (left > 0) {
+		left = 0;
+		for (int i = 0; i < ASKERS; i++)
+			left += askers[i] >= 0;
+		assert_int_equal(sm_co_sleep(sm_loop_now_ms() + 1), 0);
+	}
+}
+
 /* The map is closed while a question is on its way. */
 static void closed_body(void *arg)
 {
@@ -141,14 +207,14 @@ static void forgets_body(void *arg)
 	sm_time_fake_step(10); /* t_ender sleeps, too */
 }
 
-static void run(void (*body)(void *))
+static void run_with(unsigned helpers, void (*body)(void *))
 {
 	struct ar_map_conf conf = {0};
 	size_t entries;
 
 	sm_arena_init(&arena, "test", 4096, 65536);
 	assert_int_equal(pipe(release), 0);
-	assert_int_equal(sm_offload_init(1), 0);
+	assert_int_equal(sm_offload_init(helpers), 0);
 	assert_int_equal(ar_map_passwd.open(&conf, &map, &entries), 0);
 	t_spawn(body, NULL);
 	t_run_all();
@@ -161,6 +227,16 @@ static void run(void (*body)(void *))
 	sm_arena_fini(&arena);
 }
 
+static void run(void (*body)(void *))
+{
+	run_with(1, body);
+}
+
+static void hangs_for_all(void **state)
+{
+	(void)state;
+	run_with(6, hangs_body);
+}
 static void users(void **state)
 {
 	(void)state;
@@ -227,6 +303,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(users, t_setup, t_teardown),
 	    cmocka_unit_test_setup_teardown(no_descriptors, t_setup, t_teardown),
 	    cmocka_unit_test_setup_teardown(slow, t_setup, t_teardown),
+	    cmocka_unit_test_setup_teardown(hangs_for_all, t_setup, t_teardown),
 	    cmocka_unit_test_setup_teardown(closed, t_setup, t_teardown),
 	    cmocka_unit_test_setup_teardown(forgets, t_setup, t_teardown),
 	};

@@ -13,6 +13,7 @@ from lib.client import message
 from lib.paths import SRC, free_port, program
 from lib.sink import Serve, Sink
 from lib.site import Site
+from lib.smarctl import Ctl
 from lib.wait import SLOW, until
 
 pytestmark = pytest.mark.inside
@@ -45,7 +46,7 @@ def local_part(line):
 
 def site_for(sink, on_failure="450", domains="inner.test", more=None, **kw):
     return Site(routes=[f"inner.test {sink.port}^esmtp:[127.0.0.1]", f"free.test {sink.port}^esmtp:[127.0.0.1]", f"dead.test {free_port()}^esmtp:[127.0.0.1]"],
-                relay=["inner.test", "free.test", "dead.test", "sub.inner.test"],
+                relay=["inner.test", "free.test", "dead.test", "sub.inner.test", "odd.inner.test"],
                 settings={"smar.verify_recipient.domains": "{ " + domains + " }", "smar.verify_recipient.on_failure": on_failure,
                           "qmgr.verify_recipient.failure_time": "0s", **(more or {})}, **kw)
 
@@ -139,6 +140,11 @@ def test_nobody_there():
             sink.stop()
             assert ask(site, "x@inner.test") == ["250 2.1.5 Recipient ok"]
             assert ask(site, "x@free.test") == ["250 2.1.5 Recipient ok"]
+            assert ask(site, "x@odd.inner.test") == ["451 4.3.0 Recipients cannot be checked now, try again later"]
+            ctl = Ctl(site)
+            assert ctl.one("found", "lookup", "verify_recipient", "inner.test")["value"] == "accept"
+            trouble = ctl.one("trouble", "check", "--client", "127.0.0.1", "--from", "<>", "--to", "x@odd.inner.test", status=75)
+            assert "perhaps" in trouble["why"]
 
 
 def test_slow_server_holds_nobody_else():

@@ -8,6 +8,7 @@ import pytest
 from lib.client import Client, message
 from lib.paths import BUILD
 from lib.site import Site
+from lib.smarctl import Ctl
 from lib.wait import SLOW, until
 
 ACCESS = """\
@@ -180,6 +181,29 @@ def test_nets_and_450():
             assert c.cmd("NOOP").code == 250
         until(lambda: knock(s, "127.0.2.99").code == 250, "another one of the farm has waited", 30, 0.3)
         assert knock(s, "127.0.3.1").code == 450
+
+
+RCPTS = ("u@local.test", "v@local.test")
+
+
+@pytest.mark.parametrize("flags, told", [
+    ("", [("rcpt", 421)]),
+    (", greylisting_keeps_session", [("rcpt", 450), ("rcpt", 450)]),
+    (", delay_greylisting_error_until_DATA", [("rcpt", 250), ("rcpt", 250), ("data", 421)]),
+    (", greylisting_keeps_session, delay_greylisting_error_until_DATA", [("rcpt", 250), ("rcpt", 250), ("data", 450)])])
+def test_smarctl_says_what_smtps_says(flags, told):
+    with make(flags="access, greylisting" + flags) as s:
+        said = Ctl(s).told("--client", "127.0.2.1", "--from", "s@other.test", *(x for r in RCPTS for x in ("--to", r)), status=75)
+        assert [x for x in said if x[0] in ("rcpt", "data")] == told
+        real = []
+        with Client(s.port, source="127.0.2.1") as c:
+            assert c.mail("s@other.test").code == 250
+            for rcpt in RCPTS:
+                if ("rcpt", 421) not in real:
+                    real.append(("rcpt", c.rcpt(rcpt).code))
+            if real[-1][1] == 250:
+                real.append(("data", c.cmd("DATA").code))
+        assert real == told
 
 
 def test_no_directory():

@@ -19,7 +19,7 @@ from lib.wait import SLOW, until
 pytestmark = [pytest.mark.inside, pytest.mark.skipif(os.getuid() != 0, reason="not root: no other users")]
 
 USERS = {"smtps": "smxs", "qmgr": "smxq", "smtpc": "smxc", "smar": "smxm"}
-GROUPS = {"smtps": {"smxs", "smxc", "smxm"}, "qmgr": {"smxq", "smxm"}, "smtpc": {"smxc"}, "smar": {"smxm"}}
+GROUPS = {"smtps": {"smxs", "smxc", "smxm"}, "qmgr": {"smxq", "smxm"}, "smtpc": {"smxc", "smxm"}, "smar": {"smxm"}}
 # owner:group and mode of what is below the queue directory
 TREE = {
     **{d: ("smxs", "smxq", 0o771) for d in "0123456789ABCDEF"},
