@@ -381,7 +381,8 @@ static const char *mailbox(struct session *s, const char *given, bool null_ok)
 {
 	struct sm_str text = sm_str(given), rest;
 	struct sm_addr addr;
-	unsigned how = SM_ADDR_BARE_POSTMASTER_OK | (null_ok ? SM_ADDR_NULL_OK : 0U);
+	unsigned how =
+	    SM_ADDR_BARE_POSTMASTER_OK | SM_ADDR_UTF8_OK | (null_ok ? SM_ADDR_NULL_OK : 0U);
 
 	if (text.n == 0 || text.p[0] != '<')
 		text = sm_arena_printf(&s->arena, "<%s>", given);

@@ -78,15 +78,11 @@ int ar_access_address(const struct ar *ar, struct sm_arena *a, struct sm_str mai
 {
 	struct sm_str delimiter = ar->conf->address_delimiter;
 	struct sm_addr addr;
-	char *p;
 
 	if (sm_str_caseeq(mailbox, SM_STR("postmaster")))
 		mailbox = sm_arena_printf(a, "postmaster@" SM_STR_FMT, SM_STR_ARG(ar->hostname));
 	if (sm_addr_mailbox(mailbox, a, &addr) != 0 || addr.domain.n == 0)
 		return SM_E_SYNTAX;
-	p = sm_arena_must(a, addr.mailbox.n);
-	for (size_t i = 0; i < addr.mailbox.n; i++)
-		p[i] = sm_lower(addr.mailbox.p[i]);
-	ar_parts_of(sm_str_n(p, addr.mailbox.n), delimiter.n > 0 ? delimiter.p[0] : '+', out);
+	ar_parts_of(ar_address_key(a, addr.mailbox), delimiter.n > 0 ? delimiter.p[0] : '+', out);
 	return 0;
 }

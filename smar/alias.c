@@ -182,15 +182,6 @@ int ar_alias_local(const struct ar *ar, const struct ar_ctx *ctx, const struct a
 	return rc == SM_E_NOTFOUND ? 0 : of_map(rc);
 }
 
-struct sm_str ar_alias_lower(struct sm_arena *a, struct sm_str s)
-{
-	char *p = sm_arena_must(a, s.n + 1);
-
-	for (size_t i = 0; i < s.n; i++)
-		p[i] = sm_lower(s.p[i]);
-	return sm_str_n(p, s.n);
-}
-
 int ar_alias_members(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str mailbox,
                      struct ar_rhs *out)
 {
@@ -203,7 +194,7 @@ int ar_alias_members(const struct ar *ar, const struct ar_ctx *ctx, struct sm_st
 	bool local;
 	int rc;
 
-	ar_parts_of(ar_alias_lower(ctx->a, mailbox), delimiter, &parts);
+	ar_parts_of(ar_address_key(ctx->a, mailbox), delimiter, &parts);
 	rc = ar_alias_local(ar, ctx, &parts, &local);
 	if (rc == 0)
 		rc = ar_alias_find(ar, ctx, &parts, local, &found);

@@ -53,8 +53,6 @@ int ar_alias_any(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str ma
 int ar_alias_mailbox(const struct ar *ar, struct sm_arena *a, struct sm_str rcpt,
                      struct sm_str *mailbox) SM_MUST_CHECK;
 
-struct sm_str ar_alias_lower(struct sm_arena *a, struct sm_str s);
-
 /* ---- all levels ---- */
 
 enum { AR_ALIAS_CHUNK = 1000 }; /* members in one answer */
