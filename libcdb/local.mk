@@ -2,7 +2,9 @@
 noinst_LIBRARIES += libcdb.a
 libcdb_a_SOURCES = libcdb/cdb.h libcdb/cdb_int.h libcdb/cdb_store.c libcdb/cdb_write.c libcdb/cdb_read.c libcdb/cdb_remove.c
 
-LIBCDB_TESTS = libcdb/t_cdb libcdb/t_cdb_faults
+LIBCDB_TESTS = libcdb/t_cdb libcdb/t_cdb_faults libcdb/t_cdb_anew
+libcdb_t_cdb_anew_SOURCES = libcdb/t_cdb_anew.c libcdb/t_cdb_common.c libcdb/t_cdb.h
+libcdb_t_cdb_anew_LDADD = libcdb.a $(UNIT_LDADD)
 libcdb_t_cdb_SOURCES = libcdb/t_cdb.c libcdb/t_cdb_common.c libcdb/t_cdb.h
 libcdb_t_cdb_LDADD = libcdb.a $(UNIT_LDADD)
 libcdb_t_cdb_faults_SOURCES = libcdb/t_cdb_faults.c libcdb/t_cdb_common.c libcdb/t_cdb.h

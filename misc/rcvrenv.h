@@ -18,6 +18,9 @@ struct rcv_rcpt {
 	uint8_t notify;       /* SM_NOTIFY_*, 0: not given */
 	bool settled, failed; /* delivered or dropped; refused for good, to be reported */
 	struct sm_id dsn;     /* that reports it */
+	/* Where filters changed the envelope: what was committed with this index. */
+	char *final_addr, *final_orcpt;
+	uint8_t final_notify;
 };
 
 enum rcv_state {
@@ -45,6 +48,9 @@ struct rcv_mail {
 	bool ours; /* qmgr said that it does not know it */
 	struct rcv_rcpt *rcpts;
 	size_t count;
+	char *final_sender, *final_envid; /* as in rcv_rcpt; NULL: nobody changed it */
+	uint8_t final_ret;
+	size_t final_count;
 	struct sm_id *ended_dsns;
 	size_t ended_count;
 };

@@ -30,11 +30,15 @@ void rcv_fini(struct rcv *r)
 		for (size_t i = 0; i < m->count; i++) {
 			sm_free(m->rcpts[i].addr);
 			sm_free(m->rcpts[i].orcpt);
+			sm_free(m->rcpts[i].final_addr);
+			sm_free(m->rcpts[i].final_orcpt);
 		}
 		sm_free(m->rcpts);
 		sm_free(m->ended_dsns);
 		sm_free(m->sender);
 		sm_free(m->envid);
+		sm_free(m->final_sender);
+		sm_free(m->final_envid);
 		sm_free(m);
 	}
 	sm_hash_fini(&r->mails);
@@ -137,6 +141,22 @@ static void on_rcpt(struct rcv_mail *m, const struct sm_logline *l)
 	set_text(&p->addr, address(l, "rcpt"));
 	set_text(&p->orcpt, sm_logline_get(l, "orcpt"));
 	p->notify = (uint8_t)sm_logline_u64(l, "notify");
+}
+
+/* Filters changed it: this recipient was committed, and that many. */
+static void on_envelope(struct rcv_mail *m, const struct sm_logline *l)
+{
+	struct rcv_rcpt *p = rcpt_of(m, l);
+
+	set_text(&m->final_sender, address(l, "mail"));
+	set_text(&m->final_envid, sm_logline_get(l, "envid"));
+	m->final_ret = (uint8_t)sm_logline_u64(l, "ret");
+	m->final_count = (size_t)sm_logline_u64(l, "nrcpts");
+	if (p == NULL)
+		return;
+	set_text(&p->final_addr, address(l, "rcpt"));
+	set_text(&p->final_orcpt, sm_logline_get(l, "orcpt"));
+	p->final_notify = (uint8_t)sm_logline_u64(l, "notify");
 }
 
 static void on_final(struct rcv_mail *m, const struct sm_logline *l)
@@ -244,7 +264,7 @@ static const struct {
     {"ss.abort", on_abort},    {"ss.data", on_abort},       {"qm.rcpt", on_try},
     {"qm.drop", on_delivered}, {"qm.remove", on_delivered}, {"sc.delivered", on_delivered},
     {"qm.report", on_report},  {"qm.end", on_end},          {"qm.expand", on_expand},
-    {"qm.child", on_child},    {"qm.member", on_member},
+    {"qm.child", on_child},    {"qm.member", on_member},    {"ss.envelope", on_envelope},
 };
 
 /* The DSN of a mail has ended: whom it reports on is settled. */
@@ -318,6 +338,35 @@ int rcv_read(struct rcv *r, FILE *f)
 
 /* ---- what follows ---- */
 
+static void replace(char **to, char **by)
+{
+	sm_free(*to);
+	*to = *by;
+	*by = NULL;
+}
+
+/* What was committed, not what MAIL and RCPT said. */
+static void take_final(struct rcv_mail *m)
+{
+	if (m->final_sender == NULL)
+		return;
+	replace(&m->sender, &m->final_sender);
+	replace(&m->envid, &m->final_envid);
+	m->ret = m->final_ret;
+	for (size_t i = 0; i < m->count; i++) {
+		struct rcv_rcpt *p = &m->rcpts[i];
+
+		replace(&p->addr, &p->final_addr);
+		replace(&p->orcpt, &p->final_orcpt);
+		p->notify = p->final_notify;
+	}
+	/* Those behind were recipients once. */
+	for (; m->count > m->final_count; m->count--) {
+		sm_free(m->rcpts[m->count - 1].addr);
+		sm_free(m->rcpts[m->count - 1].orcpt);
+	}
+}
+
 static bool dsn_is_over(const struct rcv_mail *m, struct sm_id dsn)
 {
 	for (size_t i = 0; i < m->ended_count; i++)
@@ -370,6 +419,7 @@ void rcv_join(struct rcv *r)
 		struct rcv_mail *m = SM_CONTAINER_OF(n, struct rcv_mail, node), *owner = NULL;
 		enum rcv_state state;
 
+		take_final(m);
 		if (!sm_id_none(m->content))
 			owner = rcv_find(r, m->content);
 		if (owner != NULL && owner->stored) {

@@ -404,7 +404,7 @@ static const char *mailbox(struct session *s, const char *given, bool sender)
 {
 	struct sm_str text = sm_str(given), rest;
 	struct sm_addr addr;
-	unsigned how = sender ? SM_ADDR_NULL_OK : SM_ADDR_BARE_POSTMASTER_OK;
+	unsigned how = SM_ADDR_UTF8_OK | (sender ? SM_ADDR_NULL_OK : SM_ADDR_BARE_POSTMASTER_OK);
 
 	if (text.n == 0 || text.p[0] != '<')
 		text = sm_arena_printf(&s->arena, "<%s>", given);

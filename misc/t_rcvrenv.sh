@@ -137,6 +137,24 @@ check "JSON of a child" '{"content":"'"$(id 9)"'","child":"'"${c}02FF"'","state"
 	"$(run -j "$dir/list.log" "$dir/children.log" | grep '"child"')"
 rm "$dir/9/$(id 9)" "$dir/A/$(id A)"
 id 1 >"$dir/known"
+# C: filters changed the envelope: another sender, the first recipient gone, another one added, which has got it.
+printf 'gapSubject: %s\r\n\r\ntext\r\n' 9 >"$dir/C/$(id C)"
+cat >"$dir/filtered.log" <<END
+$t ss.mail ss_ta=$(id C), mail=<s@t>, envid=old, ret=1, stat=250
+$t ss.rcpt ss_ta=$(id C), rcpt=<gone@y>, rcpt_idx=0, notify=4, stat=250
+$t ss.rcpt ss_ta=$(id C), rcpt=<stays@y>, rcpt_idx=1, orcpt=rfc822\\x3bx@y, stat=250
+$t ss.rcpt ss_ta=$(id C), rcpt=<also@y>, rcpt_idx=2, stat=250
+$t ss.envelope ss_ta=$(id C), mail=<new@t>, ret=2, nrcpts=2, rcpt=<stays@y>, rcpt_idx=0, orcpt=rfc822\\x3bx@y
+$t ss.envelope ss_ta=$(id C), mail=<new@t>, ret=2, nrcpts=2, rcpt=<more@y>, rcpt_idx=1, notify=1
+$t ss.final ss_ta=$(id C), nrcpts=2, size=20, stat=250
+$t qm.rcpt ss_ta=$(id C), rcpt=<more@y>, rcpt_idx=1, stat=sent, tries=1
+END
+want='{"content":"'"$(id C)"'","state":"open","sender":"new@t","offset":0,"size":20,"body":0,"ret":2,"utf8":0,"envid":"","rcpts":[{"addr":"stays@y","state":"open","notify":0,"orcpt":"rfc822;x@y"}]}'
+check "changed by filters" "$want" "$(run -j "$dir/filtered.log" | grep "$(id C)")"
+tac "$dir/filtered.log" >"$dir/detlif.log"
+check "changed by filters, any order" "$want" "$(run -j "$dir/detlif.log" | grep "$(id C)")"
+rm "$dir/C/$(id C)"
+
 check "nobody listens" "exit 75" "$(run -k "$dir/known" -r 127.0.0.1:1 "$dir/smtps.log" "$dir/other.log" | tail -n 1)"
 printf x >>"$dir/1/$(id 1)"
 check "another content" "exit 1" "$(run -k "$dir/known" -r 127.0.0.1:1 "$dir/smtps.log" "$dir/other.log" | tail -n 1)"

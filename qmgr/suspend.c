@@ -8,6 +8,7 @@
  */
 #include "qmgr/suspend.h"
 
+#include "libsm/utf8.h"
 #include "qmgr/store_int.h"
 
 #define REASON_MAX 256
@@ -41,10 +42,21 @@ static bool dest_eq(const struct sm_hash_node *n, const void *key)
 	                     *(const struct sm_str *)key);
 }
 
+/* What is no domain (a host's name, an address) is ASCII, and stays. */
+static struct sm_str compared(struct sm_str dest, char text[SM_DOMAIN_ASCII_SIZE])
+{
+	struct sm_str ascii;
+
+	return !sm_str_is_ascii(dest) && sm_domain_ascii(dest, text, &ascii) == 0 ? ascii : dest;
+}
+
 static struct qm_suspension *lookup(const struct qm_suspends *s, struct sm_str dest)
 {
-	struct sm_hash_node *n = sm_hash_find(&s->by_dest, sm_hash_case(dest), dest_eq, &dest);
+	char text[SM_DOMAIN_ASCII_SIZE];
+	struct sm_hash_node *n;
 
+	dest = compared(dest, text);
+	n = sm_hash_find(&s->by_dest, sm_hash_case(dest), dest_eq, &dest);
 	return n ? SM_CONTAINER_OF(n, struct qm_suspension, node) : NULL;
 }
 
@@ -77,10 +89,11 @@ static struct sm_str own(struct sm_str s)
 static struct qm_suspension *put(struct qm_suspends *s, const struct qm_rec_suspend *rec)
 {
 	struct qm_suspension *x = lookup(s, rec->dest);
+	char text[SM_DOMAIN_ASCII_SIZE];
 
 	if (x == NULL) {
 		x = sm_calloc(1, sizeof(*x));
-		x->dest = own(rec->dest);
+		x->dest = own(compared(rec->dest, text));
 		sm_hash_insert(&s->by_dest, &x->node, sm_hash_case(x->dest));
 	} else {
 		sm_free((char *)(uintptr_t)x->reason.p);

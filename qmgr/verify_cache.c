@@ -4,6 +4,8 @@
  */
 #include "qmgr/verify_cache.h"
 
+#include "libsm/utf8.h"
+
 enum { OTHERS_PART = 4 };
 
 struct entry {
@@ -177,7 +179,7 @@ static size_t drop_from(struct qm_verify_cache *c, struct sm_list *lru, struct s
 
 	SM_LIST_FOR_SAFE (e, lru, struct entry, lru) {
 		if (which.n > 0 &&
-		    !(domain ? sm_str_caseeq(domain_of(e->addr), sm_str_from(which, 1))
+		    !(domain ? sm_domain_eq(domain_of(e->addr), sm_str_from(which, 1))
 		             : qm_verify_eq(e->addr, which)))
 			continue;
 		forget(c, e);

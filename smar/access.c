@@ -83,6 +83,6 @@ int ar_access_address(const struct ar *ar, struct sm_arena *a, struct sm_str mai
 		mailbox = sm_arena_printf(a, "postmaster@" SM_STR_FMT, SM_STR_ARG(ar->hostname));
 	if (sm_addr_mailbox(mailbox, a, &addr) != 0 || addr.domain.n == 0)
 		return SM_E_SYNTAX;
-	ar_parts_of(sm_arena_lower(a, addr.mailbox), delimiter.n > 0 ? delimiter.p[0] : '+', out);
+	ar_parts_of(ar_address_key(a, addr.mailbox), delimiter.n > 0 ? delimiter.p[0] : '+', out);
 	return 0;
 }

@@ -194,7 +194,7 @@ int ar_alias_members(const struct ar *ar, const struct ar_ctx *ctx, struct sm_st
 	bool local;
 	int rc;
 
-	ar_parts_of(sm_arena_lower(ctx->a, mailbox), delimiter, &parts);
+	ar_parts_of(ar_address_key(ctx->a, mailbox), delimiter, &parts);
 	rc = ar_alias_local(ar, ctx, &parts, &local);
 	if (rc == 0)
 		rc = ar_alias_find(ar, ctx, &parts, local, &found);

@@ -223,7 +223,7 @@ int ar_alias_route(const struct ar *ar, const struct ar_ctx *ctx, const struct s
 		return rc;
 	}
 	/* Most are none. */
-	ar_parts_of(sm_arena_lower(ctx->a, mailbox), ar->conf->address_delimiter.p[0], &parts);
+	ar_parts_of(ar_address_key(ctx->a, mailbox), ar->conf->address_delimiter.p[0], &parts);
 	rc = ar_alias_local(ar, ctx, &parts, &local);
 	if (rc == 0)
 		rc = ar_alias_find(ar, ctx, &parts, local, &found);

@@ -72,7 +72,7 @@ static bool key_eq(const struct sm_hash_node *n, const void *key)
  * by it (RFC 5321 2.4). */
 static int intern(struct ar_alias_tree *t, struct sm_str addr, struct ar_alias_node **out)
 {
-	struct sm_str folded = sm_arena_lower(&t->arena, addr), key;
+	struct sm_str folded = ar_address_key(&t->arena, addr), key;
 	struct sm_hash_node *h;
 	struct ar_parts parts;
 	struct ar_alias_node *n;
@@ -83,7 +83,14 @@ static int intern(struct ar_alias_tree *t, struct sm_str addr, struct ar_alias_n
 	rc = ar_alias_local(t->ar, &t->ctx, &parts, &local);
 	if (rc != 0)
 		return rc;
-	key = local ? folded : addr;
+	key = folded;
+	if (!local && sm_str_is_ascii(addr))
+		key = addr;
+	else if (!local)
+		key = sm_arena_printf(
+		    &t->arena, SM_STR_FMT SM_STR_FMT,
+		    SM_STR_ARG(sm_str_head(addr, (size_t)(sm_str_rchr(addr, '@') + 1))),
+		    SM_STR_ARG(parts.domain));
 	h = sm_hash_find(&t->nodes, sm_hash_str(key), key_eq, &key);
 	if (h != NULL) {
 		*out = SM_CONTAINER_OF(h, struct ar_alias_node, link);

@@ -10,6 +10,7 @@
 
 #include "libsm/err.h"
 #include "libsm/log.h"
+#include "libsm/utf8.h"
 
 static void want(struct sm_msg_verdict *out, enum ar_on_failure on_failure)
 {
@@ -27,7 +28,7 @@ static bool listed(const struct sm_conf_list *domains, struct sm_str domain)
 	ar_keys_domain(&keys, SM_STR(""), domain, AR_KEYS_DEFAULT);
 	while (ar_keys_next(&keys))
 		for (size_t i = 0; i < domains->count; i++)
-			if (sm_str_caseeq(domains->v[i], keys.key))
+			if (sm_domain_eq(domains->v[i], keys.key))
 				return true;
 	return false;
 }

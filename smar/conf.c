@@ -106,7 +106,7 @@ int ar_conf_check(const struct ar_conf *conf)
 			return rc;
 	}
 	for (size_t i = 0; i < conf->own_names.count; i++)
-		if (!sm_domain_valid(conf->own_names.v[i], false))
+		if (!sm_domain_valid_utf8(conf->own_names.v[i], false))
 			return sm_fail(SM_E_SYNTAX, "own_names: " SM_STR_FMT " is no domain name",
 			               SM_STR_ARG(sm_str_head(conf->own_names.v[i], 100)));
 	for (size_t i = 0; i < conf->verify.domains.count; i++) {
@@ -114,7 +114,7 @@ int ar_conf_check(const struct ar_conf *conf)
 
 		if (sm_str_eq(d, SM_STR(".")))
 			continue;
-		if (!sm_domain_valid(d.n > 0 && d.p[0] == '.' ? sm_str_from(d, 1) : d, true))
+		if (!sm_domain_valid_utf8(d.n > 0 && d.p[0] == '.' ? sm_str_from(d, 1) : d, true))
 			return sm_fail(SM_E_SYNTAX,
 			               "verify_recipient.domains: " SM_STR_FMT " is no domain",
 			               SM_STR_ARG(sm_str_head(d, 100)));

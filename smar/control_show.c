@@ -8,6 +8,7 @@
 #include "libsm/err.h"
 #include "libsm/msg_words.h"
 #include "libsm/time.h"
+#include "libsm/utf8.h"
 #include "smar/access.h"
 #include "smar/alias.h"
 #include "smar/ask.h"
@@ -323,7 +324,7 @@ uint8_t ar_ctl_dns(struct ar_ctl *c, const char **why)
 	if (wanted.n == 0 && sm_sa_ip(&sa, name, 0) == 0 &&
 	    ar_reverse_name(&sa, SM_STR("in-addr.arpa"), SM_STR("ip6.arpa"), reverse))
 		return ask_one(c, sm_str(reverse), AR_DNS_PTR);
-	if (!sm_domain_valid(name, true)) {
+	if (!sm_domain_valid_utf8(name, true) || sm_domain_ascii_in(&c->arena, name, &name) != 0) {
 		*why = "that is no name of a domain or host";
 		return SM_CTL_USAGE;
 	}

@@ -7,6 +7,8 @@
 
 #include <stdio.h>
 
+#include "libsm/utf8.h"
+
 /* The forms of an address for each domain, in their order. */
 enum form {
 	FORM_VERBATIM,    /* user+detail */
@@ -152,6 +154,43 @@ static bool next_ip(struct ar_keys *k)
 }
 
 /* ---- mail addresses ---- */
+
+struct sm_str ar_address_key(struct sm_arena *a, struct sm_str address)
+{
+	ptrdiff_t at = sm_str_rchr(address, '@');
+	struct sm_str local = sm_str_head(address, (size_t)(at + 1)), domain;
+	char text[SM_DOMAIN_ASCII_SIZE], *p;
+
+	domain = sm_str_from(address, local.n);
+	/* What is no domain stays as it is: it equals nothing. */
+	if (at >= 0 && !sm_str_is_ascii(domain))
+		(void)!sm_domain_ascii(domain, text, &domain);
+	p = sm_arena_must(a, local.n + domain.n + 1);
+	for (size_t i = 0; i < local.n; i++)
+		p[i] = sm_lower(local.p[i]);
+	for (size_t i = 0; i < domain.n; i++)
+		p[local.n + i] = sm_lower(domain.p[i]);
+	return sm_str_n(p, local.n + domain.n);
+}
+
+bool ar_key_ascii(struct sm_str key, char *out, struct sm_str *ascii, bool *other)
+{
+	ptrdiff_t at = sm_str_rchr(key, '@'), tag = sm_str_rchr(key, ':');
+	size_t before = (size_t)((at >= 0 ? at : tag) + 1);
+	struct sm_str domain = sm_str_from(key, before);
+	char text[SM_DOMAIN_ASCII_SIZE];
+
+	*other = at < 0;
+	if (sm_str_is_ascii(domain) || sm_str_chr(domain, '.') < 0 ||
+	    sm_domain_ascii(domain, text, &domain) != 0 || domain.n > AR_KEY_MAX - before)
+		return false;
+	for (size_t i = 0; i < before; i++)
+		out[i] = sm_lower(key.p[i]);
+	memcpy(out + before, domain.p, domain.n);
+	out[before + domain.n] = '\0';
+	*ascii = sm_str_n(out, before + domain.n);
+	return true;
+}
 
 void ar_parts_of(struct sm_str mailbox, char delimiter, struct ar_parts *out)
 {

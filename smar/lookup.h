@@ -35,6 +35,22 @@ enum ar_keys_flags {
 };
 enum ar_keys_kind { AR_KEYS_OF_DOMAIN, AR_KEYS_OF_IP, AR_KEYS_OF_ADDRESS, AR_KEYS_OF_WORD };
 
+/*
+ * Domains in UTF-8 are looked up by their A-labels (libsm/utf8.h), and keys of tables are kept so:
+ * whoever wrote a domain how, it is the same.
+ *
+ * An address (or a local part, or a domain) in lower case, its domain as it is compared; in the
+ * arena.
+ */
+struct sm_arena;
+struct sm_str ar_address_key(struct sm_arena *a, struct sm_str address);
+/*
+ * A key as somebody wrote it, with or without tag, in the same form: what is behind the last "@" is
+ * a domain. Without "@" it may be a domain or a local part: then *other is true, and this is what
+ * it is as a domain. False: the key in lower case is the only one. `out`: AR_KEY_MAX + 1 bytes.
+ */
+bool ar_key_ascii(struct sm_str key, char *out, struct sm_str *ascii, bool *other);
+
 /* An address taken apart at the delimiter: views of its lower-case text. */
 struct ar_parts {
 	struct sm_str local; /* whole local part */

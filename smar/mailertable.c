@@ -14,6 +14,7 @@
 #include "libsm/addr.h"
 #include "libsm/buf.h"
 #include "libsm/err.h"
+#include "libsm/utf8.h"
 #include "smar/ar.h"
 
 enum { SMTP_PORT = 25 };
@@ -53,11 +54,10 @@ static int parse_lhs(struct ar_mt *mt, struct ar_mt_entry *e, struct sm_str w)
 	struct sm_str bare = w.n > 1 && w.p[0] == '.' ? sm_str_from(w, 1) : w;
 
 	if (!sm_str_eq(w, SM_STR(".")) &&
-	    !(is_literal(w) ? sm_domain_literal_valid(w) : sm_domain_valid(bare, true)))
+	    !(is_literal(w) ? sm_domain_literal_valid(w) : sm_domain_valid_utf8(bare, true)))
 		return sm_fail(SM_E_SYNTAX, "\"" SM_STR_FMT "\" is no domain",
 		               SM_STR_ARG(sm_str_head(w, 100)));
-	e->domain = sm_arena_lower(&mt->arena, w);
-	return 0;
+	return sm_domain_ascii_in(&mt->arena, sm_arena_lower(&mt->arena, w), &e->domain);
 }
 
 static int parse_port(struct ar_mt_entry *e, struct sm_str *w)
@@ -103,6 +103,10 @@ static bool is_bracketed_host(struct sm_str inner)
 static int parse_host(struct sm_arena *a, const struct ar_mt_entry *e, struct ar_mt_host *h,
                       struct sm_str w)
 {
+	int rc = sm_domain_ascii_in(a, w, &w);
+
+	if (rc != 0)
+		return rc;
 	*h = (struct ar_mt_host){.text = sm_arena_lower(a, w)};
 	h->name = h->text;
 	if (!is_literal(w))

@@ -11,6 +11,7 @@
 #include "smar/map_table.h"
 
 #include "libsm/hash.h"
+#include "smar/lookup.h"
 
 enum { PLACE_BITS = 40, FIRST_SLOTS = 64, FIRST_BYTES = 4096 };
 #define PLACE_MASK (((uint64_t)1 << PLACE_BITS) - 1)
@@ -24,6 +25,7 @@ struct ar_table {
 	size_t used, room;
 	uint64_t *slot;
 	size_t mask, count;
+	size_t twice; /* of these: entries that are found by a second key */
 };
 
 static struct head head_at(const struct ar_table *t, uint64_t slot, const char **key)
@@ -110,7 +112,7 @@ static void table_free(struct ar_table **tp)
 	sm_free(t);
 }
 
-unsigned ar_table_add(struct ar_table *t, struct sm_str key, struct sm_str value, unsigned line)
+static unsigned add(struct ar_table *t, struct sm_str key, struct sm_str value, unsigned line)
 {
 	struct head h = {(uint32_t)key.n, (uint32_t)value.n, line};
 	uint64_t hash, *slot;
@@ -140,6 +142,23 @@ unsigned ar_table_add(struct ar_table *t, struct sm_str key, struct sm_str value
 	return 0;
 }
 
+unsigned ar_table_add(struct ar_table *t, struct sm_str key, struct sm_str value, unsigned line)
+{
+	char text[AR_KEY_MAX + 1];
+	struct sm_str ascii;
+	unsigned before;
+	bool other;
+
+	if (sm_str_is_ascii(key) || !ar_key_ascii(key, text, &ascii, &other))
+		return add(t, key, value, line);
+	before = add(t, ascii, value, line);
+	if (!other || before != 0)
+		return before;
+	before = add(t, key, value, line);
+	t->twice += before == 0;
+	return before;
+}
+
 /* ---- for drivers ---- */
 
 int ar_table_opened(int rc, struct ar_table *t, void **handle, size_t *entries)
@@ -152,7 +171,7 @@ int ar_table_opened(int rc, struct ar_table *t, void **handle, size_t *entries)
 	t->room = SM_MAX(t->used, (size_t)1);
 	t->bytes = sm_realloc(t->bytes, t->room, 1);
 	*handle = t;
-	*entries = t->count;
+	*entries = t->count - t->twice;
 	return 0;
 }
 

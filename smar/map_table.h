@@ -2,8 +2,9 @@
  * Entries in memory: what every map that is a file, or stands in the configuration, is made of.
  * Filled once, then only read.
  *
- * Keys are kept in lower case. A million entries take as many bytes as their keys and values have,
- * 12 more for each, and 16 MiB for the way to them.
+ * Keys are kept in lower case, their domains as they are compared (ar_key_ascii). A million entries
+ * take as many bytes as their keys and values have, 12 more for each, and 16 MiB for the way to
+ * them.
  */
 #ifndef AR_MAP_TABLE_H
 #define AR_MAP_TABLE_H
@@ -12,7 +13,8 @@
 
 struct ar_table;
 struct ar_table *ar_table_new(void) __attribute__((returns_nonnull));
-/* Both are copied; the key in lower case. The line (above 0) where the key stands already, or 0:
+/* Both are copied; the key in that form; what may be a domain or a local part is found as both. The
+ * line (above 0) where the key stands already, or 0:
  * added. */
 unsigned ar_table_add(struct ar_table *t, struct sm_str key, struct sm_str value, unsigned line);
 

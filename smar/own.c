@@ -5,6 +5,7 @@
 #include <ifaddrs.h>
 
 #include "libsm/err.h"
+#include "libsm/utf8.h"
 
 enum { ADDRS_MAX = 1024 };
 
@@ -71,7 +72,7 @@ void ar_own_fini(void)
 bool ar_own_name(struct sm_str name)
 {
 	for (size_t i = 0; i < name_count; i++)
-		if (sm_str_caseeq(own_names[i], name))
+		if (sm_domain_eq(own_names[i], name))
 			return true;
 	return false;
 }

@@ -13,6 +13,11 @@
 
 static bool any_key(struct ar_keys *keys, struct sm_str pattern)
 {
+	char text[AR_KEY_MAX + 1];
+	bool other;
+
+	if (!sm_str_is_ascii(pattern))
+		(void)ar_key_ascii(pattern, text, &pattern, &other);
 	while (ar_keys_next(keys))
 		if (sm_str_caseeq(keys->key, pattern))
 			return true;

@@ -21,7 +21,7 @@ static int known(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str rc
 	/* What is malformed gets its answer from the route. */
 	if (ar_alias_mailbox(ar, ctx->a, rcpt, &mailbox) != 0)
 		return 0;
-	ar_parts_of(sm_arena_lower(ctx->a, mailbox), ar->conf->address_delimiter.p[0], &parts);
+	ar_parts_of(ar_address_key(ctx->a, mailbox), ar->conf->address_delimiter.p[0], &parts);
 	rc = ar_alias_local(ar, ctx, &parts, &local);
 	return rc == 0 && local ? ar_local_known(ar, ctx, &parts) : rc;
 }

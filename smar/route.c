@@ -409,7 +409,7 @@ static int domain_of(const struct ar *ar, struct sm_str rcpt, struct sm_arena *a
 	}
 	if (sm_addr_mailbox(rcpt, a, &addr) != 0 || addr.domain.n == 0)
 		return sm_fail_in(SM_E_SYNTAX, "recipient");
-	*domain = addr.domain;
+	*domain = addr.ascii_domain;
 	return 0;
 }
 

@@ -29,7 +29,7 @@ static int find_server(struct ar_map *map, const struct ar_ctx *ctx, struct sm_s
 		return rc;
 	/* An address literal is no name: it is found by the address. */
 	if (m->name.n > 0 && m->name.p[0] != '[') {
-		ar_keys_domain(&keys, tag, sm_arena_lower(ctx->a, m->name), 0);
+		ar_keys_domain(&keys, tag, ar_address_key(ctx->a, m->name), 0);
 		rc = ar_map_find(map, ctx, &keys, value);
 	}
 	if (rc != SM_E_NOTFOUND)

@@ -7,7 +7,9 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
+#include "libsm/err.h"
 #include "smar/lookup.h"
+#include "smar/map_table.h"
 
 enum { KEYS_MAX = 40 };
 
@@ -239,13 +241,114 @@ static void test_too_long(void **state SM_UNUSED)
 	assert_string_equal(all_keys(&k), "t:@tld");
 }
 
+/* ---- UTF-8 ---- */
+
+static void test_address_key(void **state SM_UNUSED)
+{
+	static const struct {
+		const char *in, *out;
+	} rows[] = {
+	    {"User@Example.ORG", "user@example.org"},
+	    {"J\xc3\xb6rg@B\xc3\xbc"
+	     "cher.Test",
+	     "j\xc3\xb6rg@xn--bcher-kva.test"},
+	    {"\"a@\xc3\xbc\"@b", "\"a@\xc3\xbc\"@b"},
+	    {"postmaster", "postmaster"},
+	    {"x@\xff", "x@\xff"},
+	};
+	struct sm_arena a;
+
+	sm_arena_init(&a, "test", 512, 65536);
+	for (size_t i = 0; i < SM_ARRAY_SIZE(rows); i++)
+		if (!sm_str_eq(ar_address_key(&a, sm_str(rows[i].in)), sm_str(rows[i].out)))
+			fail_msg("%s", rows[i].in);
+	sm_arena_fini(&a);
+}
+
+static void test_key_ascii(void **state SM_UNUSED)
+{
+	static const struct {
+		const char *in, *out; /* NULL: as it is */
+		bool other;
+	} rows[] = {
+	    {"to:user@example.org", NULL, false},
+	    {"to:J\xc3\xb6rg@b\xc3\xbc"
+	     "cher.test",
+	     "to:j\xc3\xb6rg@xn--bcher-kva.test", false},
+	    {"to:@.b\xc3\xbc"
+	     "cher.test",
+	     "to:@.xn--bcher-kva.test", false},
+	    {"cltname:.b\xc3\xbc"
+	     "cher.test",
+	     "cltname:.xn--bcher-kva.test", true},
+	    {"b\xc3\xbc"
+	     "cher.test",
+	     "xn--bcher-kva.test", true},
+	    {".b\xc3\xbc"
+	     "cher.test",
+	     ".xn--bcher-kva.test", true},
+	    {"j\xc3\xb6rg", NULL, true}, /* a local part */
+	    {"to:j\xc3\xb6rg+x", NULL, true},
+	    {"j\xc3\xb6rg@example.org", NULL, false},
+	    {"x@\xff.test", NULL, false},
+	};
+	char text[AR_KEY_MAX + 1];
+	struct sm_str ascii;
+	bool other;
+
+	for (size_t i = 0; i < SM_ARRAY_SIZE(rows); i++) {
+		bool is = ar_key_ascii(sm_str(rows[i].in), text, &ascii, &other);
+		if (is != (rows[i].out != NULL) ||
+		    (is && (!sm_str_eq(ascii, sm_str(rows[i].out)) || other != rows[i].other)))
+			fail_msg("%s", rows[i].in);
+	}
+}
+
+/* Found whoever wrote it how; as a local part as well, where it may be one. */
+static void test_table(void **state SM_UNUSED)
+{
+	struct ar_table *t = ar_table_new();
+	struct sm_str value;
+	void *handle;
+	size_t n;
+
+	assert_int_equal(ar_table_add(t,
+	                              SM_STR("to:@B\xc3\x9c"
+	                                     "CHER.test"),
+	                              SM_STR("1"), 1),
+	                 0);
+	assert_int_equal(ar_table_add(t, SM_STR("j\xc3\xb6rg.m"), SM_STR("2"), 2), 0);
+	assert_int_equal(ar_table_add(t, SM_STR("to:@xn--bcher-kva.test"), SM_STR("3"), 3), 1);
+	assert_int_equal(ar_table_opened(0, t, &handle, &n), 0);
+	assert_int_equal(n, 2);
+	assert_int_equal(
+	    ar_table_driver_get(handle, NULL, SM_STR("to:@xn--bcher-kva.test"), &value), 0);
+	assert_true(sm_str_eq(value, SM_STR("1")));
+	assert_int_equal(ar_table_driver_get(handle, NULL, SM_STR("j\xc3\xb6rg.m"), &value), 0);
+	assert_int_equal(ar_table_driver_get(handle, NULL, SM_STR("xn--jrg-sna.m"), &value), 0);
+	assert_true(sm_str_eq(value, SM_STR("2")));
+	assert_int_equal(ar_table_driver_get(handle, NULL,
+	                                     SM_STR("to:@b\xc3\xbc"
+	                                            "cher.test"),
+	                                     &value),
+	                 SM_E_NOTFOUND);
+	ar_table_driver_close(handle);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_domains),           cmocka_unit_test(test_no_implicit_subdomains),
-	    cmocka_unit_test(test_subdomain),         cmocka_unit_test(test_ips),
-	    cmocka_unit_test(test_addresses),         cmocka_unit_test(test_words),
-	    cmocka_unit_test(test_address_subdomain), cmocka_unit_test(test_too_long),
+	    cmocka_unit_test(test_domains),
+	    cmocka_unit_test(test_no_implicit_subdomains),
+	    cmocka_unit_test(test_subdomain),
+	    cmocka_unit_test(test_ips),
+	    cmocka_unit_test(test_addresses),
+	    cmocka_unit_test(test_words),
+	    cmocka_unit_test(test_address_subdomain),
+	    cmocka_unit_test(test_too_long),
+	    cmocka_unit_test(test_address_key),
+	    cmocka_unit_test(test_key_ascii),
+	    cmocka_unit_test(test_table),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -36,11 +36,20 @@ static void meaning(void **state)
 	                         "six.example esmtp: [IPv6:2001:db8::25]\n"
 	                         "some.example a.example,[B.example],[10.0.0.1] c.example\n"
 	                         ".tld esmtp:Gate.Way.example gate2.example\n"
-	                         ". 587^smart.host.example");
+	                         ". 587^smart.host.example\n"
+	                         "B\xc3\xbc"
+	                         "cher.example lmtp:\n"
+	                         ".xn--fsqu00a.example m\xc3\xbcller.example");
 	const struct ar_mt_entry *e;
 	char text[SM_SA_TEXT];
 
 	(void)state;
+	/* By A-labels, whoever wrote it how. */
+	e = find(mt, "xn--bcher-kva.example");
+	assert_int_equal(e->agent, SM_AGENT_LMTP);
+	e = find(mt, "a.xn--fsqu00a.example");
+	assert_true(sm_str_eq(e->key, SM_STR("smtp:25:xn--mller-kva.example")));
+
 	e = find(mt, "localhost");
 	assert_int_equal(e->agent, SM_AGENT_LMTP);
 	assert_int_equal(e->count, 0);

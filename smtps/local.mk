@@ -25,6 +25,11 @@ smtps_smtps_LDADD = libsmtps.a libcdb.a libsm.a $(TLS_LIBS) $(SASL_LIBS) $(SECCO
 
 SMTPS_TESTS = smtps/t_cmds smtps/t_idblock smtps/t_limits smtps/t_params smtps/t_policy smtps/t_received
 SMTPS_TESTS += smtps/t_verdicts
+SMTPS_TESTS += smtps/t_milter_proto smtps/t_edit
+smtps_t_milter_proto_SOURCES = smtps/t_milter_proto.c
+smtps_t_milter_proto_LDADD = $(smtps_t_link)
+smtps_t_edit_SOURCES = smtps/t_edit.c libcdb/t_cdb_common.c libcdb/t_cdb.h
+smtps_t_edit_LDADD = $(smtps_t_link)
 smtps_t_verdicts_SOURCES = smtps/t_verdicts.c
 smtps_t_verdicts_LDADD = libsmtps.a $(UNIT_LDADD) $(TLS_LIBS) $(SASL_LIBS)
 smtps_t_link = libsmtps.a libcdb.a $(UNIT_LDADD) $(TLS_LIBS) $(SASL_LIBS)

@@ -219,6 +219,13 @@ static struct ss_word connect_event(struct ss_session *s)
 	return ask_all(s, SS_MP_CONNECT, &m);
 }
 
+/* Without one of its filters a session may say hello, but not send mail; only the end of a session
+ * comes at once. */
+static struct ss_word hello_word(const struct ss_milters *ms, struct ss_word w)
+{
+	return w.kind == SS_WORD_REFUSE && w.code != 421 && !ms->by_verdict ? go : w;
+}
+
 static struct ss_word open_all(struct ss_session *s)
 {
 	struct ss_word w = go;
@@ -234,10 +241,7 @@ static struct ss_word open_all(struct ss_session *s)
 		if (err != 0)
 			w = ss_milters_failed(s, f, "open", err);
 	}
-	/* Refusals for want of a filter come with MAIL; only the end of a session comes at once. */
-	if (w.kind == SS_WORD_REFUSE && w.code != 421)
-		w = go;
-	return w.kind != SS_WORD_GO || s->milters->barred.kind != SS_WORD_GO ? w : connect_event(s);
+	return hello_word(s->milters, w.kind == SS_WORD_GO ? connect_event(s) : w);
 }
 
 /* The same connections for another client, if all filters know how. */
@@ -259,7 +263,7 @@ struct ss_word ss_milters_connect(struct ss_session *s)
 	bool wanted = s->conf->milters.count > 0 && s->conf->policy_milters;
 
 	if (s->milters != NULL && wanted && renew_all(s))
-		return connect_event(s);
+		return hello_word(s->milters, connect_event(s));
 	ss_milters_close(s);
 	return wanted ? open_all(s) : go;
 }
@@ -269,12 +273,11 @@ struct ss_word ss_milters_helo(struct ss_session *s, struct sm_str name)
 	struct ss_milters *ms = s->milters;
 	struct ss_macros m = {.id = {0}};
 
-	/* Without one of its filters a session may say hello, but not send mail. */
-	if (ms == NULL || (ms->barred.kind != SS_WORD_GO && !ms->by_verdict))
+	if (ms == NULL)
 		return go;
 	sm_buf_reset(&ms->data);
 	ss_mp_text(&ms->data, name);
-	return ask_all(s, SS_MP_HELO, &m);
+	return hello_word(ms, ask_all(s, SS_MP_HELO, &m));
 }
 
 void ss_milters_close(struct ss_session *s)

@@ -35,6 +35,7 @@ static uint64_t next_counter, taken;
 static uint8_t commit_plan;
 static bool committed_before; /* ta_query: did the frame arrive? */
 static bool may_relay, by_map;
+static struct sm_str front_ends[] = {SM_STR("0.0.0.0/0")};
 
 struct sm_link *sm_link_open(const struct sm_link_conf *conf SM_UNUSED)
 {
@@ -285,6 +286,7 @@ static void check_commit(const struct sm_msg_ta_commit *m)
 
 	sm_assert(sm_id_eq(m->content, last_id) && sm_id_eq(m->ta, last_id) && m->size == c.n);
 	sm_assert(m->rcpts_count > 0);
+	sm_assert(!(rules.flags & SS_F_SUBMISSION) || may_relay || puppet_sasl_passed > 0);
 	sm_assert(!vanishing(m->sender));
 	sm_assert(m->user.n == 0 || puppet_sasl_passed > 0);
 	for (uint32_t i = 0; i < m->rcpts_count; i++) {
@@ -495,6 +497,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 		rules.flags |= SS_F_BINARYMIME;
 	if (p[2] & 64)
 		rules.flags |= SS_F_SMTPUTF8;
+	/* A submission server behind a front end that may say XCLIENT. */
+	if (p[2] & 128)
+		rules.flags |= SS_F_SUBMISSION;
+	rules.xclient.from = (struct sm_conf_list){p[2] & 128 ? 1 : 0, front_ends};
 	by_map = (rules.flags & SS_F_ACCESS) != 0;
 	commit_plan = p[1];
 	unknown = false;
