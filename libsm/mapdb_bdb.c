@@ -189,7 +189,7 @@ static int look_at(const char *file, uint64_t size, bool *checksums)
 static int read_copy(const char *copy, uint64_t size, bool any, sm_mapdb_entry_cb *cb, void *arg)
 {
 	struct reading r = {0};
-	bool checksums;
+	bool checksums = false;
 	int rc = look_at(copy, size, &checksums);
 
 	if (rc == 0 && !checksums && !any)

@@ -88,7 +88,7 @@ rm "$dir/torn.log" "$dir/nul.log"
 check "any order" "$want" "$(run "$dir/other.log" "$dir/smtps.log" "$dir/other.log")"
 check "summary" "rcvrenv: 8 contents: 2 open, 2 settled, 1 refused, 1 unconfirmed, 1 incomplete, 1 unknown" "$(cat "$dir/err")"
 check "standard input" "$want" "$(cat "$dir"/*.log | run -)"
-check "JSON" '{"content":"'"$(id 1)"'","state":"open","sender":"\"a, b\"@c","offset":3,"size":20,"body":2,"ret":1,"envid":"e+2B1","rcpts":[{"addr":"x@y","state":"open","notify":6,"orcpt":"rfc822;x@y"}]}' \
+check "JSON" '{"content":"'"$(id 1)"'","state":"open","sender":"\"a, b\"@c","offset":3,"size":20,"body":2,"ret":1,"utf8":0,"envid":"e+2B1","rcpts":[{"addr":"x@y","state":"open","notify":6,"orcpt":"rfc822;x@y"}]}' \
 	"$(run -j "$dir/smtps.log" "$dir/other.log" | head -n 1)"
 check "all" 8 "$(run -a "$dir/smtps.log" "$dir/other.log" | grep -c '^S')"
 check "cut off" "exit 66" "$(run -m "$dir/smtps.log")"
@@ -133,7 +133,7 @@ ${c}02FF open        size=20 from=<owner-list@y>
     open     <m3@z>"
 check "children" "$want" "$(run "$dir/list.log" "$dir/children.log" | grep -A1 "^$(id A)\|^$c")"
 check "children, any order" "$want" "$(run "$dir/children.log" "$dir/list.log" | grep -A1 "^$(id A)\|^$c")"
-check "JSON of a child" '{"content":"'"$(id 9)"'","child":"'"${c}02FF"'","state":"open","sender":"owner-list@y","offset":3,"size":20,"body":2,"ret":0,"envid":"","rcpts":[{"addr":"m3@z","state":"open","notify":4,"orcpt":""}]}' \
+check "JSON of a child" '{"content":"'"$(id 9)"'","child":"'"${c}02FF"'","state":"open","sender":"owner-list@y","offset":3,"size":20,"body":2,"ret":0,"utf8":0,"envid":"","rcpts":[{"addr":"m3@z","state":"open","notify":4,"orcpt":""}]}' \
 	"$(run -j "$dir/list.log" "$dir/children.log" | grep '"child"')"
 rm "$dir/9/$(id 9)" "$dir/A/$(id A)"
 id 1 >"$dir/known"

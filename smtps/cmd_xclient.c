@@ -33,7 +33,7 @@ static void begin_again(struct ss_session *s, const struct ss_xclient *x)
 	ss_session_anew(s);
 	s->told_by_xclient = true;
 	ss_session_told_client(s, &x->client);
-	s->told_resolve = x->resolve;
+	s->told_resolve = (uint8_t)x->resolve;
 	s->told_name = sm_arena_str(&s->arena, x->name);
 	s->helo = sm_arena_str(&s->arena, x->helo);
 	s->esmtp = !x->smtp;
