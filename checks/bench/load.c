@@ -41,6 +41,7 @@ static void interest(struct session *s, bool writable)
 
 static void forget_connection(struct session *s)
 {
+	tls_end(s);
 	if (s->fd >= 0)
 		close(s->fd);
 	s->fd = -1;
@@ -102,7 +103,9 @@ void lost(struct session *s, const char *why)
 void flush(struct session *s)
 {
 	while (s->out_at < s->out_len) {
-		ssize_t n = send(s->fd, s->out + s->out_at, s->out_len - s->out_at, MSG_NOSIGNAL);
+		ssize_t n =
+		    s->ssl ? tls_write(s, s->out + s->out_at, s->out_len - s->out_at)
+			   : send(s->fd, s->out + s->out_at, s->out_len - s->out_at, MSG_NOSIGNAL);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -163,7 +166,8 @@ static void readable(struct session *s)
 	unsigned connection = s->connection;
 
 	for (;;) {
-		ssize_t n = recv(s->fd, s->in + s->in_len, sizeof s->in - s->in_len, 0);
+		ssize_t n = s->ssl ? tls_read(s, s->in + s->in_len, sizeof s->in - s->in_len)
+		                   : recv(s->fd, s->in + s->in_len, sizeof s->in - s->in_len, 0);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -177,8 +181,25 @@ static void readable(struct session *s)
 		parse(s);
 		if (s->connection != connection)
 			return;
-		if (n < 512) /* most likely all: epoll is level-triggered and tells us of more */
+		/* Most likely all: epoll is level-triggered and tells us of more. Not of what TLS
+		 * has read already. */
+		if (n < 512 && !s->ssl)
 			return;
+	}
+}
+
+void shake(struct session *s)
+{
+	switch (tls_handshake(s)) {
+	case 0:
+		interest(s, s->tls_wants_write);
+		break;
+	case 1:
+		interest(s, false);
+		begin_again(s);
+		break;
+	default:
+		lost(s, "TLS handshake failed");
 	}
 }
 
@@ -233,11 +254,14 @@ static void close_all(void)
 			fig->unknown++;
 		}
 		forget_connection(s);
+		tls_forget(s);
 		free(s->out);
 		free(s->rcpt_ok);
 	}
 	free(sessions);
 	smtp_fini();
+	if (opt->starttls)
+		tls_fini();
 	close(ep);
 }
 
@@ -253,6 +277,8 @@ bool load_run(const struct load_options *o, struct load_figures *f)
 	ep = epoll_create1(EPOLL_CLOEXEC);
 	sessions = calloc((size_t)o->sessions, sizeof *sessions);
 	smtp_init();
+	if (o->starttls)
+		tls_init();
 	if (ep < 0 || !sessions)
 		die("start");
 	live = o->sessions;
@@ -292,9 +318,11 @@ bool load_run(const struct load_options *o, struct load_figures *f)
 				continue;
 			if (s->state == ST_CONNECT)
 				connected(s);
+			else if (s->state == ST_HANDSHAKE)
+				shake(s);
 			else if (evs[i].events & EPOLLOUT)
 				flush(s);
-			if (s->connection == connection &&
+			if (s->connection == connection && s->state != ST_HANDSHAKE &&
 			    evs[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR))
 				readable(s);
 		}

@@ -14,6 +14,7 @@ struct load_options {
 	long messages; /* wanted; with keep_going: wanted acknowledged */
 	size_t size;
 	bool keep_connection, keep_every_other, pipelining, varied, keep_going;
+	bool starttls, resume;
 	const char *sender, *rcpt, *run;
 	uint64_t seed;
 	int domains; /* %d in patterns is the message number modulo this */
@@ -28,8 +29,9 @@ struct load_figures {
 	long refused;                    /* messages that never came to the final dot */
 	long rcpts_acked;
 	long connects, connect_errors, drops;
-	long greeted;    /* idle mode: EHLO answered */
-	double *latency; /* seconds from final dot to reply, one per acked */
+	long handshakes, resumed; /* of TLS */
+	long greeted;             /* idle mode: EHLO answered */
+	double *latency;          /* seconds from final dot to reply, one per acked */
 	size_t latency_max;
 };
 

@@ -12,6 +12,8 @@ enum state {
 	ST_CONNECT,
 	ST_GREET,
 	ST_EHLO,
+	ST_STARTTLS,
+	ST_HANDSHAKE,
 	ST_MAIL,
 	ST_RCPT,
 	ST_DATA,
@@ -29,6 +31,9 @@ struct session {
 	double wake; /* ST_WAIT: when to go on; else: when the reply is overdue */
 	int backoff_ms;
 	bool writable_wanted;
+	struct ssl_st *ssl;            /* NULL: in clear */
+	struct ssl_session_st *resume; /* NULL: nothing */
+	bool tls_wants_write;          /* what it waits for when it says EAGAIN */
 	char in[4096];
 	size_t in_len;
 	char *out; /* what is still to be written: out[out_at, out_len) */
@@ -50,12 +55,27 @@ extern struct load_figures *fig;
 
 /* The connection is gone or useless: say what it means for the message, come back later. */
 void lost(struct session *s, const char *why);
+/* Go on with the handshake; may lose the connection. */
+void shake(struct session *s);
 /* Write what is in `out`; may lose the connection. */
 void flush(struct session *s);
 /* The session waits for so many replies now, and not for ever. */
 void step(struct session *s, enum state state, int expected);
 /* No further message is wanted. */
 bool enough(void);
+
+/* ---- load_tls.c ---- */
+
+void tls_init(void);
+void tls_fini(void);
+/* TLS from now on; then tls_handshake until it gives 1 (0: later, -1: failed). */
+void tls_begin(struct session *s);
+int tls_handshake(struct session *s);
+/* As read(2) and write(2) on the non-blocking socket. */
+ssize_t tls_read(struct session *s, void *p, size_t size);
+ssize_t tls_write(struct session *s, const void *p, size_t size);
+void tls_end(struct session *s);    /* of the connection */
+void tls_forget(struct session *s); /* and of what could be resumed */
 
 /* ---- load_smtp.c ---- */
 
@@ -64,6 +84,8 @@ void smtp_fini(void);
 void ledger(const char *kind, long n, const char *text);
 /* After EHLO, or after a pause: the next message, or QUIT when there are enough. */
 void begin_message(struct session *s);
+/* The handshake is done: EHLO again. */
+void begin_again(struct session *s);
 /* Take complete replies out of the input. */
 void parse(struct session *s);
 

@@ -281,10 +281,24 @@ static void reply(struct session *s, int code, const char *text)
 		flush(s);
 		break;
 	case ST_EHLO:
-		if (!good)
+		if (!good) {
 			lost(s, text);
-		else
+		} else if (opt->starttls && !s->ssl) {
+			put_text(s, "STARTTLS\r\n");
+			step(s, ST_STARTTLS, 1);
+			flush(s);
+		} else {
 			begin_message(s);
+		}
+		break;
+	case ST_STARTTLS:
+		if (!good) {
+			lost(s, text);
+			return;
+		}
+		tls_begin(s);
+		step(s, ST_HANDSHAKE, 0);
+		shake(s);
 		break;
 	case ST_MAIL:
 		if (!good && !opt->pipelining)
@@ -328,6 +342,13 @@ static void reply(struct session *s, int code, const char *text)
 	default: /* talks unasked */
 		lost(s, text);
 	}
+}
+
+void begin_again(struct session *s)
+{
+	put_text(s, "EHLO load.test\r\n");
+	step(s, ST_EHLO, 1);
+	flush(s);
 }
 
 void parse(struct session *s)
