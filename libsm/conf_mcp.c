@@ -83,6 +83,9 @@ const struct sm_opt sm_conf_mcp_opts[] = {
      .min = 0, .max = 255, .unit = "processes", .help = "processes to keep running"},
     {.name = "max_processes", .type = SM_OPT_INT, .offset = SERVICE(max_processes), .def = "1",
      .min = 1, .max = 10000, .unit = "processes", .help = "most processes at a time"},
+    {.name = "processes", .type = SM_OPT_INT, .offset = SERVICE(processes), .def = "0", .min = 0,
+     .max = 255, .unit = "processes",
+     .help = "so many processes: min_processes and max_processes; 0: as these say"},
     {.name = "open_files", .type = SM_OPT_LIST, .offset = SERVICE(open_files), .def = "",
      .max = 32,
      .help = "files that mcp opens for reading before it gives up its rights, and hands to the program",
@@ -151,6 +154,12 @@ static int check_listen(const struct sm_conf_file *f, const struct sm_conf_liste
 		               "%s:%d: address " SM_STR_FMT " does not go with type = %s", path,
 		               line, SM_STR_ARG(l->address), listen_words[l->type].word);
 	return 0;
+}
+
+void sm_conf_mcp_settle(struct sm_conf_service *s)
+{
+	if (s->processes > 0)
+		s->min_processes = s->max_processes = s->processes;
 }
 
 int sm_conf_mcp_check(const struct sm_conf_file *f, const struct sm_conf_node *section,

@@ -46,7 +46,7 @@ struct sm_conf_service {
 	struct sm_str path;
 	struct sm_str arguments; /* split by sm_conf_mcp_argv */
 	struct sm_str pass_id;   /* empty: none */
-	int64_t min_processes, max_processes;
+	int64_t min_processes, max_processes, processes;
 	struct sm_conf_list open_files; /* opened by mcp, handed over as descriptors */
 	int64_t max_descriptors;        /* RLIMIT_NOFILE of the program; 0: as mcp has it */
 	int64_t watchdog_ms;      /* 0: off; counts from the first packet that the program sends */
@@ -58,6 +58,8 @@ struct sm_conf_service {
 	int64_t restart_limit; /* quick deaths in a row before the service is given up; 0: never */
 };
 
+/* After binding: what options say together. */
+void sm_conf_mcp_settle(struct sm_conf_service *s);
 /*
  * What a table cannot say: start_action other than wait needs a listen_socket, pass needs
  * pass_fd_socket or none, inet needs a port, unix a path, addresses must parse, min <= max,

@@ -139,8 +139,10 @@ static int load_service(struct sm_list *services, const struct sm_conf_file *f,
 	sm_arena_init(&s->arena, "service", 4096, 16 * 1024 * 1024);
 	sm_conf_defaults(sm_conf_mcp_opts, &s->conf, &s->arena);
 	if ((rc = set_name(s, f, n)) != 0 ||
-	    (rc = sm_conf_bind(f, n, sm_conf_mcp_opts, sm_conf_any, &s->conf, &s->arena)) != 0 ||
-	    (rc = sm_conf_mcp_check(f, n, &s->conf)) != 0 || (rc = check_more(s, f, n)) != 0 ||
+	    (rc = sm_conf_bind(f, n, sm_conf_mcp_opts, sm_conf_any, &s->conf, &s->arena)) != 0)
+		goto fail;
+	sm_conf_mcp_settle(&s->conf);
+	if ((rc = sm_conf_mcp_check(f, n, &s->conf)) != 0 || (rc = check_more(s, f, n)) != 0 ||
 	    (rc = find_user(s, f, n)) != 0)
 		goto fail;
 	if ((s->argc = sm_conf_mcp_argv(s->conf.arguments, &s->arena, s->argv)) < 0) {

@@ -78,6 +78,7 @@ static void load_service(struct cf *c, struct cf_section *s)
 	(void)sm_conf_bind_all(&c->file, s->node, sm_conf_mcp_opts,
 	                       s->component != NULL ? sm_conf_any : NULL, &s->service, &c->arena,
 	                       tell, c);
+	sm_conf_mcp_settle(&s->service);
 	if (c->errors == before && sm_conf_mcp_check(&c->file, s->node, &s->service) != 0)
 		tell_diag(c);
 }
