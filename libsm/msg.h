@@ -28,7 +28,7 @@ enum {
 	SM_VERDICT_GREYLISTED = 64, /* the refusal is greylisting: it may be said at DATA */
 	SM_VERDICT_VERIFY = 128, /* ask the next hop whether it knows the recipient (rcpt_verify) */
 	SM_VERDICT_VERIFY_ACCEPT = 256, /* ... and take it when that cannot be told */
-	SM_VERDICT_UNRESOLVED = 512     /* cltresolve: refuses, which is not meant for who may relay */
+	SM_VERDICT_UNRESOLVED = 512 /* cltresolve: refuses, which is not meant for who may relay */
 };
 /* *_check.flags: what the listener is configured to, and what the session may. */
 enum {

@@ -302,8 +302,9 @@ static int do_start(struct qm *q, struct server *s, const struct sm_frame *f)
 	 * died is gone before its successor has tried twice. */
 	other = same_index(q, s);
 	if (other != NULL)
-		return sm_fail(SM_E_PROTO, "process index %u is that of process %d already: option id",
-		               s->proc, (int)sm_peer_pid(other->peer));
+		return sm_fail(SM_E_PROTO,
+		               "process index %u is that of process %d already: option id", s->proc,
+		               (int)sm_peer_pid(other->peer));
 	s->started = true;
 	qm_holder_start(&q->in->holders, s->proc,
 	                m.next_counter ? m.next_counter : q->in->next_counter);

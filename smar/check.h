@@ -29,7 +29,8 @@ int ar_check_cert(const struct ar *ar, const struct ar_ctx *ctx, const struct sm
                   struct sm_msg_verdict *out) SM_YIELDS SM_MUST_CHECK;
 
 /*
- * For people, who have a DN as text: as it stands in the access map: bytes that are not printable and < > ( ) " + and blank are
+ * For people, who have a DN as text: as it stands in the access map: bytes that are not printable
+ * and < > ( ) " + and blank are
  * "+" and two hexadecimal digits. In lower case, as all keys. p NULL: longer than any key.
  */
 struct sm_str ar_dn_key(struct sm_arena *a, struct sm_str dn);

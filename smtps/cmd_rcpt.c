@@ -71,8 +71,8 @@ static bool parse(struct ss_session *s, struct sm_str arg, struct sm_arena *a, s
 {
 	struct sm_str rest, what;
 	bool utf8 = (s->txn.utf8 & SM_UTF8_DECLARED) != 0;
-	unsigned how = SM_ADDR_BARE_POSTMASTER_OK | ss_qualify_flags(s->conf) |
-	               (utf8 ? SM_ADDR_UTF8_OK : 0);
+	unsigned how =
+	    SM_ADDR_BARE_POSTMASTER_OK | ss_qualify_flags(s->conf) | (utf8 ? SM_ADDR_UTF8_OK : 0);
 	int err = sm_smtp_from_to(arg, SM_STR("TO:"), how, a, addr, &rest);
 	enum ss_reply_name r;
 
