@@ -11,7 +11,7 @@ libexec_PROGRAMS += smtpc/smtpc
 smtpc_smtpc_SOURCES = smtpc/main.c
 smtpc_smtpc_LDADD = libsmtpc.a libcdb.a libsm.a $(SECCOMP_LIBS) $(TLS_LIBS) $(SASL_LIBS)
 
-SMTPC_TESTS = smtpc/t_dialog smtpc/t_probe smtpc/t_result smtpc/t_dsn smtpc/t_dsn_text smtpc/t_ehlo smtpc/t_extensions smtpc/t_cache smtpc/t_process
+SMTPC_TESTS = smtpc/t_dialog smtpc/t_probe smtpc/t_result smtpc/t_dsn smtpc/t_dsn_text smtpc/t_ehlo smtpc/t_extensions smtpc/t_tls_policy smtpc/t_cache smtpc/t_process
 smtpc_t_dialog_SOURCES = smtpc/t_dialog.c smtpc/t_smtpc.h
 smtpc_t_dialog_LDADD = libsmtpc.a libcdb.a $(UNIT_LDADD) $(TLS_LIBS) $(SASL_LIBS)
 smtpc_t_probe_SOURCES = smtpc/t_probe.c smtpc/t_smtpc.h
@@ -30,6 +30,8 @@ smtpc_t_cache_SOURCES = smtpc/t_cache.c smtpc/t_smtpc.h
 smtpc_t_cache_LDADD = libsmtpc.a libcdb.a $(UNIT_LDADD) $(TLS_LIBS) $(SASL_LIBS)
 smtpc_t_process_SOURCES = smtpc/t_process.c smtpc/t_smtpc.h
 smtpc_t_process_LDADD = libsmtpc.a libcdb.a $(UNIT_LDADD) $(TLS_LIBS) $(SASL_LIBS)
+smtpc_t_tls_policy_SOURCES = smtpc/t_tls_policy.c smtpc/t_smtpc.h
+smtpc_t_tls_policy_LDADD = libsmtpc.a libcdb.a $(UNIT_LDADD) $(TLS_LIBS) $(SASL_LIBS)
 if HAVE_CMOCKA
 check_PROGRAMS += $(SMTPC_TESTS)
 unit_tests += $(SMTPC_TESTS)

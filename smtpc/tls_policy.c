@@ -6,14 +6,19 @@
 #define AT(m) offsetof(struct sc_tls_policy, m)
 
 /* clang-format off */
-const struct sm_word sc_tls_level_words[] = {
-    {"none", SC_TLS_NONE, "no TLS, even if it is offered"},
-    {"may", SC_TLS_MAY, "TLS if it is offered and works"},
-    {"encrypt", SC_TLS_ENCRYPT, "TLS, or no mail"},
-    {"verify", SC_TLS_VERIFY, "TLS with a server whose certificate is right, or no mail"},
-    {0},
+#define LEVELS \
+    {"none", SC_TLS_NONE, "no TLS, even if it is offered"}, \
+    {"may", SC_TLS_MAY, "TLS if it is offered and works"}, \
+    {"encrypt", SC_TLS_ENCRYPT, "TLS, or no mail"}, \
+    {"verify", SC_TLS_VERIFY, "TLS with a server whose certificate is right, or no mail"}, \
+    {0}
+const struct sm_word sc_tls_level_words[] = {LEVELS};
+static const struct sm_word level_words[] = {
+    {"default", SC_TLS_UNSET, "as is said elsewhere: what else is required, then smtpc.tls_level"},
+    LEVELS,
 };
 static const struct sm_word violation_words[] = {
+    {"default", SC_VIOLATION_UNSET, "as is said elsewhere, else temporary"},
     {"temporary", SC_VIOLATION_TEMPORARY, "other servers of the destination are tried, then the mail waits"},
     {"permanent", SC_VIOLATION_PERMANENT, "other servers of the destination are tried, then the mail fails"},
     {"abort", SC_VIOLATION_ABORT, "the connection is cut, no other server is tried, and the mail waits"},
@@ -28,9 +33,9 @@ static const struct sm_word version_words[] = {
 };
 
 const struct sm_opt sc_tls_policy_opts[] = {
-    {.name = "level", .type = SM_OPT_ENUM, .offset = AT(level), .words = sc_tls_level_words, .session = true,
+    {.name = "level", .type = SM_OPT_ENUM, .offset = AT(level), .def = "default", .words = level_words, .session = true,
      .help = "how much TLS is required"},
-    {.name = "violation", .type = SM_OPT_ENUM, .offset = AT(violation), .words = violation_words, .session = true,
+    {.name = "violation", .type = SM_OPT_ENUM, .offset = AT(violation), .def = "default", .words = violation_words, .session = true,
      .help = "what becomes of mail when a server does not do what is required"},
     {.name = "min_version", .type = SM_OPT_ENUM, .offset = AT(min_version), .def = "TLSv1", .words = version_words,
      .session = true, .help = "the oldest version of TLS"},
