@@ -88,6 +88,16 @@ static int token_of_file(struct auth *x)
 	return sm_offload("token", read_token, &j);
 }
 
+static struct sm_str first_line(struct sm_str s)
+{
+	struct sm_str rest;
+
+	s = sm_str_split(s, '\n', &rest);
+	if (s.n > 0 && s.p[s.n - 1] == '\r')
+		s.n--;
+	return sm_str_trim(s);
+}
+
 static int get_token(struct auth *x, struct sm_str *token)
 {
 	int rc = 0;
@@ -96,7 +106,7 @@ static int get_token(struct auth *x, struct sm_str *token)
 	if (!x->m->token || token->n > 0)
 		return 0;
 	rc = token_of_file(x);
-	*token = sm_str_trim(sm_buf_view(&x->token));
+	*token = first_line(sm_buf_view(&x->token));
 	if (rc == 0 && !is_token(*token))
 		rc = sm_fail(SM_E_SYNTAX, "what is in the file " SM_STR_FMT " is no token",
 		             SM_STR_ARG(x->c->credentials.token_file));

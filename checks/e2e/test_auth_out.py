@@ -1,10 +1,9 @@
 """smtpc logs in to servers of others: mechanisms, credentials by host, what goes wrong, and that no secret is anywhere to be read."""
 import os
-import subprocess
 
 import pytest
 from lib.wait import until
-from test_maps import add_to_smar, replace
+from test_maps import replace
 from test_tls_out import World, deferred, send
 
 pytestmark = pytest.mark.inside
@@ -15,8 +14,8 @@ BEARER = f'user = "joe@good.test"; token = "{TOKEN}";'
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    w = World(str(tmp_path_factory.mktemp("auth")))
+def world():
+    w = World()
     yield w
     w.close()
 
@@ -26,7 +25,7 @@ def site_for(world, server, auth, access="", settings=None, **kw):
     site = world.site({"good.test": (server, "mx.good.test")}, access, settings, **kw)
     replace(site, "auth", auth)
     os.chmod(os.path.join(site.dir, "auth"), 0o644)
-    add_to_smar(site, '    server_auth { file = "@/auth"; }')
+    site.add("smar", '    server_auth { file = "@/auth"; }')
     return site
 
 
@@ -167,9 +166,9 @@ def token_file(directory, name, text):
     os.rename(path + ".new", path)
 
 
-def test_token_of_a_file_is_read_anew(world, tmp_path):
-    directory = subprocess.run(["mktemp", "-d", "/tmp/smx-tokens-XXXXXX"], check=True, capture_output=True, text=True).stdout.strip()
-    os.chmod(directory, 0o755)
+def test_token_of_a_file_is_read_anew(world):
+    directory = os.path.join(world.certs.dir, "tokens")
+    os.makedirs(directory)
     token_file(directory, "good", "old\n")
     s = world.server(users={"joe@good.test": TOKEN}, mechs=("XOAUTH2",))
     with site_for(world, s, 'mx.good.test user = "joe@good.test"; token_file = good;\n', settings={"smtpc.token_directory": directory}) as site:

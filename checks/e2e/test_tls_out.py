@@ -12,7 +12,7 @@ from lib.secure import Secure
 from lib.sink import Sink
 from lib.site import Site
 from lib.wait import until
-from test_maps import add_to_smar, replace
+from test_maps import replace
 
 pytestmark = pytest.mark.inside
 NAMES = ("mx.good.test", "mx.other.test", "mx.bad.test")
@@ -53,7 +53,7 @@ class World:
         site = Site(routes=[f"{d} {rhs(to)}" for d, to in routes.items()], relay=list(routes), dns=self.dns.address,
                     settings={"smtpc.tls.CAcert_file": self.certs.path("ca"), **(settings or {})}, **kw)
         replace(site, "access", access)
-        add_to_smar(site, '    access_map { file = "@/access"; }')
+        site.add("smar", '    access_map { file = "@/access"; }')
         return site
 
 
