@@ -43,6 +43,7 @@ def certs():
     c.make("mx", "/CN=mx.test", ["mx.test"])
     c.make("friend", "/CN=friend.example")
     c.make("stranger", "/CN=stranger.other")
+    c.make("long", "/O=" + "o" * 60 + "".join(f"/OU={i:02}" + "u" * 60 for i in range(18)) + "/CN=friend.example")
     c.make("expired", "/CN=friend.example", days=-1)
     c.authority("otherca", "/CN=Another CA")
     c.make("forged", "/CN=friend.example", ca="otherca")
@@ -129,7 +130,7 @@ def test_tls_from_the_start(ports, site, sink, tag):
 
 def test_a_certificate_is_enough(ports, site, certs):
     """A verified one may say MAIL; what it may relay is said by the access map."""
-    for name, mail, far in (("friend", 250, 250), ("stranger", 250, 550), ("forged", 530, None), ("expired", 530, None)):
+    for name, mail, far in (("friend", 250, 250), ("stranger", 250, 550), ("long", 250, 550), ("forged", 530, None), ("expired", 530, None)):
         with msa(ports) as c:
             c.starttls(with_cert(certs, name))
             assert c.mail("me@src.example").code == mail, name
