@@ -143,7 +143,7 @@ static bool begin(struct ss_session *s, uint64_t size)
 		return true;
 	if (!sm_str_empty(s->txn.greylisted) && !drop(s, size))
 		return false;
-	return ss_content_begin(s);
+	return ss_content_begin(s, true);
 }
 
 /* A chunk of nothing that is not the last one does nothing. */

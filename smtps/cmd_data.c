@@ -19,7 +19,7 @@ void ss_cmd_data(struct ss_session *s, struct sm_str arg)
 		ss_bad(s, SS_R_BINARY_DATA);
 		return;
 	}
-	if (!ss_content_begin(s))
+	if (!ss_content_begin(s, false))
 		return;
 	ss_say(s, SS_R_GO_AHEAD);
 	sm_stream_data_begin(&s->io);

@@ -182,7 +182,7 @@ static bool filter(struct ss_session *s, struct mail *m, struct sm_id id)
 
 	if (s->who.discard || m->discard)
 		return true;
-	w = ss_milters_mail(s, id, m->sender.mailbox, m->written);
+	w = ss_milters_mail(s, id, m->sender.mailbox, m->written, m->params.auth);
 	m->discard = w.kind == SS_WORD_DISCARD;
 	if (w.kind == SS_WORD_CUT)
 		ss_word_cut(s);

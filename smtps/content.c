@@ -139,30 +139,22 @@ static bool greylisted(struct ss_session *s)
 	return true;
 }
 
-/* What filters say of the command. */
-static bool filtered(struct ss_session *s)
-{
-	struct ss_word w;
-
-	if (s->milters == NULL || ss_txn_vanishes(s))
-		return false;
-	w = ss_milters_data(s);
-	if (w.kind == SS_WORD_DISCARD)
-		s->txn.discard = true;
-	if (!ss_word_stops(s, w))
-		return false;
-	ss_txn_reset(s, false);
-	return true;
-}
-
-bool ss_content_begin(struct ss_session *s)
+bool ss_content_begin(struct ss_session *s, bool chunks)
 {
 	struct ss_content *c;
+	struct ss_word w = {.kind = SS_WORD_GO};
 
-	if (greylisted(s) || filtered(s))
+	if (greylisted(s))
 		return false;
+	if (s->milters != NULL && !ss_txn_vanishes(s))
+		w = ss_milters_data(s);
+	if (!chunks && ss_word_stops(s, w)) {
+		ss_txn_reset(s, false);
+		return false;
+	}
 	c = s->txn.in = sm_calloc(1, sizeof(*c));
 	c->fault = SS_R_NONE;
+	take_word(s, w);
 	ss_scan_init(&c->scan, s->conf, s->txn.body == SM_BODY_BINARYMIME);
 	c->vanishes = ss_txn_vanishes(s);
 	begin_completion(s);
@@ -170,7 +162,7 @@ bool ss_content_begin(struct ss_session *s)
 		s->txn.content = cdb_write(s->ss->cdb, s->txn.id, 0);
 		c->store_err = put_received(s);
 	}
-	if (c->store_err != 0)
+	if (ss_content_is_bad(c))
 		give_up(s);
 	pace(c);
 	return true;

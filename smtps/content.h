@@ -33,9 +33,10 @@ struct ss_content {
 
 /*
  * The first byte may come: opens the store, puts our Received: in front. False: the transaction is
- * refused at this stage; that has been said, and nothing is left of it.
+ * refused at this stage; that has been said, and nothing is left of it. In `chunks` what filters
+ * refuse is bad content: its bytes have to be read before that is said.
  */
-bool ss_content_begin(struct ss_session *s) SM_YIELDS SM_MUST_CHECK;
+bool ss_content_begin(struct ss_session *s, bool chunks) SM_YIELDS SM_MUST_CHECK;
 /* When the next bytes have to be there: by io_timeout, and by min_data_rate of this piece. */
 int64_t ss_content_deadline(const struct ss_session *s);
 /* So many bytes will come in one piece: a measured piece of time begins, and what they make too

@@ -121,7 +121,31 @@ static bool server_value(const struct ss_session *s, struct sm_str name, struct 
 	return false;
 }
 
-static bool auth_value(const struct ss_session *s, struct sm_str name, struct sm_buf *b)
+static bool tls_value(const struct ss_session *s, struct sm_str name, struct sm_buf *b)
+{
+	const struct sm_tls_facts *tls = &s->tls.facts;
+
+	if (s->net.tls == NULL)
+		return false;
+	if (sm_str_eq(name, SM_STR("{tls_version}")))
+		return put(b, sm_str(tls->protocol));
+	if (sm_str_eq(name, SM_STR("{cipher}")))
+		return put(b, sm_str(tls->cipher));
+	if (sm_str_eq(name, SM_STR("{cipher_bits}"))) {
+		sm_buf_printf(b, "%d", tls->bits);
+		return true;
+	}
+	if (sm_str_eq(name, SM_STR("{cert_subject}")))
+		return put(b, tls->subject);
+	if (sm_str_eq(name, SM_STR("{cert_issuer}")))
+		return put(b, tls->issuer);
+	if (sm_str_eq(name, SM_STR("{verify}")))
+		return put(b, sm_str(tls->verify_word));
+	return false;
+}
+
+static bool auth_value(const struct ss_session *s, const struct ss_macros *m, struct sm_str name,
+                       struct sm_buf *b)
 {
 	if (!s->auth.done)
 		return false;
@@ -129,6 +153,8 @@ static bool auth_value(const struct ss_session *s, struct sm_str name, struct sm
 		return put(b, s->auth.mech);
 	if (sm_str_eq(name, SM_STR("{auth_authen}")))
 		return put(b, s->auth.user);
+	if (sm_str_eq(name, SM_STR("{auth_author}")))
+		return put(b, m->author);
 	return false;
 }
 
@@ -168,8 +194,8 @@ static bool message_value(const struct ss_session *s, const struct ss_macros *m,
 bool ss_macro(const struct ss_session *s, const struct ss_macros *m, struct sm_str name,
               struct sm_buf *b)
 {
-	return client_value(s, name, b) || server_value(s, name, b) || auth_value(s, name, b) ||
-	       message_value(s, m, name, b);
+	return client_value(s, name, b) || server_value(s, name, b) || tls_value(s, name, b) ||
+	       auth_value(s, m, name, b) || message_value(s, m, name, b);
 }
 
 /* ---- the packet ---- */

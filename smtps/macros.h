@@ -12,7 +12,7 @@ struct ss_session;
 
 /* What is only known where the event is: of MAIL the sender, of RCPT the recipient. */
 struct ss_macros {
-	struct sm_str sender;
+	struct sm_str sender, author; /* author: what AUTH= of MAIL says */
 	struct sm_str rcpt_mailer, rcpt_host, rcpt_addr;
 	struct sm_id id; /* the transaction's to be; none: that of the session's */
 };

@@ -311,9 +311,9 @@ static void put_path(struct sm_buf *b, struct sm_str addr, struct sm_str params)
 }
 
 struct ss_word ss_milters_mail(struct ss_session *s, struct sm_id id, struct sm_str sender,
-                               struct sm_str params)
+                               struct sm_str params, struct sm_str author)
 {
-	struct ss_macros m = {.sender = sender, .id = id};
+	struct ss_macros m = {.sender = sender, .author = author, .id = id};
 
 	if (s->milters == NULL)
 		return go;

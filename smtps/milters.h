@@ -35,9 +35,10 @@ void ss_word_cut(struct ss_session *s);
  */
 struct ss_word ss_milters_connect(struct ss_session *s) SM_YIELDS;
 struct ss_word ss_milters_helo(struct ss_session *s, struct sm_str name) SM_YIELDS;
-/* `params`: behind the address, as the client wrote them. The transaction will have that id. */
+/* `params`: behind the address, as the client wrote them; `author`: AUTH= of them. The transaction
+ * will have that id. */
 struct ss_word ss_milters_mail(struct ss_session *s, struct sm_id id, struct sm_str sender,
-                               struct sm_str params) SM_YIELDS;
+                               struct sm_str params, struct sm_str author) SM_YIELDS;
 struct ss_word ss_milters_rcpt(struct ss_session *s, struct sm_str rcpt, struct sm_str params,
                                bool local) SM_YIELDS;
 /* It was refused by us, with what was said last: for filters that want to know. */

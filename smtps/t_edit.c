@@ -300,10 +300,10 @@ IN_COROUTINE(t_refused)
 	/* Larger than a message may be, and more than is good. */
 	ss_edit_init(&e, &s);
 	conf.max_message_bytes = 1000;
-	assert_int_equal(ss_edit_body(&e, OURS OURS OURS, 60), 0);
+	assert_int_equal(ss_edit_body(&e, OURS OURS OURS, 3 * strlen(OURS)), 0);
 	int err = 0;
 	for (int i = 0; err == 0 && i < 100; i++)
-		err = ss_edit_body(&e, OURS OURS OURS, 60);
+		err = ss_edit_body(&e, OURS OURS OURS, 3 * strlen(OURS));
 	assert_int_equal(err, SM_E_TOOBIG);
 	err = 0;
 	for (int i = 0; err == 0 && i <= SS_EDITS_MAX; i++)
