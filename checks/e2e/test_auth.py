@@ -84,6 +84,20 @@ def test_mechanism(site, mech):
     assert f"auth={mech}" in line and "user=bob" in line and "stat=235" in line
 
 
+@pytest.mark.parametrize("mech", [m for m in MECHANISMS if m.startswith("SCRAM")])
+def test_unknown_users_are_asked_as_well(site, mech):
+    """SCRAM tells the user's salt before it sees a proof: who does not exist has one, too, and always the same."""
+    def first(user):
+        with Client(site.port) as c:
+            r = sasl.scram(c, user, "x", mech, stop_at=1)
+            assert r.code == 334, r
+            assert c.cmd("*").code == 501
+        return dict(x.split("=", 1) for x in base64.b64decode(r.text).decode().split(","))
+    known, unknown = first("bob"), first("nobody")
+    assert known.keys() == unknown.keys() and known["i"] == unknown["i"] and len(known["s"]) == len(unknown["s"])
+    assert known["s"] != unknown["s"] and known["s"] == first("bob")["s"] and unknown["s"] == first("nobody")["s"]
+
+
 def test_initial_responses(site):
     with Client(site.port) as c:
         assert sasl.plain(c, "ann", PASSWORD, initial=False).code == 235
@@ -298,16 +312,21 @@ def test_wrong_configuration(db, sink):
 # ---- TLS ----
 
 @pytest.fixture(scope="module")
-def tls_site(db, sink, dns):
-    certs = Certs()
-    certs.make("ec", "/CN=mx.test", ["mx.test"])
+def certs():
+    c = Certs()
+    c.make("ec", "/CN=mx.test", ["mx.test"])
+    yield c
+    c.stop()
+
+
+@pytest.fixture(scope="module")
+def tls_site(db, sink, dns, certs):
     s = make(db, sink, {**certs.settings("ec"), "smtps.flags": "{ access, delay_checks }", "smar.access_map.file": "../access"},
              {"dns": dns.address}, flags="{ noplaintext, noanonymous }", trusted_mechs="{ PLAIN, CRAM-MD5 }")
     with open(os.path.join(s.dir, "access"), "w") as f:
         f.write(ACCESS)
     with s:
         yield s
-    certs.stop()
 
 
 ACCESS = "cltresolve:no error:550 5.7.1 who are you\n"
@@ -338,6 +357,14 @@ def test_starttls_forgets_who_it_was(tls_site):
         assert c.cmd("RSET").code == 250
         assert sasl.plain(c, "bob", PASSWORD).code == 235
         assert may_relay(c)
+
+
+def test_starttls_takes_relaying_back(db, sink, certs):
+    with make(db, sink, certs.settings("ec")) as s, Client(s.port) as c:
+        assert sasl.plain(c, "bob", PASSWORD).code == 235
+        assert may_relay(c)
+        c.starttls()
+        assert not may_relay(c)
 
 
 def test_nothing_in_clear_counts_in_tls(tls_site):
