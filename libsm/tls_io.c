@@ -10,6 +10,7 @@
 
 #ifdef SM_HAVE_TLS
 #include <errno.h>
+#include <malloc.h>
 #include <openssl/err.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -23,6 +24,7 @@ enum {
 	 * gigabytes. */
 	UPDATES = 32,
 	UPDATE_BYTES_SHIFT = 20,
+	TRIM_EACH = 256, /* handshakes */
 };
 
 static BIO_METHOD *socket_method;
@@ -386,6 +388,18 @@ struct sm_tls *sm_tls_put(struct sm_net *n, struct sm_tls_ctx *ctx)
 	return t;
 }
 
+/* A handshake takes tens of kilobytes for a moment, from a heap in which what stays has come to lie
+ * between: after many at once that would be most of the memory of idle sessions. */
+static void give_back(void)
+{
+#ifdef __GLIBC__
+	static unsigned handshakes;
+
+	if (++handshakes % TRIM_EACH == 0)
+		(void)malloc_trim(0);
+#endif
+}
+
 int sm_tls_handshake(struct sm_tls *t, const char *doing, int64_t deadline_ms)
 {
 	int ret, rc;
@@ -404,6 +418,7 @@ int sm_tls_handshake(struct sm_tls *t, const char *doing, int64_t deadline_ms)
 		}
 	}
 	ERR_clear_error();
+	give_back();
 	t->up = true;
 	SSL_set_msg_callback(t->ssl, on_message);
 	SSL_set_msg_callback_arg(t->ssl, t);
