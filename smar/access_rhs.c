@@ -9,6 +9,7 @@
 #include "libsm/err.h"
 #include "libsm/net.h"
 #include "libsm/smtp_reply.h"
+#include "libsm/utf8.h"
 
 static const struct sm_str quick = SM_STR("quick:"), error = SM_STR("error:");
 
@@ -207,6 +208,17 @@ static bool one_of(struct sm_str s, const char *const *words)
 	return false;
 }
 
+/* Addresses and names may be in UTF-8; what else is looked up is ASCII. */
+static bool good_bytes(enum key_kind kind, struct sm_str s)
+{
+	if (kind != KEY_ADDRESS && kind != KEY_NAME)
+		return printable(s);
+	for (size_t i = 0; i < s.n; i++)
+		if ((unsigned char)s.p[i] < ' ' || s.p[i] == 0x7f)
+			return false;
+	return sm_utf8_graphic(s);
+}
+
 static bool good_key(enum key_kind kind, struct sm_str s)
 {
 	static const char *const resolve[] = {"ok", "no", "tempptr", "tempa", NULL};
@@ -267,7 +279,8 @@ int ar_access_check_entry(struct sm_str key, struct sm_str value)
 		               SM_STR_ARG(sm_str_head(key, 100)));
 	t = find_tag(sm_str_head(key, (size_t)colon + 1));
 	what = sm_str_from(key, (size_t)colon + 1);
-	if (what.n == 0 || !printable(key) || sm_str_chr(key, ' ') >= 0 || !good_key(t->key, what))
+	if (what.n == 0 || !good_bytes(t->key, what) || sm_str_chr(key, ' ') >= 0 ||
+	    !good_key(t->key, what))
 		return sm_fail(SM_E_SYNTAX,
 		               t == &listed ? "\"" SM_STR_FMT "\": neither a tag that is known nor "
 		                              "the answer of a black list"

@@ -52,15 +52,6 @@ static void lost(struct ss_session *s, int err)
 	}
 }
 
-/* Is there room for it among the junk? False: the session ends, that has been said. */
-static bool may_drop(struct ss_session *s, uint64_t size)
-{
-	if (size <= ss_limits_junk_left(&s->limits, s->conf))
-		return true;
-	ss_say_and_close(s, SS_R_CHUNK_HUGE, "too much junk");
-	return false;
-}
-
 /* Throw the bytes of a chunk away that nobody wants. */
 static bool drop(struct ss_session *s, uint64_t size)
 {
@@ -68,8 +59,10 @@ static bool drop(struct ss_session *s, uint64_t size)
 	ssize_t n = 0;
 
 	ss_limits_junk(&s->limits, REFUSED_COST);
-	if (!may_drop(s, size))
+	if (size > ss_limits_junk_left(&s->limits, s->conf)) {
+		ss_say_and_close(s, SS_R_CHUNK_HUGE, "too much junk");
 		return false;
+	}
 	piece = sm_malloc(SS_PIECE_BYTES);
 	while (size > 0) {
 		n = sm_stream_raw(&s->io, piece, (size_t)SM_MIN(size, (uint64_t)SS_PIECE_BYTES),
@@ -103,8 +96,10 @@ static bool take(struct ss_session *s, uint64_t size)
 	int err = 0;
 
 	ss_content_announce(s, size);
-	if (ss_content_is_bad(c) && !may_drop(s, size)) {
+	if (ss_content_is_bad(c) && size > ss_limits_junk_left(&s->limits, s->conf)) {
 		ss_content_say_bad(s);
+		s->closing = s->linger = true;
+		s->why = "too much junk";
 		return false;
 	}
 	piece = sm_malloc(SS_PIECE_BYTES);

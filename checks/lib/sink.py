@@ -209,10 +209,19 @@ class Sink:
             writer.close()
 
 
+def text(address):
+    """In UTF-8 if it is (RFC 6531), else byte by byte."""
+    try:
+        return address.decode()
+    except UnicodeDecodeError:
+        return address.decode("latin-1")
+
+
 class _Conn:
     def __init__(self, sink, number, reader, writer):
         self.sink, self.number, self.reader, self.writer = sink, number, reader, writer
         self.sender, self.rcpts = None, []
+        self.chunks = b""       # of a message that comes by BDAT
 
     async def line(self):
         b = await self.reader.readuntil(b"\n")
@@ -224,9 +233,9 @@ class _Conn:
     def note(self, b):
         m = re.match(rb"(?i)(MAIL FROM|RCPT TO):<(.*)>", b)
         if m and m.group(1).upper().startswith(b"MAIL"):
-            self.sender, self.rcpts = m.group(2).decode("latin-1"), []
+            self.sender, self.rcpts, self.chunks = text(m.group(2)), [], b""
         elif m:
-            self.rcpts.append(m.group(2).decode("latin-1"))
+            self.rcpts.append(text(m.group(2)))
 
     async def send(self, b):
         self.writer.write(b)
@@ -240,6 +249,22 @@ class _Conn:
         self.sink.raw[self.number] += raw
         content = re.sub(rb"(\A|(?<=\r\n))\.", b"", raw[:-3])
         self.sink.messages.append(Message(self.sender, list(self.rcpts), content, answer, self.number))
+
+    async def chunk(self, words, answer):
+        """RFC 3030: the bytes, then a reply; at the last chunk it is that of the message."""
+        piece = await self.reader.readexactly(int(words[1]))
+        self.sink.raw[self.number] += piece
+        self.chunks += piece
+        if len(words) < 3:
+            await self.send(answer("BDAT"))
+            return
+        finals = [answer(".") for _ in range(max(1, len(self.rcpts)) if self.sink.lmtp else 1)]
+        if not self.rcpts:
+            finals = [b"503 5.5.1 no recipients\r\n"]
+        self.sink.messages.append(Message(self.sender, list(self.rcpts), self.chunks, finals[0], self.number))
+        for final in finals:
+            await self.send(final)
+        self.sender, self.rcpts, self.chunks = None, [], b""
 
     def rst(self):
         sock = self.writer.get_extra_info("socket")
@@ -303,6 +328,9 @@ class _Conn:
         while True:
             b = await self.line()
             verb = b.split()[0].upper().decode("latin-1") if b.split() else ""
+            if verb == "BDAT":
+                await self.chunk(b.split(), answer)
+                continue
             a = answer(verb, b)
             if a is None:
                 await self.reader.read(65536)
