@@ -113,6 +113,11 @@ endif
 FUZZ_TARGETS += checks/fuzz/fuzz_msg
 checks_fuzz_fuzz_msg_SOURCES = checks/fuzz/fuzz_def.h checks/fuzz/fuzz_msg.c $(fuzz_main)
 checks_fuzz_fuzz_msg_LDADD = $(fuzz_link)
+if HAVE_TLS
+FUZZ_TARGETS += checks/fuzz/fuzz_tls_dn
+endif
+checks_fuzz_fuzz_tls_dn_SOURCES = checks/fuzz/fuzz_tls_dn.c $(fuzz_main)
+checks_fuzz_fuzz_tls_dn_LDADD = $(fuzz_link) $(TLS_LIBS)
 FUZZ_TARGETS += checks/fuzz/fuzz_frame
 checks_fuzz_fuzz_frame_SOURCES = checks/fuzz/fuzz_frame.c $(fuzz_main)
 checks_fuzz_fuzz_frame_LDADD = $(fuzz_link)

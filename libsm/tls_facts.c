@@ -19,8 +19,7 @@ static void put_char(char *out, size_t *n, char c)
 		out[(*n)++] = c;
 }
 
-/* `raw`: of a type, which is ours, not of a value. */
-static void put_text(char *out, size_t *n, const char *p, size_t size, bool raw)
+static void put_text(char *out, size_t *n, const char *p, size_t size)
 {
 	static const char hex[] = "0123456789ABCDEF";
 	static const struct sm_str special = SM_STR("<>()\"+ /");
@@ -28,7 +27,7 @@ static void put_text(char *out, size_t *n, const char *p, size_t size, bool raw)
 	for (size_t i = 0; i < size && *n < SM_TLS_DN_MAX; i++) {
 		unsigned char c = (unsigned char)p[i];
 
-		if (raw || (c > ' ' && c <= '~' && sm_str_chr(special, p[i]) < 0)) {
+		if (c > ' ' && c <= '~' && sm_str_chr(special, p[i]) < 0) {
 			put_char(out, n, p[i]);
 			continue;
 		}
@@ -51,12 +50,12 @@ static void put_type(char *out, size_t *n, const ASN1_OBJECT *type)
 
 	if (nid != NID_undef) {
 		const char *name = OBJ_nid2sn(nid);
-		put_text(out, n, name, strlen(name), true);
+		put_text(out, n, name, strlen(name));
 		return;
 	}
 	len = OBJ_obj2txt(oid, sizeof(oid), type, 1);
 	if (len > 0)
-		put_text(out, n, oid, SM_MIN((size_t)len, sizeof(oid) - 1), true);
+		put_text(out, n, oid, SM_MIN((size_t)len, sizeof(oid) - 1));
 }
 
 struct sm_str sm_tls_name_text(const X509_NAME *name, struct sm_arena *a)
@@ -74,10 +73,10 @@ struct sm_str sm_tls_name_text(const X509_NAME *name, struct sm_arena *a)
 		put_type(out, &n, X509_NAME_ENTRY_get_object(e));
 		put_char(out, &n, '=');
 		if (len >= 0)
-			put_text(out, &n, (const char *)utf8, (size_t)len, false);
+			put_text(out, &n, (const char *)utf8, (size_t)len);
 		else
 			put_text(out, &n, (const char *)ASN1_STRING_get0_data(value),
-			         (size_t)ASN1_STRING_length(value), false);
+			         (size_t)ASN1_STRING_length(value));
 		OPENSSL_free(utf8);
 	}
 	ERR_clear_error();
