@@ -404,3 +404,34 @@ def test_resumption_can_be_switched_off(dns, certs):
                 assert not t.reused
                 ticket = t.session()
                 t.close()
+
+
+# -- keys that only root may read
+
+@pytest.mark.skipif(os.getuid() != 0, reason="not root: no other users")
+def test_a_key_of_root_alone(sink, dns):
+    """mcp opens it (open_files), at the start and at a reload; smtps itself could not."""
+    own = Certs()
+    own.make("ec", "/CN=mx.test", ["mx.test"])
+    try:
+        os.chown(own.key("ec"), 0, 0)
+        os.chmod(own.key("ec"), 0o600)
+        settings = own.settings("ec")
+        with Site(relay=["local.test"], dns=dns.address, settings=settings, users="real") as s:
+            assert "stat=failed, kept=none" in s.log_lines("smtps", "ss.tls_ctx")[-1]
+            with s.client() as c:
+                assert c.cmd("STARTTLS").code == 454
+        with Site(relay=["local.test"], dns=dns.address, settings={**settings, "smtps.open_files": '{ "%s" }' % own.key("ec")}, users="real") as s:
+            assert [x for x in s.log_lines("smtps", "ss.tls_ctx") if "stat=ready" in x]
+            assert not [x for x in s.log_lines("smtps", "ss.tls_ctx") if "stat=failed" in x]
+            old = serial(s)
+            own.make("ec", "/CN=mx.test", ["mx.test"])
+            os.chown(own.key("ec"), 0, 0)
+            reload_tls(s)
+            assert serial(s) != old
+            # A worker that is started again gets it as well
+            s.restarted("smtps", s.kill("smtps"))
+            s.wait_ready()
+            assert serial(s) != old
+    finally:
+        own.stop()
