@@ -62,6 +62,8 @@ static int fill(struct sm_stream *s, int64_t deadline_ms)
 	if (n < 0)
 		return (int)n;
 	sm_buf_append(&s->in, scratch, (size_t)n);
+	if (s->in.wipe)
+		explicit_bzero(scratch, (size_t)n);
 	return 0;
 }
 

@@ -27,6 +27,7 @@ enum {
 	ADDRESS_MAX = 80,
 	CHALLENGE_MAX = (SS_AUTH_LINE_MAX - 6) / 4 * 3, /* "334 ", CRLF */
 	SSF_MOST = 4096,
+	STACK_BYTES = 64 * 1024, /* more than a step takes; of 512 KiB */
 };
 
 struct ss_sasl {
@@ -173,9 +174,16 @@ static enum ss_sasl_result meaning(int rc)
 	}
 }
 
-static int work(void *arg)
+/* The library leaves passwords on the stack that it had: saslauthd's request, for one. */
+static __attribute__((noinline)) void wipe_stack(void)
 {
-	struct ss_sasl *x = arg;
+	char below[STACK_BYTES];
+
+	explicit_bzero(below, sizeof(below));
+}
+
+static void step(struct ss_sasl *x)
+{
 	const char *in = x->has_in ? sm_buf_c(&x->in) : NULL, *out = NULL;
 	unsigned in_len = x->has_in ? (unsigned)x->in.len : 0, out_len = 0;
 	int rc = x->begun ? SASL_OK : make_conn(x);
@@ -200,6 +208,12 @@ static int work(void *arg)
 	if (rc != SASL_CONTINUE)
 		sasl_dispose(&x->conn);
 	sm_buf_wipe(&x->in);
+}
+
+static int work(void *arg)
+{
+	step(arg);
+	wipe_stack();
 	return 0;
 }
 

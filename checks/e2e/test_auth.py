@@ -16,7 +16,7 @@ from lib.certs import Certs
 from lib.client import Client, message
 from lib.sasl import MECHANISMS, Sasl, Saslauthd, b64
 from lib.site import Site
-from lib.wait import SLOW, until
+from lib.wait import SANITIZER, SLOW, until
 
 pytestmark = [pytest.mark.inside, pytest.mark.skipif(not sasl.available(), reason="no saslpasswd2")]
 
@@ -577,6 +577,50 @@ def test_saslauthd(auth_server, sink, tag):
         s.stop()
         c.close()
         server.imap.hang = False
+
+
+def in_memory(pid, needles):
+    """Which of them are in the memory of a process."""
+    found = set()
+    with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", 0) as mem:
+        for line in maps:
+            begin, end = (int(x, 16) for x in line.split()[0].split("-"))
+            if not line.split()[1].startswith("rw"):
+                continue
+            mem.seek(begin)
+            try:
+                data = mem.read(end - begin)
+            except OSError:
+                continue
+            found |= {n for n in needles if n in data}
+    return found
+
+
+@pytest.mark.skipif(not os.access(sasl.SASLAUTHD, os.X_OK) or SANITIZER is not None, reason="no saslauthd, or a build that keeps what was freed")
+def test_no_secret_in_memory(auth_server, certs):
+    """Neither the password nor its base64 is left anywhere, in clear and by TLS, right or wrong."""
+    s, server = auth_server
+    secret = "Xq7-VerySecret-91zK"
+    server.imap.users["carl"] = secret
+    with open(s.conf, "a") as f:
+        f.write("smtps { tls { " + " ".join(f'{k.split(".")[-1]} = {v if v.startswith("{") else chr(34) + v + chr(34)};'
+                                            for k, v in certs.settings("ec").items()) + " } }\n")
+    needles = [secret.encode(), b64(secret).encode()[:20], b64(f"\0carl\0{secret}").encode()[8:28]]
+    with s:
+        pid, = s.pids("smtps")
+        try:
+            assert in_memory(pid, [b"mx.test"])
+        except PermissionError:
+            pytest.skip("may not look into it")
+        for tls in (False, True):
+            for exchange in (sasl.plain, sasl.login):
+                for extra, code in (("", 235), ("x", 535)):
+                    with Client(s.port) as c:
+                        if tls:
+                            c.starttls()
+                        assert exchange(c, "carl", secret + extra).code == code
+                        c.stays()
+                        assert not in_memory(pid, needles), (tls, exchange, extra)
 
 
 # ---- what users may send ----
