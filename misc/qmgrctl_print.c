@@ -294,6 +294,7 @@ static void rcpt(struct qc_print *p, const json_t *o)
 			sm_buf_printf(b, "%" PRId64 " ", qc_num(o, "code"));
 		qc_text(b, qc_str(o, "text"), 0, false);
 		sm_buf_char(b, '\n');
+		field(b, "  TLS", qc_str(o, "tls"));
 	}
 	when(b, "  last try", qc_num(o, "last_try_s"), false);
 	when(b, "  next try", qc_num(o, "next_try_s"), true);

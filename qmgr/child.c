@@ -12,7 +12,7 @@ struct qm_txn *qm_child_new(struct qm *q, struct sm_id id, const struct qm_txn *
 {
 	struct qm_txn *child = qm_txn_new(&q->txns, id, rcpts);
 
-	child->sender = child->envid = SM_STR("");
+	child->sender = child->envid = child->auth = SM_STR("");
 	child->content = parent->content;
 	child->content_offset = parent->content_offset;
 	child->size = parent->size;

@@ -170,7 +170,7 @@ struct envelope {
 
 struct recipient {
 	uint16_t index, tries, code;
-	struct sm_str addr, orcpt, text, host;
+	struct sm_str addr, orcpt, text, host, tls;
 	const char *state;
 	bool held;
 	uint8_t notify;
@@ -262,6 +262,7 @@ static void recipient_line(struct qm_ctl *c, struct sm_id ta, const struct recip
 	qm_ctl_num(c, "code", r->code);
 	qm_ctl_str(c, "text", r->text);
 	qm_ctl_str(c, "host", r->host);
+	qm_ctl_str(c, "tls", r->tls);
 	qm_ctl_time(c, "last_try_s", r->last_try_s);
 	qm_ctl_time(c, "next_try_s", r->held ? 0 : r->next_try_s);
 	qm_ctl_num(c, "notify", r->notify);
@@ -346,6 +347,7 @@ static void show_txn(struct qm_ctl *c, const struct qm_txn *txn)
 		if (r->state == QM_RCPT_SETTLED)
 			continue;
 		x.held = (r->flags & QM_RCPT_HELD) != 0;
+		x.tls = r->tls;
 		x.mark = (enum qm_mark_verb)r->mark;
 		if (r->state != QM_RCPT_DEFERRED)
 			x.next_try_s = 0;
@@ -387,6 +389,10 @@ static void show_rec(struct qm_ctl *c, const struct qm_rec_txn *rec, const struc
 	for (uint32_t i = 0; i < rec->rcpts_count; i++) {
 		const struct qm_rec_rcpt *r = &rec->rcpts[i];
 		struct recipient out = recipient_of(r, deferred_state(r));
+
+		for (uint32_t k = 0; k < rec->ways_count; k++)
+			if (rec->ways[k].index == r->index)
+				out.tls = rec->ways[k].tls;
 
 		out.mark = qm_edbc_marked(c->q->edbc, x, r->index, &out.held);
 		recipient_line(c, rec->ta, &out);

@@ -200,6 +200,7 @@ static struct qm_txn *make_child(struct qm *q, struct sm_id id, const struct qm_
 		inherit_dsn(child, parent);
 	} else if (!list) {
 		child->envid = keep(child, parent->envid);
+		child->auth = keep(child, parent->auth);
 		child->ret = parent->ret;
 		orcpt = original(child, r);
 	}

@@ -133,6 +133,7 @@ struct qm_try {
 	enum sm_outcome outcome;
 	uint16_t code;
 	struct sm_str text, host;
+	struct sm_str tls;  /* how the session was protected; empty: there was none */
 	int64_t retry_in_s; /* for TEMP: fixed delay; 0: by the age of the mail */
 	int64_t took_ms;    /* the try, when there was one */
 	bool no_try;        /* others were tried for it: does not count as a try */

@@ -78,6 +78,7 @@ void qm_settle_rcpt(struct qm *q, struct qm_rcpt *r, const struct qm_try *t)
 
 	qm_look_at_clock(q);
 	qm_rcpt_note(r, t->code, t->text, t->host, now);
+	qm_rcpt_note_tls(r, t->tls);
 	if (!t->no_try && !t->local && r->tries < UINT16_MAX)
 		r->tries++;
 	switch (t->outcome) {

@@ -175,6 +175,7 @@ static void encode_txn(struct qm_store *st, const struct qm_txn *txn, struct qm_
 		rec->rcpts[i].text = sm_str_head(rec->rcpts[i].text, 60);
 		rec->rcpts[i].host = SM_STR("");
 	}
+	rec->ways_count = 0;
 	sm_buf_reset(&st->scratch);
 	qm_rec_txn_encode(&st->scratch, rec);
 }
@@ -232,6 +233,7 @@ uint64_t qm_store_rcpt(struct qm_store *st, const struct qm_rcpt *r)
 	    .host = r->host,
 	    .last_try_s = r->last_try_s,
 	    .flags = r->flags,
+	    .tls = r->tls,
 	};
 
 	if (qm_store_may_take_over(st, txn))

@@ -67,6 +67,7 @@ static void snapshot_and_changes(void **state)
 	sm_buf_init(&b, 1 << 20);
 	txn = three(&t);
 	qm_rcpt_note(&txn->rcpts[2], 451, SM_STR("4.4.1 away"), SM_STR("mx.y.test"), 1010);
+	qm_rcpt_note_tls(&txn->rcpts[2], SM_STR("TLSv1.3 x 128 OK mx.y.test"));
 	txn->rcpts[2].tries = 1;
 	txn->rcpts[2].next_try_s = 2000;
 	qm_rcpt_set(&txn->rcpts[2], QM_RCPT_DEFERRED);
@@ -82,6 +83,8 @@ static void snapshot_and_changes(void **state)
 	assert_ptr_equal(qm_txn_rcpt(txn, 2), &txn->rcpts[1]);
 	assert_null(qm_txn_rcpt(txn, 0));
 	assert_true(sm_str_eq(txn->rcpts[1].text, SM_STR("4.4.1 away")));
+	assert_true(sm_str_eq(txn->rcpts[1].tls, SM_STR("TLSv1.3 x 128 OK mx.y.test")));
+	assert_int_equal(txn->rcpts[0].tls.n, 0);
 	assert_int_equal(txn->rcpts[1].next_try_s, 2000);
 	assert_true(sm_str_eq(txn->envid, SM_STR("e1")));
 
@@ -94,10 +97,12 @@ static void snapshot_and_changes(void **state)
 	                                               .state = QM_REC_FAILED,
 	                                               .code = 550,
 	                                               .text = SM_STR("5.1.1 no"),
+	                                               .tls = SM_STR("none"),
 	                                               .tries = 2});
 	assert_int_equal(txn->open, 1);
 	assert_int_equal(txn->rcpts[1].state, QM_RCPT_FAILED);
 	assert_int_equal(txn->rcpts[1].code, 550);
+	assert_true(sm_str_eq(txn->rcpts[1].tls, SM_STR("none")));
 	qm_txn_table_fini(&t);
 	sm_buf_fini(&b);
 	sm_arena_fini(&a);

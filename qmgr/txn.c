@@ -148,6 +148,7 @@ struct qm_txn *qm_txn_from_commit(struct qm_txn_table *t, const struct sm_msg_ta
 	txn->size = m->size;
 	txn->sender = keep(txn, m->sender);
 	txn->envid = keep(txn, m->envid);
+	txn->auth = keep(txn, m->auth);
 	txn->received_s = txn->queued_s = m->received_s;
 	txn->body = m->body;
 	txn->ret = m->ret;
@@ -207,6 +208,7 @@ struct qm_txn *qm_txn_from_rec(struct qm_txn_table *t, const struct qm_rec_txn *
 	txn->size = rec->size;
 	txn->sender = keep(txn, rec->sender);
 	txn->envid = keep(txn, rec->envid);
+	txn->auth = keep(txn, rec->auth);
 	txn->received_s = rec->received_s;
 	txn->queued_s = rec->queued_s;
 	txn->body = rec->body;
@@ -232,6 +234,12 @@ struct qm_txn *qm_txn_from_rec(struct qm_txn_table *t, const struct qm_rec_txn *
 		r->last_try_s = from->last_try_s;
 		r->flags = from->flags;
 		qm_rcpt_set(r, state_of(from->state));
+	}
+	for (uint32_t i = 0; i < rec->ways_count; i++) {
+		struct qm_rcpt *r = qm_txn_rcpt(txn, rec->ways[i].index);
+
+		if (r)
+			r->tls = keep(txn, rec->ways[i].tls);
 	}
 	for (uint32_t i = 0; i < rec->cursors_count; i++) {
 		struct qm_rcpt *r = qm_txn_rcpt(txn, rec->cursors[i].index);
@@ -307,6 +315,7 @@ void qm_txn_to_rec(const struct qm_txn *txn, struct sm_arena *a, struct qm_rec_t
 	    .ret = txn->ret,
 	    .utf8 = txn->utf8,
 	    .envid = txn->envid,
+	    .auth = txn->auth,
 	    .received_s = txn->received_s,
 	    .queued_s = txn->queued_s,
 	    .flags = txn->flags,
@@ -326,6 +335,13 @@ void qm_txn_to_rec(const struct qm_txn *txn, struct sm_arena *a, struct qm_rec_t
 		if (r->state == QM_RCPT_SETTLED)
 			continue;
 		rec->rcpts[rec->rcpts_count++] = qm_rcpt_to_rec(r);
+	}
+	rec->ways = sm_arena_must(a, (txn->open + 1) * sizeof(*rec->ways));
+	for (unsigned i = 0; i < txn->rcpt_count; i++) {
+		const struct qm_rcpt *r = &txn->rcpts[i];
+
+		if (r->state != QM_RCPT_SETTLED && r->tls.n > 0)
+			rec->ways[rec->ways_count++] = (struct qm_rec_way){r->index, r->tls};
 	}
 	rec->cursors = sm_arena_must(a, QM_CURSORS_MAX * sizeof(*rec->cursors));
 	for (unsigned i = 0; i < txn->rcpt_count; i++)
@@ -370,6 +386,7 @@ void qm_txn_apply(struct qm_txn *txn, const struct qm_rec_rcpt_change *c)
 	r->code = c->code;
 	r->text = keep(txn, c->text);
 	r->host = keep(txn, c->host);
+	r->tls = keep(txn, c->tls);
 	r->last_try_s = c->last_try_s;
 	r->flags = c->flags;
 	if (c->state != QM_REC_OPEN)
@@ -497,6 +514,11 @@ void qm_rcpt_note(struct qm_rcpt *r, uint16_t code, struct sm_str text, struct s
 	r->text = renote(r->txn, r->text, text, 512);
 	r->host = renote(r->txn, r->host, host, 256);
 	r->last_try_s = now_s;
+}
+
+void qm_rcpt_note_tls(struct qm_rcpt *r, struct sm_str tls)
+{
+	r->tls = renote(r->txn, r->tls, tls, 160);
 }
 
 static struct content *content_find(const struct qm_txn_table *t, struct sm_id id)

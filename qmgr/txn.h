@@ -38,6 +38,7 @@ struct qm_rcpt {
 	struct qm_group *group; /* while READY: where it waits (sched.h) */
 	struct sm_str addr, orcpt;
 	struct sm_str text, host; /* of the last try; in the transaction's arena or static */
+	struct sm_str tls;        /* how its session was protected; empty: there was none */
 	struct sm_str after; /* of an alias: the last member that is in a child; empty: none is */
 	char *cursor;        /* where that is kept; NULL: none was */
 	int64_t next_try_s, last_try_s;
@@ -67,7 +68,7 @@ struct qm_txn {
 	unsigned routing;         /* recipients ROUTING */
 	struct sm_arena arena;
 	struct sm_id id, content;
-	struct sm_str sender, envid;
+	struct sm_str sender, envid, auth;
 	uint32_t content_offset;
 	uint64_t size;
 	int64_t received_s;
@@ -158,6 +159,7 @@ struct qm_rec_rcpt qm_rcpt_to_rec(const struct qm_rcpt *r);
  * fits. */
 void qm_rcpt_note(struct qm_rcpt *r, uint16_t code, struct sm_str text, struct sm_str host,
                   int64_t now_s);
+void qm_rcpt_note_tls(struct qm_rcpt *r, struct sm_str tls);
 
 /*
  * Content is shared by a mail (its owner: same id) and its children: DSNs about it, and parts of

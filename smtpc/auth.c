@@ -300,7 +300,7 @@ static int run(struct auth *x, struct sm_id ta)
 	}
 	rc = dialogue(x, &where);
 	sm_log(rc >= 200 && rc < 300 ? SM_INFO : SM_WARN, "sc.auth",
-	       "da_sess=%C ss_ta=%?I server=%s address=%A mech=%s user=%S stat=%d tls=%s error=%?s",
+	       "da_sess=%C ss_ta=%?I server=%s address=%A auth=%s user=%S stat=%d tls=%s error=%?s",
 	       s->id, ta, s->host, &s->sa, x->m->name, x->c->credentials.user, SM_MAX(rc, 0),
 	       s->tls_text, rc < 0 ? sm_diag() : "");
 	return conclude(x, rc);

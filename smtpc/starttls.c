@@ -96,7 +96,7 @@ static void note(struct starttls *x, const struct sm_tls_facts *f)
 	               f->bits, f->verify_word, n > 0 ? " " : "", name);
 	sm_log(SM_INFO, "sc.tls",
 	       "da_sess=%C ss_ta=%?I server=%s address=%A starttls=%s cipher=%s bits=%d verify=%s "
-	       "why=%?s cert_name=%?s issuer=%?S subject=%?S resumed=%d",
+	       "why=%?s cn=%?s issuer=%?S subject=%?S resumed=%d",
 	       s->id, x->ta, s->host, &s->sa, f->protocol, f->cipher, f->bits, f->verify_word,
 	       f->verify_text, name, f->issuer, f->subject, (int)f->resumed);
 }

@@ -217,6 +217,9 @@ void ss_cmd_mail(struct ss_session *s, struct sm_str arg)
 	s->txn.ret = m.params.ret;
 	s->txn.utf8 = m.params.utf8 ? SM_UTF8_DECLARED : 0;
 	s->txn.envid = sm_arena_str(&s->txn.arena, m.params.envid);
+	/* Whoever has not said who it is, is not believed who else it was (RFC 4954 5). */
+	if (s->auth.done)
+		s->txn.auth = sm_arena_str(&s->txn.arena, m.params.auth);
 	s->txn.discard = m.discard;
 	s->txn.mail_code = m.later_code;
 	s->txn.mail_text = sm_arena_str(&s->txn.arena, m.later_text);

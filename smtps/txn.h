@@ -24,7 +24,7 @@ struct ss_txn {
 	uint64_t declared_size;
 	uint8_t body, ret;
 	uint8_t utf8; /* SM_UTF8_* */
-	struct sm_str envid;
+	struct sm_str envid, auth;
 	struct sm_msg_rcpt_new *rcpts; /* accepted ones */
 	uint32_t rcpt_count, rcpt_cap;
 	struct cdb_writer *content; /* while data is read */

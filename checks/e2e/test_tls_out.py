@@ -97,7 +97,7 @@ def test_a_session_is_resumed_and_reused(world):
         for i in range(3):
             send(site, "a@good.test")
             s.wait(i + 1)
-        assert "verify=OK" in tls_line(site) and "cert_name=mx.good.test" in tls_line(site)
+        assert "verify=OK" in tls_line(site) and "cn=mx.good.test" in tls_line(site)
         assert s.connections == 3
         assert "resumed=1" in tls_line(site, 3)
 
