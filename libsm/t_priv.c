@@ -81,9 +81,15 @@ static int wait_for(pid_t pid)
 }
 
 /* Run `attempt` under the profile of `role`; what it saw. */
+static const uint16_t *connect_ports;
+
 static int under(enum sm_role role, bool inet, int (*attempt)(void))
 {
-	struct sm_priv_profile p = {.role = role, .paths = paths, .inet = inet, .max_files = 64};
+	struct sm_priv_profile p = {.role = role,
+	                            .paths = paths,
+	                            .inet = inet,
+	                            .connect_ports = connect_ports,
+	                            .max_files = 64};
 	char report[128];
 	pid_t pid = fork();
 
@@ -309,6 +315,27 @@ static int inet_socket(void)
 	return saw(socket(AF_INET, SOCK_STREAM, 0));
 }
 
+static int connect_to(uint16_t port)
+{
+	struct sockaddr_in to = {.sin_family = AF_INET,
+	                         .sin_port = htons(port),
+	                         .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	return fd == -1 ? SAW_OTHER : saw(connect(fd, (struct sockaddr *)&to, sizeof(to)));
+}
+
+/* Nobody listens there. */
+static int connect_port_1(void)
+{
+	return connect_to(1);
+}
+
+static int connect_port_2(void)
+{
+	return connect_to(2);
+}
+
 static int inet_datagram(void)
 {
 	return saw(socket(AF_INET6, SOCK_DGRAM, 0));
@@ -388,6 +415,14 @@ static void test_sockets_by_role(void **state)
 	forbidden(SM_ROLE_SMAR, true, any_listener);
 	forbidden(SM_ROLE_SMTPC, true, any_listener);
 	assert_int_equal(under(SM_ROLE_SMTPC, true, bound_source), SAW_OK);
+	/* A server with filters reaches these, and nobody else; a client reaches everybody. */
+	static const uint16_t ports[] = {1, 0};
+	connect_ports = ports;
+	assert_int_equal(under(SM_ROLE_SMTPS, true, connect_port_1), SAW_OTHER);
+	if (landlock >= 4)
+		assert_int_equal(under(SM_ROLE_SMTPS, true, connect_port_2), SAW_EACCES);
+	connect_ports = NULL;
+	assert_int_equal(under(SM_ROLE_SMTPC, true, connect_port_2), SAW_OTHER);
 	if (landlock >= 4)
 		assert_int_equal(under(SM_ROLE_SMTPC, true, own_listener), SAW_EACCES);
 }

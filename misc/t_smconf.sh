@@ -69,4 +69,17 @@ smconf -j "$dir/json" | grep -q '"keyword":"a","name":"b","line":2,"options":{"s
 smconf -j "$dir/json" | grep -qF '"path":"/p\"q"' || fail "JSON escapes"
 [ "$(smconf -N b "$dir/json" a.path)" = /b ] || fail "-N"
 
+# Filters: what a section must have, and what it may not.
+filter() { # sections, what is said of them
+	printf 'smtps {\n%s }\n' "$1" >"$dir/filter"
+	printf '%s\n' "${2:+FILE:2: $2}" | sed '/^$/d' | expect "${3:-78}" "$dir/filter"
+}
+filter 'policy_milter a { socket { type = unix; path = "/run/a"; } flags = { abort }; } policy_milter b { socket { port = 1; } }' '' 0
+filter 'policy_milter a { socket { type = unix; } }' 'section a: socket: type unix needs a path'
+filter 'policy_milter a { }' 'section a: socket: type inet needs a port'
+filter 'policy_milter a { socket { port = 1; address = "localhost"; } }' 'section a: socket: address: "localhost" is no IP address'
+filter 'policy_milter a { socket { port = 1; } flags = { abort, tempfail }; }' 'section a: flags: only one of them'
+filter 'policy_milter { socket { port = 1; } } policy_milter { socket { port = 2; } }' 'section policy_milter: another filter has this name'
+filter 'policy_milter a { socket { port = 1; } version = 7; }' 'version = 7 is out of range: 2 to 6'
+
 exit $failed

@@ -255,20 +255,32 @@ bool ss_milter_renew(struct ss_milter *m)
 	return true;
 }
 
+/* What a large packet or a long header needed is given back. */
+static void trim(struct ss_milter *m)
+{
+	sm_buf_consume(&m->in, m->taken);
+	m->taken = 0;
+	if (m->in.cap > 2 * READ_BYTES)
+		sm_buf_trim(&m->in);
+	if (m->out.cap > 2 * READ_BYTES)
+		sm_buf_trim(&m->out);
+}
+
 int ss_milter_abort(struct ss_milter *m)
 {
-	int err;
+	bool knows = m->state == SS_ML_MESSAGE;
+	int err = 0;
 
-	if (m->state != SS_ML_MESSAGE) {
-		m->state = m->state == SS_ML_DECIDED ? SS_ML_READY : m->state;
-		m->skip = 0;
-		return 0;
-	}
 	m->state = SS_ML_READY;
 	m->skip = 0;
-	ss_mp_end(&m->out, ss_mp_begin(&m->out, SS_MP_ABORT));
-	err = check_quiet(m);
-	return err != 0 ? err : flush(m, SM_STR_NONE, deadline(m, m->conf->timeout_ms));
+	if (knows) {
+		ss_mp_end(&m->out, ss_mp_begin(&m->out, SS_MP_ABORT));
+		err = check_quiet(m);
+		if (err == 0)
+			err = flush(m, SM_STR_NONE, deadline(m, m->conf->timeout_ms));
+	}
+	trim(m);
+	return err;
 }
 
 /* ---- what it says ---- */

@@ -68,7 +68,7 @@ int ss_milter_tell(struct ss_milter *m, char event, struct sm_str data,
  */
 int ss_milter_end(struct ss_milter *m, struct ss_edit *e, unsigned *changes,
                   struct ss_milter_said *said) SM_YIELDS SM_MUST_CHECK;
-/* The message that it knows of came to nothing, or goes on without it. */
+/* The message that it knows of is over, or comes to nothing: it is told if it has not decided. */
 int ss_milter_abort(struct ss_milter *m) SM_YIELDS SM_MUST_CHECK;
 /* Closed without a word; it is off. */
 void ss_milter_break(struct ss_milter *m);
