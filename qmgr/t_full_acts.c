@@ -1,0 +1,113 @@
+/* What operators do to mail while DEFEDB's file system is full: it reaches what is kept and what
+ * goes back, and lasts, also over a crash. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "libsm/fault.h"
+#include "qmgr/t_bulk.h"
+#include "qmgr/t_full.h"
+
+#ifdef SM_TESTING
+
+static bool ended(void)
+{
+	return w.q.stats.ended >= t_want;
+}
+
+static void acts_reach_what_is_kept(void **state)
+{
+	(void)state;
+	t_slow_retries();
+	t_qm_all();
+	w.sc.hold = true;
+	t_taken("s@a.test", "temp@b.test");
+	t_taken("s@a.test", "temp@c.test");
+	t_wait_n(t_tasks, 2);
+	t_fill();
+	w.sc.hold = false;
+	t_answer(&w.sc, &w.sc.task[0]);
+	t_answer(&w.sc, &w.sc.task[1]);
+	t_wait_n(t_kept, 2);
+	t_act(QM_MARK_HOLD, "rcpt=temp@b.test", 1);
+	t_act(QM_MARK_REMOVE, "rcpt=temp@c.test", 1);
+	t_wait_n(ended, 1);
+	qm_defer_flush(&w.q, (struct sm_id){0});
+	t_turns(100); /* for nothing: it is held */
+	assert_int_equal(w.sc.tasks, 2);
+	assert_int_equal(qm_kept_count(&w.q), 1);
+	w.sc.fine = true;
+	t_act(QM_MARK_RELEASE, "rcpt=temp@b.test", 1);
+	t_wait_over();
+	t_still_full();
+	assert_int_equal(w.sc.tasks, 3);
+}
+
+/* In DEFEDB: the act is in a snapshot in IBDB, and the mark is needed no more. */
+static void acts_reach_what_goes_back(void **state)
+{
+	(void)state;
+	t_slow_retries();
+	t_qm_all();
+	t_waiting("s@a.test", "temp@b.test");
+	t_fill();
+	t_act(QM_MARK_REQUEUE, "rcpt=temp@b.test", 1);
+	t_wait_n(t_tasks, 2);
+	t_wait_n(t_kept, 1); /* IBDB has it, as it is with the act */
+	w.sc.fine = true;
+	qm_defer_flush(&w.q, (struct sm_id){0});
+	t_wait_over();
+	t_still_full();
+}
+
+static void resumed_while_it_is_kept(void **state)
+{
+	(void)state;
+	t_slow_retries();
+	t_qm_all();
+	w.sc.hold = true;
+	t_taken("s@a.test", "x@b.test");
+	t_wait_n(t_tasks, 1);
+	t_fill();
+	assert_int_equal(qm_halt_suspend(&w.q, SM_STR("b.test"), 0, 42, SM_STR("moon"), NULL, NULL),
+	                 0);
+	strcpy(w.sc.task[0].rcpt[0], "temp");
+	t_answer(&w.sc, &w.sc.task[0]);
+	t_wait_n(t_kept, 1);
+	w.sc.hold = false;
+	qm_defer_flush(&w.q, (struct sm_id){0});
+	t_turns(200); /* for nothing: it is suspended, and put off for long */
+	assert_int_equal(w.sc.tasks, 1);
+	assert_int_equal(qm_kept_count(&w.q), 1);
+	assert_int_equal(qm_halt_resume(&w.q, SM_STR("b.test"), 42, NULL, NULL), 0);
+	t_wait_over();
+	t_still_full();
+	assert_int_equal(w.sc.tasks, 2);
+}
+
+static int setup(void **state)
+{
+	assert_int_equal(sm_fault_arm(NULL), 0);
+	return t_qm_setup(state);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, t_qm_teardown)
+
+#endif
+
+int main(void)
+{
+#ifdef SM_TESTING
+	const struct CMUnitTest tests[] = {
+	    T(acts_reach_what_is_kept),      T(acts_reach_what_goes_back),
+	    T(resumed_while_it_is_kept),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+#else
+	return 77; /* needs fault points */
+#endif
+}
