@@ -208,7 +208,11 @@ static void wake_due(const struct qm *q, struct qm_txn *txn, bool all)
 	}
 }
 
-/* What operators did to it while it was in the index; true when it had to be read back for that. */
+/*
+ * What operators did to it while it was in the index; true when it had to be read back for that.
+ * All recipients know of theirs before anything is recorded: while DEFEDB is full that is a
+ * snapshot, which says that it has all acts, and has to wait for the last one.
+ */
 static bool take_marks(struct qm *q, struct qm_txn *txn, const struct qm_edbc_entry *e)
 {
 	struct qm_edbc_reader in = qm_edbc_read(q->edbc, e);
@@ -225,9 +229,16 @@ static bool take_marks(struct qm *q, struct qm_txn *txn, const struct qm_edbc_en
 		if (!x.held && (r->flags & QM_RCPT_HELD))
 			r->next_try_s = 0;
 		r->flags = (uint8_t)((r->flags & ~QM_RCPT_HELD) | (x.held ? QM_RCPT_HELD : 0));
-		if (x.mark != QM_MARK_NONE)
-			qm_bulk_apply_late(q, r, x.mark);
-		if (x.held && r->state == QM_RCPT_NEW)
+		r->mark = (uint8_t)x.mark;
+	}
+	for (unsigned i = 0; i < txn->rcpt_count; i++) {
+		struct qm_rcpt *r = &txn->rcpts[i];
+		bool held = r->flags & QM_RCPT_HELD;
+
+		if (r->mark == QM_MARK_NONE)
+			continue;
+		(void)qm_bulk_caught(q, r);
+		if (held && r->state == QM_RCPT_NEW)
 			r->flags |= QM_RCPT_HELD; /* after it was requeued */
 	}
 	return waited;

@@ -64,6 +64,57 @@ static void acts_reach_what_goes_back(void **state)
 	t_still_full();
 }
 
+/* Both are on a mail when it is read back: the snapshot that says so has both. */
+static void die_with_two_acts(void)
+{
+	t_qm_all();
+	t_waiting("s@a.test", "temp@b.test temp@c.test");
+	t_fill();
+	t_act(QM_MARK_HOLD, "rcpt=temp@c.test", 1);
+	t_act(QM_MARK_REMOVE, "rcpt=temp@b.test", 1);
+	t_wait_n(t_kept, 1);
+	assert_true(t_wait(t_all_written));
+	t_still_full();
+}
+
+static void acts_that_come_together_last(void **state)
+{
+	(void)state;
+	t_slow_retries();
+	t_crash_after(die_with_two_acts);
+	t_qm_all();
+	assert_int_equal(qm_edbc_held_count(w.q.edbc), 1);
+	t_ask_ctl("flush", NULL);
+	t_turns(100); /* for nothing: one is held, the other is gone */
+	assert_int_equal(w.sc.tasks, 0);
+	w.sc.fine = true;
+	t_act(QM_MARK_RELEASE, "state=held", 1);
+	t_wait_over();
+	assert_int_equal(w.sc.tasks, 1);
+	assert_int_equal(t_given("temp@c.test"), 1);
+}
+
+/* Its server refused it before: what an operator wanted is no reason to let its sender wait. */
+static void an_act_that_came_too_late(void **state)
+{
+	(void)state;
+	t_slow_retries();
+	t_qm_all();
+	t_waiting("s@a.test", "temp@b.test");
+	w.sc.hold = true;
+	t_ask_ctl("flush", NULL);
+	t_wait_n(t_tasks, 2);
+	t_fill();
+	t_act(QM_MARK_REMOVE, "rcpt=temp@b.test", 1);
+	strcpy(w.sc.task[1].rcpt[0], "perm");
+	w.sc.hold = false;
+	t_answer(&w.sc, &w.sc.task[1]);
+	t_wait_n(t_tasks, 3);
+	assert_int_equal(w.sc.task[2].dsn_kind, SM_DSN_FAILED);
+	t_wait_over();
+	t_still_full();
+}
+
 static void resumed_while_it_is_kept(void **state)
 {
 	(void)state;
@@ -104,6 +155,7 @@ int main(void)
 #ifdef SM_TESTING
 	const struct CMUnitTest tests[] = {
 	    T(acts_reach_what_is_kept),      T(acts_reach_what_goes_back),
+	    T(acts_that_come_together_last), T(an_act_that_came_too_late),
 	    T(resumed_while_it_is_kept),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -385,8 +385,10 @@ void qm_rcpt_set(struct qm_rcpt *r, enum qm_rcpt_state state)
 	sm_assert(r->state != QM_RCPT_SETTLED || state == QM_RCPT_SETTLED);
 	if (is_owed(state))
 		r->flags &= (uint8_t)~QM_RCPT_HELD; /* mail is held, a DSN that is owed is not */
-	if (is_owed(state) || state == QM_RCPT_SETTLED)
+	if (is_owed(state) || state == QM_RCPT_SETTLED) {
 		txn->changed = true;
+		r->mark = QM_MARK_NONE; /* it came too late */
+	}
 	r->state = state;
 }
 
@@ -454,7 +456,7 @@ int64_t qm_txn_due_s(const struct qm_txn *txn)
 bool qm_txn_act_waits(const struct qm_txn *txn)
 {
 	for (unsigned i = 0; i < txn->rcpt_count; i++)
-		if (txn->rcpts[i].mark != QM_MARK_NONE && txn->rcpts[i].state != QM_RCPT_SETTLED)
+		if (txn->rcpts[i].mark != QM_MARK_NONE)
 			return true;
 	return false;
 }
