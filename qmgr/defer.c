@@ -27,6 +27,7 @@
 #define DAMAGED_RETRY_S 3600
 #define FLUSHED_S       1    /* before all that is due: an operator wants it tried */
 #define BLOCKED_MAX     2000 /* put off in one turn */
+#define LARGE_S         30   /* so long one with several recipients waits for more room */
 #define FORWARD_MAX     16   /* copies forward under way */
 
 struct qm_defer {
@@ -430,13 +431,30 @@ size_t qm_defer_loading_ids(const struct qm *q, struct sm_id *ids)
 	return n;
 }
 
-/* New mail may use all of the active queue, old mail leaves a quarter of it to new mail. There is
- * none while DEFEDB is full, and what is kept must not keep out what may be delivered. */
-static size_t room(const struct qm *q)
+/*
+ * How full the active queue may be before this one is read back; `e` NULL: any. New mail may use
+ * all of it, old mail leaves a quarter to new mail. There is none while DEFEDB is full, and what is
+ * kept must not keep out what may be delivered. A mail with one recipient either goes or goes back:
+ * for these there is a quarter more, which hardly anything stays in.
+ */
+static size_t room(const struct qm *q, const struct qm_edbc_entry *e)
 {
 	size_t max = (size_t)q->conf->aq_max_entries;
 
-	return qm_log_low_space(qm_store_defedb(q->store)) ? max : max * 3 / 4;
+	if (!qm_log_low_space(qm_store_defedb(q->store)))
+		return max * 3 / 4;
+	return e == NULL || qm_edbc_rcpts(e) == 1 ? max + max / 4 : max;
+}
+
+static bool has_room(const struct qm *q, const struct qm_edbc_entry *e)
+{
+	return q->txns.rcpts + q->defer->load_rcpts < room(q, e);
+}
+
+/* There is room, but not for this one: those behind it come first. */
+static bool put_off_large(struct qm *q, const struct qm_edbc_entry *e, int64_t now_s)
+{
+	return !has_room(q, e) && qm_edbc_set(q->edbc, qm_edbc_id(e), now_s + LARGE_S);
 }
 
 void qm_defer_run(struct qm *q)
@@ -451,7 +469,7 @@ void qm_defer_run(struct qm *q)
 		arm(q);
 		return; /* for less than a second; its end runs this again */
 	}
-	while (d->load_count < LOADS_MAX && q->txns.rcpts + d->load_rcpts < room(q)) {
+	while (d->load_count < LOADS_MAX && has_room(q, NULL)) {
 		const struct qm_edbc_entry *e = qm_edbc_top(q->edbc);
 		struct load *l;
 
@@ -463,8 +481,8 @@ void qm_defer_run(struct qm *q)
 			put_by(l, qm_edbc_next_try(e));
 			continue;
 		}
-		if (blocked < BLOCKED_MAX &&
-		    (qm_halt_entry(q, e) || put_off_blocked(q, e, now_s))) {
+		if (qm_halt_entry(q, e) || put_off_blocked(q, e, now_s) ||
+		    put_off_large(q, e, now_s)) {
 			if (++blocked == BLOCKED_MAX)
 				break;
 			continue;

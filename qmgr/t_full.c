@@ -168,6 +168,44 @@ static void it_frees_itself(void **state)
 	t_wait_over();
 }
 
+/* It was full of mail when DEFEDB had no room any more, and none of that goes. What has one
+ * recipient is tried all the same, also behind what has to wait. */
+static void nothing_but_kept_ones(void **state)
+{
+	char rcpts[256] = "";
+
+	(void)state;
+	w.conf.aq_max_entries = 8;
+	t_slow_retries();
+	t_qm_all();
+	t_taken("s@a.test", "temp@two.test temp@two.test");
+	t_taken("s@a.test", "temp@old.test");
+	t_taken("s@a.test", "temp@older.test");
+	t_wait_n(deferred, 3);
+	w.sc.hold = true;
+	for (int i = 0; i < 8; i++)
+		snprintf(rcpts + strlen(rcpts), sizeof(rcpts) - strlen(rcpts), "%stemp@k%d.test",
+		         i ? " " : "", i);
+	t_taken("s@a.test", rcpts);
+	t_wait_n(t_tasks, 11);
+	t_fill();
+	for (unsigned i = 3; i < 11; i++)
+		t_answer(&w.sc, &w.sc.task[i]);
+	t_wait_n(t_kept, 1);
+	w.sc.hold = false;
+	w.sc.fine = true;
+	qm_edbc_set_all(w.q.edbc, 1);
+	qm_defer_run(&w.q);
+	t_wait_n(ended, 2);
+	assert_int_equal(t_given("temp@two.test"), 2); /* as before */
+	assert_int_equal(qm_kept_count(&w.q), 1);
+	t_ask_ctl("flush", NULL);
+	t_wait_n(ended, 3);
+	t_ask_ctl("flush", NULL);
+	t_wait_over();
+	t_still_full();
+}
+
 /* ---- over a crash ---- */
 
 /* Three mails of DEFEDB and one of IBDB; delivered, in part, reported, not at all. */
@@ -369,6 +407,7 @@ int main(void)
 	    T(what_defedb_has),
 	    T(then_there_is_room),
 	    T(kept_ones_leave_room),
+	    T(nothing_but_kept_ones),
 	    T(it_frees_itself),
 	    T(a_crash_while_it_is_full),
 	    T(a_crash_when_there_is_room),
