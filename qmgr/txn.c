@@ -461,7 +461,7 @@ bool qm_txn_act_waits(const struct qm_txn *txn)
 	return false;
 }
 
-/* A note replaces the one before in place when it fits: many tries must not fill the arena. */
+/* A note that says what the one before said takes no further room. */
 static struct sm_str renote(struct qm_txn *txn, struct sm_str old, struct sm_str s, size_t max)
 {
 	s = sm_str_head(s, max);
