@@ -64,6 +64,39 @@ static void acts_reach_what_goes_back(void **state)
 	t_still_full();
 }
 
+/* Carried out in memory; the journal has the act, and got no further. */
+static void die_before_it_is_over(void)
+{
+	t_qm_all();
+	t_waiting("s@a.test", "temp@b.test");
+	t_fill();
+	t_act(QM_MARK_REMOVE, "", 1);
+	assert_int_equal(sm_fault_arm("defedb.create=enospc,ibdb.write=delay:600000"), 0);
+	t_turns(50);
+}
+
+/* It waits in the index to be removed, and is not tried. */
+static void what_was_answered_lasts(void **state)
+{
+	const struct qm_edbc_entry *e;
+	bool held;
+
+	(void)state;
+	t_slow_retries();
+	t_crash_after(die_before_it_is_over);
+	w.conf.aq_max_entries = 0; /* it is looked at in the index */
+	t_qm_start();
+	e = qm_edbc_top(w.q.edbc);
+	assert_non_null(e);
+	assert_int_equal(qm_edbc_marked(w.q.edbc, e, 0, &held), QM_MARK_REMOVE);
+	w.conf.aq_max_entries = 100;
+	t_smar_up();
+	t_smtpc_up(&w.sc, 100);
+	qm_defer_run(&w.q);
+	t_wait_over();
+	assert_int_equal(w.sc.tasks, 0);
+}
+
 /* Both are on a mail when it is read back: the snapshot that says so has both. */
 static void die_with_two_acts(void)
 {
@@ -154,9 +187,9 @@ int main(void)
 {
 #ifdef SM_TESTING
 	const struct CMUnitTest tests[] = {
-	    T(acts_reach_what_is_kept),      T(acts_reach_what_goes_back),
-	    T(acts_that_come_together_last), T(an_act_that_came_too_late),
-	    T(resumed_while_it_is_kept),
+	    T(acts_reach_what_is_kept),   T(acts_reach_what_goes_back),
+	    T(what_was_answered_lasts),   T(acts_that_come_together_last),
+	    T(an_act_that_came_too_late), T(resumed_while_it_is_kept),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 #else
