@@ -221,13 +221,22 @@ static bool turn(void *arg)
 
 /* ---- what stands ---- */
 
+/* Not only that it is active: what was undone before its snapshot was read back is not needed, and
+ * must not be written again behind what undid it. */
+static bool lacks_acts(const struct qm_txn *txn)
+{
+	return txn->acted || qm_txn_act_waits(txn) || txn->state == QM_TXN_ENDING ||
+	       txn->snapshot_lsn > qm_log_durable(txn->log);
+}
+
 bool qm_bulk_needed(void *arg, struct sm_id ta)
 {
 	const struct qm *q = arg;
+	const struct qm_txn *txn = qm_txn_find(&q->txns, ta);
 	const struct qm_edbc_entry *e;
 
-	if (qm_txn_find(&q->txns, ta))
-		return true;
+	if (txn)
+		return lacks_acts(txn);
 	e = qm_edbc_find(q->edbc, ta);
 	return e && qm_edbc_is_marked(q->edbc, e);
 }

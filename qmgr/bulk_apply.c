@@ -138,8 +138,10 @@ static bool hit(struct qm *q, struct qm_bulk_act *b, const struct qm_mark *m)
 	if (!sm_id_eq(id, b->reached))
 		let_go(q, b);
 	txn = qm_txn_find(&q->txns, id);
-	if (txn && txn->state == QM_TXN_MOVING)
+	if (txn && txn->state == QM_TXN_MOVING) {
+		b->reached = (struct sm_id){0}; /* it will be back before this mark has hit it */
 		return false;
+	}
 	if (txn && txn->state == QM_TXN_ACTIVE) {
 		reach_txn(q, txn, m->index, &b->act);
 		b->reached = id;

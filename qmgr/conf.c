@@ -397,7 +397,7 @@ const struct sm_opt qm_conf_opts[] = {
      .unit = "entries",
      .help = "recipients in the active queue",
      .man = "Must exceed the largest number of recipients of one transaction. What does not fit "
-            "waits in DEFEDB."},
+            "waits in DEFEDB. While that has no room, mail with one recipient may add a quarter."},
     {.name = "EDBC_max_entries",
      .type = SM_OPT_INT,
      .reload = true,

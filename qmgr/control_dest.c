@@ -125,12 +125,29 @@ static bool dest_next(struct qm_ctl *c)
 	return true;
 }
 
+/* The last that is taken from the arena: so many routes may be known that it has an end. */
+static void look_through(struct qm_ctl *c)
+{
+	const struct sm_hash *routes = &c->q->sched.routes;
+	struct dest *d = c->work;
+
+	d->keys = sm_arena_alloc(&c->arena, routes->count * sizeof(*d->keys) + 1);
+	for (struct sm_hash_node *n = sm_hash_next(routes, NULL); n && d->keys;
+	     n = sm_hash_next(routes, n)) {
+		const struct qm_route *r = SM_CONTAINER_OF(n, struct qm_route, node);
+
+		if ((d->keys[d->count] = sm_arena_str(&c->arena, r->key)).p)
+			d->count++;
+	}
+	qm_ctl_go_on(c, dest_next);
+}
+
 static void dest_routed(struct qm_ctl *c, const struct sm_msg_route *m)
 {
 	const struct qm_route *r;
 
 	if (m == NULL || m->status != SM_ROUTE_OK || m->hosts_count == 0) {
-		qm_ctl_go_on(c, dest_next);
+		look_through(c);
 		return;
 	}
 	r = qm_route_find(&c->q->sched, m->key);
@@ -158,7 +175,6 @@ static bool dest_of_word(struct qm_ctl *c, struct dest *d)
 
 void qm_ctl_dest(struct qm_ctl *c)
 {
-	const struct sm_hash *routes = &c->q->sched.routes;
 	struct dest *d;
 
 	if (c->word_count > 1) {
@@ -166,13 +182,6 @@ void qm_ctl_dest(struct qm_ctl *c)
 		return;
 	}
 	c->work = d = sm_arena_must(&c->arena, sizeof(*d));
-	d->keys = sm_arena_must(&c->arena, routes->count * sizeof(*d->keys) + 1);
-	for (struct sm_hash_node *n = sm_hash_next(routes, NULL); n; n = sm_hash_next(routes, n)) {
-		const struct qm_route *r = SM_CONTAINER_OF(n, struct qm_route, node);
-
-		if ((d->keys[d->count] = sm_arena_str(&c->arena, r->key)).p)
-			d->count++;
-	}
 	if (c->word_count == 0)
 		d->shown = qm_ctl_suspensions(c, NULL);
 	else if (!dest_of_word(c, d))
@@ -180,7 +189,7 @@ void qm_ctl_dest(struct qm_ctl *c)
 	if (c->word_count > 0 && d->named.sa.len == 0)
 		qm_ctl_ask_route(c, d->named.text, dest_routed);
 	else
-		c->step = dest_next;
+		look_through(c);
 }
 
 /* ---- why ---- */

@@ -27,6 +27,7 @@
 #define DAMAGED_RETRY_S 3600
 #define FLUSHED_S       1    /* before all that is due: an operator wants it tried */
 #define BLOCKED_MAX     2000 /* put off in one turn */
+#define LARGE_S         30   /* so long one with several recipients waits for more room */
 #define FORWARD_MAX     16   /* copies forward under way */
 
 struct qm_defer {
@@ -208,7 +209,11 @@ static void wake_due(const struct qm *q, struct qm_txn *txn, bool all)
 	}
 }
 
-/* What operators did to it while it was in the index; true when it had to be read back for that. */
+/*
+ * What operators did to it while it was in the index; true when it had to be read back for that.
+ * All recipients know of theirs before anything is recorded: while DEFEDB is full that is a
+ * snapshot, which says that it has all acts, and has to wait for the last one.
+ */
 static bool take_marks(struct qm *q, struct qm_txn *txn, const struct qm_edbc_entry *e)
 {
 	struct qm_edbc_reader in = qm_edbc_read(q->edbc, e);
@@ -225,9 +230,16 @@ static bool take_marks(struct qm *q, struct qm_txn *txn, const struct qm_edbc_en
 		if (!x.held && (r->flags & QM_RCPT_HELD))
 			r->next_try_s = 0;
 		r->flags = (uint8_t)((r->flags & ~QM_RCPT_HELD) | (x.held ? QM_RCPT_HELD : 0));
-		if (x.mark != QM_MARK_NONE)
-			qm_bulk_apply_late(q, r, x.mark);
-		if (x.held && r->state == QM_RCPT_NEW)
+		r->mark = (uint8_t)x.mark;
+	}
+	for (unsigned i = 0; i < txn->rcpt_count; i++) {
+		struct qm_rcpt *r = &txn->rcpts[i];
+		bool held = r->flags & QM_RCPT_HELD;
+
+		if (r->mark == QM_MARK_NONE)
+			continue;
+		(void)qm_bulk_caught(q, r);
+		if (held && r->state == QM_RCPT_NEW)
 			r->flags |= QM_RCPT_HELD; /* after it was requeued */
 	}
 	return waited;
@@ -419,13 +431,30 @@ size_t qm_defer_loading_ids(const struct qm *q, struct sm_id *ids)
 	return n;
 }
 
-/* New mail may use all of the active queue, old mail leaves a quarter of it to new mail. There is
- * none while DEFEDB is full, and what is kept must not keep out what may be delivered. */
-static size_t room(const struct qm *q)
+/*
+ * How full the active queue may be before this one is read back; `e` NULL: any. New mail may use
+ * all of it, old mail leaves a quarter to new mail. There is none while DEFEDB is full, and what is
+ * kept must not keep out what may be delivered. A mail with one recipient either goes or goes back:
+ * for these there is a quarter more, which hardly anything stays in.
+ */
+static size_t room(const struct qm *q, const struct qm_edbc_entry *e)
 {
 	size_t max = (size_t)q->conf->aq_max_entries;
 
-	return qm_log_low_space(qm_store_defedb(q->store)) ? max : max * 3 / 4;
+	if (!qm_log_low_space(qm_store_defedb(q->store)))
+		return max * 3 / 4;
+	return e == NULL || qm_edbc_rcpts(e) == 1 ? max + max / 4 : max;
+}
+
+static bool has_room(const struct qm *q, const struct qm_edbc_entry *e)
+{
+	return q->txns.rcpts + q->defer->load_rcpts < room(q, e);
+}
+
+/* There is room, but not for this one: those behind it come first. */
+static bool put_off_large(struct qm *q, const struct qm_edbc_entry *e, int64_t now_s)
+{
+	return !has_room(q, e) && qm_edbc_set(q->edbc, qm_edbc_id(e), now_s + LARGE_S);
 }
 
 void qm_defer_run(struct qm *q)
@@ -440,7 +469,7 @@ void qm_defer_run(struct qm *q)
 		arm(q);
 		return; /* for less than a second; its end runs this again */
 	}
-	while (d->load_count < LOADS_MAX && q->txns.rcpts + d->load_rcpts < room(q)) {
+	while (d->load_count < LOADS_MAX && has_room(q, NULL)) {
 		const struct qm_edbc_entry *e = qm_edbc_top(q->edbc);
 		struct load *l;
 
@@ -452,8 +481,8 @@ void qm_defer_run(struct qm *q)
 			put_by(l, qm_edbc_next_try(e));
 			continue;
 		}
-		if (blocked < BLOCKED_MAX &&
-		    (qm_halt_entry(q, e) || put_off_blocked(q, e, now_s))) {
+		if (qm_halt_entry(q, e) || put_off_blocked(q, e, now_s) ||
+		    put_off_large(q, e, now_s)) {
 			if (++blocked == BLOCKED_MAX)
 				break;
 			continue;

@@ -101,6 +101,7 @@ qmgr_t_marks_LDADD = $(QM_LDADD)
 t_qm_whole = qmgr/t_qm.h qmgr/t_qm_common.c qmgr/t_qm_puppets.c $(qm_parts)
 QM_WHOLE_LDADD = libqm.a libcdb.a $(UNIT_LDADD) $(BDB_LIBS)
 t_bulk_common = qmgr/t_bulk.h qmgr/t_bulk_common.c
+t_full_common = qmgr/t_full.h qmgr/t_full_common.c
 QM_TESTS += qmgr/t_qmgr
 qmgr_t_qmgr_SOURCES = qmgr/t_qmgr.c $(t_qm_whole)
 qmgr_t_qmgr_LDADD = $(QM_WHOLE_LDADD)
@@ -138,8 +139,11 @@ QM_TESTS += qmgr/t_life
 qmgr_t_life_SOURCES = qmgr/t_life.c qmgr/t_ledger.h qmgr/t_ledger.c $(t_qm_whole)
 qmgr_t_life_LDADD = $(QM_WHOLE_LDADD)
 QM_TESTS += qmgr/t_full
-qmgr_t_full_SOURCES = qmgr/t_full.c $(t_qm_whole)
+qmgr_t_full_SOURCES = qmgr/t_full.c $(t_full_common) $(t_qm_whole)
 qmgr_t_full_LDADD = $(QM_WHOLE_LDADD)
+QM_TESTS += qmgr/t_full_acts
+qmgr_t_full_acts_SOURCES = qmgr/t_full_acts.c $(t_full_common) $(t_bulk_common) $(t_qm_whole)
+qmgr_t_full_acts_LDADD = $(QM_WHOLE_LDADD)
 
 if HAVE_CMOCKA
 check_PROGRAMS += $(QM_TESTS)

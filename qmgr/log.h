@@ -187,6 +187,8 @@ bool qm_log_low_space(const struct qm_log *log);
 /* Would a record of so many bytes go into a segment that is there already, and is a further one to
  * be had? Else it might wait for as long as the disk is full. */
 bool qm_log_room(struct qm_log *log, size_t bytes);
+/* The same, but the reserve may be used: for what makes room. */
+bool qm_log_fits(struct qm_log *log, size_t bytes);
 void qm_log_stat(struct qm_log *log, struct qm_log_stat *st);
 
 /*

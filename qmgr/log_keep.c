@@ -124,14 +124,14 @@ static void take_done(struct qm_log *log, const struct qm_keep *k)
 }
 
 /* As an append would place it now. */
-bool qm_log_room(struct qm_log *log, size_t bytes)
+bool qm_log_fits(struct qm_log *log, size_t bytes)
 {
 	size_t need = QM_BATCH_HEADER + QM_RECORD_HEADER + SM_MIN(bytes, qm_log_record_max(log));
 	const struct qm_wbuf *w;
 	uint64_t block;
 
 	/* Only the loop moves place.seq forward, so it may read it without the lock. */
-	if (log->low || log->next_seq <= log->place.seq)
+	if (log->next_seq <= log->place.seq)
 		return false;
 	if (log->next_seq - 1 > log->place.seq)
 		return true; /* one is prepared that is not begun */
@@ -145,6 +145,11 @@ bool qm_log_room(struct qm_log *log, size_t bytes)
 	}
 	pthread_mutex_unlock(&log->mu);
 	return block * QM_BLOCK + qm_batch_padded(need) <= log->c.segment_bytes;
+}
+
+bool qm_log_room(struct qm_log *log, size_t bytes)
+{
+	return !log->low && qm_log_fits(log, bytes);
 }
 
 /* What to do next, if anything. `place_seq` is where the loop appends now. */

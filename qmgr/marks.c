@@ -2,10 +2,11 @@
  * The marks of operators' acts: written, found again, kept no longer than needed. Loop thread, and
  * the start.
  *
- * Invariants: chunks stand in the order of their acts. Of two records that concern a transaction,
- * the one of the older act is older in the log as well, or is not needed: a chunk is written again
- * only when all acts before are applied, and with nothing in it that a later act has undone. So
- * segments can be freed from the oldest end, and what is left says the same.
+ * Invariants: chunks stand in the order of their acts. A mark is let go of after those on the same
+ * transaction of older acts, also in the log: segments are freed from the oldest end, but a chunk
+ * that was written again comes behind newer ones. Those that it has overtaken, which may have
+ * undone what it says, stay as they are until it is gone or they are written again. So whatever is
+ * left of the log says the same.
  */
 #include "qmgr/marks.h"
 
@@ -239,31 +240,42 @@ bool qm_marks_sweep(struct qm_store *st, qm_marks_needed_cb *needed, void *arg)
 	struct qm_chunk *c;
 	uint32_t left;
 
-	if (m->sweep == &m->chunks)
+	if (m->sweep == &m->chunks) {
 		m->sweep = m->chunks.next;
+		m->sweep_seq = 0;
+	}
 	if (m->sweep == &m->chunks)
 		return false;
 	c = SM_LIST_ENTRY(m->sweep, struct qm_chunk, link);
 	m->sweep = c->link.next;
+	if (c->loc.seq < m->sweep_seq)
+		return m->sweep != &m->chunks; /* overtaken */
 	left = keep_needed(c->marks, c->count, needed, arg);
 	m->count -= c->count - left;
 	c->count = left;
 	if (left == 0)
 		chunk_drop(st, c);
+	else
+		m->sweep_seq = c->loc.seq;
 	return m->sweep != &m->chunks;
 }
 
-static struct qm_chunk *chunk_in(const struct qm_store *st, uint32_t seq)
+/* The oldest of the oldest segment, `seq`. */
+static struct qm_chunk *chunk_in(const struct qm_store *st, uint32_t seq, bool *overtaken)
 {
-	SM_LIST_FOR (c, &st->marks.chunks, struct qm_chunk, link)
+	*overtaken = false;
+	SM_LIST_FOR (c, &st->marks.chunks, struct qm_chunk, link) {
 		if (c->loc.seq == seq)
 			return c;
+		*overtaken = true;
+	}
 	return NULL;
 }
 
 bool qm_marks_copy(struct qm_store *st, uint32_t seq, qm_marks_needed_cb *needed, void *arg)
 {
-	struct qm_chunk *c = chunk_in(st, seq);
+	bool overtaken;
+	struct qm_chunk *c = chunk_in(st, seq, &overtaken);
 	struct qm_loc old;
 	uint32_t count;
 
@@ -271,7 +283,8 @@ bool qm_marks_copy(struct qm_store *st, uint32_t seq, qm_marks_needed_cb *needed
 		return false;
 	count = c->count;
 	old = c->loc;
-	c->count = keep_needed(c->marks, c->count, needed, arg);
+	if (!overtaken)
+		c->count = keep_needed(c->marks, c->count, needed, arg);
 	st->marks.count -= count - c->count;
 	if (c->count == 0) {
 		chunk_drop(st, c);
@@ -281,6 +294,7 @@ bool qm_marks_copy(struct qm_store *st, uint32_t seq, qm_marks_needed_cb *needed
 	c->last = true; /* it is a fact, whatever becomes of the other chunks */
 	qm_log_drop(st->ibdb, old, write_chunk(st, c));
 	st->marks.bytes += c->bytes;
+	st->marks.sweep_seq = SM_MAX(st->marks.sweep_seq, c->loc.seq);
 	return true;
 }
 

@@ -49,6 +49,7 @@ struct qm_chunk {
 struct qm_marks {
 	struct sm_list chunks;   /* of acts that are facts, by number of the act */
 	struct sm_list *sweep;   /* the chunk of them to look at next */
+	uint32_t sweep_seq;      /* the newest segment that the sweep saw in use so far */
 	size_t count;            /* of their marks */
 	uint64_t bytes;          /* of their records */
 	uint64_t applied;        /* the newest act that all of memory has: what a snapshot says */

@@ -195,7 +195,7 @@ uint64_t qm_store_txn(struct qm_store *st, struct qm_txn *txn, struct qm_log *lo
 	txn->act = SM_MAX(txn->act, st->marks.applied);
 	encode_txn(st, txn, &rec);
 	count_snapshot(st);
-	txn->last_lsn = append(st, log, QM_REC_txn, &txn->loc);
+	txn->last_lsn = txn->snapshot_lsn = append(st, log, QM_REC_txn, &txn->loc);
 	txn->log = log;
 	txn->changed = txn->acted = false;
 	qm_log_hold(log, txn->loc);

@@ -134,7 +134,8 @@ bool qm_store_fits(struct qm_store *st, const struct qm_txn *txn);
 bool qm_store_take_over(struct qm_store *st, struct qm_txn *txn);
 bool qm_store_say_over(struct qm_store *st);
 size_t qm_store_overs(const struct qm_store *st); /* what is not yet told, nor being told */
-/* Write again what segment `seq` of IBDB has of these; true when there was any. */
+/* Write again what segment `seq` of IBDB, the oldest, has of these, some of it; true when there was
+ * any. */
 bool qm_store_copy_overs(struct qm_store *st, uint32_t seq);
 
 /* Act when `lsn` of `log`, which is not durable yet, is: from the loop, in the order of lsns. */

@@ -19,6 +19,6 @@ void t_act_begin(enum qm_mark_verb verb, const char *conditions, bool dry_run);
 bool t_acts_over(void); /* t_want of them */
 /* Carried out, and it chose so many recipients. */
 void t_act(enum qm_mark_verb verb, const char *conditions, size_t rcpts);
-bool t_held(void); /* recipients in DEFEDB, and no mail is active */
+bool t_held(void); /* recipients in DEFEDB, and no mail is active or being read back */
 
 #endif

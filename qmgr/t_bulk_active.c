@@ -183,14 +183,57 @@ static void while_it_is_read_back(void **state)
 	t_wait_over();
 }
 
+/* ---- what is remembered of it ---- */
+
+static bool is_remembered(struct sm_id id, enum qm_mark_verb verb)
+{
+	struct qm_marks *m = qm_store_marks(w.q.store);
+
+	m->sweep = &m->chunks;
+	while (qm_marks_sweep(w.q.store, qm_bulk_needed, &w.q))
+		;
+	return qm_marks_find(m, id, 0, verb) != NULL;
+}
+
+/* Held and released: its snapshot needs neither, also while it is tried. What came since is needed
+ * until a snapshot has it. */
+static void undone_before_it_was_read_back(void **state)
+{
+	struct sm_id one, other;
+
+	(void)state;
+	t_slow_retries();
+	t_qm_all();
+	one = t_waiting("a@a.test", "temp@b.test x@b.test");
+	other = t_waiting("b@a.test", "temp@b.test");
+	w.sc.tasks = 0;
+	t_act(QM_MARK_HOLD, "", 2);
+	w.sc.hold = true;
+	t_act(QM_MARK_RELEASE, "sender=a@a.test", 1);
+	t_wait_n(t_tasks, 1);
+	assert_false(is_remembered(one, QM_MARK_HOLD));
+	assert_false(is_remembered(one, QM_MARK_RELEASE));
+	assert_true(is_remembered(other, QM_MARK_HOLD));
+	t_act(QM_MARK_HOLD, "sender=a@a.test", 1);
+	assert_true(is_remembered(one, QM_MARK_HOLD));
+	w.sc.hold = false;
+	t_answer(&w.sc, &w.sc.task[0]);
+	t_wait_n(t_held, 2);
+	assert_false(is_remembered(one, QM_MARK_HOLD));
+	assert_true(is_remembered(other, QM_MARK_HOLD));
+	t_act(QM_MARK_REMOVE, "", 2);
+	t_wait_over();
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, t_qm_setup, t_qm_teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    T(before_smar_is_there),        T(while_smar_thinks),  T(while_it_waits_for_smtpc),
-	    T(some_of_what_waits_together), T(while_smtpc_has_it), T(while_it_moves),
-	    T(while_it_is_read_back),
+	    T(before_smar_is_there),     T(while_smar_thinks),
+	    T(while_it_waits_for_smtpc), T(some_of_what_waits_together),
+	    T(while_smtpc_has_it),       T(while_it_moves),
+	    T(while_it_is_read_back),    T(undone_before_it_was_read_back),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -62,5 +62,6 @@ void t_act(enum qm_mark_verb verb, const char *conditions, size_t rcpts)
 
 bool t_held(void)
 {
-	return qm_edbc_held_count(w.q.edbc) >= t_want && w.q.txns.by_id.count == 0;
+	return qm_edbc_held_count(w.q.edbc) >= t_want && w.q.txns.by_id.count == 0 &&
+	       qm_defer_loads(&w.q) == 0;
 }

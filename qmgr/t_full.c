@@ -12,61 +12,9 @@
 
 #include "libsm/fault.h"
 #include "libsm/time.h"
-#include "qmgr/filter.h"
-#include "qmgr/t_qm.h"
+#include "qmgr/t_full.h"
 
 #ifdef SM_TESTING
-
-#define JUNK_BYTES 20000
-#define JUNK_TYPE  QM_REC_mark /* says nothing in DEFEDB */
-
-static struct qm_log *defedb(void)
-{
-	return qm_store_defedb(w.q.store);
-}
-
-static bool full(void)
-{
-	return qm_log_low_space(defedb());
-}
-
-static bool roomy(void)
-{
-	return !full();
-}
-
-static bool full_or_room(void)
-{
-	return full() || qm_log_room(defedb(), JUNK_BYTES);
-}
-
-/* No segment can be made any more, and all that are there are needed. */
-static void fill(void)
-{
-	static char junk[JUNK_BYTES];
-
-	assert_int_equal(sm_fault_arm("defedb.create=enospc"), 0);
-	while (!full()) {
-		struct qm_loc loc;
-
-		if (qm_log_room(defedb(), JUNK_BYTES)) {
-			qm_log_append(defedb(), JUNK_TYPE, sm_str_n(junk, JUNK_BYTES), &loc);
-			qm_log_hold(defedb(), loc);
-		}
-		assert_true(t_wait(full_or_room));
-	}
-}
-
-static void make_room(void)
-{
-	assert_int_equal(sm_fault_arm(NULL), 0);
-	assert_true(t_wait(roomy));
-}
-
-static bool kept(void)
-{
-	return qm_kept_count(&w.q) >= t_want && qm_delivery_tasks(&w.q) == 0;
-}
 
 /* A mail that is tried while DEFEDB gets full: one that is put off stays IBDB's. */
 static void keep(const char *rcpts)
@@ -76,10 +24,10 @@ static void keep(const char *rcpts)
 	w.sc.hold = true;
 	t_taken("s@a.test", rcpts);
 	t_wait_n(t_tasks, n + 1);
-	fill();
+	t_fill();
 	w.sc.hold = false;
 	t_answer(&w.sc, &w.sc.task[n]);
-	t_wait_n(kept, 1);
+	t_wait_n(t_kept, 1);
 }
 
 static bool deferred(void)
@@ -98,23 +46,6 @@ static bool ended(void)
 	return w.q.stats.ended >= t_want;
 }
 
-/* Nothing has moved on its own: the disk is as full as it was. */
-static void still_full(void)
-{
-	assert_true(full());
-}
-
-/* How often each address was handed out, in all tasks. */
-static unsigned given(const char *addr)
-{
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < w.sc.tasks; i++)
-		for (unsigned k = 0; k < w.sc.task[i].count && k < 40; k++)
-			n += strcmp(w.sc.task[i].rcpt[k], addr) == 0;
-	return n;
-}
-
 /* ---- deliveries go on ---- */
 
 /* New: IBDB has it. It is refused, waits its time, and is taken when its destination is back. */
@@ -125,10 +56,10 @@ static void what_ibdb_has(void **state)
 	keep("temp@b.test x@b.test");
 	assert_int_equal(qm_edbc_count(w.q.edbc), 0);
 	t_wait_n(t_tasks, 3); /* as often as the schedule says */
-	assert_int_equal(given("x@b.test"), 1);
+	assert_int_equal(t_given("x@b.test"), 1);
 	w.sc.fine = true;
 	t_wait_over();
-	still_full();
+	t_still_full();
 	assert_int_equal(qm_kept_count(&w.q), 0);
 	assert_int_equal(qm_store_overs(w.q.store), 0); /* DEFEDB never heard of it */
 }
@@ -143,7 +74,7 @@ static void what_defedb_has(void **state)
 	t_taken("s@a.test", "temp@b.test");
 	t_taken("s@a.test", "temp@c.test");
 	t_wait_n(deferred, 2);
-	fill();
+	t_fill();
 	qm_log_stat(qm_store_ibdb(w.q.store), &before);
 	t_wait_n(t_tasks, w.sc.tasks + 4);
 	t_wait_n(deferred, 2);
@@ -151,9 +82,9 @@ static void what_defedb_has(void **state)
 	assert_int_equal(after.records, before.records);
 	w.sc.fine = true;
 	t_wait_over();
-	still_full();
+	t_still_full();
 	assert_int_equal(qm_store_overs(w.q.store), 2);
-	make_room();
+	t_make_room();
 	assert_true(t_wait(all_said));
 }
 
@@ -169,8 +100,8 @@ static void then_there_is_room(void **state)
 	keep("temp@e.test");
 	t_ask_ctl("flush", NULL); /* also what is kept */
 	t_wait_n(t_tasks, 7);
-	t_wait_n(kept, 1);
-	make_room();
+	t_wait_n(t_kept, 1);
+	t_make_room();
 	t_wait_n(deferred, 3);
 	assert_true(t_wait(all_said));
 	t_qm_stop();
@@ -203,10 +134,10 @@ static void kept_ones_leave_room(void **state)
 		t_taken("s@a.test", rcpt);
 	}
 	t_wait_n(t_tasks, 8);
-	fill();
+	t_fill();
 	for (unsigned i = 1; i < 8; i++)
 		t_answer(&w.sc, &w.sc.task[i]);
-	t_wait_n(kept, 7);
+	t_wait_n(t_kept, 7);
 	w.sc.hold = false;
 	w.sc.fine = true;
 	qm_edbc_set_all(w.q.edbc, 1);
@@ -215,105 +146,64 @@ static void kept_ones_leave_room(void **state)
 	assert_int_equal(qm_kept_count(&w.q), 7);
 	t_ask_ctl("flush", NULL);
 	t_wait_over();
-	still_full();
+	t_still_full();
 }
 
-/* ---- what operators do to it ---- */
-
-static unsigned told;
-
-static void done(void *arg, const struct qm_bulk_done *d)
-{
-	(void)arg;
-	assert_int_equal(d->err, 0);
-	told += (unsigned)d->rcpts;
-}
-
-static bool is_told(void)
-{
-	return told >= t_want;
-}
-
-static void act(enum qm_mark_verb verb, const char *condition, unsigned rcpts)
-{
-	struct sm_str v[1] = {sm_str(condition)};
-	struct qm_bulk_ask a = {
-	    .verb = verb, .text = v[0], .reason = SM_STR("for a test"), .cb = done, .arg = &told};
-
-	assert_int_equal(qm_filter_new(v, 1, sm_wall_s(), &a.filter), 0);
-	assert_int_equal(qm_bulk_begin(&w.q, &a), 0);
-	t_wait_n(is_told, told + rcpts);
-}
-
-static void acts_reach_what_is_kept(void **state)
-{
-	(void)state;
-	t_slow_retries();
-	t_qm_all();
-	w.sc.hold = true;
-	t_taken("s@a.test", "temp@b.test");
-	t_taken("s@a.test", "temp@c.test");
-	t_wait_n(t_tasks, 2);
-	fill();
-	w.sc.hold = false;
-	t_answer(&w.sc, &w.sc.task[0]);
-	t_answer(&w.sc, &w.sc.task[1]);
-	t_wait_n(kept, 2);
-	act(QM_MARK_HOLD, "rcpt=temp@b.test", 1);
-	act(QM_MARK_REMOVE, "rcpt=temp@c.test", 1);
-	t_wait_n(ended, 1);
-	qm_defer_flush(&w.q, (struct sm_id){0});
-	t_turns(100); /* for nothing: it is held */
-	assert_int_equal(w.sc.tasks, 2);
-	assert_int_equal(qm_kept_count(&w.q), 1);
-	w.sc.fine = true;
-	act(QM_MARK_RELEASE, "rcpt=temp@b.test", 1);
-	t_wait_over();
-	still_full();
-	assert_int_equal(w.sc.tasks, 3);
-}
-
-/* In DEFEDB: the act is in a snapshot in IBDB, and the mark is needed no more. */
-static void acts_reach_what_goes_back(void **state)
+/* It is full of what was; when that is over, its segments are free without any room on the disk. */
+static void it_frees_itself(void **state)
 {
 	(void)state;
 	t_slow_retries();
 	t_qm_all();
 	t_taken("s@a.test", "temp@b.test");
-	t_wait_n(deferred, 1);
-	fill();
-	act(QM_MARK_REQUEUE, "rcpt=temp@b.test", 1);
-	t_wait_n(t_tasks, 2);
-	t_wait_n(kept, 1); /* IBDB has it, as it is with the act */
+	t_taken("s@a.test", "temp@c.test x@d.test");
+	t_wait_n(deferred, 2);
+	t_fill_up(false);
 	w.sc.fine = true;
-	qm_defer_flush(&w.q, (struct sm_id){0});
+	t_ask_ctl("flush", NULL);
 	t_wait_over();
-	still_full();
-}
-
-static void resumed_while_it_is_kept(void **state)
-{
-	(void)state;
-	t_slow_retries();
-	t_qm_all();
-	w.sc.hold = true;
+	assert_true(t_wait(t_roomy));
+	assert_true(t_wait(all_said));
 	t_taken("s@a.test", "x@b.test");
-	t_wait_n(t_tasks, 1);
-	fill();
-	assert_int_equal(qm_halt_suspend(&w.q, SM_STR("b.test"), 0, 42, SM_STR("moon"), NULL, NULL),
-	                 0);
-	strcpy(w.sc.task[0].rcpt[0], "temp");
-	t_answer(&w.sc, &w.sc.task[0]);
-	t_wait_n(kept, 1);
-	w.sc.hold = false;
-	qm_defer_flush(&w.q, (struct sm_id){0});
-	t_turns(200); /* for nothing: it is suspended, and put off for long */
-	assert_int_equal(w.sc.tasks, 1);
-	assert_int_equal(qm_kept_count(&w.q), 1);
-	assert_int_equal(qm_halt_resume(&w.q, SM_STR("b.test"), 42, NULL, NULL), 0);
 	t_wait_over();
-	still_full();
-	assert_int_equal(w.sc.tasks, 2);
+}
+
+/* It was full of mail when DEFEDB had no room any more, and none of that goes. What has one
+ * recipient is tried all the same, also behind what has to wait. */
+static void nothing_but_kept_ones(void **state)
+{
+	char rcpts[256] = "";
+
+	(void)state;
+	w.conf.aq_max_entries = 8;
+	t_slow_retries();
+	t_qm_all();
+	t_taken("s@a.test", "temp@two.test temp@two.test");
+	t_taken("s@a.test", "temp@old.test");
+	t_taken("s@a.test", "temp@older.test");
+	t_wait_n(deferred, 3);
+	w.sc.hold = true;
+	for (int i = 0; i < 8; i++)
+		snprintf(rcpts + strlen(rcpts), sizeof(rcpts) - strlen(rcpts), "%stemp@k%d.test",
+		         i ? " " : "", i);
+	t_taken("s@a.test", rcpts);
+	t_wait_n(t_tasks, 11);
+	t_fill();
+	for (unsigned i = 3; i < 11; i++)
+		t_answer(&w.sc, &w.sc.task[i]);
+	t_wait_n(t_kept, 1);
+	w.sc.hold = false;
+	w.sc.fine = true;
+	qm_edbc_set_all(w.q.edbc, 1);
+	qm_defer_run(&w.q);
+	t_wait_n(ended, 2);
+	assert_int_equal(t_given("temp@two.test"), 2); /* as before */
+	assert_int_equal(qm_kept_count(&w.q), 1);
+	t_ask_ctl("flush", NULL);
+	t_wait_n(ended, 3);
+	t_ask_ctl("flush", NULL);
+	t_wait_over();
+	t_still_full();
 }
 
 /* ---- over a crash ---- */
@@ -329,9 +219,9 @@ static void die_while_full(void)
 	w.sc.hold = true;
 	t_taken("s@a.test", "tempnew@new.test");
 	t_wait_n(t_tasks, 4);
-	fill();
+	t_fill();
 	t_answer(&w.sc, &w.sc.task[3]);
-	t_wait_n(kept, 1);
+	t_wait_n(t_kept, 1);
 	t_ask_ctl("flush", NULL);
 	t_wait_n(t_tasks, 8);
 	for (unsigned i = 4; i < 8; i++) {
@@ -346,13 +236,13 @@ static void die_while_full(void)
 	t_wait_n(t_tasks, 9); /* the DSN */
 	t_answer(&w.sc, &w.sc.task[8]);
 	t_wait_n(ended, 3); /* whole, fail, and the DSN: durable, and content is removed */
-	t_wait_n(kept, 2);
-	still_full();
+	t_wait_n(t_kept, 2);
+	t_still_full();
 }
 
 static bool both_were_tried(void)
 {
-	return given("tempkeep@part.test") > 0 && given("tempnew@new.test") > 0;
+	return t_given("tempkeep@part.test") > 0 && t_given("tempnew@new.test") > 0;
 }
 
 /* Each start knows the same: only those two are open, whoever says so by then. */
@@ -362,7 +252,7 @@ static void only_two_are_open(void)
 	t_ask_ctl("flush", NULL);
 	assert_true(t_wait(both_were_tried));
 	t_wait_n(deferred, 2);
-	assert_int_equal(w.sc.tasks, given("tempkeep@part.test") + given("tempnew@new.test"));
+	assert_int_equal(w.sc.tasks, t_given("tempkeep@part.test") + t_given("tempnew@new.test"));
 }
 
 static void a_crash_while_it_is_full(void **state)
@@ -383,7 +273,7 @@ static void a_crash_while_it_is_full(void **state)
 static void die_when_there_is_room(void)
 {
 	die_while_full();
-	make_room();
+	t_make_room();
 	assert_true(t_wait(all_said));
 	t_wait_n(deferred, 2);
 }
@@ -419,12 +309,12 @@ static void die_when_it_was_told(void)
 	t_taken("s@a.test", "temp@b.test");
 	t_wait_n(deferred, 1);
 	w.conf.delay_timeout_ms = 0;
-	fill();
+	t_fill();
 	t_ask_ctl("flush", NULL);
 	t_wait_n(ended, 1); /* the DSN */
-	t_wait_n(kept, 1);
+	t_wait_n(t_kept, 1);
 	assert_int_equal(delays(), 1);
-	still_full();
+	t_still_full();
 }
 
 static void a_delay_is_told_once(void **state)
@@ -492,8 +382,8 @@ static void for_long(void **state)
 		fail_msg("segments in use: %u", used_segments(qm_store_ibdb(w.q.store)));
 	assert_int_equal(qm_store_overs(w.q.store), 20);
 	assert_int_equal(qm_kept_count(&w.q), 1);
-	still_full();
-	make_room();
+	t_still_full();
+	t_make_room();
 	assert_true(t_wait(all_said));
 	t_ask_ctl("flush", NULL);
 	t_wait_over();
@@ -517,9 +407,8 @@ int main(void)
 	    T(what_defedb_has),
 	    T(then_there_is_room),
 	    T(kept_ones_leave_room),
-	    T(acts_reach_what_is_kept),
-	    T(acts_reach_what_goes_back),
-	    T(resumed_while_it_is_kept),
+	    T(nothing_but_kept_ones),
+	    T(it_frees_itself),
 	    T(a_crash_while_it_is_full),
 	    T(a_crash_when_there_is_room),
 	    T(a_delay_is_told_once),

@@ -125,7 +125,8 @@ bool ledger_is_open(const struct ledger_mail *m, unsigned r)
 	in = qm_edbc_read(w.q.edbc, e);
 	while (qm_edbc_read_rcpt(&in, &x))
 		if (x.index == r)
-			return true;
+			return x.mark !=
+			       QM_MARK_REMOVE; /* else it is only read back to be removed */
 	return false;
 }
 

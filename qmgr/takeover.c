@@ -1,5 +1,6 @@
 /*
- * What IBDB says of transactions that DEFEDB has, while DEFEDB has no room to say it. Loop thread.
+ * What IBDB says of transactions that DEFEDB has, while DEFEDB has no room to say it, or only its
+ * reserve. Loop thread.
  *
  * A transaction in DEFEDB of which more is to be said than a time is taken over: IBDB gets a whole
  * snapshot, with a larger lsn, and has it from then on; the one in DEFEDB is its shadow. When it is
@@ -117,7 +118,9 @@ bool qm_store_say_over(struct qm_store *st)
 		const struct qm_rec_end rec = {.ta = o->id};
 		uint64_t lsn;
 
-		if (o->lsn > qm_log_durable(st->ibdb) || !qm_store_room(st, SAY_BYTES))
+		/* On a full disk it may take of the reserve: what it frees is a segment again, when
+		 * nothing else of that is needed. */
+		if (o->lsn > qm_log_durable(st->ibdb) || !qm_log_fits(st->defedb, SAY_BYTES))
 			return false;
 		sm_list_remove(&o->link);
 		st->over_count--;
@@ -137,17 +140,20 @@ size_t qm_store_overs(const struct qm_store *st)
 
 bool qm_store_copy_overs(struct qm_store *st, uint32_t seq)
 {
-	bool any = false;
+	unsigned n = 0;
 
-	SM_LIST_FOR (o, &st->overs, struct over, link) {
+	/* The first ones: what is written again goes to the end. */
+	for (; n < SLICE && !sm_list_empty(&st->overs); n++) {
+		struct over *o = SM_LIST_FIRST(&st->overs, struct over, link);
 		struct qm_loc old = o->loc;
 
 		if (old.seq != seq)
-			continue;
+			break;
 		qm_log_drop(st->ibdb, old, write_over(st, o));
-		any = true;
+		sm_list_remove(&o->link);
+		sm_list_push(&st->overs, &o->link);
 	}
-	return any;
+	return n > 0;
 }
 
 void qm_store_overs_fini(struct qm_store *st)

@@ -420,8 +420,10 @@ void qm_rcpt_set(struct qm_rcpt *r, enum qm_rcpt_state state)
 	sm_assert(r->state != QM_RCPT_SETTLED || state == QM_RCPT_SETTLED);
 	if (is_owed(state))
 		r->flags &= (uint8_t)~QM_RCPT_HELD; /* mail is held, a DSN that is owed is not */
-	if (is_owed(state) || state == QM_RCPT_SETTLED)
+	if (is_owed(state) || state == QM_RCPT_SETTLED) {
 		txn->changed = true;
+		r->mark = QM_MARK_NONE; /* it came too late */
+	}
 	r->state = state;
 }
 
@@ -489,12 +491,12 @@ int64_t qm_txn_due_s(const struct qm_txn *txn)
 bool qm_txn_act_waits(const struct qm_txn *txn)
 {
 	for (unsigned i = 0; i < txn->rcpt_count; i++)
-		if (txn->rcpts[i].mark != QM_MARK_NONE && txn->rcpts[i].state != QM_RCPT_SETTLED)
+		if (txn->rcpts[i].mark != QM_MARK_NONE)
 			return true;
 	return false;
 }
 
-/* A note replaces the one before in place when it fits: many tries must not fill the arena. */
+/* A note that says what the one before said takes no further room. */
 static struct sm_str renote(struct qm_txn *txn, struct sm_str old, struct sm_str s, size_t max)
 {
 	s = sm_str_head(s, max);

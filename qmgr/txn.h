@@ -94,14 +94,15 @@ struct qm_txn {
 	unsigned open; /* recipients not SETTLED */
 	unsigned owed; /* recipients FAILED, DELIVERED, RELAYED, EXPANDED: a DSN is to tell */
 
-	struct qm_log *log;   /* which log has it: IBDB or DEFEDB */
-	struct qm_loc loc;    /* of its newest snapshot there: held */
-	struct qm_loc shadow; /* IBDB has it, but DEFEDB has this older snapshot as well: held */
-	bool changed;         /* the snapshot lacks more than how and when it was last tried */
-	bool acted;           /* it lacks an act of an operator */
-	struct qm_kept *kept; /* DEFEDB had no room for it: keep.c */
-	uint64_t last_lsn;    /* of its newest record */
-	uint64_t child_lsn;   /* of the newest record that made a child of it; 0: none */
+	struct qm_log *log;    /* which log has it: IBDB or DEFEDB */
+	struct qm_loc loc;     /* of its newest snapshot there: held */
+	struct qm_loc shadow;  /* IBDB has it, but DEFEDB has this older snapshot as well: held */
+	bool changed;          /* the snapshot lacks more than how and when it was last tried */
+	bool acted;            /* it lacks an act of an operator */
+	uint64_t snapshot_lsn; /* of the newest that was written; 0: it was read back */
+	struct qm_kept *kept;  /* DEFEDB had no room for it: kept.c */
+	uint64_t last_lsn;     /* of its newest record */
+	uint64_t child_lsn;    /* of the newest record that made a child of it; 0: none */
 };
 
 struct qm_txn_table {

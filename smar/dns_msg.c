@@ -138,26 +138,25 @@ static void get_record(struct reader *r, struct record *rec)
 	r->at = rec->data_end;
 }
 
-/* The name that is (the rest of) a record's data, exactly. The root gives true and "". */
-static bool data_name(const struct reader *all, const struct record *rec, size_t skip,
+/* The name that is (the rest of) a record's data, exactly: a host name, but for slashes where they
+ * may be. The root gives true and "". */
+static bool data_name(const struct reader *all, const struct record *rec, size_t skip, bool slashes,
                       char out[AR_DNS_NAME_MAX + 1])
 {
+	char plain[AR_DNS_NAME_MAX + 1];
 	struct reader r = *all;
+	size_t n;
 	bool ok;
 
 	if (rec->data_end - rec->data <= skip)
 		return false;
 	r.at = rec->data + skip;
 	ok = get_name(&r, out);
-	return ok && !r.bad && r.at == rec->data_end;
-}
-
-/* The same, but a host name. */
-static bool data_host(const struct reader *all, const struct record *rec, size_t skip,
-                      char out[AR_DNS_NAME_MAX + 1])
-{
-	return data_name(all, rec, skip, out) &&
-	       (out[0] == '\0' || sm_domain_valid(sm_str(out), true));
+	n = strlen(out);
+	for (size_t i = 0; i < n; i++)
+		plain[i] = slashes && out[i] == '/' ? '_' : out[i];
+	return ok && !r.bad && r.at == rec->data_end &&
+	       (n == 0 || sm_domain_valid(sm_str_n(plain, n), true));
 }
 
 /* Where to put one more record: the next free place, or that of the worst one when it is worse. */
@@ -190,12 +189,12 @@ static bool keep(const struct reader *all, const struct record *rec, struct ar_d
 			return false;
 		break;
 	case AR_DNS_MX:
-		if (!data_host(all, rec, 2, name))
+		if (!data_name(all, rec, 2, false, name))
 			return false;
 		pref = (uint16_t)(data[0] << 8 | data[1]);
 		break;
 	case AR_DNS_PTR:
-		if (!data_host(all, rec, 0, name) || name[0] == '\0')
+		if (!data_name(all, rec, 0, false, name) || name[0] == '\0')
 			return false;
 		break;
 	default:
@@ -274,7 +273,7 @@ static int follow(struct reader r, unsigned answers, char current[AR_DNS_NAME_MA
 			if (rec.type != AR_DNS_CNAME || rec.class != CLASS_IN || !rec.owner_ok ||
 			    strcmp(rec.owner, current) != 0)
 				continue;
-			if (!data_name(&r, &rec, 0, current) || current[0] == '\0')
+			if (!data_name(&r, &rec, 0, true, current) || current[0] == '\0')
 				return -1;
 			*ttl = SM_MIN(*ttl, rec.ttl);
 			found = true;

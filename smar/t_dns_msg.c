@@ -126,6 +126,7 @@ static void parts_of_nets(void **state)
 	    {"2.2.0.192.in-addr.arpa", AR_DNS_CNAME, 300, "2.0/25.2.0.192.in-addr.arpa"},
 	    {"3.2.0.192.in-addr.arpa", AR_DNS_CNAME, 300, "3.0/25.2.0.192.in-addr.arpa"},
 	    {"3.0/25.2.0.192.in-addr.arpa", AR_DNS_PTR, 300, "no/host.example"},
+	    {"4.2.0.192.in-addr.arpa", AR_DNS_CNAME, 300, "-4/25.2.0.192.in-addr.arpa"},
 	    {NULL, 0, 0, NULL},
 	};
 
@@ -138,6 +139,8 @@ static void parts_of_nets(void **state)
 	assert_int_equal(m.status, AR_DNS_ALIAS);
 	assert_string_equal(m.alias, "2.0/25.2.0.192.in-addr.arpa");
 	ask(rows, "3.2.0.192.in-addr.arpa", AR_DNS_PTR);
+	assert_int_equal(m.status, AR_DNS_TEMP);
+	ask(rows, "4.2.0.192.in-addr.arpa", AR_DNS_PTR);
 	assert_int_equal(m.status, AR_DNS_TEMP);
 }
 
