@@ -103,7 +103,7 @@ static int hex_upper(char c)
  *   xchar   = %d33-42 / %d44-60 / %d62-126
  *   hexchar = "+" two upper case hexadecimal digits
  */
-int sm_xtext_decode(struct sm_str s, struct sm_arena *a, struct sm_str *out)
+static int decode_xtext(struct sm_str s, bool utf8, struct sm_arena *a, struct sm_str *out)
 {
 	char *mem = sm_arena_alloc(a, s.n + 1);
 	size_t n = 0;
@@ -118,7 +118,7 @@ int sm_xtext_decode(struct sm_str s, struct sm_arena *a, struct sm_str *out)
 			if (lo < 0)
 				return sm_fail(SM_E_SYNTAX, "bad hexadecimal in xtext");
 			c = hi * 16 + lo;
-			if (c < ' ' || c > '~')
+			if (c < ' ' || c == 0x7f || (c >= 0x80 && !utf8))
 				return sm_fail(SM_E_SYNTAX, "control or 8-bit character in xtext");
 			i += 2;
 		} else if (c <= ' ' || c > '~' || c == '=') {
@@ -129,6 +129,20 @@ int sm_xtext_decode(struct sm_str s, struct sm_arena *a, struct sm_str *out)
 	mem[n] = '\0';
 	*out = sm_str_n(mem, n);
 	return 0;
+}
+
+int sm_xtext_decode(struct sm_str s, struct sm_arena *a, struct sm_str *out)
+{
+	return decode_xtext(s, false, a, out);
+}
+
+int sm_xtext_decode_utf8(struct sm_str s, struct sm_arena *a, struct sm_str *out)
+{
+	int err = decode_xtext(s, true, a, out);
+
+	if (err == 0 && !sm_utf8_graphic(*out))
+		err = sm_fail(SM_E_SYNTAX, "xtext is not in UTF-8, or has controls");
+	return err;
 }
 
 /* QCHAR of RFC 6533 3. */

@@ -31,6 +31,9 @@ int sm_smtp_from_to(struct sm_str arg, struct sm_str keyword, unsigned addr_flag
 /* RFC 3461 xtext: decoded into the arena; SM_E_SYNTAX when malformed or when the decoded text has
  * anything but printable ASCII. */
 int sm_xtext_decode(struct sm_str s, struct sm_arena *a, struct sm_str *out) SM_MUST_CHECK;
+/* The same, and the text may be UTF-8 without controls: "rfc822;" addresses of some who do not know
+ * RFC 6533. */
+int sm_xtext_decode_utf8(struct sm_str s, struct sm_arena *a, struct sm_str *out) SM_MUST_CHECK;
 
 /*
  * RFC 6533 3, what stands behind "utf-8;": utf-8-addr-xtext, or with `utf8` utf-8-addr-unitext.

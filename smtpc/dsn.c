@@ -112,7 +112,11 @@ static bool decode_orcpt(struct sm_arena *a, struct sm_str orcpt, struct sm_str 
 		return false;
 	if (sm_str_caseeq(*type, SM_STR("utf-8")))
 		return sm_unitext_decode(address, true, a, decoded) == 0;
-	return sm_xtext_decode(address, a, decoded) == 0;
+	if (sm_xtext_decode_utf8(address, a, decoded) != 0)
+		return false;
+	if (!sm_str_is_ascii(*decoded))
+		*type = SM_STR("utf-8");
+	return true;
 }
 
 /* As the client gave it (RFC 3464 2.3.1); nothing when there is none worth a field. */

@@ -426,6 +426,9 @@ static void test_utf8_encoded(void **state)
 	has("Content-Type: message/rfc822\r\nContent-Description: Undelivered message\r\n\r\n"
 	    "Subject: hi\r\n\r\nbody\r\n");
 	has("Final-Recipient: utf-8; j\\x{F6}rg@b\\x{FC}cher.example\r\n");
+	rcpts[0].orcpt = SM_STR("rfc822;j+C3+B6rg@x");
+	write_for("Subject: hi\r\n\r\nbody\r\n", true, 0, 0);
+	has("Original-Recipient: utf-8; j\\x{F6}rg@x\r\n");
 	/* No UTF-8: nothing that pretends to be. */
 	rcpts[0].addr = SM_STR("j\xf6rg@b.example");
 	rcpts[0].orcpt = SM_STR("utf-8;a@b");

@@ -141,6 +141,8 @@ static bool orcpt_param(struct sm_str v, bool utf8, struct sm_arena *a)
 			return false;
 	if (sm_str_caseeq(type, SM_STR("utf-8")))
 		return rest.n > 0 && sm_unitext_decode(rest, utf8, a, &text) == 0;
+	if (utf8)
+		return rest.n > 0 && sm_xtext_decode_utf8(rest, a, &text) == 0;
 	return xtext_ok(rest, ORCPT_MAX, a);
 }
 

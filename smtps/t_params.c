@@ -114,6 +114,10 @@ static void test_rcpt(void **state)
 	    {" SIZE=1", SS_R_UNKNOWN_PARAM, 0},
 	    {" ORCPT=utf-8;j\\x{F6}rg@x", SS_R_NONE, 0},
 	    {" ORCPT=UTF-8;j\xc3\xb6rg@x", SS_R_NONE, 0},
+	    {" ORCPT=rfc822;j+C3+B6rg@x", SS_R_NONE, 0}, /* so says Postfix */
+	    {" ORCPT=rfc822;j+E9rg@x", SS_R_BAD_PARAM, 0},
+	    {" ORCPT=rfc822;j+C2+85@x", SS_R_BAD_PARAM, 0},
+	    {" ORCPT=rfc822;j+C3+B6+0A@x", SS_R_BAD_PARAM, 0},
 	    {" ORCPT=utf-8;", SS_R_BAD_PARAM, 0},
 	    {" ORCPT=utf-8;j\\x{0A}", SS_R_BAD_PARAM, 0},
 	    {" ORCPT=utf-8;j\xe9rg@x", SS_R_BAD_PARAM, 0},
@@ -136,6 +140,8 @@ static void test_rcpt(void **state)
 	                 SS_R_BAD_PARAM);
 	assert_int_equal(ss_rcpt_params(SM_STR(" ORCPT=utf-8;j\\x{F6}rg@x"), false, &a, &p, &what),
 	                 SS_R_NONE);
+	assert_int_equal(ss_rcpt_params(SM_STR(" ORCPT=rfc822;j+C3+B6rg@x"), false, &a, &p, &what),
+	                 SS_R_BAD_PARAM);
 	sm_arena_fini(&a);
 }
 
