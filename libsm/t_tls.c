@@ -32,6 +32,9 @@ static const char make[] =
     "cert other /CN=other.test '' $ec\n"
     "cert client '/C=US/O=a\\/b/CN=Darth Mail (Cert)/emailAddress=darth\\+cert@endmail.org' '' "
     "$ec\n"
+    "cert big /CN=mx.test subjectAltName=DNS:mx.test -newkey rsa:4096\n"
+    "cert p521 /CN=mx.test subjectAltName=DNS:mx.test -newkey ec -pkeyopt "
+    "ec_paramgen_curve:P-521\n"
     "openssl req -x509 $ec -nodes -keyout self.key -out self.pem -days 30 -subj /CN=self\n"
     "openssl ec -in ec.key -aes128 -passout pass:secret -out locked.key\n"
     "cat ec.pem ec.key >both.pem; mkdir cas; cp ca.pem cas/; ln -s ../self.pem cas/s; echo x "
@@ -652,6 +655,72 @@ static void test_dn(void **state)
 	sm_free(big);
 }
 
+/* ---- the stack ---- */
+
+#if !defined(SM_ASAN) && !defined(SM_TSAN)
+enum { PAINTED = 52 * 1024, SPARE = 20 * 1024, PAINT = 0x5a };
+
+/* Where the stack of this coroutine was written to, below `top`. */
+static __attribute__((noinline)) void paint(char *top)
+{
+	volatile char *p = top - PAINTED;
+
+	while (p < top - 1024)
+		*p++ = PAINT;
+}
+
+static size_t used(const char *top)
+{
+	const volatile char *p = top - PAINTED;
+
+	while (p < top && *p == PAINT)
+		p++;
+	return (size_t)(top - (const char *)p);
+}
+
+static void measured(void *arg)
+{
+	struct ends *e = arg;
+	char *top = __builtin_frame_address(0);
+	size_t n;
+
+	paint(top);
+	serve(e);
+	n = used(top);
+	print_message("%zu bytes of the stack\n", n);
+	assert_true(n > 1024 && n < SM_CO_STACK_BYTES - SPARE);
+}
+
+/* Handshakes fit into the stack of a coroutine, with the largest keys that are in use. */
+static void test_stack(void **state)
+{
+	static const char *const names[] = {"ec", "rsa", "big", "p521"};
+
+	(void)state;
+	for (size_t i = 0; i < 2 * SM_ARRAY_SIZE(names); i++) {
+		char cert[32], key[32];
+		struct sm_tls_conf s = server_conf(), c;
+		struct ends e = {.peer = {.sni = SM_STR("mx.test"), .verify = true}};
+
+		(void)snprintf(cert, sizeof(cert), "%s.pem", names[i / 2]);
+		(void)snprintf(key, sizeof(key), "%s.key", names[i / 2]);
+		c = client_conf(cert);
+		if (i % 2 == 0) {
+			s.cert_file = list(cert, NULL);
+			s.key_file = list(key, NULL);
+		}
+		both(&e, &s, &c);
+		open_ends(&e);
+		t_spawn(measured, &e);
+		t_spawn(dial, &e);
+		t_run_all();
+		assert_int_equal(e.server_rc, 0);
+		assert_int_equal(e.at_server.verify, SM_TLS_OK);
+		fini(&e);
+	}
+}
+#endif
+
 static int group_setup(void **state)
 {
 	char script[sizeof(make) + 200];
@@ -678,19 +747,22 @@ static int group_teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_files),
-	    cmocka_unit_test(test_key_of_others),
-	    cmocka_unit_test(test_handed_over),
-	    cmocka_unit_test(test_paths),
-	    cmocka_unit_test(test_names),
-	    cmocka_unit_test(test_dn),
-	    T_TEST(test_facts),
-	    T_TEST(test_trust),
-	    T_TEST(test_other_name),
-	    T_TEST(test_resumption),
-	    T_TEST(test_much),
-	    T_TEST(test_no_tls),
-	    T_TEST(test_end),
+		cmocka_unit_test(test_files),
+		cmocka_unit_test(test_key_of_others),
+		cmocka_unit_test(test_handed_over),
+		cmocka_unit_test(test_paths),
+		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_dn),
+		T_TEST(test_facts),
+		T_TEST(test_trust),
+		T_TEST(test_other_name),
+		T_TEST(test_resumption),
+		T_TEST(test_much),
+		T_TEST(test_no_tls),
+		T_TEST(test_end),
+#if !defined(SM_ASAN) && !defined(SM_TSAN)
+		T_TEST(test_stack),
+#endif
 	};
 
 	return cmocka_run_group_tests(tests, group_setup, group_teardown);
