@@ -168,11 +168,14 @@ static void judge(struct job *j, const struct sm_msg_task_result *m)
 	if (r->outcome == SM_OUTCOME_PERM && r->stage == SM_STAGE_RCPT) {
 		v.known = QM_UNKNOWN;
 		v.code = 550;
-		(void)snprintf(
-		    text, sizeof(text),
-		    "5.1.1 Recipient is unknown at its server, which said: %u " SM_STR_FMT, r->code,
-		    SM_STR_ARG(sm_str_head(r->text, 300)));
-		v.text = sm_str(text);
+		v.text = r->text; /* it was not even asked: this cannot be sent there */
+		if (r->code != 0) {
+			(void)snprintf(
+			    text, sizeof(text),
+			    "5.1.1 Recipient is unknown at its server, which said: %u " SM_STR_FMT,
+			    r->code, SM_STR_ARG(sm_str_head(r->text, 300)));
+			v.text = sm_str(text);
+		}
 	} else if (r->outcome != SM_OUTCOME_DONE) {
 		v.known = QM_NOT_TOLD;
 		v.code = 450;

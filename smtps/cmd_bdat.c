@@ -134,11 +134,18 @@ static void say_taken(struct ss_session *s, uint64_t size)
 /* A refused message, not a refused chunk: RFC 3030 2 wants the bytes read before it is said. */
 static bool begin(struct ss_session *s, uint64_t size)
 {
+	bool dropped = !sm_str_empty(s->txn.greylisted);
+
 	if (s->txn.in != NULL)
 		return true;
-	if (!sm_str_empty(s->txn.greylisted) && !drop(s, size))
+	if (dropped && !drop(s, size))
 		return false;
-	return ss_content_begin(s, true);
+	if (ss_content_begin(s, true))
+		return true;
+	if (!dropped && !s->closing)
+		(void)drop(s, size);
+	s->refused = true; /* further chunks may be on the way */
+	return false;
 }
 
 /* A chunk of nothing that is not the last one does nothing. */

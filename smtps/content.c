@@ -285,6 +285,15 @@ static void say_accepted(struct ss_session *s)
 	ss_say_text(s, ss_reply_code(SS_R_ACCEPTED), sm_str(text));
 }
 
+/* As it came, or with the From: that we have added. */
+static bool header_is_utf8(const struct ss_session *s)
+{
+	const struct ss_content *c = s->txn.in;
+
+	return c->scan.header_8bit || (c->completes && (c->complete.added & SS_ADDED_FROM) &&
+	                               !sm_str_is_ascii(s->txn.sender));
+}
+
 static void accept_message(struct ss_session *s)
 {
 	struct sm_id id = s->txn.id;
@@ -293,7 +302,7 @@ static void accept_message(struct ss_session *s)
 	struct sm_str why;
 	int err, code;
 
-	if ((s->txn.utf8 & SM_UTF8_DECLARED) && s->txn.in->scan.header_8bit)
+	if ((s->txn.utf8 & SM_UTF8_DECLARED) && header_is_utf8(s))
 		s->txn.utf8 |= SM_UTF8_HEADER;
 	err = cdb_commit(&s->txn.content, &offset, &size);
 	s->txn.content = NULL;

@@ -1,9 +1,9 @@
 /*
  * The whole client dialog against arbitrary servers: the input is what the server says. First byte:
  * bit 0 LMTP, bit 1 DSN parameters, bits 2 to 4 how many recipients more than one,
- * bit 5 a probe, which must never say DATA, bit 6 smtpc has a password for the server. The rest is cut
- * at 0x1E bytes into pieces; the first is the greeting, each further one follows something that the
- * client said. What the client says must be CRLF lines; every recipient must get exactly one
+ * bit 5 a probe, which must never say DATA, bit 6 smtpc has a password for the server. The rest is
+ * cut at 0x1E bytes into pieces; the first is the greeting, each further one follows something that
+ * the client said. What the client says must be CRLF lines; every recipient must get exactly one
  * result.
  */
 #include <stdint.h>
@@ -33,8 +33,17 @@ struct run {
 	struct sm_msg_rcpt_task rcpts[8];
 	struct sm_msg_host host;
 	bool log_in;
+	bool utf8, may_utf8; /* bit 7: every second recipient is in UTF-8 */
 	int answers;
 };
+
+static bool mentions(struct sm_str s, struct sm_str word)
+{
+	for (; s.n >= word.n; s = sm_str_from(s, 1))
+		if (sm_str_caseeq(sm_str_head(s, word.n), word))
+			return true;
+	return false;
+}
 
 static void server(void *arg)
 {
@@ -65,6 +74,8 @@ static void server(void *arg)
 		for (ssize_t i = 0; i < n; i++) {
 			/* smx never emits a bare CR or LF. */
 			sm_assert((buf[i] == '\n') == (last == '\r'));
+			/* What is not ASCII goes to who offers to take it. */
+			sm_assert(r->may_utf8 || (unsigned char)buf[i] < 0x80);
 			last = buf[i];
 		}
 		if (r->task.probe_ms > 0 && n > 0)
@@ -91,7 +102,7 @@ static void on_answer(struct sc_task *t, const struct sm_msg_task_result *m)
 		          (x->code / 100 == 2 && x->stage == done));
 		/* Only what is said of a recipient speaks of it. */
 		sm_assert(r->task.probe_ms == 0 || x->outcome != SM_OUTCOME_PERM ||
-		          (x->code / 100 == 5 && x->stage == SM_STAGE_RCPT));
+		          ((x->code / 100 == 5 || r->utf8) && x->stage == SM_STAGE_RCPT));
 		for (size_t k = 0; k < x->text.n; k++)
 			sm_assert(x->text.p[k] >= ' ' && x->text.p[k] <= '~');
 	}
@@ -179,10 +190,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	    .probe_ms = data[0] & 32 ? 10000 : 0,
 	};
 	r.log_in = (data[0] & 64) != 0;
+	r.utf8 = (data[0] & 128) != 0;
+	if (r.utf8)
+		r.task.utf8 = SM_UTF8_DECLARED;
+	r.may_utf8 = mentions(r.script, SM_STR("SMTPUTF8"));
 	for (size_t i = 0; i < r.task.rcpts_count; i++)
 		r.rcpts[i] = (struct sm_msg_rcpt_task){
 		    .index = (uint16_t)i,
-		    .addr = SM_STR("r@b.example"),
+		    .addr =
+			r.utf8 && i % 2 == 1 ? SM_STR("\xc3\xbc@b.example") : SM_STR("r@b.example"),
 		    .notify = data[0] & 2 ? SM_NOTIFY_FAILURE | SM_NOTIFY_DELAY : 0,
 		};
 	sm_assert(socketpair(AF_UNIX, SOCK_STREAM, 0, fds) == 0);
