@@ -11,8 +11,8 @@ struct sc_timeouts {
 	    data_final_ms, quit_ms;
 };
 
-/* chunking */
-enum { SC_CHUNKING_NEVER, SC_CHUNKING_BINARY, SC_CHUNKING_OFFERED };
+/* chunking; UNSET: of a server, as the section has it */
+enum { SC_CHUNKING_UNSET, SC_CHUNKING_NEVER, SC_CHUNKING_BINARY, SC_CHUNKING_OFFERED };
 
 struct sc_conf {
 	int chunking;          /* SC_CHUNKING_* */

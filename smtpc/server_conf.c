@@ -19,6 +19,7 @@ enum {
 struct texts {
 	struct sc_tls_policy tls;
 	struct sc_auth_policy auth;
+	int chunking;
 };
 
 #define TEXTS(m) offsetof(struct texts, m)
@@ -30,6 +31,13 @@ static const struct sm_word failure_words[] = {
     {"temporary", SC_AUTH_TEMPORARY, "the mail waits"},
     {"permanent", SC_AUTH_PERMANENT, "the mail fails"},
     {"ignore", SC_AUTH_IGNORE, "go on without"},
+    {0},
+};
+static const struct sm_word chunking_words[] = {
+    {"unset", SC_CHUNKING_UNSET, "as the section has it"},
+    {"never", SC_CHUNKING_NEVER, "DATA is used; binary content is returned"},
+    {"binary", SC_CHUNKING_BINARY, "for content that came with BODY=BINARYMIME"},
+    {"offered", SC_CHUNKING_OFFERED, "wherever the server offers CHUNKING"},
     {0},
 };
 static const struct sm_opt auth_opts[] = {
@@ -48,6 +56,8 @@ static const struct sm_opt server_opts[] = {
      .help = "what is required of TLS"},
     {.name = "auth", .type = SM_OPT_SECTION, .offset = TEXTS(auth), .sub = auth_opts, .session = true,
      .help = "how to log in"},
+    {.name = "chunking", .type = SM_OPT_ENUM, .offset = TEXTS(chunking), .def = "unset", .words = chunking_words,
+     .session = true, .help = "when content goes by BDAT"},
     SM_OPT_END,
 };
 /* Of a recipient: it does not log in. */
@@ -134,6 +144,7 @@ int sc_server_conf_parse(struct sc_server_conf *c, int level, struct sm_str serv
 		c->tls.level = level;
 	c->joined = sc_tls_policy_join(&c->tls, &of_rcpt.tls);
 	c->auth = of_server.auth;
+	c->chunking = of_server.chunking;
 	return 0;
 }
 

@@ -3,6 +3,7 @@
  * the map of server_auth, in the configuration language, as structs. Pure, but for the question.
  *
  *   smtpc_session_conf:mx.example.net   tls { level = verify; } auth { mechanisms = { PLAIN }; }
+ *   smtpc_session_conf:old.example.net  chunking = never;
  *   smtpc_rcpt_conf:@example.net        tls { level = encrypt; violation = permanent; }
  *   mx.example.net                      user = "joe"; password = "secret";
  */
@@ -36,6 +37,7 @@ struct sc_server_conf {
 	struct sc_tls_policy tls;    /* of the server */
 	struct sc_tls_policy joined; /* with what the recipients require */
 	struct sc_auth_policy auth;
+	int chunking; /* SC_CHUNKING_* */
 	struct sc_credentials credentials;
 	bool has_credentials;
 };

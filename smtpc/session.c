@@ -217,6 +217,7 @@ static int set_up(struct sc_session *s, struct sc_server_conf *c, bool of_rcpt, 
 {
 	int rc = greet(s, why);
 
+	s->chunking = c->chunking;
 	(void)snprintf(s->tls_text, sizeof(s->tls_text), "none");
 	if (rc == 0)
 		rc = sc_starttls(s, c, of_rcpt, ta, why);

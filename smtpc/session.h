@@ -49,6 +49,7 @@ struct sc_session {
 	bool broken;         /* of no use any more: to be closed without a word */
 	unsigned unknown;    /* recipients that probes were told are unknown */
 	struct sc_ehlo ehlo; /* what the server offers */
+	int chunking;        /* SC_CHUNKING_* of it */
 	bool tls, authenticated;
 	bool trusted;                       /* it may know who submitted a mail (AUTH= of MAIL) */
 	char tls_text[SC_TLS_TEXT_MAX + 1]; /* rcpt_result.tls */

@@ -39,7 +39,7 @@ static bool is_binary(const struct sc_task *t)
 
 bool sc_says_bdat(const struct sc_task *t, const struct sc_session *s)
 {
-	int when = s->sc->conf->chunking;
+	int when = s->chunking != SC_CHUNKING_UNSET ? s->chunking : s->sc->conf->chunking;
 
 	if (!offers(s, SC_CAP_CHUNKING) || when == SC_CHUNKING_NEVER)
 		return false;

@@ -349,6 +349,19 @@ def test_when_smtpc_uses_it(sinks, tag, when, chunked):
         assert (b"BDAT" in verbs) == chunked and (b"DATA" in verbs) != chunked
 
 
+def test_not_with_this_server(sinks, tag):
+    """By smtpc_session_conf: of the access map."""
+    s = Site(routes=[f"chunk.test {sinks['chunk.test'].port}^esmtp:[127.0.0.1]"], relay=["chunk.test"])
+    with open(os.path.join(s.dir, "access"), "w") as f:
+        f.write("smtpc_session_conf:127.0.0.1\tchunking = never;\n")
+    s.add("smar", f'map ac {{ type = text; file = "{s.dir}/access"; }} access_map {{ name = ac; }}')
+    with s:
+        with s.client() as c:
+            assert c.send_mail("a@src.test", "b@chunk.test", message(tag)).code == 250
+        got, = sinks["chunk.test"].wait(tag)
+        assert {c.split()[0] for n, c in sinks["chunk.test"].commands if n == got.connection} >= {b"DATA"}
+
+
 def test_refused_by_the_server(bdat_site, sinks, tag):
     """5yz to the chunk is the message's; 4yz is tried again."""
     with Sink() as odd:
