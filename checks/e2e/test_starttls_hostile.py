@@ -256,10 +256,9 @@ def test_renegotiation(site):
     """The first attempt is the last."""
     c, t = ready(site, V12)
     with c, pytest.raises(Broken):
-        for _ in range(1000):
-            t.renegotiate()
-            t.write(b"NOOP\r\n")
-            t.line()
+        t.renegotiate()
+        t.write(b"NOOP\r\n")
+        t.line()
 
 
 def test_key_updates(site):
