@@ -39,7 +39,7 @@ static void levels(void **state SM_UNUSED)
 	    {"tls { level = verify; }", "tls { level = encrypt; }", SC_TLS_VERIFY},
 	    {"tls { level = encrypt; }", "tls { level = verify; }", SC_TLS_VERIFY},
 	    {"", "tls { level = none; }", SC_TLS_MAY},
-	    {"tls { min_cipher_bits = 1; }", "", SC_TLS_ENCRYPT},
+	    {"tls { min_bits = 1; }", "", SC_TLS_ENCRYPT},
 	    {"tls { min_version = TLSv1.3; }", "", SC_TLS_ENCRYPT},
 	    {"", "tls { names = { a.example }; }", SC_TLS_VERIFY},
 	    {"tls { issuer = x; }", "", SC_TLS_VERIFY},
@@ -55,9 +55,9 @@ static void levels(void **state SM_UNUSED)
 static void joined(void **state SM_UNUSED)
 {
 	assert_int_equal(
-	    parse("tls { level = verify; names = { a.example, b.example }; min_cipher_bits = 128; "
+	    parse("tls { level = verify; names = { a.example, b.example }; min_bits = 128; "
 	          "violation = permanent; min_version = TLSv1.3; }",
-	          "tls { min_cipher_bits = 256; names = { c.example }; min_version = TLSv1.2; }", ""),
+	          "tls { min_bits = 256; names = { c.example }; min_version = TLSv1.2; }", ""),
 	    0);
 	assert_int_equal(conf.joined.min_bits, 256);
 	assert_int_equal(conf.joined.min_version, SM_TLS_1_3);
@@ -73,8 +73,8 @@ static void wrong_texts(void **state SM_UNUSED)
 {
 	static const char *const bad[] = {
 	    "tls { level = maybe; }", "tls { level = may; names = { a.example }; }",
-	    "tls { level = encrypt; issuer = x; }", "tls { level = none; min_cipher_bits = 1; }",
-	    "tls { min_cipher_bits = 9999; }", "level = may;", "tls {", "auth { failure = x; }",
+	    "tls { level = encrypt; issuer = x; }", "tls { level = none; min_bits = 1; }",
+	    "tls { min_bits = 9999; }", "level = may;", "tls {", "auth { failure = x; }",
 	    "log_level = 3;", "tlss { level = may; }"};
 
 	for (size_t i = 0; i < SM_ARRAY_SIZE(bad); i++)
@@ -122,8 +122,8 @@ static void fulfilled(void **state SM_UNUSED)
 	is("tls { level = encrypt; }", NULL, "7.4 TLS is required, but the connection has none");
 	is("tls { level = verify; }", NULL, "7.4 TLS is required, but the connection has none");
 	is("tls { level = verify; }", &f, NULL);
-	is("tls { min_cipher_bits = 128; }", &f, NULL);
-	is("tls { min_cipher_bits = 129; }", &f,
+	is("tls { min_bits = 128; }", &f, NULL);
+	is("tls { min_bits = 129; }", &f,
 	   "7.5 ECDHE-RSA-AES128-GCM-SHA256 has 128 bits, 129 are required");
 	is("tls { min_version = TLSv1.2; }", &f, NULL);
 	is("tls { min_version = TLSv1.3; }", &f, "7.5 TLSv1.2 is older than what is required");

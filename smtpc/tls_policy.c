@@ -39,7 +39,7 @@ const struct sm_opt sc_tls_policy_opts[] = {
      .help = "what becomes of mail when a server does not do what is required"},
     {.name = "min_version", .type = SM_OPT_ENUM, .offset = AT(min_version), .def = "TLSv1", .words = version_words,
      .session = true, .help = "the oldest version of TLS"},
-    {.name = "min_cipher_bits", .type = SM_OPT_INT, .offset = AT(min_bits), .def = "0", .max = 512, .unit = "bits",
+    {.name = "min_bits", .type = SM_OPT_INT, .offset = AT(min_bits), .def = "0", .max = 512, .unit = "bits",
      .session = true, .help = "the shortest key of the cipher"},
     {.name = "names", .type = SM_OPT_LIST, .offset = AT(names), .def = "", .max = 100, .session = true,
      .help = "names of which one has to be in the certificate; none: the server's, as MX or mailertable have it"},
