@@ -21,7 +21,6 @@ enum {
 	START_MS = 30 * 1000, /* for qmgr's answer to sc_start */
 	QUIT_LOOK_MS = 50,
 	FILES_SPARE = 200,
-	NAME_FILES = 6,
 	TLS_PATHS = 40,
 };
 
@@ -250,7 +249,7 @@ static const char *directory_of(struct sm_arena *a, struct sm_str path)
 
 static int drop_rights(const char *cdb_base)
 {
-	struct sm_priv_path paths[CDB_DIRS + 8 + NAME_FILES + TLS_PATHS] = {
+	struct sm_priv_path paths[CDB_DIRS + 8 + TLS_PATHS] = {
 	    {directory_of(&proc.arena, proc.global.smtpc_socket), SM_PATH_CONNECT},
 	    {directory_of(&proc.arena, conf->lmtp_socket), SM_PATH_CONNECT},
 	    {SMX_SYSCONFDIR, SM_PATH_READ},

@@ -11,8 +11,12 @@
 #include "smtpc/server_conf.h"
 
 #ifdef SM_HAVE_SASL
+#include <errno.h>
 #include <pthread.h>
 #include <sasl/sasl.h>
+#include <stdio.h>
+#include <sys/utsname.h>
+#include <unistd.h>
 
 enum { CALLBACKS = 4, TEXT_MAX = 400 };
 
@@ -63,13 +67,34 @@ static int say_nothing(void *context SM_UNUSED, int level SM_UNUSED, const char 
 	return SASL_OK;
 }
 
+/*
+ * For each exchange the library asks for the name of this host, and if that has no dot, DNS: with
+ * sockets and files that this process has no right to, and for as long as that takes. Nothing of
+ * what we do needs the name. So, once the library is in use, this goes before libc's: the name ends
+ * with a dot.
+ */
+static bool in_use;
+
+__attribute__((visibility("default"))) int gethostname(char *name, size_t size)
+{
+	struct utsname u;
+	int n;
+
+	if (uname(&u) != 0)
+		return -1;
+	n = snprintf(name, size, "%s%s", u.nodename, in_use ? "." : "");
+	if (n >= 0 && (size_t)n < size)
+		return 0;
+	errno = ENAMETOOLONG;
+	return -1;
+}
+
 /* Callbacks have as many types as there are. */
 #define PROC(fn) ((int (*)(void))(void (*)(void))(fn))
 
 int sc_sasl_init(void)
 {
 	static sasl_callback_t callbacks[2];
-	sasl_conn_t *conn = NULL;
 	int rc;
 
 	callbacks[0] = (sasl_callback_t){SASL_CB_LOG, PROC(say_nothing), NULL};
@@ -79,9 +104,7 @@ int sc_sasl_init(void)
 	if (rc != SASL_OK)
 		return sm_fail(SM_E_NOTSUP, "Cyrus SASL: %s", sasl_errstring(rc, NULL, NULL));
 	mechanisms = sasl_global_listmech();
-	/* It asks for the name of this host, which loads libraries. */
-	if (sasl_client_new("smtp", "localhost", NULL, NULL, NULL, 0, &conn) == SASL_OK)
-		sasl_dispose(&conn);
+	in_use = true;
 	return 0;
 }
 

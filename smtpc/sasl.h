@@ -11,7 +11,7 @@
 struct sc_credentials;
 struct sc_sasl; /* one exchange */
 
-/* Once, before rights are dropped: loads the plugins. 0, or an error with a diag; without the
+/* Once, before rights are dropped: loads the plugins. From then on gethostname(2) is ours (sasl.c). 0, or an error with a diag; without the
  * library it is 0. */
 int sc_sasl_init(void) SM_MUST_CHECK;
 void sc_sasl_fini(void);
