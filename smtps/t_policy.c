@@ -87,6 +87,27 @@ static void test_standing(void **state)
 	}
 }
 
+/* On a submission server a local domain implies nothing, for smar as for ourselves. */
+static void test_submission(void **state)
+{
+	static const uint32_t strict[] = {SS_F_SUBMISSION, SS_F_LMTP_NO_RELAY};
+	struct ss_standing who = {.may_relay = false}, trusted = {.may_relay = true};
+	struct ss_conf conf = {.flags = 0};
+	struct sm_str d = SM_STR("local.example");
+	struct ss_policy p = ss_policy_of(&conf, &who, 0, SM_VERDICT_LOCAL, d, false);
+	(void)state;
+
+	assert_int_equal(ss_policy_rcpt(&p), SS_POLICY_ACCEPT);
+	for (size_t i = 0; i < SM_ARRAY_SIZE(strict); i++) {
+		conf.flags = strict[i];
+		assert_true(ss_policy_check_flags(&conf, &who, d, false) & SM_CHECK_LMTP_NO_RELAY);
+		p = ss_policy_of(&conf, &who, 0, SM_VERDICT_LOCAL, d, false);
+		assert_int_equal(ss_policy_rcpt(&p), SS_POLICY_NO_RELAY);
+		p = ss_policy_of(&conf, &trusted, 0, SM_VERDICT_LOCAL, d, false);
+		assert_int_equal(ss_policy_rcpt(&p), SS_POLICY_ACCEPT);
+	}
+}
+
 /* What is put off until RCPT, and what smar is told of it. */
 static void test_later(void **state)
 {
@@ -129,7 +150,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_all),           cmocka_unit_test(test_no_open_relay),
 	    cmocka_unit_test(test_local_session), cmocka_unit_test(test_standing),
-	    cmocka_unit_test(test_later),
+	    cmocka_unit_test(test_submission),    cmocka_unit_test(test_later),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

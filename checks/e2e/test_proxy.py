@@ -1,8 +1,10 @@
 """PROXY protocol: versions 1 and 2 from listed proxies on listed listeners, once, first of all; anything else is closed without a word."""
 import socket
 import struct
+import subprocess
 
 import pytest
+from lib import netns
 from lib.client import Client, Closed, message
 from lib.paths import free_port
 from lib.sections import listener
@@ -193,3 +195,32 @@ def test_only_once(site, port):
         assert c.mail("me@src.test").code == 250 and c.rcpt("you@far.test").code == 550
     with Proxied(port, v1() + v1("192.0.2.7")) as c:
         assert c.closes()[-1].code == 421  # it speaks before the greeting
+
+
+def test_one_private_client_is_strange(sink):
+    """All clients have one private address: somebody hides them, and the log says so once."""
+    if not netns.possible():
+        pytest.skip("not root, or no right to make a network namespace")
+    with netns.Network():
+        subprocess.run(["ip", "route", "add", "local", "172.17.0.0/16", "dev", "lo"], check=True)
+        for clients, warned in ((["172.17.0.1"] * 8, 1), (["172.17.0.1", "172.17.0.1", "172.17.0.2"] * 3, 0)):
+            s = Site(relay=["local.test"], settings={"smtps.warn_one_client": "4"})
+            s.start(wait=False)
+            try:
+                until(lambda: _answers(s.port), "it serves", 20)
+                for source in clients:
+                    with Client(s.port, source=source) as c:
+                        assert c.greeting.code == 220
+                lines = s.log_lines("smtps", "ss.one_client")
+                assert len(lines) == warned and all("client=172.17.0.1:" in x and "sessions=4" in x for x in lines), lines
+            finally:
+                s.stop()
+
+
+def _answers(port):
+    """Tried by the client itself: one from elsewhere would be a second one."""
+    try:
+        with Client(port, source="172.17.0.1", helo=None) as c:
+            return c.greeting.code == 220
+    except (OSError, AssertionError):
+        return False

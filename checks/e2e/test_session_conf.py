@@ -7,6 +7,7 @@ from lib.client import Client, message
 from lib.dns import A, PTR
 from lib.paths import BUILD
 from lib.site import Site
+from lib.socketmap import SocketMap
 from lib.wait import until
 from test_maps import createmap
 
@@ -178,21 +179,23 @@ def test_without_the_flag_nothing_is_asked(sink, dns):
         assert accepted(c) == 6
 
 
-def test_a_map_that_fails(sink, dns):
-    """Who cannot be looked up is told to come again, not served by defaults."""
+@pytest.mark.parametrize("answer,why", [("TEMP not now", "not now"), ("PERM who are you", "who are you"), ("OK max_hops", "expected"),
+                                        ("OK " + "max_hops = 3; " * 700, "at most 8192")], ids=["temp", "perm", "syntax", "long"])
+def test_a_map_that_fails(sink, dns, answer, why):
+    """Who cannot be looked up, or only gets nonsense, is told to come again: at once, also with delay_checks, and not served by defaults."""
+    server = SocketMap()
+    server.answers["smtps_session_conf:127.0.0.9"] = answer
     s = Site(routes=[f". {sink.port}^esmtp:[127.0.0.1]"], relay=["local.test"], dns=dns.address)
     s.add("smtps", "flags = { access, session_conf, delay_checks };")
-    s.add("smar", 'map sock { type = socket; path = "@/none"; } access_map { name = sock; }')
-    s.start(wait=False)
+    s.add("smar", f"map sock {{ type = socket; mapname = access; address = 127.0.0.1; port = {server.port}; }} access_map {{ name = sock; }}")
     try:
-        def told():
-            try:
-                with s.client(helo=None) as c:
-                    return c.greeting.code, c.greeting.text
-            except OSError:
-                return None
-        until(lambda: told() is not None, "it listens", 20)
-        code, text = told()
-        assert code == 421, (code, text)
+        with s:
+            with at(s, "127.0.0.9", helo=None) as c:
+                assert c.greeting.code == 421 and c.greeting.enhanced == "4.3.0", c.greeting
+                assert not c.closes()
+            line = s.log_lines("smar", "ar.access")[-1]
+            assert "smtps_session_conf:127.0.0.9" in line and why in line, line
+            with at(s, "127.0.0.8") as c:
+                assert c.greeting.code == 220
     finally:
-        s.stop()
+        server.stop()
