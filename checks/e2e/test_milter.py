@@ -637,3 +637,19 @@ def test_stuffing_and_rewriting(own, milter, sink, tag):
         c.send(stuff(message(tag, body)) + b".\r\n")
         assert c.reply().code == 250
     assert arrived(sink, tag)[2] == body and milter.seen("E").body() == body
+
+
+def test_time_of_a_filter_is_not_the_client_s(sink, dns, tag):
+    """min_data_rate measures the client alone."""
+    def work(conn, event):
+        time.sleep(1)
+        return CONTINUE
+    with Milter() as m, make_site(sink, dns, m.section("f"), settings={"smtps.data_grace": "2s", "smtps.min_data_rate": "100000B"}) as s:
+        m.on["L"] = work
+        with s.client() as c:
+            c.begin("a@src.test", "b@local.test")
+            c.send(message(tag, headers=b"A: 1\r\nB: 2\r\n"))
+            m.seen("LLLN")
+            time.sleep(0.3)
+            c.send(b".\r\n")
+            assert c.reply().code == 250
