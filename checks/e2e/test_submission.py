@@ -257,6 +257,26 @@ def test_same_id_is_refused(sink):
     assert r.returncode == 78 and "need ids of their own" in r.stderr, r.stderr
 
 
+def test_qmgr_serves_the_first(sink, tag):
+    """A second process with the index of one that lives gets nothing from qmgr; the first one goes on, and its contents are its own."""
+    port = free_port()
+    with Site(routes=[f". {sink.port}^esmtp:[127.0.0.1]"], relay=["local.test"]) as s:
+        with s.client() as c:
+            c.begin("me@src.test", "you@local.test")
+            program = os.path.join(BUILD, "smtps/smtps")
+            with open(os.path.join(s.log_dir, "second.log"), "wb") as log:
+                second = subprocess.Popen([*s.prefix, program, "-f", s.conf, "-L", f"127.0.0.1:{port}"], cwd=s.spool, env=s.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            try:
+                def refused():
+                    return [t for n, t in s.logs_since().items() if n.startswith("qmgr") and "process index 0 is that of process" in t]
+                until(refused, lambda: f"it is refused: {s.log_tail()}", 20)
+                assert c.finish(b"Subject: " + tag.encode() + b"\r\n\r\nx\r\n").code == 250
+                sink.wait(tag)
+            finally:
+                second.terminate()
+                second.wait(60)
+
+
 # ---- sendmail 8's submission program
 
 def test_sendmail_msp(site, ports, sink, tag):
