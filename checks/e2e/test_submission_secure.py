@@ -34,7 +34,7 @@ smtps_session_conf:127.0.0.25 auth { mechanisms = { CRAM-MD5 }; trusted_mechs = 
 
 @pytest.fixture(scope="module")
 def ports():
-    return {"submission": free_port(), "submissions": free_port(), "delayed": free_port()}
+    return {"submission": free_port(), "submissions": free_port(), "delayed": free_port(), "verified": free_port(), "unasked": free_port()}
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +70,10 @@ def site(sink, dns, certs, sasl, ports):
 
     def tls(more=""):
         return f'tls {{ cert_file = {{ "{certs.path("mx")}" }}; key_file = {{ "{certs.key("mx")}" }}; CAcert_file = "{certs.path("ca")}"; {more} }}\n'
+    cas = os.path.join(certs.dir, "cas")
+    os.makedirs(cas, exist_ok=True)
+    os.chmod(cas, 0o755)
+    shutil.copy(certs.path("ca"), os.path.join(cas, "some-ca.crt"))
     auth = f'auth {{ trusted_mechs = {{ PLAIN }}; flags = {{ noplaintext }}; config_directory = "{sasl.dir}"; readable = {{ "{sasl.dir}" }}; failure_delay = 0s; }}\n'
     by_map = "flags = { check_access_map_for_relaying };"
     split_smtps(
@@ -77,6 +81,10 @@ def site(sink, dns, certs, sasl, ports):
         MSA=listener(ports["submission"], "submission") + "\nflags = { access, submission, session_conf };\n" + tls(by_map) + auth,
         MSAS=listener(ports["submissions"], "submissions") + "\nflags = { access, submission };\n" +
         tls(by_map + "implicit_listeners = { submissions };") + auth,
+        # all who can show a certificate of a CA in a directory may relay; nobody is asked for one
+        VERIFIED=listener(ports["verified"], "verified") + "\n" + tls("flags = { allow_relaying_if_verified };").replace(
+            f'CAcert_file = "{certs.path("ca")}"', f'CAcert_directory = "{cas}"'),
+        UNASKED=listener(ports["unasked"], "unasked") + "\n" + tls("flags = { allow_relaying_if_verified, dont_request_cert };"),
         LATE=listener(ports["delayed"], "delayed") + "\nflags = { access, delay_checks };\n" + tls(by_map) + auth)
     s.add("smar", 'access_map { file = "@/access.cdb"; }')
     createmap(s, "access.cdb", ACCESS, kind="access")
@@ -137,6 +145,18 @@ def test_a_certificate_is_enough(ports, site, certs):
             if far:
                 assert c.rcpt("you@far.example").code == far, name
                 assert c.rcpt("you@local.test").code == far, name  # local domains imply nothing
+
+
+def test_verified_means_relaying_if_so_configured(ports, site, certs):
+    for which, name, far in (("verified", "stranger", 250), ("verified", "forged", 550), ("verified", "expired", 550), ("unasked", "stranger", 550)):
+        with Client(ports[which], source="127.0.0.2") as c:
+            c.starttls(with_cert(certs, name))
+            assert c.mail("me@src.example").code == 250 and c.rcpt("you@far.example").code == far, (which, name)
+    with Client(ports["verified"], source="127.0.0.2") as c:
+        c.starttls()
+        assert c.mail("me@src.example").code == 250 and c.rcpt("you@far.example").code == 550
+    last = [x for x in site.log_lines("smtps", "ss.tls") if "verify=" in x]
+    assert any("verify=NONE" in x for x in last) and any("verify=FAIL" in x for x in last) and any("verify=NO," in x for x in last)
 
 
 def test_each_section_has_its_own(ports, site):
