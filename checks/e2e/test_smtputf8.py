@@ -198,7 +198,8 @@ def test_queue_and_restart(tag):
                   settings={"smtpc.session_idle_timeout": "0s"}) as s:
             with s.client() as c:
                 send(c, "a@src.test", ["b@old.test"], message(tag))
-                send(c, SENDER, ["wärter@new.test"], utf8_message(tag + "-2"))
+                send(c, "a@src.test", ["b@new.test"], utf8_message(tag + "-2"))
+                send(c, SENDER, ["wärter@new.test"], message(tag + "-3"))
             until(lambda: new.commands and old.commands and "wärter@new.test" in s.qmgrctl("list"), "tried", 10)
             ids = re.findall(r"S[0-9A-F]{18}", s.qmgrctl("list"))
             assert sum("needs        SMTPUTF8" in s.qmgrctl("show", x) for x in ids) == 1
@@ -206,8 +207,11 @@ def test_queue_and_restart(tag):
             s.kill("qmgr")
             s.restarted("qmgr", before)
             new.default, old.default = Serve({"EHLO": EHLO}), Serve({"EHLO": OLD})
-            until(lambda: s.qmgrctl("flush", "--all", check=False) is not None and new.find(tag + "-2") and old.find(tag), "delivered", 40)
+            until(lambda: s.qmgrctl("flush", "--all", check=False) is not None and new.find(tag + "-2") and new.find(tag + "-3") and old.find(tag),
+                  "delivered", 40)
             got, = new.find(tag + "-2")
+            assert b" SMTPUTF8" in mail_line(new, got)  # only the header is in UTF-8
+            got, = new.find(tag + "-3")
             assert (got.sender, got.rcpts) == (SENDER, ["wärter@new.test"]) and b" SMTPUTF8" in mail_line(new, got)
             assert b"SMTPUTF8" not in mail_line(old, old.find(tag)[0])
 
