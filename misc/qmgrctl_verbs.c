@@ -53,8 +53,11 @@ const struct qc_verb qc_verbs[] = {
     {"stop", "accepting | delivering", "take no new mail; deliver nothing",
      "--for is for delivering. It survives a restart.\n", QC_FOR | QC_REASON},
     {"start", "accepting | delivering", "the other way round", "", 0},
-    {"reload", "", "read the map of limits and the maps of smar again",
-     "The configuration file is read again by mcp: kill -HUP, or mcp.sh reload.\n", 0},
+    {"reload", "", "read the map of limits, the maps of smar and the certificates of smtps again",
+     "The configuration file is read again, and files of open_files are opened anew, by mcp: kill "
+     "-HUP, "
+     "or mcp.sh reload.\n",
+     0},
     {"loglevel", "N", "how much qmgr logs, 0 to 15, until its restart", "", 0},
     {"forget", "ADDRESS | @DOMAIN | all", "what next hops said of recipients (verify_recipient)",
      "The next client that names one has its next hop asked again.\n", 0},

@@ -450,10 +450,13 @@ static void reloaded(struct qm_ctl *c, const struct sm_msg_maps_reloaded *m)
 		               .p);
 }
 
-/* The map of limits, and the maps of smar; the configuration itself is mcp's affair. */
+/* The map of limits, the maps of smar, certificates; the configuration itself is mcp's affair. */
 void qm_ctl_reload(struct qm_ctl *c)
 {
-	sm_log(SM_NOTICE, "qm.reload", "uid=%u", (unsigned)sm_peer_uid(c->peer));
+	uint32_t uid = (uint32_t)sm_peer_uid(c->peer);
+
+	sm_log(SM_NOTICE, "qm.reload", "uid=%u", (unsigned)uid);
+	qm_incoming_certs(c->q, uid);
 	qm_queue_reload(c->q, c->q->conf);
 	qm_ctl_ask_reload(c, reloaded);
 }

@@ -162,6 +162,15 @@ static void send_credit(struct qm *q, struct server *s)
 	sm_peer_send(s->peer, SM_MSG_credit, &c);
 }
 
+void qm_incoming_certs(struct qm *q, uint32_t uid)
+{
+	struct sm_msg_certs_reload m = {.uid = uid};
+
+	SM_LIST_FOR (s, &q->in->servers, struct server, link)
+		if (s->peer != NULL)
+			sm_peer_send(s->peer, SM_MSG_certs_reload, &m);
+}
+
 static void send_credits(struct qm *q)
 {
 	SM_LIST_FOR (s, &q->in->servers, struct server, link)

@@ -81,6 +81,8 @@ bool qm_incoming_own_id(struct qm *q, struct sm_id *id);
 void qm_incoming_taken(struct qm *q, struct sm_id id);
 size_t qm_incoming_sessions(const struct qm *q);
 size_t qm_incoming_servers(const struct qm *q);
+/* Tell all of them to read their certificates again. */
+void qm_incoming_certs(struct qm *q, uint32_t uid);
 /* Is content `id` one that its holder has given up, or whose holder is gone? (orphans) */
 bool qm_incoming_abandoned(const struct qm *q, struct sm_id id);
 

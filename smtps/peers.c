@@ -68,6 +68,20 @@ static void on_smar_down(struct sm_peer *p, void *arg SM_UNUSED)
 	sm_log(SM_NOTICE, "ss.peer", "peer=smar stat=down why=%s", sm_peer_why(p));
 }
 
+static int read_certs(struct ss *ss, struct sm_str body)
+{
+	struct sm_msg_certs_reload m;
+	struct sm_arena none;
+	int err;
+
+	sm_arena_init(&none, "reload", 64, 1024);
+	err = sm_msg_certs_reload_decode(body, &none, &m);
+	sm_arena_fini(&none);
+	if (err == 0)
+		ss_tls_reload(ss);
+	return err;
+}
+
 static int on_qmgr_frame(struct sm_peer *p SM_UNUSED, const struct sm_frame *f, void *arg)
 {
 	struct ss *ss = arg;
@@ -75,6 +89,8 @@ static int on_qmgr_frame(struct sm_peer *p SM_UNUSED, const struct sm_frame *f, 
 	struct sm_arena none;
 	int err;
 
+	if (f->type == SM_MSG_certs_reload)
+		return read_certs(ss, f->body);
 	if (f->type != SM_MSG_credit)
 		return sm_fail(SM_E_PROTO, "message of type %u from qmgr", f->type);
 	sm_arena_init(&none, "credit", 64, 1024);

@@ -279,6 +279,15 @@ def reload_tls(site, stat="ready"):
     return line
 
 
+def test_reload_by_qmgrctl(site, certs):
+    old = serial(site, "other.test")
+    certs.make("other", "/CN=other.test", ["other.test"])
+    marks = site.log_marks()
+    site.qmgrctl("reload")
+    assert "stat=ready" in one_line(site, "ss.tls_ctx", marks)
+    assert serial(site, "other.test") != old
+
+
 def serial(site, name="mx.test"):
     with site.client() as c:
         c.starttls(name=name)
