@@ -351,7 +351,9 @@ int main(int argc, char **argv)
 	int err = start(&sv);
 	if (err != 0) {
 		sm_log(SM_FATAL, "ss.start", "error=%E", err);
-		status = err == SM_E_DENIED ? SM_EXIT_USAGE : SM_EXIT_TEMP;
+		status = err == SM_E_DENIED   ? SM_EXIT_USAGE
+		         : err == SM_E_NOTSUP ? SM_EXIT_CONFIG
+		                              : SM_EXIT_TEMP;
 	} else {
 		ss->spare_fd = dup(STDERR_FILENO);
 		status = sm_loop_run();

@@ -14,11 +14,13 @@ import pytest
 from lib import sasl
 from lib.certs import Certs
 from lib.client import Client, message
+from lib.paths import build_says
 from lib.sasl import MECHANISMS, Sasl, Saslauthd, b64
 from lib.site import Site
 from lib.wait import SANITIZER, SLOW, until
 
-pytestmark = [pytest.mark.inside, pytest.mark.skipif(not sasl.available(), reason="no saslpasswd2")]
+pytestmark = [pytest.mark.inside, pytest.mark.skipif(not sasl.available(), reason="no saslpasswd2"),
+              pytest.mark.skipif(not build_says("#define SM_HAVE_SASL 1"), reason="built without Cyrus SASL")]
 
 PASSWORD = "Tr0ub4dor&3"
 USERS = ("bob", "ann", "carl", "dora", "emil")
