@@ -75,7 +75,10 @@ static int say_nothing(void *context SM_UNUSED, int level SM_UNUSED, const char 
  */
 static bool in_use;
 
-__attribute__((visibility("default"))) int gethostname(char *name, size_t size)
+/* A pragma, because fortified headers have a body of it already, behind which clang takes no
+ * attribute. */
+#pragma GCC visibility push(default)
+int gethostname(char *name, size_t size)
 {
 	struct utsname u;
 	int n;
@@ -88,6 +91,7 @@ __attribute__((visibility("default"))) int gethostname(char *name, size_t size)
 	errno = ENAMETOOLONG;
 	return -1;
 }
+#pragma GCC visibility pop
 
 /* Callbacks have as many types as there are. */
 #define PROC(fn) ((int (*)(void))(void (*)(void))(fn))
