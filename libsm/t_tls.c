@@ -650,7 +650,9 @@ static void test_dn(void **state)
 		memcpy(big, head, sizeof(head));
 		memset(big + sizeof(head), ' ', n);
 		out = dn(big, sizeof(head) + n);
-		assert_int_equal(out.n, SM_MIN(4 + 3 * n, 1024U));
+		assert_int_equal(out.n, 4 + 3 * SM_MIN(n, (SM_TLS_DN_MAX - 4) / 3U));
+		for (size_t i = 4; i < out.n; i += 3)
+			assert_memory_equal(out.p + i, "+20", 3);
 	}
 	sm_free(big);
 }

@@ -13,36 +13,40 @@
 
 enum { CN_MAX = 256 };
 
-static void put_char(char *out, size_t *n, char c)
+/* Cut where the next byte, or the next escape as a whole, has no room: half of one would be another
+ * name. */
+struct dn {
+	char text[SM_TLS_DN_MAX];
+	size_t n;
+	bool full;
+};
+
+static void put(struct dn *d, const char *p, size_t n)
 {
-	if (*n < SM_TLS_DN_MAX)
-		out[(*n)++] = c;
+	d->full = d->full || d->n + n > sizeof(d->text);
+	if (d->full)
+		return;
+	memcpy(d->text + d->n, p, n);
+	d->n += n;
 }
 
-static void put_text(char *out, size_t *n, const char *p, size_t size)
+static void put_text(struct dn *d, const char *p, size_t size)
 {
 	static const char hex[] = "0123456789ABCDEF";
 	static const struct sm_str special = SM_STR("<>()\"+ /");
 
-	for (size_t i = 0; i < size && *n < SM_TLS_DN_MAX; i++) {
+	for (size_t i = 0; i < size && !d->full; i++) {
 		unsigned char c = (unsigned char)p[i];
+		const char escape[3] = {'+', hex[c >> 4], hex[c & 15]};
 
-		if (c > ' ' && c <= '~' && sm_str_chr(special, p[i]) < 0) {
-			put_char(out, n, p[i]);
-			continue;
-		}
-		/* Half of it would be another name. */
-		if (*n + 3 > SM_TLS_DN_MAX) {
-			*n = SM_TLS_DN_MAX;
-			return;
-		}
-		put_char(out, n, '+');
-		put_char(out, n, hex[c >> 4]);
-		put_char(out, n, hex[c & 15]);
+		if (c > ' ' && c <= '~' && sm_str_chr(special, p[i]) < 0)
+			put(d, p + i, 1);
+		else
+			put(d, escape, sizeof(escape));
 	}
 }
 
-static void put_type(char *out, size_t *n, const ASN1_OBJECT *type)
+static void put_type(struct dn *d, const ASN1_OBJECT *type)
 {
 	int nid = OBJ_obj2nid(type);
 	char oid[80];
@@ -50,37 +54,36 @@ static void put_type(char *out, size_t *n, const ASN1_OBJECT *type)
 
 	if (nid != NID_undef) {
 		const char *name = OBJ_nid2sn(nid);
-		put_text(out, n, name, strlen(name));
+		put_text(d, name, strlen(name));
 		return;
 	}
 	len = OBJ_obj2txt(oid, sizeof(oid), type, 1);
 	if (len > 0)
-		put_text(out, n, oid, SM_MIN((size_t)len, sizeof(oid) - 1));
+		put_text(d, oid, SM_MIN((size_t)len, sizeof(oid) - 1));
 }
 
 struct sm_str sm_tls_name_text(const X509_NAME *name, struct sm_arena *a)
 {
-	char out[SM_TLS_DN_MAX];
-	size_t n = 0;
+	struct dn d = {.n = 0};
 
-	for (int i = 0; i < X509_NAME_entry_count(name) && n < sizeof(out); i++) {
+	for (int i = 0; i < X509_NAME_entry_count(name) && !d.full; i++) {
 		X509_NAME_ENTRY *e = X509_NAME_get_entry(name, i);
 		ASN1_STRING *value = X509_NAME_ENTRY_get_data(e);
 		unsigned char *utf8 = NULL;
 		int len = ASN1_STRING_to_UTF8(&utf8, value);
 
-		put_char(out, &n, '/');
-		put_type(out, &n, X509_NAME_ENTRY_get_object(e));
-		put_char(out, &n, '=');
+		put(&d, "/", 1);
+		put_type(&d, X509_NAME_ENTRY_get_object(e));
+		put(&d, "=", 1);
 		if (len >= 0)
-			put_text(out, &n, (const char *)utf8, (size_t)len);
+			put_text(&d, (const char *)utf8, (size_t)len);
 		else
-			put_text(out, &n, (const char *)ASN1_STRING_get0_data(value),
+			put_text(&d, (const char *)ASN1_STRING_get0_data(value),
 			         (size_t)ASN1_STRING_length(value));
 		OPENSSL_free(utf8);
 	}
 	ERR_clear_error();
-	return sm_arena_str(a, sm_str_n(out, n));
+	return sm_arena_str(a, sm_str_n(d.text, d.n));
 }
 
 int sm_tls_dn(struct sm_str der, struct sm_arena *a, struct sm_str *out)
