@@ -638,6 +638,8 @@ def test_sending_limit(site, sink, tag):
     assert [r.code for r in send("dora", 1)] == [250]
     alarms = [x for x in site.log_lines("qmgr", "qm.user") if "user=emil" in x]
     assert len(alarms) == 1 and "WARN" in alarms[0]
+    until(lambda: any("sending limit of user emil reached" in text for name, text in site.logs_since().items() if name.startswith("mcp")),
+          lambda: f"mcp is told; its log: {[t[-500:] for n, t in site.logs_since().items() if n.startswith('mcp')]}")
     rows = [x.split() for x in site.qmgrctl("users").splitlines()[1:]]
     assert rows[0][:4] == ["5", "5", "2", "emil"] and rows[0][-2:] == ["ITS", "LIMIT"], rows
     assert ["1", "1", "0", "dora"] in rows
