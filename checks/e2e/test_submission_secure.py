@@ -1,6 +1,7 @@
 """Submission as people use it: STARTTLS and AUTH on one section, TLS from the start on another, certificates; and what MAIL needs of TLS."""
 import os
 import shutil
+import socket
 import tempfile
 
 import pytest
@@ -34,7 +35,7 @@ smtps_session_conf:127.0.0.25 auth { mechanisms = { CRAM-MD5 }; trusted_mechs = 
 
 @pytest.fixture(scope="module")
 def ports():
-    return {"submission": free_port(), "submissions": free_port(), "delayed": free_port(), "verified": free_port(), "unasked": free_port()}
+    return {"submission": free_port(), "submissions": free_port(), "delayed": free_port(), "verified": free_port(), "unasked": free_port(), "behind": free_port()}
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +86,8 @@ def site(sink, dns, certs, sasl, ports):
         VERIFIED=listener(ports["verified"], "verified") + "\n" + tls("flags = { allow_relaying_if_verified };").replace(
             f'CAcert_file = "{certs.path("ca")}"', f'CAcert_directory = "{cas}"'),
         UNASKED=listener(ports["unasked"], "unasked") + "\n" + tls("flags = { allow_relaying_if_verified, dont_request_cert };"),
+        BEHIND=listener(ports["behind"], "behind") + "\nflags = { access, submission };\n" + tls(by_map + "implicit_listeners = { behind };") + auth +
+        "proxy { listeners = { behind }; from = { 127.0.0.2 }; }",
         LATE=listener(ports["delayed"], "delayed") + "\nflags = { access, delay_checks };\n" + tls(by_map) + auth)
     s.add("smar", 'access_map { file = "@/access.cdb"; }')
     createmap(s, "access.cdb", ACCESS, kind="access")
@@ -172,6 +175,29 @@ def test_auth_offered_may_differ(ports, site):
     with msa(ports, "127.0.0.25") as c:
         c.starttls()
         assert c.extensions["AUTH"] == "AUTH CRAM-MD5"
+
+
+@pytest.mark.parametrize("header", [b"PROXY TCP4 127.0.0.3 198.51.100.2 1234 465\r\n",
+                                    b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x7f\0\0\x03\xc6\x33\x64\x02\x04\xd2\x01\xd1"], ids=["v1", "v2"])
+@pytest.mark.parametrize("corked", [False, True])
+def test_a_proxy_before_tls(ports, site, certs, header, corked):
+    """The header is in clear, and what follows in the same segment is TLS: with the client's certificate, not the proxy's."""
+    with Client(ports["behind"], source="127.0.0.2", greet=False) as c:
+        c.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, int(corked))
+        c.send(header)
+        c.encrypt(with_cert(certs, "friend"))
+        c.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
+        c.greeting = c.reply()
+        assert c.greeting.code == 220
+        c.ehlo()
+        assert c.mail("me@src.example").code == 250 and c.rcpt("you@far.example").code == 250
+    assert any("client_ipv4=127.0.0.3" in x and "via=127.0.0.2" in x for x in site.log_lines("smtps", "ss.connect"))
+
+
+def test_tls_instead_of_the_header(ports, site):
+    with Client(ports["behind"], source="127.0.0.2", greet=False) as c:
+        with pytest.raises(OSError):
+            c.encrypt()
 
 
 # ---- cltresolve: and who has earned relaying (with delay_checks)
