@@ -27,7 +27,8 @@ struct sc_ehlo {
 	uint64_t mail_max;        /* MAIL commands in a session */
 	uint64_t rcpt_max;        /* recipients of a transaction */
 	uint64_t rcpt_domain_max; /* different domains among them */
-	char mechanisms[SC_MECHANISMS_MAX + 1]; /* of AUTH: words; what does not fit is more than anybody has */
+	char mechanisms[SC_MECHANISMS_MAX +
+	                1]; /* of AUTH: words; what does not fit is more than anybody has */
 };
 
 /* `text`: lines joined by LF, the first is the server's name. What is not understood is not there.
