@@ -2,6 +2,7 @@
 import os
 import quopri
 import re
+import shutil
 import subprocess
 
 import pytest
@@ -343,3 +344,14 @@ def test_undeliverable_report_ends(site, sinks, tag):
         send(c, "jörg@old.test", ["b@old.test"], message(tag))
     until(lambda: any(tag for line in site.log_lines("qmgr", "qm.drop")) or sinks["src"].reports("postmaster@mx.test"), "dropped or told", 20)
     assert not [m for m in sinks["old"].messages if tag.encode() in m.content]
+
+
+@pytest.mark.skipif(not shutil.which("swaks"), reason="no swaks")
+def test_swaks_does_not_know_it(site):
+    """A client that sends what it was given, without the word."""
+    r = subprocess.run(["swaks", "--server", f"127.0.0.1:{site.port}", "--from", "jörg@src.test", "--to", "b@new.test", "--helo", "swaks.test"],
+                       capture_output=True, text=True, timeout=60)
+    assert "553 5.6.7" in r.stdout and r.returncode != 0
+    r = subprocess.run(["swaks", "--server", f"127.0.0.1:{site.port}", "--from", "a@src.test", "--to", "b@new.test", "--helo", "swaks.test"],
+                       capture_output=True, text=True, timeout=60)
+    assert "250-SMTPUTF8" in r.stdout and "250-CHUNKING" in r.stdout and r.returncode == 0, r.stdout
