@@ -48,6 +48,15 @@ static struct ss_sasl_ground ground_of(const struct ss_session *s)
 	                               .client = &s->client};
 }
 
+/* Whose address counts. Who may relay by where it comes from speaks for many: a webmail server's
+ * users do not lock each other out. */
+static const struct sm_sa *limited(const struct ss_session *s)
+{
+	static const struct sm_sa nobody;
+
+	return s->who.may_relay ? &nobody : &s->client;
+}
+
 /* What a line held is ours now, and is to be in one place only. */
 static void wipe_line(struct sm_str line)
 {
@@ -114,7 +123,7 @@ static void passed(struct attempt *a, struct sm_str user)
 		ss_say_and_close(s, SS_R_TOO_MANY_NOP, "too many names");
 		return;
 	}
-	ss_authlimit_passed(&s->ss->authlimit, conf_of(s), &s->client, a->user, sm_loop_now_ms());
+	ss_authlimit_passed(&s->ss->authlimit, conf_of(s), limited(s), a->user, sm_loop_now_ms());
 	auth->done = true;
 	auth->mech = mech;
 	auth->user = copy;
@@ -131,7 +140,7 @@ static void passed(struct attempt *a, struct sm_str user)
 static void failed(struct attempt *a, enum ss_reply_name r, const char *why)
 {
 	struct ss_session *s = a->s;
-	int64_t delay_ms = ss_authlimit_failed(&s->ss->authlimit, conf_of(s), &s->client, a->user,
+	int64_t delay_ms = ss_authlimit_failed(&s->ss->authlimit, conf_of(s), limited(s), a->user,
 	                                       sm_loop_now_ms());
 	int64_t at = ss_authlimit_answer_at(a->begin_ms, delay_ms, sm_loop_now_ms());
 
@@ -154,10 +163,15 @@ static void gave_up(struct attempt *a, enum ss_reply_name r)
 
 static void refused(struct attempt *a, enum ss_reply_name r, const char *why)
 {
-	if (ss_reply_code(r) == 421)
-		ss_say_and_close(a->s, r, why);
+	struct ss_session *s = a->s;
+	/* Nothing came of it: not for ever. */
+	enum ss_reply_name many =
+	    ss_reply_code(r) == 421 ? r : ss_limits_nop(&s->limits, s->conf, false);
+
+	if (many != SS_R_NONE)
+		ss_say_and_close(s, many, why);
 	else
-		ss_say(a->s, r);
+		ss_say(s, r);
 	log_end(a, SM_STR_NONE, why);
 }
 
@@ -185,7 +199,7 @@ static bool wait_client(struct attempt *a)
 	struct ss_session *s = a->s;
 	int64_t at;
 	bool granted =
-	    ss_authlimit_client(&s->ss->authlimit, conf_of(s), &s->client, sm_loop_now_ms(), &at);
+	    ss_authlimit_client(&s->ss->authlimit, conf_of(s), limited(s), sm_loop_now_ms(), &at);
 
 	return wait_turn(a, granted, at, SS_R_AUTH_TOO_MANY);
 }
@@ -204,7 +218,7 @@ static bool wait_user(struct attempt *a, unsigned step)
 	    ss_auth_name(sm_str(a->mech), step, sm_buf_view(&a->response),
 	                 c->realm.n > 0 ? c->realm : s->ss->hostname, a->name, sizeof(a->name));
 	granted =
-	    ss_authlimit_user(&s->ss->authlimit, c, &s->client, a->user, sm_loop_now_ms(), &at);
+	    ss_authlimit_user(&s->ss->authlimit, c, limited(s), a->user, sm_loop_now_ms(), &at);
 	return wait_turn(a, granted, at, SS_R_AUTH_USER_LIMIT);
 }
 

@@ -503,6 +503,23 @@ def test_clients_limit(db, sink):
             assert sasl.plain(c, "bob", PASSWORD).code == 235
 
 
+def test_no_limit_for_webmail(db, sink):
+    """Whose address may relay anyhow: its users do not lock each other out."""
+    with make(db, sink, {"smtps.relay_from_local": "{ mta }"}, max_failures_per_client="2", max_failures_per_user="3") as s:
+        with Client(s.port) as c:
+            for i in range(5):
+                assert said(sasl.plain(c, f"user{i}", "x")) == WRONG
+            assert sasl.plain(c, "bob", PASSWORD).code == 235
+
+
+def test_no_answer_for_ever(db, sink):
+    """Attempts that come to nothing end as other commands do that do nothing."""
+    with make(db, sink, {"smtps.max_nop_commands_between_transactions": "3"}, max_failures_per_user="1") as s, Client(s.port) as c:
+        assert said(sasl.plain(c, "bob", "x")) == WRONG
+        assert [sasl.plain(c, "bob", "x").code for _ in range(4)] == [454] * 3 + [421]
+        assert c.closes() == []
+
+
 @pytest.mark.parametrize("user", ["bob", "nobody"])
 def test_users_limit(db, sink, user):
     """Whether there is such a user or not; and not from where the user has come in before."""
