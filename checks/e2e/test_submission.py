@@ -160,6 +160,23 @@ def test_header_without_body(ports, site, sink, tag):
     assert fields(m) == [b"received", b"subject", b"date", b"message-id", b"from"]
 
 
+@pytest.mark.parametrize("chunks", [[b"Subj", b"ect: x\r", b"\n\r", b"\nbody\r\n"], [b"Subject: x"], [b"", b"Subject: x\r\n", b""]],
+                         ids=["split", "unended", "empty"])
+def test_chunks(ports, site, sink, tag, chunks):
+    """BDAT: a header in pieces, and one whose last line does not end."""
+    to = re.sub(r"\W", "-", tag.lower()) + "@far.example"
+    with submit(ports) as c:
+        if "CHUNKING" not in c.extensions:
+            pytest.skip("no CHUNKING")
+        assert c.mail("me@example.org").code == 250 and c.rcpt(to).code == 250
+        for i, chunk in enumerate(chunks):
+            c.send(b"BDAT %d%s\r\n" % (len(chunk), b" LAST" if i == len(chunks) - 1 else b"") + chunk)
+            assert c.reply().code == 250
+    m, = sink.wait(lambda m: m.rcpts == [to])
+    assert fields(m) == [b"received", b"subject", b"date", b"message-id", b"from"], m.content
+    assert m.body == (b"body\r\n" if b"\nbody\r\n" in chunks else b"")
+
+
 def test_null_sender(ports, site, sink, tag):
     m, _ = header_of(ports, sink, tag, b"Subject: x\r\n\r\n", sender="")
     assert b"From: <MAILER-DAEMON@mx.test>" in m.header
