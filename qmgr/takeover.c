@@ -42,8 +42,7 @@ static size_t snapshot_bytes(const struct qm_txn *txn)
 	for (unsigned i = 0; i < txn->rcpt_count; i++) {
 		const struct qm_rcpt *r = &txn->rcpts[i];
 
-		n += FIXED + r->addr.n + r->orcpt.n + r->text.n + r->host.n + r->tls.n +
-		     r->after.n;
+		n += FIXED + r->addr.n + r->orcpt.n + r->text.n + r->host.n + r->tls.n + r->after.n;
 	}
 	for (uint32_t i = 0; i < txn->dsn_count; i++) {
 		const struct sm_msg_dsn_rcpt *r = &txn->dsn_rcpts[i];

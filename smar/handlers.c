@@ -204,8 +204,8 @@ static int server_conf(const struct ar *ar, const struct ar_ctx *ctx, struct sm_
 	out->type = SM_MSG_server_confd;
 	rc = ar_server_conf(ar, ctx, &m, &out->m.server);
 	if (rc == 0)
-		sm_log(SM_DEBUG, "ar.server", "server=%S address=%A code=%u conf=%?S auth=%s", m.name,
-		       &m.sa, out->m.server.code, out->m.server.conf,
+		sm_log(SM_DEBUG, "ar.server", "server=%S address=%A code=%u conf=%?S auth=%s",
+		       m.name, &m.sa, out->m.server.code, out->m.server.conf,
 		       out->m.server.auth.n > 0 ? "yes" : "no");
 	return rc;
 }
@@ -214,9 +214,11 @@ static void server_busy(const struct ar_ctx *ctx SM_UNUSED, struct sm_str body S
                         struct answer *out)
 {
 	out->type = SM_MSG_server_confd;
-	out->m.server = (struct sm_msg_server_confd){
-	    .code = 451, .text = SM_STR("4.3.2 address resolver is too busy"), .conf = SM_STR(""),
-	    .auth = SM_STR("")};
+	out->m.server =
+	    (struct sm_msg_server_confd){.code = 451,
+	                                 .text = SM_STR("4.3.2 address resolver is too busy"),
+	                                 .conf = SM_STR(""),
+	                                 .auth = SM_STR("")};
 }
 
 /* Whatever comes of it is the answer; what this request holds is the former set. */
@@ -253,9 +255,9 @@ static void reload_busy(const struct ar_ctx *ctx SM_UNUSED, struct sm_str body S
 }
 
 static const struct handler handlers[] = {
-    {SM_MSG_conn_check, conn_check, conn_busy},    {SM_MSG_mail_check, mail_check, verdict_busy},
-    {SM_MSG_rcpt_check, rcpt_check, verdict_busy}, {SM_MSG_cert_check, cert_check, verdict_busy},
-    {SM_MSG_route_get, route_get, route_busy},     {SM_MSG_maps_reload, maps_reload, reload_busy},
+    {SM_MSG_conn_check, conn_check, conn_busy},     {SM_MSG_mail_check, mail_check, verdict_busy},
+    {SM_MSG_rcpt_check, rcpt_check, verdict_busy},  {SM_MSG_cert_check, cert_check, verdict_busy},
+    {SM_MSG_route_get, route_get, route_busy},      {SM_MSG_maps_reload, maps_reload, reload_busy},
     {SM_MSG_server_conf, server_conf, server_busy},
 };
 

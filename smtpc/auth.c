@@ -1,7 +1,7 @@
 /*
- * The dialogue of AUTH. Invariant: what was said of secrets is overwritten where it lay as soon as it
- * has left, and no log line shows more than the user's name; a server that says yes before it has
- * proved what the mechanism wants it to prove is not believed. Coroutines of the loop's thread.
+ * The dialogue of AUTH. Invariant: what was said of secrets is overwritten where it lay as soon as
+ * it has left, and no log line shows more than the user's name; a server that says yes before it
+ * has proved what the mechanism wants it to prove is not believed. Coroutines of the loop's thread.
  */
 #include "smtpc/auth.h"
 
@@ -294,7 +294,8 @@ static int run(struct auth *x, struct sm_id ta)
 		return impossible(x, missing);
 	rc = get_token(x, &where.token);
 	if (rc != 0) {
-		sm_log(SM_ERROR, "sc.auth_token", "da_sess=%C server=%s error=%E", s->id, s->host, rc);
+		sm_log(SM_ERROR, "sc.auth_token", "da_sess=%C server=%s error=%E", s->id, s->host,
+		       rc);
 		(void)sm_fail(rc, "the OAuth 2.0 token cannot be had");
 		return trouble(x, SM_STAGE_LOCAL, rc);
 	}

@@ -161,8 +161,8 @@ static void log_result(const struct sc_task *t, const struct sc_rcpt *r, const s
 	       "da_sess=%?C da_ta=%?C ss_ta=%I dsn_of=%?I rcpt_idx=%u server=%S address=%A "
 	       "port=%u tls=%?S where=%s rcpt=<%S> xdelay=%m stat=%d reply=%S",
 	       sc_session_id(transaction), transaction, t->in.ta, t->in.dsn_of,
-	       (unsigned)r->in->index, t->host_name, &t->host, (unsigned)sm_sa_port(&t->host), r->r.tls,
-	       sc_stage_name((enum sm_stage)r->r.stage), r->in->addr,
+	       (unsigned)r->in->index, t->host_name, &t->host, (unsigned)sm_sa_port(&t->host),
+	       r->r.tls, sc_stage_name((enum sm_stage)r->r.stage), r->in->addr,
 	       t->begun_ms ? sm_loop_now_ms() - t->begun_ms : 0, (int)r->r.code, r->r.text);
 }
 
@@ -182,7 +182,8 @@ static void settle(struct sc_task *t, struct sc_rcpt *r, const struct sc_session
 	    .host = host,
 	    .local = outcome == SM_OUTCOME_TEMP && why->stage == SM_STAGE_LOCAL && !why->lasting,
 	    .tls = s != NULL ? sm_arena_str(&t->arena, sm_str(s->tls_text)) : SM_STR(""),
-	    .dsn_passed = outcome == SM_OUTCOME_DONE && s != NULL && (s->ehlo.caps & SC_CAP_DSN) != 0,
+	    .dsn_passed =
+		outcome == SM_OUTCOME_DONE && s != NULL && (s->ehlo.caps & SC_CAP_DSN) != 0,
 	};
 	log_result(t, r, s, why);
 }

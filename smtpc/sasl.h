@@ -11,8 +11,8 @@
 struct sc_credentials;
 struct sc_sasl; /* one exchange */
 
-/* Once, before rights are dropped: loads the plugins. From then on gethostname(2) is ours (sasl.c). 0, or an error with a diag; without the
- * library it is 0. */
+/* Once, before rights are dropped: loads the plugins. From then on gethostname(2) is ours (sasl.c).
+ * 0, or an error with a diag; without the library it is 0. */
 int sc_sasl_init(void) SM_MUST_CHECK;
 void sc_sasl_fini(void);
 bool sc_sasl_has(struct sm_str mechanism);

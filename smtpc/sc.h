@@ -15,13 +15,13 @@ struct sc {
 	struct sm_str hostname;
 	struct cdb *cdb;
 	struct sc_dsn_texts *dsn_texts;
-	struct sm_link *qmgr; /* NULL in tests */
-	struct sm_link *smar; /* NULL in tests */
+	struct sm_link *qmgr;   /* NULL in tests */
+	struct sm_link *smar;   /* NULL in tests */
 	struct sm_tls_ctx *tls; /* NULL: a build without it */
 	struct sc_tls_memory tls_failed;
-	uint64_t connection;  /* counts connections to qmgr: results of an older one have nobody to
-	                         go to */
-	uint8_t proc;         /* process index, part of ids */
+	uint64_t connection; /* counts connections to qmgr: results of an older one have nobody to
+	                        go to */
+	uint8_t proc;        /* process index, part of ids */
 	uint32_t session_count; /* so far: counter of ids */
 	struct sc_cache cache;
 	struct sm_list tasks; /* struct sc_task that run */

@@ -95,7 +95,7 @@ void sc_server_conf_fini(struct sc_server_conf *c)
 }
 
 static int bind_text(const struct sm_opt *table, struct sm_arena *a, struct sm_str text,
-                const char *where, struct texts *out)
+                     const char *where, struct texts *out)
 {
 	int rc = 0;
 
@@ -184,8 +184,7 @@ int sc_server_conf_get(struct sc_server_conf *c, struct sc *sc, const struct sm_
                        const struct sm_sa *sa, struct sm_str rcpt, int64_t end_ms,
                        struct sc_why *why)
 {
-	struct sm_msg_server_confd m = {
-	    .text = SM_STR(""), .conf = SM_STR(""), .auth = SM_STR("")};
+	struct sm_msg_server_confd m = {.text = SM_STR(""), .conf = SM_STR(""), .auth = SM_STR("")};
 	int rc;
 
 	if (sa->u.sa.sa_family == AF_UNIX) {

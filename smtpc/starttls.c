@@ -1,7 +1,7 @@
 /*
- * From clear to TLS. Invariant: nothing that was read in clear is used after the handshake (a server
- * that says more than its reply to STARTTLS loses the connection), what was learnt in clear is
- * forgotten, and a session that does not fulfil what is required never gets to MAIL or AUTH.
+ * From clear to TLS. Invariant: nothing that was read in clear is used after the handshake (a
+ * server that says more than its reply to STARTTLS loses the connection), what was learnt in clear
+ * is forgotten, and a session that does not fulfil what is required never gets to MAIL or AUTH.
  * Coroutines of the loop's thread.
  */
 #include "smtpc/starttls.h"
@@ -30,8 +30,7 @@ static int violated(struct starttls *x, const char *text)
 	struct sm_str tail = sm_str(text), number = sm_str_split(tail, ' ', &tail);
 
 	(void)snprintf(enhanced, sizeof(enhanced), "%c." SM_STR_FMT,
-	               v == SC_VIOLATION_PERMANENT ? '5' : '4',
-	               SM_STR_ARG(sm_str_head(number, 4)));
+	               v == SC_VIOLATION_PERMANENT ? '5' : '4', SM_STR_ARG(sm_str_head(number, 4)));
 	sm_str_cut(tail, rest, sizeof(rest));
 	*x->why = (struct sc_why){
 	    .stage = SM_STAGE_TLS,
@@ -115,9 +114,8 @@ static int handshake(struct starttls *x)
 	(void)snprintf(key, sizeof(key), "%s %s", s->host, sm_sa_text(&s->sa, at));
 	peer.cache_key = sm_str(key);
 	/* Whether it may be that server is ours to say, so that it is told in our words. */
-	return sm_tls_connect(
-	    &s->net, s->sc->tls, &peer,
-	    sc_session_deadline(s, s->sc->conf->tls.handshake_timeout_ms));
+	return sm_tls_connect(&s->net, s->sc->tls, &peer,
+	                      sc_session_deadline(s, s->sc->conf->tls.handshake_timeout_ms));
 }
 
 /* 220 was said. */
@@ -130,8 +128,8 @@ static int begin(struct starttls *x)
 	bool good;
 	int rc;
 
-	/* What came with the reply was said by whoever is in between, and no handshake would make it
-	 * better: not a reason to go on in clear. */
+	/* What came with the reply was said by whoever is in between, and no handshake would make
+	 * it better: not a reason to go on in clear. */
 	rc = sc_session_in_step(s);
 	if (rc != 0) {
 		sc_why_error(x->why, SM_STAGE_TLS, rc);
@@ -174,8 +172,8 @@ static int without(struct starttls *x, bool by_server)
 		struct sc_why said;
 
 		sc_why_reply(&said, x->s, SM_STAGE_TLS);
-		(void)snprintf(text, sizeof(text), "7.4 STARTTLS was refused: %d %.200s",
-		               said.code, said.text);
+		(void)snprintf(text, sizeof(text), "7.4 STARTTLS was refused: %d %.200s", said.code,
+		               said.text);
 	}
 	return violated(x, text);
 }

@@ -6,9 +6,8 @@ static struct sc_session *sessions[4];
 
 static void open_one(size_t i, const char *key)
 {
-	const struct sc_open how = {.host = &W.hosts[0],
-	                            .key = sm_str(key),
-	                            .end_ms = sm_loop_now_ms() + T_PATIENCE_MS};
+	const struct sc_open how = {
+	    .host = &W.hosts[0], .key = sm_str(key), .end_ms = sm_loop_now_ms() + T_PATIENCE_MS};
 	struct sc_why why;
 
 	assert_int_equal(sc_session_open(&W.sc, &how, &why, &sessions[i]), 0);

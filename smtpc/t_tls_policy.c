@@ -64,18 +64,24 @@ static void joined(void **state SM_UNUSED)
 	assert_int_equal(conf.joined.names.count, 1);
 	assert_true(sm_str_eq(conf.joined.names.v[0], SM_STR("c.example")));
 	assert_int_equal(conf.joined.violation, SC_VIOLATION_PERMANENT);
-	assert_int_equal(parse("tls { violation = permanent; }", "tls { violation = abort; }", ""), 0);
+	assert_int_equal(parse("tls { violation = permanent; }", "tls { violation = abort; }", ""),
+	                 0);
 	assert_int_equal(conf.joined.violation, SC_VIOLATION_ABORT);
 	assert_int_equal(conf.tls.violation, SC_VIOLATION_PERMANENT);
 }
 
 static void wrong_texts(void **state SM_UNUSED)
 {
-	static const char *const bad[] = {
-	    "tls { level = maybe; }", "tls { level = may; names = { a.example }; }",
-	    "tls { level = encrypt; issuer = x; }", "tls { level = none; min_bits = 1; }",
-	    "tls { min_bits = 9999; }", "level = may;", "tls {", "auth { failure = x; }",
-	    "log_level = 3;", "tlss { level = may; }"};
+	static const char *const bad[] = {"tls { level = maybe; }",
+	                                  "tls { level = may; names = { a.example }; }",
+	                                  "tls { level = encrypt; issuer = x; }",
+	                                  "tls { level = none; min_bits = 1; }",
+	                                  "tls { min_bits = 9999; }",
+	                                  "level = may;",
+	                                  "tls {",
+	                                  "auth { failure = x; }",
+	                                  "log_level = 3;",
+	                                  "tlss { level = may; }"};
 
 	for (size_t i = 0; i < SM_ARRAY_SIZE(bad); i++)
 		assert_int_not_equal(parse(bad[i], "", ""), 0);
@@ -84,8 +90,11 @@ static void wrong_texts(void **state SM_UNUSED)
 
 static void credentials(void **state SM_UNUSED)
 {
-	static const char *const bad[] = {"user = joe;", "password = hunter2;", "joe:hunter2",
-	                                  "user = joe; hunter2 = x;", "user = joe; pass = hunter2;",
+	static const char *const bad[] = {"user = joe;",
+	                                  "password = hunter2;",
+	                                  "joe:hunter2",
+	                                  "user = joe; hunter2 = x;",
+	                                  "user = joe; pass = hunter2;",
 	                                  "user = joe; password = \"hunter2"};
 
 	assert_int_equal(parse("", "", ""), 0);
@@ -203,7 +212,8 @@ static const char *chosen(const char *server, const char *auth, const char *offe
 
 static void mechanisms(void **state SM_UNUSED)
 {
-	static const char *const pw = "user = a; password = b;", *const tok = "user = a; token = b;";
+	static const char *const pw = "user = a; password = b;", *const tok =
+								     "user = a; token = b;";
 	static const char *const readable = "it would be readable, because there is no TLS";
 
 	assert_string_equal(chosen("", pw, "LOGIN PLAIN", true), "PLAIN");
@@ -211,8 +221,8 @@ static void mechanisms(void **state SM_UNUSED)
 	assert_string_equal(chosen("", pw, "LOGIN PLAIN", false), readable);
 	assert_string_equal(chosen("", tok, "XOAUTH2 PLAIN", false), readable);
 	assert_string_equal(chosen("auth { clear_text = on; }", pw, "PLAIN", false), "PLAIN");
-	assert_string_equal(chosen("auth { mechanisms = { LOGIN, PLAIN }; }", pw, "PLAIN LOGIN", true),
-	                    "LOGIN");
+	assert_string_equal(
+	    chosen("auth { mechanisms = { LOGIN, PLAIN }; }", pw, "PLAIN LOGIN", true), "LOGIN");
 	assert_string_equal(chosen("auth { mechanisms = { SCRAM-SHA-1 }; }", pw, "PLAIN", true),
 	                    "server offers no mechanism that fits");
 	assert_string_equal(chosen("", tok, "PLAIN XOAUTH2 OAUTHBEARER", true), "OAUTHBEARER");
@@ -278,10 +288,10 @@ static int clean(void **state SM_UNUSED)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(levels),       cmocka_unit_test(joined),
-	    cmocka_unit_test(wrong_texts),  cmocka_unit_test(credentials),
-	    cmocka_unit_test(fulfilled),    cmocka_unit_test(memory),
-	    cmocka_unit_test(mechanisms),   cmocka_unit_test(sayings),
+	    cmocka_unit_test(levels),          cmocka_unit_test(joined),
+	    cmocka_unit_test(wrong_texts),     cmocka_unit_test(credentials),
+	    cmocka_unit_test(fulfilled),       cmocka_unit_test(memory),
+	    cmocka_unit_test(mechanisms),      cmocka_unit_test(sayings),
 	    cmocka_unit_test(hard_challenges),
 	};
 

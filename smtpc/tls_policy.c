@@ -1,4 +1,5 @@
-/* What is required of TLS. Invariant: joining never makes a requirement weaker. Pure; any thread. */
+/* What is required of TLS. Invariant: joining never makes a requirement weaker. Pure; any thread.
+ */
 #include "smtpc/tls_policy.h"
 
 #include <stdio.h>

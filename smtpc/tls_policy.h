@@ -13,13 +13,7 @@
 #include "libsm/conf.h"
 #include "libsm/tls.h"
 
-enum sc_tls_level {
-	SC_TLS_UNSET,
-	SC_TLS_NONE,
-	SC_TLS_MAY,
-	SC_TLS_ENCRYPT,
-	SC_TLS_VERIFY
-};
+enum sc_tls_level { SC_TLS_UNSET, SC_TLS_NONE, SC_TLS_MAY, SC_TLS_ENCRYPT, SC_TLS_VERIFY };
 /* What becomes of the mail when a server does not do what is required. */
 enum sc_tls_violation {
 	SC_VIOLATION_UNSET,

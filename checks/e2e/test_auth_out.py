@@ -2,6 +2,8 @@
 import os
 
 import pytest
+from lib import sasl
+from lib.client import Client, message
 from lib.wait import until
 from test_maps import replace
 from test_tls_out import World, deferred, send
@@ -215,3 +217,24 @@ def test_one_login_for_many_mails(world):
             send(site, "a@good.test")
             s.wait(i + 1)
         assert len(s.logins) == 1 and s.connections == 1
+
+
+@pytest.mark.skipif(not sasl.available(), reason="no saslpasswd2")
+def test_who_submitted_goes_from_client_to_server(world):
+    """AUTH= of a client that has said who it is, as it gave it; of nobody else."""
+    db = sasl.Sasl(os.path.join(world.certs.dir, "users"), users=[("jane", "pw")])
+    s = world.server(users={"joe": SECRET}, mechs=("PLAIN",))
+    with site_for(world, s, f"mx.good.test {PASSWORD}\n", "smtpc_session_conf:mx.good.test auth { trusted = on; }\n", settings=db.settings()) as site:
+        with Client(site.port) as c:
+            c.ehlo()
+            assert c.mail("s@src.test", " AUTH=e+3Dmc2@example.com").code == 250
+            assert c.rcpt("a@good.test").code == 250 and c.cmd("DATA").code == 354
+            assert c.finish(message("x")).code == 250
+            s.wait(1)
+            assert c.cmd("AUTH PLAIN " + sasl.b64("\0jane\0pw")).code == 235
+            assert c.mail("s@src.test", " AUTH=e+3Dmc2@example.com").code == 250
+            assert c.rcpt("a@good.test").code == 250 and c.cmd("DATA").code == 354
+            assert c.finish(message("x")).code == 250
+            s.wait(2)
+        assert s.mails[0].mail == "MAIL FROM:<s@src.test> AUTH=<>"
+        assert s.mails[1].mail == "MAIL FROM:<s@src.test> AUTH=e+3Dmc2@example.com"
