@@ -70,7 +70,7 @@ extern const struct sm_opt ar_aliases_opts[]; /* of struct ar_aliases_conf */
 extern const struct sm_opt ar_users_opts[];   /* local_user_map */
 extern const struct sm_opt ar_mailertable_opts[];
 extern const struct sm_opt ar_server_auth_opts[]; /* server_auth */
-extern const struct sm_opt ar_verify_opts[]; /* of struct ar_verify_conf: verify_recipient */
+extern const struct sm_opt ar_verify_opts[];      /* of struct ar_verify_conf: verify_recipient */
 
 /* What the tables cannot say: SM_E_SYNTAX with diag, "line N: ..." where there is a line. */
 struct ar_conf;

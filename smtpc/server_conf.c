@@ -172,7 +172,9 @@ static int ask(struct sc_server_conf *c, struct sc *sc, const struct sm_msg_host
 	if (rc != 0) {
 		sm_log(SM_WARN, "sc.server_conf", "server=%S address=%A error=%E", host->name, sa,
 		       rc);
-		return trouble(why, rc, "address resolver is away");
+		rc = trouble(why, rc, "address resolver is away");
+		why->abort = true; /* for the next server it would be as far away */
+		return rc;
 	}
 	if (out->code != 0)
 		return trouble(why, sm_fail(SM_E_BUSY, SM_STR_FMT, SM_STR_ARG(out->text)),

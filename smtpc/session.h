@@ -30,7 +30,7 @@ struct sc_why {
 	struct sm_cid session;      /* where it happened; none: no session was tried */
 	bool lasting;               /* LOCAL: it will not pass by itself */
 	bool permanent;             /* an operator wants the mail to fail for it */
-	bool abort;                 /* ... or no other server to be tried now */
+	bool abort;                 /* ... or no other server is to be tried now */
 	char text[SC_TEXT_MAX + 1]; /* enhanced code and text, one line of printable ASCII */
 };
 
