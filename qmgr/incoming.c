@@ -23,12 +23,11 @@ struct session {
 	struct qm_client *client;
 };
 
-/* One smtps process. Outlives its connection while something waits for it. */
+/* One smtps process that is connected. */
 struct server {
 	struct sm_list link;
-	struct sm_peer *peer; /* NULL: gone */
+	struct sm_peer *peer;
 	struct sm_hash sessions;
-	unsigned uses; /* waits that will look at it */
 	uint8_t proc;
 	bool started; /* its ids are in force */
 };
@@ -37,7 +36,7 @@ struct server {
 struct pending {
 	struct qm_wait wait;
 	struct qm *q;
-	struct server *server; /* `uses` counts us */
+	struct sm_peer *peer; /* is answered in any case, also when it is gone */
 	uint64_t tag;
 	struct qm_txn *txn;
 	struct sm_msg_id_block block;
@@ -135,29 +134,24 @@ static bool was_taken(const struct qm *q, struct sm_id id)
  * ----------------------------------------------------------------------------------------------------
  */
 
-static void server_release(struct server *s)
+static void server_free(struct server *s)
 {
-	if (s->peer || s->uses > 0)
-		return;
 	sm_list_remove(&s->link);
 	sm_hash_fini(&s->sessions);
 	sm_free(s);
 }
 
-static void reply_verdict(struct server *s, uint64_t tag, uint16_t code, struct sm_str text)
+static void reply_verdict(struct sm_peer *peer, uint64_t tag, uint16_t code, struct sm_str text)
 {
 	struct sm_msg_verdict v = {.code = code, .text = text};
 
-	if (s->peer)
-		sm_peer_reply(s->peer, tag, 0, SM_MSG_verdict, &v);
+	sm_peer_reply(peer, tag, 0, SM_MSG_verdict, &v);
 }
 
 static void send_credit(struct qm *q, struct server *s)
 {
 	struct sm_msg_credit c;
 
-	if (s->peer == NULL)
-		return;
 	qm_credit(q, q->in->told, qm_incoming_servers(q), &c);
 	sm_peer_send(s->peer, SM_MSG_credit, &c);
 }
@@ -256,20 +250,15 @@ static void on_close(struct sm_peer *peer, void *arg)
 		next = sm_hash_next(&s->sessions, n);
 		session_close(q, s, SM_CONTAINER_OF(n, struct session, node));
 	}
-	s->peer = NULL;
-	server_release(s);
+	server_free(s);
 	send_credits(q);
 }
 
 static void block_durable(void *arg)
 {
 	struct pending *p = arg;
-	struct server *s = p->server;
 
-	if (s->peer)
-		sm_peer_reply(s->peer, p->tag, 0, SM_MSG_id_block, &p->block);
-	s->uses--;
-	server_release(s);
+	sm_peer_reply(p->peer, p->tag, 0, SM_MSG_id_block, &p->block);
 	sm_free(p);
 }
 
@@ -279,10 +268,9 @@ static void give_block(struct qm *q, struct server *s, uint64_t tag)
 	uint64_t lsn;
 
 	p->q = q;
-	p->server = s;
+	p->peer = s->peer;
 	p->tag = tag;
 	p->block.count = ID_BLOCK;
-	s->uses++;
 	lsn = reserve_block(q, s->proc, sm_peer_pid(s->peer), &p->block.first);
 	qm_store_after(q->store, qm_store_ibdb(q->store), lsn, &p->wait, block_durable, p);
 }
@@ -352,16 +340,16 @@ static int do_sess_open(struct qm *q, struct server *s, const struct sm_frame *f
 	if (session_find(s, m.sess))
 		return sm_fail(SM_E_PROTO, "session is open already");
 	if (s->sessions.count >= (size_t)q->conf->smtps.max_sessions) {
-		reply_verdict(s, f->tag, 421, SM_STR("4.3.2 too many sessions"));
+		reply_verdict(s->peer, f->tag, 421, SM_STR("4.3.2 too many sessions"));
 		return 0;
 	}
 	switch (qm_client_open(&q->in->clients, &m.client, sm_loop_now_ms(), &client)) {
 	case QM_CLIENT_TOO_MANY:
-		reply_verdict(s, f->tag, 421,
+		reply_verdict(s->peer, f->tag, 421,
 		              SM_STR("4.7.0 too many open connections from your address"));
 		return 0;
 	case QM_CLIENT_TOO_FAST:
-		reply_verdict(s, f->tag, 421,
+		reply_verdict(s->peer, f->tag, 421,
 		              SM_STR("4.7.0 too many connections from your address, slow down"));
 		return 0;
 	case QM_CLIENT_OK:
@@ -372,7 +360,7 @@ static int do_sess_open(struct qm *q, struct server *s, const struct sm_frame *f
 	se->client = client;
 	sm_hash_insert(&s->sessions, &se->node, sm_id_hash(se->id));
 	expect_company(q);
-	reply_verdict(s, f->tag, 0, SM_STR(""));
+	reply_verdict(s->peer, f->tag, 0, SM_STR(""));
 	return 0;
 }
 
@@ -394,12 +382,9 @@ static int do_sess_close(struct qm *q, struct server *s, const struct sm_frame *
 static void commit_durable(void *arg)
 {
 	struct pending *p = arg;
-	struct server *s = p->server;
 	struct qm_txn *txn = p->txn;
 
-	reply_verdict(s, p->tag, 0, SM_STR("")); /* to nobody: its smtps will come back and ask */
-	s->uses--;
-	server_release(s);
+	reply_verdict(p->peer, p->tag, 0, SM_STR("")); /* who is gone will come back and ask */
 	p->q->in->committing -= txn->rcpt_count;
 	qm_activate(p->q, txn);
 	sm_free(p);
@@ -410,7 +395,7 @@ static void refuse(struct qm *q, struct server *s, const struct sm_frame *f, str
 {
 	q->stats.refused++;
 	sm_log(SM_NOTICE, "qm.refuse", "ss_ta=%I stat=%u text=%S", ta, code, text);
-	reply_verdict(s, f->tag, code, text);
+	reply_verdict(s->peer, f->tag, code, text);
 }
 
 /* Somebody should look: the account may be in the hands of a spammer. */
@@ -474,10 +459,9 @@ static int do_commit(struct qm *q, struct server *s, const struct sm_frame *f)
 	lsn = qm_store_txn(q->store, txn, qm_store_ibdb(q->store));
 	p = sm_calloc(1, sizeof(*p));
 	p->q = q;
-	p->server = s;
+	p->peer = s->peer;
 	p->tag = f->tag;
 	p->txn = txn;
-	s->uses++;
 	qm_store_after(q->store, qm_store_ibdb(q->store), lsn, &p->wait, commit_durable, p);
 	q->stats.accepted++;
 	q->stats.accepted_rcpts += m.rcpts_count;
@@ -490,10 +474,7 @@ static void query_durable(void *arg)
 	struct pending *p = arg;
 	struct sm_msg_ta_outcome o = {.taken = 1};
 
-	if (p->server->peer)
-		sm_peer_reply(p->server->peer, p->tag, 0, SM_MSG_ta_outcome, &o);
-	p->server->uses--;
-	server_release(p->server);
+	sm_peer_reply(p->peer, p->tag, 0, SM_MSG_ta_outcome, &o);
 	sm_free(p);
 }
 
@@ -503,9 +484,8 @@ static void query_wait(struct qm *q, struct server *s, uint64_t tag, struct qm_l
 	struct pending *p = sm_calloc(1, sizeof(*p));
 
 	p->q = q;
-	p->server = s;
+	p->peer = s->peer;
 	p->tag = tag;
-	s->uses++;
 	qm_store_after(q->store, log, lsn, &p->wait, query_durable, p);
 }
 
@@ -530,8 +510,7 @@ static int do_query(struct qm *q, struct server *s, const struct sm_frame *f)
 		return 0;
 	}
 	sm_log(SM_NOTICE, "qm.query", "ss_ta=%I taken=%d", m.ta, o.taken);
-	if (s->peer)
-		sm_peer_reply(s->peer, f->tag, 0, SM_MSG_ta_outcome, &o);
+	sm_peer_reply(s->peer, f->tag, 0, SM_MSG_ta_outcome, &o);
 	return 0;
 }
 
@@ -580,7 +559,7 @@ size_t qm_incoming_servers(const struct qm *q)
 	size_t n = 0;
 
 	SM_LIST_FOR (s, &q->in->servers, struct server, link)
-		n += s->peer != NULL;
+		n++;
 	return n;
 }
 
@@ -634,10 +613,8 @@ void qm_incoming_close(struct qm *q)
 	if (in->hook.cb)
 		sm_hook_remove(&in->hook);
 	sm_rpc_server_free(&in->rpc);
-	SM_LIST_FOR_SAFE (s, &in->servers, struct server, link) {
-		s->uses = 0;
-		server_release(s);
-	}
+	SM_LIST_FOR_SAFE (s, &in->servers, struct server, link)
+		server_free(s);
 	qm_taken_fini(&in->taken);
 	qm_holders_fini(&in->holders);
 	qm_clients_fini(&in->clients);

@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <setjmp.h>
 #include <stdint.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -130,6 +131,26 @@ static void an_smtps_misses_the_answer(void **state)
 	t_wait_over();
 }
 
+/* What is answered too late does not stay with whom it was for. */
+static void who_misses_answers_is_forgotten(void **state)
+{
+	enum { WARM_UP = 100, TIMES = 300, BYTES_EACH = 100, TURNS_MS = 5 };
+	size_t before = 0;
+
+	(void)state;
+	t_qm_all();
+	for (int i = 0; i < WARM_UP + TIMES; i++) {
+		if (i == WARM_UP)
+			before = mallinfo2().uordblks;
+		t_smtps_up(&w.ss2, 2);
+		t_send(&w.ss2.p, SM_MSG_id_block_get, &(struct sm_msg_id_block_get){0}, true);
+		t_down(&w.ss2.p);
+		t_turns(TURNS_MS);
+	}
+	t_turns(100);
+	assert_in_range(mallinfo2().uordblks, 0, before + (size_t)TIMES * BYTES_EACH);
+}
+
 static bool rude_is_gone(void)
 {
 	return w.ss.p.fd < 0;
@@ -243,7 +264,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    T(an_smtpc_dies_with_its_task),      T(nonsense_decides_nothing),
 	    T(smar_goes_with_its_questions),     T(an_smtps_misses_the_answer),
-	    T(rude_peers_lose_their_connection),
+	    T(rude_peers_lose_their_connection), T(who_misses_answers_is_forgotten),
 #ifdef SM_TESTING
 	    T(a_crash_between_the_logs),
 #endif

@@ -17,7 +17,7 @@ struct random {
 	struct t_store *t;
 	unsigned seed;
 	unsigned rounds;
-	struct qm_loc junk[64]; /* what fills DEFEDB */
+	struct qm_loc junk[256]; /* what fills DEFEDB, with all prepared segments */
 	unsigned junk_count;
 };
 
@@ -80,19 +80,24 @@ static void model(struct t_store *t, char *out)
  * more. Without fault points it never is. */
 #define JUNK_BYTES 9000
 
-#ifdef SM_TESTING
-static bool full_or_room(struct t_store *t)
-{
-	return qm_log_low_space(qm_store_defedb(t->st)) ||
-	       qm_log_room(qm_store_defedb(t->st), JUNK_BYTES);
-}
-#endif
-
 static bool not_full(struct t_store *t)
 {
 	return !qm_log_low_space(qm_store_defedb(t->st));
 }
 
+#ifdef SM_TESTING
+static bool full(struct t_store *t)
+{
+	return !not_full(t);
+}
+
+static bool full_or_room(struct t_store *t)
+{
+	return full(t) || qm_log_room(qm_store_defedb(t->st), JUNK_BYTES);
+}
+#endif
+
+/* That there is no room shows only when the log's thread wants a new segment. */
 static void fill(struct random *r)
 {
 #ifdef SM_TESTING
@@ -100,14 +105,15 @@ static void fill(struct random *r)
 	struct qm_log *log = qm_store_defedb(r->t->st);
 
 	sm_assert(sm_fault_arm("defedb.create=enospc") == 0);
-	while (!qm_log_low_space(log)) {
-		if (qm_log_room(log, JUNK_BYTES)) {
-			sm_assert(r->junk_count < SM_ARRAY_SIZE(r->junk));
+	while (!full(r->t)) {
+		bool more = r->junk_count < SM_ARRAY_SIZE(r->junk);
+
+		if (more && qm_log_room(log, JUNK_BYTES)) {
 			qm_log_append(log, QM_REC_mark, sm_str_n(junk, JUNK_BYTES),
 			              &r->junk[r->junk_count]);
 			qm_log_hold(log, r->junk[r->junk_count++]);
 		}
-		t_until(full_or_room, r->t);
+		t_until(more ? full_or_room : full, r->t);
 	}
 #else
 	(void)r;
