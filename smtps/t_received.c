@@ -55,6 +55,33 @@ static void test_protocol(void **state)
 	assert_true(sm_str_eq(ss_received_protocol(true, false, false, false), SM_STR("ESMTP")));
 }
 
+static void test_tls(void **state)
+{
+	const struct sm_tls_facts tls = {.protocol = "TLSv1.3",
+	                                 .cipher = "TLS_AES_128_GCM_SHA256",
+	                                 .bits = 128,
+	                                 .verify_word = "FAIL"};
+	struct sm_sa v4 = ip("192.0.2.1");
+	struct ss_received r = {.helo = SM_STR("c.test"),
+	                        .client = &v4,
+	                        .hostname = SM_STR("mx.test"),
+	                        .protocol = SM_STR("ESMTPS"),
+	                        .tls = &tls,
+	                        .id = {.counter = 0x1234, .proc = 1},
+	                        .wall_s = 1795217632};
+	struct sm_buf b;
+
+	(void)state;
+	sm_buf_init(&b, 4096);
+	ss_received_put(&b, &r);
+	assert_string_equal(
+	    sm_buf_c(&b),
+	    "Received: from c.test ([192.0.2.1])\r\n\tby mx.test (smx " PACKAGE_VERSION
+	    ") with ESMTPS\r\n\t(version=TLSv1.3 cipher=TLS_AES_128_GCM_SHA256 "
+	    "bits=128 verify=FAIL)\r\n\tid S000000000000123401" DATE);
+	sm_buf_fini(&b);
+}
+
 static void test_received(void **state)
 {
 	struct sm_sa v4 = ip("192.0.2.1"), v6 = ip("2001:db8::1"), un;
@@ -243,13 +270,10 @@ static void test_header_8bit(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_protocol),
-	    cmocka_unit_test(test_received),
-	    cmocka_unit_test(test_received_is_bounded),
-	    cmocka_unit_test(test_scan),
-	    cmocka_unit_test(test_scan_header_bytes),
-	    cmocka_unit_test(test_line_ends),
-	    cmocka_unit_test(test_binary),
+	    cmocka_unit_test(test_protocol),    cmocka_unit_test(test_tls),
+	    cmocka_unit_test(test_received),    cmocka_unit_test(test_received_is_bounded),
+	    cmocka_unit_test(test_scan),        cmocka_unit_test(test_scan_header_bytes),
+	    cmocka_unit_test(test_line_ends),   cmocka_unit_test(test_binary),
 	    cmocka_unit_test(test_header_8bit),
 	};
 	setenv("TZ", "UTC0", 1);
