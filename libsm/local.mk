@@ -30,7 +30,7 @@ libsm_t_proc_prog_LDADD = libsm.a $(LIBS)
 libsm_a_SOURCES += libsm/wire.h libsm/wire.c libsm/def.h libsm/def.c libsm/msg.h libsm/msg.c
 noinst_HEADERS += libsm/def_struct.h libsm/def_proto.h libsm/def_numbers.h libsm/def_code.h libsm/def_nofields.h libsm/def_undef.h
 
-libsm_a_SOURCES += libsm/base64.h libsm/base64.c
+libsm_a_SOURCES += libsm/base64.h libsm/base64.c libsm/sasl_mem.h libsm/sasl_mem.c
 LIBSM_TESTS += libsm/t_base64
 libsm_t_base64_SOURCES = libsm/t_base64.c
 libsm_t_base64_LDADD = $(UNIT_LDADD)

@@ -8,11 +8,11 @@
 
 #include "libsm/err.h"
 #include "libsm/offload.h"
+#include "libsm/sasl_mem.h"
 #include "smtpc/server_conf.h"
 
 #ifdef SM_HAVE_SASL
 #include <errno.h>
-#include <pthread.h>
 #include <sasl/sasl.h>
 #include <stdio.h>
 #include <sys/utsname.h>
@@ -36,30 +36,6 @@ struct sc_sasl {
 /* ---- the library ---- */
 
 static const char **mechanisms;
-
-static void *mutex_new(void)
-{
-	pthread_mutex_t *m = sm_malloc(sizeof(*m));
-
-	(void)pthread_mutex_init(m, NULL);
-	return m;
-}
-
-static int mutex_lock(void *m)
-{
-	return pthread_mutex_lock(m) == 0 ? SASL_OK : SASL_FAIL;
-}
-
-static int mutex_unlock(void *m)
-{
-	return pthread_mutex_unlock(m) == 0 ? SASL_OK : SASL_FAIL;
-}
-
-static void mutex_free(void *m)
-{
-	(void)pthread_mutex_destroy(m);
-	sm_free(m);
-}
 
 /* It would go to syslog, and the library knows passwords. */
 static int say_nothing(void *context SM_UNUSED, int level SM_UNUSED, const char *text SM_UNUSED)
@@ -103,7 +79,7 @@ int sc_sasl_init(void)
 
 	callbacks[0] = (sasl_callback_t){SASL_CB_LOG, PROC(say_nothing), NULL};
 	callbacks[1] = (sasl_callback_t){SASL_CB_LIST_END, NULL, NULL};
-	sasl_set_mutex(mutex_new, mutex_lock, mutex_unlock, mutex_free);
+	sm_sasl_prepare();
 	rc = sasl_client_init(callbacks);
 	if (rc != SASL_OK)
 		return sm_fail(SM_E_NOTSUP, "Cyrus SASL: %s", sasl_errstring(rc, NULL, NULL));

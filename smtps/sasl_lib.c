@@ -1,10 +1,9 @@
 /*
- * Setting Cyrus SASL up: its memory, its mutexes, its log, its plugins, and the plugin that has a
- * secret for each user that nobody knows.
+ * Setting Cyrus SASL up: its log, its plugins, and the plugin that has a secret for each user that
+ * nobody knows.
  *
- * Invariants: memory is wiped before it is freed; what is said while helpers run is never logged
- * from here, because only the loop's thread logs. Thread: the loop's, but for allocation, mutexes
- * and the lookup of our plugin, which helpers call.
+ * Invariant: what is said while helpers run is never logged from here, because only the loop's
+ * thread logs. Thread: the loop's, but for the lookup of our plugin, which helpers call.
  */
 #include "smtps/sasl_int.h"
 
@@ -12,8 +11,6 @@
 
 #ifdef SM_HAVE_SASL
 
-#include <malloc.h>
-#include <pthread.h>
 #include <sasl/prop.h>
 #include <sasl/saslplug.h>
 #include <stdio.h>
@@ -22,6 +19,7 @@
 
 #include "libsm/log.h"
 #include "libsm/rand.h"
+#include "libsm/sasl_mem.h"
 
 #define APPLICATION "sendmail"
 #define DECOY       "smx_unknown_users"
@@ -32,62 +30,6 @@ static struct {
 	char hostname[256];
 	char plugins[PLUGINS_MAX]; /* for lookups, in order, ours the last */
 } lib;
-
-/* ---- memory ---- */
-
-static void *get(size_t n)
-{
-	return sm_malloc(n > 0 ? n : 1);
-}
-
-static void *get_zeroed(size_t count, size_t size)
-{
-	return sm_calloc(count > 0 ? count : 1, size > 0 ? size : 1);
-}
-
-static void wipe(void *p)
-{
-	if (p != NULL)
-		explicit_bzero(p, malloc_usable_size(p));
-	free(p);
-}
-
-static void *get_more(void *old, size_t n)
-{
-	size_t had = old != NULL ? malloc_usable_size(old) : 0;
-	void *p = get(n);
-
-	if (old != NULL)
-		memcpy(p, old, SM_MIN(had, n));
-	wipe(old);
-	return p;
-}
-
-/* ---- mutexes ---- */
-
-static void *mutex_new(void)
-{
-	pthread_mutex_t *m = sm_malloc(sizeof(*m));
-
-	sm_assert(pthread_mutex_init(m, NULL) == 0);
-	return m;
-}
-
-static int mutex_lock(void *m)
-{
-	return pthread_mutex_lock(m) == 0 ? SASL_OK : SASL_FAIL;
-}
-
-static int mutex_unlock(void *m)
-{
-	return pthread_mutex_unlock(m) == 0 ? SASL_OK : SASL_FAIL;
-}
-
-static void mutex_free(void *m)
-{
-	(void)pthread_mutex_destroy(m);
-	sm_free(m);
-}
 
 /* ---- log ---- */
 
@@ -201,8 +143,7 @@ int ss_sasl_init(const struct ss_auth_conf *c, struct sm_str hostname)
 	if (sm_str_copy(hostname, lib.hostname, sizeof(lib.hostname)) != 0 ||
 	    sm_str_copy(c->conf_dir, dir, sizeof(dir)) != 0)
 		return sm_fail(SM_E_TOOBIG, "auth: a name is too long");
-	sasl_set_alloc(get, get_zeroed, get_more, wipe);
-	sasl_set_mutex(mutex_new, mutex_lock, mutex_unlock, mutex_free);
+	sm_sasl_prepare();
 	if ((rc = sasl_set_path(SASL_PATH_TYPE_CONFIG, dir)) != SASL_OK)
 		return failed("config_directory", rc);
 	lib.starting = true;
