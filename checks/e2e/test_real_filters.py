@@ -60,10 +60,10 @@ def running(port, *argv):
             process.communicate()
 
 
-def site_with(sink, dns, *ports):
+def site_with(sink, dns, *ports, more=""):
     """Asked in this order."""
     site = Site(routes=[f". {sink.port}^esmtp:[127.0.0.1]"], relay=["local.test"], dns=dns.address)
-    site.add("smtps", "".join(f'policy_milter f{p} {{ socket {{ type = inet; address = "127.0.0.1"; port = {p}; }} flags = {{ tempfail }}; }}\n'
+    site.add("smtps", "".join(f'policy_milter f{p} {{ socket {{ type = inet; address = "127.0.0.1"; port = {p}; }} flags = {{ tempfail }}; {more} }}\n'
                               for p in ports))
     return site
 
@@ -175,13 +175,14 @@ reject "550 5.6.0 word" body /\bforbidden\b/ and not header /^x-allow$/i
 """
 
 
-@pytest.fixture(scope="module")
-def regex(place, sink, dns):
+@pytest.fixture(scope="module", params=[2, 6])
+def regex(request, place, sink, dns):
     if not os.access(REGEX, os.X_OK):
         pytest.skip("libmilter was not there at configure")
     port = free_port()
     rules = file(place, "rules", RULES)
-    with running(port, REGEX, "-d", "-c", rules, "-p", f"inet:{port}@127.0.0.1"), site_with(sink, dns, port) as site:
+    with running(port, REGEX, "-d", "-c", rules, "-p", f"inet:{port}@127.0.0.1"), site_with(
+            sink, dns, port, more=f"version = {request.param};") as site:
         yield site
 
 
@@ -213,7 +214,7 @@ def test_regex_reads_content(regex, tag, sink):
 
 def test_regex_marks(regex, tag, sink):
     assert send(regex, message("very\r\n Urgent " + tag), rcpts=("b@local.test", "marked@local.test")).code == 250
-    got = sink.wait(lambda m: tag.encode() in m.content)[0]
+    got = sink.wait(lambda m: b"Urgent " + tag.encode() in m.content)[0]
     assert got.header.endswith(b"X-Mark: one\r\nX-Mark: two\r\n")
     assert send(regex, message(tag + "-plain")).code == 250
     assert b"X-Mark" not in sink.wait(tag + "-plain")[0].header
