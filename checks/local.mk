@@ -9,6 +9,12 @@ checks_bench_sink_SOURCES = checks/bench/sink.h checks/bench/sink.c checks/bench
 checks_bench_sink_LDADD = $(TLS_LIBS)
 checks_bench_dnsd_SOURCES = checks/bench/dnsd.c $(checks_bench_common)
 checks_bench_dnsd_LDADD = $(TLS_LIBS)
+# A filter that does as it is told, by the library that filters are made with.
+if HAVE_MILTER
+noinst_PROGRAMS += checks/milter/testfilter
+endif
+checks_milter_testfilter_SOURCES = checks/milter/testfilter.c
+checks_milter_testfilter_LDADD = $(MILTER_LIBS)
 # A queue of a million: with qmgr's own code, to be what qmgr writes.
 noinst_PROGRAMS += checks/bench/maplookup
 checks_bench_maplookup_SOURCES = checks/bench/maplookup.c

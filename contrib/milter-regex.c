@@ -23,6 +23,7 @@ static bool foreground;
 
 struct session {
 	struct mr_state *state;
+	bool skips;   /* the server can be told that the rest of a body need not come */
 	bool content; /* recipients are over */
 	size_t n;     /* of the line of the body that is not yet complete */
 	char line[LINE_BYTES + 1];
@@ -93,17 +94,50 @@ static sfsistat verdict(SMFICTX *ctx, const struct session *s, const struct mr_r
 
 /* ---- connection and envelope ---- */
 
-static sfsistat on_connect(SMFICTX *ctx, char *name, _SOCK_ADDR *address)
+/* NULL: no memory. */
+static struct session *session_of(SMFICTX *ctx)
 {
-	struct session *s = calloc(1, sizeof(*s));
-	char text[INET6_ADDRSTRLEN] = "local";
+	struct session *s = smfi_getpriv(ctx);
 
+	if (s != NULL)
+		return s;
+	s = calloc(1, sizeof(*s));
 	if (s == NULL || (s->state = mr_state_new(rules)) == NULL) {
 		free(s);
 		say(LOG_ERR, "no memory for a session");
-		return SMFIS_TEMPFAIL;
+		return NULL;
 	}
 	smfi_setpriv(ctx, s);
+	return s;
+}
+
+/* Bodies need not come if nobody asks about them. */
+static sfsistat on_negotiate(SMFICTX *ctx, unsigned long actions, unsigned long steps,
+                             unsigned long unused1, unsigned long unused2,
+                             unsigned long *my_actions, unsigned long *my_steps, unsigned long *my1,
+                             unsigned long *my2)
+{
+	struct session *s = session_of(ctx);
+
+	(void)unused1, (void)unused2;
+	if (s == NULL)
+		return SMFIS_REJECT;
+	s->skips = (steps & SMFIP_SKIP) != 0;
+	*my_actions = actions & (SMFIF_ADDHDRS | SMFIF_QUARANTINE);
+	*my_steps = steps & (SMFIP_SKIP | SMFIP_NOUNKNOWN);
+	if (!mr_asks(rules, MR_BODY))
+		*my_steps |= steps & SMFIP_NOBODY;
+	*my1 = *my2 = 0;
+	return SMFIS_CONTINUE;
+}
+
+static sfsistat on_connect(SMFICTX *ctx, char *name, _SOCK_ADDR *address)
+{
+	struct session *s = session_of(ctx);
+	char text[INET6_ADDRSTRLEN] = "local";
+
+	if (s == NULL)
+		return SMFIS_TEMPFAIL;
 	if (address != NULL && address->sa_family == AF_INET)
 		inet_ntop(AF_INET, &((struct sockaddr_in *)(void *)address)->sin_addr, text,
 		          sizeof(text));
@@ -218,7 +252,7 @@ static sfsistat on_body(SMFICTX *ctx, unsigned char *p, size_t n)
 		if (p[i] != '\n')
 			s->line[s->n++] = p[i] != '\0' ? (char)p[i] : ' ';
 	}
-	if (rule == NULL && !mr_curious(s->state, MR_BODY))
+	if (rule == NULL && s->skips && !mr_curious(s->state, MR_BODY))
 		return SMFIS_SKIP;
 	return verdict(ctx, s, rule);
 }
@@ -269,22 +303,6 @@ static sfsistat on_close(SMFICTX *ctx)
 		mr_state_free(s->state);
 	free(s);
 	smfi_setpriv(ctx, NULL);
-	return SMFIS_CONTINUE;
-}
-
-/* Bodies need not come if nobody asks about them. Where a server cannot skip, they come. */
-static sfsistat on_negotiate(SMFICTX *ctx, unsigned long actions, unsigned long steps,
-                             unsigned long unused1, unsigned long unused2,
-                             unsigned long *my_actions, unsigned long *my_steps, unsigned long *my1,
-                             unsigned long *my2)
-{
-	(void)ctx, (void)unused1, (void)unused2;
-	*my_actions = actions & (SMFIF_ADDHDRS | SMFIF_QUARANTINE);
-	*my_steps = steps & SMFIP_SKIP;
-	if (!mr_asks(rules, MR_BODY))
-		*my_steps |= steps & SMFIP_NOBODY;
-	*my_steps |= steps & SMFIP_NOUNKNOWN;
-	*my1 = *my2 = 0;
 	return SMFIS_CONTINUE;
 }
 

@@ -193,7 +193,7 @@ int qm_limits_add(struct qm_limits *l, struct sm_str key, struct sm_str value)
 	struct prefix p = {0};
 	struct sm_str prefix, word = sm_str_split(key, ':', &prefix);
 	struct entry *e;
-	unsigned v;
+	unsigned v = 0;
 	int kind, err;
 
 	/* The colon of a word alone is the end of the key to createmap, which leaves it out. */

@@ -84,6 +84,9 @@ smar_t_greylist_LDADD = $(SMAR_LDADD)
 smar_t_handlers_SOURCES = smar/t_handlers.c $(smar_t_dnsd)
 smar_t_handlers_LDADD = $(SMAR_LDADD)
 
+SMAR_TESTS += smar/t_server_conf
+smar_t_server_conf_SOURCES = smar/t_server_conf.c smar/t_dns_run.h $(smar_t_dnsd)
+smar_t_server_conf_LDADD = $(SMAR_LDADD)
 if HAVE_CMOCKA
 check_PROGRAMS += $(SMAR_TESTS)
 unit_tests += $(SMAR_TESTS)

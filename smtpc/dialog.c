@@ -27,6 +27,7 @@ enum {
 	LAST_WORDS_MS = 1000, /* for a reply after the server has stopped to take content */
 	TOO_MANY = 452, /* RFC 5321 4.5.3.1.10: too many recipients; 552 is the same by history */
 	TOO_MANY_OLD = 552,
+	ORCPT_MAX = 490, /* RFC 3461 4.2: 500 with its type */
 };
 
 struct round {
@@ -145,17 +146,29 @@ static void put_orcpt(struct round *r, struct sm_str orcpt)
 {
 	struct sm_stream *out = &r->s->stream;
 	struct sm_str address, type = sm_str_split(orcpt, ';', &address);
+	struct sm_arena scratch;
 
 	if (is_param(orcpt)) {
 		sm_stream_printf(out, " ORCPT=" SM_STR_FMT, SM_STR_ARG(orcpt));
-	} else if (!sm_str_is_ascii(orcpt) && sm_str_caseeq(type, SM_STR("utf-8")) &&
-	           sm_unitext_decode(address, true, &r->t->arena, &address) == 0) {
-		sm_stream_puts(out, SM_STR(" ORCPT=utf-8;"));
-		if (r->utf8)
-			sm_stream_puts(out, sm_str_from(orcpt, type.n + 1));
-		else
-			sm_unitext_put(&out->out, address);
+		return;
 	}
+	sm_arena_init(&scratch, "ORCPT", 1024, 4096);
+	if (!sm_str_is_ascii(orcpt) && sm_str_caseeq(type, SM_STR("utf-8")) &&
+	    sm_unitext_decode(address, true, &scratch, &address) == 0) {
+		struct sm_buf encoded;
+
+		sm_buf_init(&encoded, ORCPT_MAX);
+		if (r->utf8)
+			sm_buf_str(&encoded, sm_str_from(orcpt, type.n + 1));
+		else
+			sm_unitext_put(&encoded, address);
+		/* One that has become too long is left out: it is only for reports. */
+		if (sm_buf_err(&encoded) == 0)
+			sm_stream_printf(out, " ORCPT=utf-8;" SM_STR_FMT,
+			                 SM_STR_ARG(sm_buf_view(&encoded)));
+		sm_buf_fini(&encoded);
+	}
+	sm_arena_fini(&scratch);
 }
 
 static void put_rcpt(struct round *r, const struct sm_msg_rcpt_task *rcpt)

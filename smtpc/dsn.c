@@ -25,6 +25,8 @@ enum {
 	MESSAGE_ID_MAX = 250,
 	BOUNDARY_MAX = 64,
 	ENCODED_MAX = 900, /* of an address: a line has 998 */
+	SCRATCH_FIRST = 1024,
+	SCRATCH_MAX = 256 * 1024, /* parameters of 100 recipients, decoded; one report each */
 };
 
 struct kind {
@@ -314,8 +316,10 @@ static void put_status(struct sm_buf *b, const struct sm_msg_dsn_rcpt *r, const 
 
 static void put_status_part(struct sc_task *t, const struct kind *k, bool global, struct sm_buf *b)
 {
+	struct sm_arena scratch;
 	struct sm_str envid;
 
+	sm_arena_init(&scratch, "report", SCRATCH_FIRST, SCRATCH_MAX);
 	sm_buf_printf(b,
 	              "Content-Type: message/%sdelivery-status\r\n"
 	              "Content-Description: Delivery report\r\n"
@@ -323,7 +327,7 @@ static void put_status_part(struct sc_task *t, const struct kind *k, bool global
 	              "\r\n",
 	              global ? "global-" : "", global ? "Content-Transfer-Encoding: 8bit\r\n" : "");
 	put_field(b, "Reporting-MTA", "dns; ", t->sc->hostname);
-	if (t->in.envid.n > 0 && sm_xtext_decode(t->in.envid, &t->arena, &envid) == 0)
+	if (t->in.envid.n > 0 && sm_xtext_decode(t->in.envid, &scratch, &envid) == 0)
 		put_field(b, "Original-Envelope-Id", "", envid);
 	if (t->in.dsn_received_s != 0)
 		put_date(b, "Arrival-Date", t->in.dsn_received_s);
@@ -331,7 +335,7 @@ static void put_status_part(struct sc_task *t, const struct kind *k, bool global
 		const struct sm_msg_dsn_rcpt *r = &t->in.dsn_rcpts[i];
 		const struct kind *own = r->action != SM_DSN_NONE ? kind_of(r->action) : k;
 		sm_buf_cstr(b, "\r\n");
-		put_orcpt(b, &t->arena, r->orcpt, global);
+		put_orcpt(b, &scratch, r->orcpt, global);
 		sm_buf_printf(b, "Final-Recipient: %s; ",
 		              sm_str_is_ascii(r->addr) ? "rfc822" : "utf-8");
 		put_address(b, r->addr, global);
@@ -353,6 +357,7 @@ static void put_status_part(struct sc_task *t, const struct kind *k, bool global
 		if (r->action == SM_DSN_DELAYED && t->in.dsn_until_s != 0)
 			put_date(b, "Will-Retry-Until", t->in.dsn_until_s);
 	}
+	sm_arena_fini(&scratch);
 }
 
 /* ---- the original ---- */
@@ -439,21 +444,22 @@ static void put_message(struct sm_buf *b, struct sm_str original, enum sc_mime_k
 /* ---- the whole ---- */
 
 /* Does it say anything that is not ASCII, beside an original that is? */
-static bool is_international(struct sc_task *t)
+static bool is_international(const struct sc_task *t)
 {
+	bool is = (t->in.utf8 & SM_UTF8_HEADER) || !sm_str_is_ascii(t->in.dsn_sender);
 	struct sm_str type, decoded;
+	struct sm_arena scratch;
 
-	if ((t->in.utf8 & SM_UTF8_HEADER) || !sm_str_is_ascii(t->in.dsn_sender))
-		return true;
-	for (size_t i = 0; i < t->in.dsn_rcpts_count; i++) {
+	sm_arena_init(&scratch, "report", SCRATCH_FIRST, SCRATCH_MAX);
+	for (size_t i = 0; i < t->in.dsn_rcpts_count && !is; i++) {
 		const struct sm_msg_dsn_rcpt *r = &t->in.dsn_rcpts[i];
 
-		if (!sm_str_is_ascii(r->addr) ||
-		    (decode_orcpt(&t->arena, r->orcpt, &type, &decoded) &&
-		     !sm_str_is_ascii(decoded)))
-			return true;
+		is = !sm_str_is_ascii(r->addr) ||
+		     (decode_orcpt(&scratch, r->orcpt, &type, &decoded) &&
+		      !sm_str_is_ascii(decoded));
 	}
-	return false;
+	sm_arena_fini(&scratch);
+	return is;
 }
 
 /* Can the original be enclosed as a message? BINARY: no, only its header. */

@@ -459,6 +459,7 @@ static void test_utf8_as_it_is(void **state)
 	write_for("Subject: h\xc3\xa9\r\n\r\nm\xc3\xb6sy\r\n", false, all, all);
 	has("Content-Type: message/global-headers\r\nContent-Description: Message header\r\n"
 	    "Content-Transfer-Encoding: 8bit\r\n\r\nSubject: h\xc3\xa9\r\n");
+	end();
 	/* Nothing in UTF-8: nothing new. */
 	begin(SM_DSN_FAILED);
 	write_for("Subject: hi\r\n\r\nbody\r\n", true, all, 0);

@@ -36,11 +36,10 @@ static void put_field(struct sm_buf *b, struct sm_str name, struct sm_str value,
 	bool first = true;
 
 	sm_buf_str(b, name);
-	sm_buf_char(b, ':');
+	/* Also before nothing, as with sendmail. */
+	sm_buf_cstr(b, spaced ? ":" : ": ");
 	while (line = next_line(&value), line.p != NULL) {
-		if (first && !spaced)
-			sm_buf_char(b, ' ');
-		else if (!first)
+		if (!first)
 			sm_buf_cstr(b, is_space(line.p[0]) ? "\r\n" : "\r\n\t");
 		first = false;
 		/* A CR in the middle of a line would be a bare one. */

@@ -245,16 +245,6 @@ void ss_milter_close(struct ss_milter *m)
 	stop(m);
 }
 
-bool ss_milter_renew(struct ss_milter *m)
-{
-	if (m->version < 6)
-		return false;
-	ss_mp_end(&m->out, ss_mp_begin(&m->out, SS_MP_QUIT_NC));
-	m->state = SS_ML_READY;
-	m->skip = 0;
-	return true;
-}
-
 /* What a large packet or a long header needed is given back. */
 static void trim(struct ss_milter *m)
 {

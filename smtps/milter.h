@@ -46,9 +46,6 @@ void ss_milter_init(struct ss_milter *m, const struct ss_milter_conf *conf);
 int ss_milter_open(struct ss_milter *m, int64_t ends_ms) SM_YIELDS SM_MUST_CHECK;
 /* Says goodbye, if it is there to hear it. */
 void ss_milter_close(struct ss_milter *m) SM_YIELDS;
-/* The same connection for another client. False: it does not know that (version < 6), and has to be
- * closed and opened. */
-bool ss_milter_renew(struct ss_milter *m);
 
 /* Does it want to be told of this kind of event, now? Events are SS_MP_*. */
 bool ss_milter_wants(const struct ss_milter *m, char event);

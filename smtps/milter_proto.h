@@ -26,7 +26,7 @@ enum ss_mp_cmd {
 	SS_MP_MACRO = 'D',
 	SS_MP_EOM = 'E',
 	SS_MP_HELO = 'H',
-	SS_MP_QUIT_NC = 'K', /* this client is done, another one comes on the same connection */
+	SS_MP_QUIT_NC = 'K', /* another client comes on the same connection; not used: milters.c */
 	SS_MP_HEADER = 'L',
 	SS_MP_MAIL = 'M',
 	SS_MP_EOH = 'N',

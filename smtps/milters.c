@@ -244,26 +244,13 @@ static struct ss_word open_all(struct ss_session *s)
 	return hello_word(s->milters, w.kind == SS_WORD_GO ? connect_event(s) : w);
 }
 
-/* The same connections for another client, if all filters know how. */
-static bool renew_all(struct ss_session *s)
-{
-	struct ss_milters *ms = s->milters;
-
-	if (ms->barred.kind != SS_WORD_GO)
-		return false;
-	ss_milters_reset(s);
-	for (size_t i = 0; i < ms->count; i++)
-		if (ms->v[i].state == SS_ML_OFF || !ss_milter_renew(&ms->v[i]))
-			return false;
-	return true;
-}
-
 struct ss_word ss_milters_connect(struct ss_session *s)
 {
 	bool wanted = s->conf->milters.count > 0 && s->conf->policy_milters;
 
-	if (s->milters != NULL && wanted && renew_all(s))
-		return hello_word(s->milters, connect_event(s));
+	/* Another connection for another client: QUIT_NC would spare it, but filters of a libmilter
+	 * with a pool of workers (as of 8.17) never answer again after it. */
+	ss_milters_reset(s);
 	ss_milters_close(s);
 	return wanted ? open_all(s) : go;
 }

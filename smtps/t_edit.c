@@ -100,7 +100,7 @@ static void t_one_field(void **state)
 		const char *value, *want;
 	} cases[] = {
 	    {"y", "X: y\r\n"},
-	    {"", "X:\r\n"},
+	    {"", "X: \r\n"},
 	    {"y\n", "X: y\r\n"},
 	    {"y\n\tz", "X: y\r\n\tz\r\n"},
 	    {"y\r\n z", "X: y\r\n z\r\n"},
@@ -108,7 +108,7 @@ static void t_one_field(void **state)
 	    {"y\n\n\r\n \nz", "X: y\r\n\tz\r\n"},
 	    {"\ny", "X: y\r\n"},
 	    {"a\rb", "X: a b\r\n"},
-	    {"\n\n", "X:\r\n"},
+	    {"\n\n", "X: \r\n"},
 	};
 	struct ss_header_change *c;
 	struct sm_arena a;

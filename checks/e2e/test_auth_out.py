@@ -67,6 +67,16 @@ def test_a_wrong_secret_is_temporary(world, mech, entry):
         no_secret(site)
 
 
+def test_a_wrong_password_is_not_tried_with_each_mail(world):
+    """Servers lock accounts: the first failures speak for those that wait."""
+    s = world.server(users={"joe": "another"}, mechs=("PLAIN",))
+    with site_for(world, s, f"mx.good.test {PASSWORD}\n", settings={"qmgr.retry_min_delay": "1h", "qmgr.retry_max_delay": "4h"}) as site:
+        for _ in range(40):
+            send(site, "a@good.test")
+        until(lambda: len(site.log_lines("qmgr", "qm.rcpt")) >= 40, lambda: f"all wait\n{site.log_tail()}")
+        assert 0 < len(s.logins) <= 20 and not s.mails
+
+
 def test_the_best_mechanism_is_taken(world):
     s = world.server(users={"joe": SECRET}, mechs=("LOGIN", "PLAIN", "SCRAM-SHA-1", "SCRAM-SHA-256"))
     with site_for(world, s, f"mx.good.test {PASSWORD}\n") as site:

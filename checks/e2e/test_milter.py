@@ -440,7 +440,7 @@ BASE = b"A: 1\r\nB: 2\r\nA: 3\r\n"
     ([add_header("X", "y\n\tz")], ["S", "A: 1", "B: 2", "A: 3", "X: y\r\n\tz"]),
     ([add_header("X", "y\r\n z\n")], ["S", "A: 1", "B: 2", "A: 3", "X: y\r\n z"]),
     ([add_header("X", "y\nBcc: all\n\nbody")], ["S", "A: 1", "B: 2", "A: 3", "X: y\r\n\tBcc: all\r\n\tbody"]),
-    ([add_header("X", "")], ["S", "A: 1", "B: 2", "A: 3", "X:"]),
+    ([add_header("X", "")], ["S", "A: 1", "B: 2", "A: 3", "X: "]),
 ])
 def test_header_changes(own, milter, sink, tag, changes, expected):
     _, got, body = changed(own, milter, sink, tag, *changes, content=message(tag, headers=BASE))
