@@ -157,14 +157,24 @@ static void cmd_mail(struct session *se, struct sm_str arg)
 
 	if (!se->greeted || se->have_sender)
 		sm_stream_printf(&se->s, "503 5.5.1 LHLO first, one MAIL at a time\r\n");
-	else if (sm_smtp_from_to(arg, SM_STR("FROM:"), SM_ADDR_NULL_OK, &se->arena, &a, &params) !=
-	         0)
+	else if (sm_smtp_from_to(arg, SM_STR("FROM:"), SM_ADDR_NULL_OK | SM_ADDR_UTF8_OK,
+	                         &se->arena, &a, &params) != 0)
 		sm_stream_printf(&se->s, "501 5.5.2 %s\r\n", sm_diag());
 	else {
 		se->have_sender = true;
 		se->sender = a.mailbox;
 		sm_stream_printf(&se->s, "250 2.1.0 ok\r\n");
 	}
+}
+
+/* A domain has one mailbox for an address, in whatever form it is written. */
+static int one_mailbox(struct session *se, struct sm_addr *a)
+{
+	if (sm_str_eq(a->domain, a->ascii_domain))
+		return 0;
+	a->mailbox = sm_arena_printf(&se->arena, SM_STR_FMT "@" SM_STR_FMT, SM_STR_ARG(a->local),
+	                             SM_STR_ARG(a->ascii_domain));
+	return a->mailbox.p != NULL ? 0 : sm_fail(SM_E_TOOBIG, "no room for another address");
 }
 
 static void cmd_rcpt(struct session *se, struct sm_str arg)
@@ -177,9 +187,9 @@ static void cmd_rcpt(struct session *se, struct sm_str arg)
 		sm_stream_printf(&se->s, "503 5.5.1 MAIL first\r\n");
 	else if (se->rcpt_count == RCPTS_MAX)
 		sm_stream_printf(&se->s, "452 4.5.3 too many recipients\r\n");
-	else if (sm_smtp_from_to(arg, SM_STR("TO:"), SM_ADDR_BARE_POSTMASTER_OK, &se->arena, &a,
-	                         &params) != 0 ||
-	         mailbox_name(a.mailbox, name, sizeof(name)) != 0)
+	else if (sm_smtp_from_to(arg, SM_STR("TO:"), SM_ADDR_BARE_POSTMASTER_OK | SM_ADDR_UTF8_OK,
+	                         &se->arena, &a, &params) != 0 ||
+	         one_mailbox(se, &a) != 0 || mailbox_name(a.mailbox, name, sizeof(name)) != 0)
 		sm_stream_printf(&se->s, "550 5.1.3 %s\r\n", sm_diag());
 	else {
 		if (se->rcpts == NULL)
@@ -239,7 +249,8 @@ static int command(struct session *se, struct sm_str line) SM_YIELDS
 		reset(se);
 		se->greeted = true;
 		sm_stream_printf(&se->s, "250-lmtp2maildir\r\n250-PIPELINING\r\n250-"
-		                         "8BITMIME\r\n250 ENHANCEDSTATUSCODES\r\n");
+		                         "8BITMIME\r\n250-SMTPUTF8\r\n250 "
+		                         "ENHANCEDSTATUSCODES\r\n");
 	} else if (sm_str_caseeq(c.verb, SM_STR("MAIL"))) {
 		cmd_mail(se, c.arg);
 	} else if (sm_str_caseeq(c.verb, SM_STR("RCPT"))) {

@@ -355,3 +355,14 @@ def test_swaks_does_not_know_it(site):
     r = subprocess.run(["swaks", "--server", f"127.0.0.1:{site.port}", "--from", "a@src.test", "--to", "b@new.test", "--helo", "swaks.test"],
                        capture_output=True, text=True, timeout=60)
     assert "250-SMTPUTF8" in r.stdout and "250-CHUNKING" in r.stdout and r.returncode == 0, r.stdout
+
+
+def test_mailbox(tag):
+    """The local agent of contrib: one mailbox for all forms of a domain."""
+    with Site(routes=["bücher.test lmtp:"], lmtp_agent=True, relay=[]) as s:
+        with s.client() as c:
+            send(c, SENDER, ["jörg@BÜCHER.test"], utf8_message(tag))
+            send(c, "a@src.test", ["jörg@" + A_LABEL], message(tag + "-2"))
+        box = os.path.join(s.maildirs, "jörg@" + A_LABEL, "new")
+        until(lambda: os.path.isdir(box) and len(os.listdir(box)) == 2, "both are there", 20)
+        assert len(os.listdir(s.maildirs)) == 1
