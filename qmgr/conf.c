@@ -1,23 +1,11 @@
 /*
  * The option table of qmgr: names, defaults, bounds, units and words for the manual, each in one
- * row.
+ * row. Sections with much in them have files of their own, see conf_int.h.
  */
-#include "qmgr/conf.h"
+#include "qmgr/conf_int.h"
 
-#include <stdio.h>
-#include "libsm/addr.h"
 #include "libsm/err.h"
 #include "qmgr/log.h"
-
-#define AT(member) offsetof(struct qm_conf, member)
-#define MS_DAY     (24 * 3600 * 1000LL)
-#define KB         1024LL
-
-static const struct sm_word dsn_words[] = {
-    {"header_only", QM_DSN_HEADER_ONLY, "return only the header of the failed mail"},
-    {"MIME_Format", QM_DSN_MIME,
-     "multipart/report of RFC 3464 (always on; accepted for old configurations)"},
-    {NULL, 0, NULL}};
 
 #define LAT(member) offsetof(struct qm_conf_log, member)
 static const struct sm_opt ibdb_opts[] = {
@@ -79,63 +67,6 @@ static const struct sm_opt defedb_opts[] = {
      .max = QM_LOG_SEGMENT_MOST,
      .help = "size of one segment file"},
     SM_OPT_END};
-static const struct sm_opt dsn_opts[] = {
-    {.name = "flags",
-     .type = SM_OPT_FLAGS,
-     .reload = true,
-     .offset = AT(dsn.flags),
-     .def = "",
-     .words = dsn_words,
-     .help = "form of delivery status notifications"},
-    {.name = "max_errors_per_DSN",
-     .type = SM_OPT_INT,
-     .reload = true,
-     .offset = AT(dsn.max_errors),
-     .def = "16",
-     .min = 1,
-     .max = 100,
-     .unit = "entries",
-     .help = "failed recipients reported in one DSN"},
-    {.name = "merge_delay_max",
-     .type = SM_OPT_TIME,
-     .reload = true,
-     .offset = AT(dsn.merge_delay_max_ms),
-     .def = "0",
-     .min = 0,
-     .max = MS_DAY,
-     .help = "how long a DSN waits for further failures of its transaction",
-     .man = "Counted from the first failure. It does not wait when all recipients have ended or "
-            "max_errors_per_DSN is reached; it does wait, for up to a minute even if this is "
-            "less, while other recipients are being tried."},
-    {.name = "max_size",
-     .type = SM_OPT_SIZE,
-     .reload = true,
-     .offset = AT(dsn.max_bytes),
-     .def = "100KB",
-     .min = 0,
-     .max = 4096 * KB,
-     .help = "a failed mail larger than this goes back as its header only"},
-    {.name = "double_bounce_to",
-     .type = SM_OPT_STR,
-     .reload = true,
-     .offset = AT(dsn.double_bounce_to),
-     .def = "postmaster",
-     .max = 320,
-     .help = "who is told of a DSN that could not be delivered; empty: nobody",
-     .man = "A name without a domain is one of this host. Whatever becomes of that report, there "
-            "is no further one: a failure is logged."},
-    {.name = "submit",
-     .type = SM_OPT_STR,
-     .reload = true,
-     .offset = AT(dsn.submit),
-     .def = "",
-     .max = 100,
-     .help = "hand DSNs to this SMTP server (address:port or a socket) instead of delivering them",
-     .man = "Meant for an smtps section whose filters sign what leaves the site; it must relay for "
-            "smtpc. Such a DSN is a mail from the null sender from then on: if it cannot be "
-            "delivered, that is logged and nobody is told. Reports of double_bounce_to do not go "
-            "this way."},
-    SM_OPT_END};
 static const struct sm_opt iqdb_opts[] = {
     {.name = "max_cache_entries",
      .type = SM_OPT_INT,
@@ -154,238 +85,6 @@ static const struct sm_opt iqdb_opts[] = {
      .unit = "entries",
      .help = "accepted for old configurations: the table grows by itself"},
     SM_OPT_END};
-static const struct sm_opt smtpc_opts[] = {
-    {.name = "initial_connections",
-     .type = SM_OPT_INT,
-     .reload = true,
-     .offset = AT(smtpc.initial_connections),
-     .def = "10",
-     .min = 1,
-     .max = 10000,
-     .unit = "entries",
-     .help = "open connections to one next hop at first"},
-    {.name = "max_connections",
-     .type = SM_OPT_INT,
-     .reload = true,
-     .offset = AT(smtpc.max_connections),
-     .def = "100",
-     .min = 1,
-     .max = 10000,
-     .unit = "entries",
-     .help = "open connections to one next hop at the most"},
-    {.name = "lmtp_max_rcpts_per_transaction",
-     .type = SM_OPT_INT,
-     .reload = true,
-     .offset = AT(smtpc.lmtp_max_rcpts),
-     .def = "100",
-     .min = 1,
-     .max = 1000,
-     .unit = "entries",
-     .help = "recipients in one LMTP transaction"},
-    {.name = "smtp_max_rcpts_per_transaction",
-     .type = SM_OPT_INT,
-     .reload = true,
-     .offset = AT(smtpc.smtp_max_rcpts),
-     .def = "100",
-     .min = 1,
-     .max = 1000,
-     .unit = "entries",
-     .help = "recipients in one SMTP transaction"},
-    {.name = "max_message_rate",
-     .type = SM_OPT_INT,
-     .reload = true,
-     .offset = AT(smtpc.max_message_rate),
-     .def = "0",
-     .min = 0,
-     .max = 60000,
-     .unit = "messages/60s",
-     .help = "messages to one next hop; 0: no limit",
-     .man = "They are spread evenly over the minute."},
-    {.name = "dead_host_min_delay",
-     .type = SM_OPT_TIME,
-     .reload = true,
-     .offset = AT(smtpc.dead_host_min_ms),
-     .def = "1m",
-     .min = 1000,
-     .max = MS_DAY,
-     .help = "how long a next hop that could not be reached is left alone at first",
-     .man = "The time doubles with each failure in a row; it is never longer than retry_min_delay "
-            "at first."},
-    {.name = "dead_host_max_delay",
-     .type = SM_OPT_TIME,
-     .reload = true,
-     .offset = AT(smtpc.dead_host_max_ms),
-     .def = "30m",
-     .min = 1000,
-     .max = MS_DAY,
-     .help = "and at the most",
-     .man = "It is never longer than retry_max_delay."},
-    SM_OPT_END};
-static const struct sm_opt smtps_opts[] = {
-    {.name = "max_connection_rate",
-     .type = SM_OPT_INT,
-     .reload = true,
-     .offset = AT(smtps.max_connection_rate),
-     .def = "100",
-     .min = 0,
-     .max = 10000000,
-     .unit = "connections/60s",
-     .help = "new sessions from one address; 0: no limit"},
-    {.name = "max_connections",
-     .type = SM_OPT_INT,
-     .reload = true,
-     .offset = AT(smtps.max_connections),
-     .def = "100",
-     .min = 0,
-     .max = 1000000,
-     .unit = "entries",
-     .help = "open sessions from one address; 0: no limit"},
-    {.name = "max_sessions",
-     .type = SM_OPT_INT,
-     .reload = true,
-     .offset = AT(smtps.max_sessions),
-     .def = "5000",
-     .min = 1,
-     .max = 1000000,
-     .unit = "entries",
-     .help = "open sessions of one smtps process"},
-    {.name = "max_transactions",
-     .type = SM_OPT_INT,
-     .reload = true,
-     .offset = AT(smtps.max_transactions),
-     .def = "5000",
-     .min = 1,
-     .max = 1000000,
-     .unit = "entries",
-     .help = "open transactions of one smtps process"},
-    {.name = "max_recipients",
-     .type = SM_OPT_INT,
-     .reload = true,
-     .offset = AT(smtps.max_rcpts),
-     .def = "50000",
-     .min = 1000,
-     .max = 10000000,
-     .unit = "entries",
-     .help = "recipients in open transactions of one smtps process"},
-    {.name = "max_messages_per_user",
-     .type = SM_OPT_INT,
-     .reload = true,
-     .offset = AT(smtps.user_max_messages),
-     .def = "0",
-     .min = 0,
-     .max = 1000000000,
-     .unit = "messages",
-     .help = "messages of one authenticated user within user_period; more: 450; 0: no limit",
-     .man = "The first refusal within a period is told: in the log as qm.user, and to mcp. qmgrctl "
-            "users shows who has sent how much. What was sent is forgotten by a restart."},
-    {.name = "max_recipients_per_user",
-     .type = SM_OPT_INT,
-     .reload = true,
-     .offset = AT(smtps.user_max_rcpts),
-     .def = "0",
-     .min = 0,
-     .max = 1000000000,
-     .unit = "recipients",
-     .help = "recipients of these messages; 0: no limit"},
-    {.name = "user_period",
-     .type = SM_OPT_TIME,
-     .reload = true,
-     .offset = AT(smtps.user_period_ms),
-     .def = "1h",
-     .min = 1000,
-     .max = 30 * MS_DAY,
-     .help = "for how long what a user has sent counts"},
-    {.name = "max_users",
-     .type = SM_OPT_INT,
-     .reload = true,
-     .offset = AT(smtps.user_max_entries),
-     .def = "100000",
-     .min = 10,
-     .max = 10000000,
-     .unit = "entries",
-     .help = "users that are counted; the longest unused is forgotten first"},
-    SM_OPT_END};
-
-static const struct sm_opt verify_opts[] = {
-    {.name = "max_cache_entries",
-     .type = SM_OPT_INT,
-     .reload = true,
-     .offset = AT(verify.max_entries),
-     .def = "100000",
-     .min = 0,
-     .max = 10000000,
-     .unit = "entries",
-     .help = "addresses that are remembered; 0: none",
-     .man = "The memory is lost at a restart."},
-    {.name = "known_time",
-     .type = SM_OPT_TIME,
-     .reload = true,
-     .offset = AT(verify.known_ms),
-     .def = "30d",
-     .min = 0,
-     .max = 366LL * MS_DAY,
-     .unit = "s",
-     .help = "how long a known recipient is remembered",
-     .man = "So long are recipients known of a next hop that is away."},
-    {.name = "recheck_time",
-     .type = SM_OPT_TIME,
-     .reload = true,
-     .offset = AT(verify.recheck_ms),
-     .def = "1d",
-     .min = 60000,
-     .max = 366LL * MS_DAY,
-     .unit = "s",
-     .help = "age at which a known recipient that is asked for is looked at again",
-     .man = "The client does not wait for it."},
-    {.name = "unknown_time",
-     .type = SM_OPT_TIME,
-     .reload = true,
-     .offset = AT(verify.unknown_ms),
-     .def = "1h",
-     .min = 0,
-     .max = 366LL * MS_DAY,
-     .unit = "s",
-     .help = "how long an unknown recipient is remembered"},
-    {.name = "failure_time",
-     .type = SM_OPT_TIME,
-     .reload = true,
-     .offset = AT(verify.not_told_ms),
-     .def = "30s",
-     .min = 0,
-     .max = MS_DAY,
-     .unit = "s",
-     .help = "how long it is remembered that it cannot be told"},
-    {.name = "max_probes",
-     .type = SM_OPT_INT,
-     .reload = true,
-     .offset = AT(verify.max_probes),
-     .def = "50",
-     .min = 1,
-     .max = 10000,
-     .unit = "probes",
-     .help = "questions to next hops at a time",
-     .man = "To one next hop a quarter of its connections at the most."},
-    {.name = "max_waiting",
-     .type = SM_OPT_INT,
-     .reload = true,
-     .offset = AT(verify.max_waiting),
-     .def = "5000",
-     .min = 1,
-     .max = 1000000,
-     .unit = "questions",
-     .help = "smtps' questions that wait for an answer; beyond that it cannot be told"},
-    {.name = "timeout",
-     .type = SM_OPT_TIME,
-     .reload = true,
-     .offset = AT(verify.timeout_ms),
-     .def = "25s",
-     .min = 1000,
-     .max = 600000,
-     .unit = "s",
-     .help = "how long a question may wait for its turn, and then for its answer",
-     .man = "smtps waits for verify_timeout; what comes later is remembered."},
-    SM_OPT_END};
-
 const struct sm_opt qm_conf_opts[] = {
     {.name = "AQ_max_entries",
      .type = SM_OPT_INT,
@@ -452,7 +151,7 @@ const struct sm_opt qm_conf_opts[] = {
     {.name = "DSN_handling",
      .type = SM_OPT_SECTION,
      .offset = 0,
-     .sub = dsn_opts,
+     .sub = qm_conf_dsn_opts,
      .help = "delivery status notifications"},
     {.name = "max_errors_per_DSN",
      .type = SM_OPT_INT,
@@ -535,16 +234,16 @@ const struct sm_opt qm_conf_opts[] = {
     {.name = "smtpc",
      .type = SM_OPT_SECTION,
      .offset = 0,
-     .sub = smtpc_opts,
+     .sub = qm_conf_smtpc_opts,
      .help = "limits of delivery"},
     {.name = "smtps",
      .type = SM_OPT_SECTION,
      .offset = 0,
-     .sub = smtps_opts,
+     .sub = qm_conf_smtps_opts,
      .help = "limits of acceptance"},
     {.name = "verify_recipient",
      .type = SM_OPT_SECTION,
-     .sub = verify_opts,
+     .sub = qm_conf_verify_opts,
      .offset = 0,
      .help = "asking next hops whether they know a recipient, and what is remembered of it",
      .man = "Whose recipients are verified is said in smar's section verify_recipient."},
@@ -579,59 +278,15 @@ const struct sm_opt qm_conf_opts[] = {
      .help = "time between two looks for content that nobody owns"},
     SM_OPT_END};
 
-int qm_conf_submit(struct sm_str text, struct sm_sa *sa)
-{
-	ptrdiff_t colon = sm_str_rchr(text, ':');
-	uint64_t port;
-
-	if (text.n > 0 && text.p[0] == '/')
-		return sm_sa_unix(sa, text);
-	if (colon <= 0 || sm_str_u64(sm_str_from(text, (size_t)colon + 1), 10, 65535, &port) != 0 ||
-	    port == 0 || sm_sa_ip(sa, sm_str_head(text, (size_t)colon), (uint16_t)port) != 0)
-		return sm_fail(SM_E_SYNTAX,
-		               "DSN_handling.submit = " SM_STR_FMT
-		               " is neither address:port nor the path of a socket",
-		               SM_STR_ARG(text));
-	return 0;
-}
-
-/* A mailbox, or its local part. */
-static int check_address(struct sm_str text)
-{
-	char with_domain[400];
-	struct sm_arena a;
-	struct sm_addr addr;
-	int err;
-
-	(void)snprintf(with_domain, sizeof(with_domain), SM_STR_FMT "%s", SM_STR_ARG(text),
-	               sm_str_chr(text, '@') >= 0 ? "" : "@localhost");
-	sm_arena_init(&a, "address", 1024, 64 * 1024);
-	err = sm_addr_mailbox(sm_str(with_domain), &a, &addr);
-	sm_arena_fini(&a);
-	return err == 0 ? 0
-	                : sm_fail(SM_E_SYNTAX,
-	                          "DSN_handling.double_bounce_to = " SM_STR_FMT " is no address",
-	                          SM_STR_ARG(text));
-}
-
 int qm_conf_check(const struct qm_conf *c)
 {
-	struct sm_sa sa;
-	int err;
+	int err = qm_conf_check_dsn(c);
 
-	if (c->dsn.submit.n > 0 && (err = qm_conf_submit(c->dsn.submit, &sa)) != 0)
-		return err;
-	if (c->dsn.double_bounce_to.n > 0 && (err = check_address(c->dsn.double_bounce_to)) != 0)
+	if (err != 0)
 		return err;
 	if (c->ok_disk_bytes < c->min_disk_bytes)
 		return sm_fail(SM_E_RANGE, "ok_disk_space is below min_disk_space");
 	if (c->retry_max_ms < c->retry_min_ms)
 		return sm_fail(SM_E_RANGE, "retry_max_delay is below retry_min_delay");
-	if (c->smtpc.max_connections < c->smtpc.initial_connections)
-		return sm_fail(SM_E_RANGE,
-		               "smtpc.max_connections is below smtpc.initial_connections");
-	if (c->smtpc.dead_host_max_ms < c->smtpc.dead_host_min_ms)
-		return sm_fail(SM_E_RANGE,
-		               "smtpc.dead_host_max_delay is below smtpc.dead_host_min_delay");
-	return 0;
+	return qm_conf_check_limits(c);
 }

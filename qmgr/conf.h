@@ -1,4 +1,4 @@
-/* Configuration of qmgr: one struct, filled by the table in conf.c, read-only everywhere else. */
+/* Configuration of qmgr: one struct, filled by the table in conf*.c, read-only everywhere else. */
 #ifndef QM_CONF_H
 #define QM_CONF_H
 

@@ -6,7 +6,7 @@ QM_LDADD = libqm.a $(UNIT_LDADD)
 
 # Records, transactions and policy: what unit tests and tools want.
 libqm_a_SOURCES += qmgr/rec.h qmgr/rec.c qmgr/txn.h qmgr/txn.c qmgr/sched.h qmgr/sched_int.h qmgr/sched.c qmgr/routes.c qmgr/hosts.h qmgr/hosts.c qmgr/probe.h qmgr/probe.c qmgr/verify_cache.h qmgr/verify_cache.c qmgr/limits.h qmgr/limits.c qmgr/blocked.h qmgr/blocked.c qmgr/retry.h qmgr/retry.c qmgr/resource.h qmgr/resource.c \
-	qmgr/clients.h qmgr/clients.c qmgr/users.h qmgr/users.c qmgr/holders.h qmgr/holders.c qmgr/conf.h qmgr/conf.c qmgr/store.h qmgr/store_int.h qmgr/store.c qmgr/replay.h qmgr/takeover.c qmgr/replay.c qmgr/recover.c \
+	qmgr/clients.h qmgr/clients.c qmgr/users.h qmgr/users.c qmgr/holders.h qmgr/holders.c qmgr/conf.h qmgr/conf_int.h qmgr/conf.c qmgr/conf_dsn.c qmgr/conf_limits.c qmgr/store.h qmgr/store_int.h qmgr/store.c qmgr/replay.h qmgr/takeover.c qmgr/replay.c qmgr/recover.c \
 	qmgr/pool.h qmgr/pool.c qmgr/atoms.h qmgr/atoms.c qmgr/reason.h qmgr/reason.c \
 	qmgr/edbc.h qmgr/edbc_int.h qmgr/edbc.c qmgr/edbc_heap.c qmgr/edbc_tail.c qmgr/view.h qmgr/view.c \
 	qmgr/filter.h qmgr/filter_int.h qmgr/filter.c qmgr/filter_parse.c qmgr/control_words.c \
