@@ -1,21 +1,15 @@
 /*
- * The side of qmgr that smtps processes talk to: id blocks, sessions and their limits, commits of
- * transactions.
- *
- * The answer to a commit leaves only when the transaction is durable. When the connection breaks
- * before, the smtps asks again with ta_query; so what was taken is remembered while it is open, and
- * for a while after it has ended.
+ * The side of qmgr that smtps processes talk to: who is there, id blocks, credit, sessions and
+ * their limits. What becomes of the mail they bring is in incoming_commit.c.
  */
-#include "qmgr/qm.h"
+#include "qmgr/incoming_int.h"
 
 #include <unistd.h>
 #include "libsm/time.h"
-#include "qmgr/holders.h"
 
-#define ID_BLOCK          65536u
-#define TAKEN_MAX         200000
-#define TAKEN_KEEP_MS     (3600 * 1000LL) /* longer than any smtps asks */
-#define MAX_PENDING_BYTES (64u * 1024 * 1024)
+#define ID_BLOCK      65536u
+#define TAKEN_MAX     200000
+#define TAKEN_KEEP_MS (3600 * 1000LL) /* longer than any smtps asks */
 
 struct session {
 	struct sm_hash_node node;
@@ -23,45 +17,7 @@ struct session {
 	struct qm_client *client;
 };
 
-/* One smtps process that is connected. */
-struct server {
-	struct sm_list link;
-	struct sm_peer *peer;
-	struct sm_hash sessions;
-	uint8_t proc;
-	bool started; /* its ids are in force */
-};
-
-/* A commit or a block of ids that waits for the disk. */
-struct pending {
-	struct qm_wait wait;
-	struct qm *q;
-	struct sm_peer *peer; /* is answered in any case, also when it is gone */
-	uint64_t tag;
-	struct qm_txn *txn;
-	struct sm_msg_id_block block;
-};
-
-struct qm_incoming {
-	struct sm_rpc_server *rpc;
-	struct sm_hook hook;
-	enum qm_refusal told; /* to every smtps */
-	size_t committing;    /* recipients that wait for the disk */
-	struct sm_list servers;
-	struct qm_clients clients;
-	struct qm_holders holders;
-	uint64_t next_counter; /* next id block */
-	struct {
-		uint64_t next, end;
-	} own; /* qmgr's own ids, durable */
-	bool own_coming;
-	struct qm_taken taken;
-	struct sm_arena arena;
-};
-
-/* ---- ids
- * -------------------------------------------------------------------------------------------------------
- */
+/* ---- ids ---- */
 
 static uint64_t reserve_block(struct qm *q, uint8_t proc, pid_t pid, uint64_t *first)
 {
@@ -77,7 +33,7 @@ static uint64_t reserve_block(struct qm *q, uint8_t proc, pid_t pid, uint64_t *f
 
 static void own_block_durable(void *arg)
 {
-	struct pending *p = arg;
+	struct qm_in_pending *p = arg;
 	struct qm_incoming *in = p->q->in;
 
 	in->own.next = p->block.first;
@@ -88,7 +44,7 @@ static void own_block_durable(void *arg)
 
 static void own_block_get(struct qm *q)
 {
-	struct pending *p;
+	struct qm_in_pending *p;
 	uint64_t lsn;
 
 	if (q->in->own_coming)
@@ -114,41 +70,16 @@ bool qm_incoming_own_id(struct qm *q, struct sm_id *id)
 	return true;
 }
 
-/* ---- who took what
- * --------------------------------------------------------------------------------------------- */
+/* ---- servers ---- */
 
-void qm_incoming_taken(struct qm *q, struct sm_id id)
-{
-	/* Also that of a mail whose answer has left: who knows whether it was read. */
-	if (id.proc != SM_ID_PROC_QMGR)
-		qm_taken_add(&q->in->taken, id, sm_loop_now_ms());
-}
-
-static bool was_taken(const struct qm *q, struct sm_id id)
-{
-	return qm_txn_find(&q->txns, id) || qm_edbc_find(q->edbc, id) || qm_defer_loading(q, id) ||
-	       qm_taken_has(&q->in->taken, id);
-}
-
-/* ---- servers
- * ----------------------------------------------------------------------------------------------------
- */
-
-static void server_free(struct server *s)
+static void server_free(struct qm_in_server *s)
 {
 	sm_list_remove(&s->link);
 	sm_hash_fini(&s->sessions);
 	sm_free(s);
 }
 
-static void reply_verdict(struct sm_peer *peer, uint64_t tag, uint16_t code, struct sm_str text)
-{
-	struct sm_msg_verdict v = {.code = code, .text = text};
-
-	sm_peer_reply(peer, tag, 0, SM_MSG_verdict, &v);
-}
-
-static void send_credit(struct qm *q, struct server *s)
+static void send_credit(struct qm *q, struct qm_in_server *s)
 {
 	struct sm_msg_credit c;
 
@@ -160,14 +91,14 @@ void qm_incoming_certs(struct qm *q, uint32_t uid)
 {
 	struct sm_msg_certs_reload m = {.uid = uid};
 
-	SM_LIST_FOR (s, &q->in->servers, struct server, link)
+	SM_LIST_FOR (s, &q->in->servers, struct qm_in_server, link)
 		if (s->peer != NULL)
 			sm_peer_send(s->peer, SM_MSG_certs_reload, &m);
 }
 
 static void send_credits(struct qm *q)
 {
-	SM_LIST_FOR (s, &q->in->servers, struct server, link)
+	SM_LIST_FOR (s, &q->in->servers, struct qm_in_server, link)
 		send_credit(q, s);
 }
 
@@ -206,7 +137,7 @@ void qm_incoming_reload(struct qm *q)
 static void on_open(struct sm_peer *peer, void *arg)
 {
 	struct qm *q = arg;
-	struct server *s = sm_calloc(1, sizeof(*s));
+	struct qm_in_server *s = sm_calloc(1, sizeof(*s));
 
 	s->peer = peer;
 	s->proc = sm_peer_proc(peer);
@@ -229,7 +160,7 @@ static void expect_company(struct qm *q)
 	qm_log_expect(qm_store_ibdb(q->store), open > 1 ? (unsigned)open - 1 : 0);
 }
 
-static void session_close(struct qm *q, struct server *s, struct session *se)
+static void session_close(struct qm *q, struct qm_in_server *s, struct session *se)
 {
 	qm_client_close(&q->in->clients, se->client);
 	sm_hash_remove(&s->sessions, &se->node);
@@ -240,7 +171,7 @@ static void session_close(struct qm *q, struct server *s, struct session *se)
 static void on_close(struct sm_peer *peer, void *arg)
 {
 	struct qm *q = arg;
-	struct server *s = sm_peer_data(peer);
+	struct qm_in_server *s = sm_peer_data(peer);
 
 	if (s == NULL)
 		return;
@@ -256,15 +187,15 @@ static void on_close(struct sm_peer *peer, void *arg)
 
 static void block_durable(void *arg)
 {
-	struct pending *p = arg;
+	struct qm_in_pending *p = arg;
 
 	sm_peer_reply(p->peer, p->tag, 0, SM_MSG_id_block, &p->block);
 	sm_free(p);
 }
 
-static void give_block(struct qm *q, struct server *s, uint64_t tag)
+static void give_block(struct qm *q, struct qm_in_server *s, uint64_t tag)
 {
-	struct pending *p = sm_calloc(1, sizeof(*p));
+	struct qm_in_pending *p = sm_calloc(1, sizeof(*p));
 	uint64_t lsn;
 
 	p->q = q;
@@ -275,19 +206,19 @@ static void give_block(struct qm *q, struct server *s, uint64_t tag)
 	qm_store_after(q->store, qm_store_ibdb(q->store), lsn, &p->wait, block_durable, p);
 }
 
-static const struct server *same_index(const struct qm *q, const struct server *s)
+static const struct qm_in_server *same_index(const struct qm *q, const struct qm_in_server *s)
 {
-	const struct server *same = NULL;
+	const struct qm_in_server *same = NULL;
 
-	SM_LIST_FOR (o, &q->in->servers, struct server, link)
+	SM_LIST_FOR (o, &q->in->servers, struct qm_in_server, link)
 		if (o != s && o->peer != NULL && o->started && o->proc == s->proc)
 			same = o;
 	return same;
 }
 
-static int do_start(struct qm *q, struct server *s, const struct sm_frame *f)
+static int do_start(struct qm *q, struct qm_in_server *s, const struct sm_frame *f)
 {
-	const struct server *other;
+	const struct qm_in_server *other;
 	struct sm_msg_ss_start m;
 	int err = sm_msg_ss_start_decode(f->body, &q->in->arena, &m);
 
@@ -312,23 +243,21 @@ static int do_start(struct qm *q, struct server *s, const struct sm_frame *f)
 	return 0;
 }
 
-/* ---- sessions
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- sessions ---- */
 
 static bool session_eq(const struct sm_hash_node *n, const void *key)
 {
 	return sm_id_eq(SM_CONTAINER_OF(n, struct session, node)->id, *(const struct sm_id *)key);
 }
 
-static struct session *session_find(const struct server *s, struct sm_id id)
+static struct session *session_find(const struct qm_in_server *s, struct sm_id id)
 {
 	struct sm_hash_node *n = sm_hash_find(&s->sessions, sm_id_hash(id), session_eq, &id);
 
 	return n ? SM_CONTAINER_OF(n, struct session, node) : NULL;
 }
 
-static int do_sess_open(struct qm *q, struct server *s, const struct sm_frame *f)
+static int do_sess_open(struct qm *q, struct qm_in_server *s, const struct sm_frame *f)
 {
 	struct sm_msg_sess_open m;
 	struct qm_client *client;
@@ -340,16 +269,16 @@ static int do_sess_open(struct qm *q, struct server *s, const struct sm_frame *f
 	if (session_find(s, m.sess))
 		return sm_fail(SM_E_PROTO, "session is open already");
 	if (s->sessions.count >= (size_t)q->conf->smtps.max_sessions) {
-		reply_verdict(s->peer, f->tag, 421, SM_STR("4.3.2 too many sessions"));
+		qm_in_verdict(s->peer, f->tag, 421, SM_STR("4.3.2 too many sessions"));
 		return 0;
 	}
 	switch (qm_client_open(&q->in->clients, &m.client, sm_loop_now_ms(), &client)) {
 	case QM_CLIENT_TOO_MANY:
-		reply_verdict(s->peer, f->tag, 421,
+		qm_in_verdict(s->peer, f->tag, 421,
 		              SM_STR("4.7.0 too many open connections from your address"));
 		return 0;
 	case QM_CLIENT_TOO_FAST:
-		reply_verdict(s->peer, f->tag, 421,
+		qm_in_verdict(s->peer, f->tag, 421,
 		              SM_STR("4.7.0 too many connections from your address, slow down"));
 		return 0;
 	case QM_CLIENT_OK:
@@ -360,11 +289,11 @@ static int do_sess_open(struct qm *q, struct server *s, const struct sm_frame *f
 	se->client = client;
 	sm_hash_insert(&s->sessions, &se->node, sm_id_hash(se->id));
 	expect_company(q);
-	reply_verdict(s->peer, f->tag, 0, SM_STR(""));
+	qm_in_verdict(s->peer, f->tag, 0, SM_STR(""));
 	return 0;
 }
 
-static int do_sess_close(struct qm *q, struct server *s, const struct sm_frame *f)
+static int do_sess_close(struct qm *q, struct qm_in_server *s, const struct sm_frame *f)
 {
 	struct sm_msg_sess_close m;
 	struct session *se;
@@ -375,157 +304,18 @@ static int do_sess_close(struct qm *q, struct server *s, const struct sm_frame *
 	return err;
 }
 
-/* ---- commits
- * ------------------------------------------------------------------------------------------------------
- */
-
-static void commit_durable(void *arg)
-{
-	struct pending *p = arg;
-	struct qm_txn *txn = p->txn;
-
-	reply_verdict(p->peer, p->tag, 0, SM_STR("")); /* who is gone will come back and ask */
-	p->q->in->committing -= txn->rcpt_count;
-	qm_activate(p->q, txn);
-	sm_free(p);
-}
-
-static void refuse(struct qm *q, struct server *s, const struct sm_frame *f, struct sm_id ta,
-                   uint16_t code, struct sm_str text)
-{
-	q->stats.refused++;
-	sm_log(SM_NOTICE, "qm.refuse", "ss_ta=%I stat=%u text=%S", ta, code, text);
-	reply_verdict(s->peer, f->tag, code, text);
-}
-
-/* Somebody should look: the account may be in the hands of a spammer. */
-static void alarm_user(struct qm *q, const struct sm_msg_ta_commit *m)
-{
-	struct sm_buf name;
-
-	sm_log(SM_WARN, "qm.user", "user=%S client=%A ss_ta=%I mail=<%S> nrcpts=%u stat=over",
-	       m->user, &m->client, m->ta, m->sender, m->rcpts_count);
-	sm_buf_init(&name, 4 * QM_USER_MAX + 16);
-	sm_log_escape(&name, m->user, 100);
-	sm_proc_status(q->proc, "sending limit of user %s reached", sm_buf_c(&name));
-	sm_buf_fini(&name);
-}
-
-/* Does an authenticated user have room for this message? It is counted then. */
-static bool user_may_send(struct qm *q, const struct sm_msg_ta_commit *m)
-{
-	enum qm_user_verdict v;
-
-	if (m->user.n == 0)
-		return true;
-	v = qm_users_take(&q->users, m->user, m->rcpts_count, sm_loop_now_ms());
-	if (v == QM_USER_OVER_TELL)
-		alarm_user(q, m);
-	return v == QM_USER_OK;
-}
-
-static int do_commit(struct qm *q, struct server *s, const struct sm_frame *f)
-{
-	struct sm_msg_ta_commit m;
-	enum qm_refusal why;
-	struct pending *p;
-	struct qm_txn *txn;
-	uint64_t lsn;
-	int err = sm_msg_ta_commit_decode(f->body, &q->in->arena, &m);
-
-	if (err != 0)
-		return err;
-	if (m.rcpts_count == 0 || m.ta.proc != s->proc || !sm_id_eq(m.content, m.ta) ||
-	    was_taken(q, m.ta))
-		return sm_fail(SM_E_PROTO,
-		               "commit without recipients, of a foreign id or content, or twice");
-	why = qm_credit_refusal(q);
-	if (why == QM_TAKES && qm_store_pending(q->store) > MAX_PENDING_BYTES)
-		why = QM_FULL;
-	if (why != QM_TAKES) {
-		const struct sm_msg_verdict v = qm_refusal_reply(why);
-
-		refuse(q, s, f, m.ta, v.code, v.text);
-		return 0;
-	}
-	if (!user_may_send(q, &m)) {
-		refuse(q, s, f, m.ta, 450, SM_STR("4.7.1 sending limit reached, try again later"));
-		return 0;
-	}
-	qm_holder_taken(&q->in->holders, m.ta);
-	txn = qm_txn_from_commit(&q->txns, &m);
-	txn->state = QM_TXN_COMMITTING;
-	q->in->committing += m.rcpts_count;
-	lsn = qm_store_txn(q->store, txn, qm_store_ibdb(q->store));
-	p = sm_calloc(1, sizeof(*p));
-	p->q = q;
-	p->peer = s->peer;
-	p->tag = f->tag;
-	p->txn = txn;
-	qm_store_after(q->store, qm_store_ibdb(q->store), lsn, &p->wait, commit_durable, p);
-	q->stats.accepted++;
-	q->stats.accepted_rcpts += m.rcpts_count;
-	return 0;
-}
-
-/* A commit still on its way to the disk is answered when it is there: not before, and not "no". */
-static void query_durable(void *arg)
-{
-	struct pending *p = arg;
-	struct sm_msg_ta_outcome o = {.taken = 1};
-
-	sm_peer_reply(p->peer, p->tag, 0, SM_MSG_ta_outcome, &o);
-	sm_free(p);
-}
-
-static void query_wait(struct qm *q, struct server *s, uint64_t tag, struct qm_log *log,
-                       uint64_t lsn)
-{
-	struct pending *p = sm_calloc(1, sizeof(*p));
-
-	p->q = q;
-	p->peer = s->peer;
-	p->tag = tag;
-	qm_store_after(q->store, log, lsn, &p->wait, query_durable, p);
-}
-
-static int do_query(struct qm *q, struct server *s, const struct sm_frame *f)
-{
-	struct sm_msg_ta_query m;
-	struct sm_msg_ta_outcome o = {0};
-	struct qm_txn *txn;
-	int err = sm_msg_ta_query_decode(f->body, &q->in->arena, &m);
-
-	if (err != 0)
-		return err;
-	txn = qm_txn_find(&q->txns, m.ta);
-	o.taken = was_taken(q, m.ta);
-	if (txn && txn->state == QM_TXN_COMMITTING) {
-		query_wait(q, s, f->tag, qm_store_ibdb(q->store), txn->last_lsn);
-		return 0;
-	}
-	/* What replay found is not told before its copy is durable. */
-	if (o.taken && !q->running && qm_store_copied_lsn(q->store) > 0) {
-		query_wait(q, s, f->tag, qm_store_defedb(q->store), qm_store_copied_lsn(q->store));
-		return 0;
-	}
-	sm_log(SM_NOTICE, "qm.query", "ss_ta=%I taken=%d", m.ta, o.taken);
-	sm_peer_reply(s->peer, f->tag, 0, SM_MSG_ta_outcome, &o);
-	return 0;
-}
-
 static int on_frame(struct sm_peer *peer, const struct sm_frame *f, void *arg)
 {
 	static const struct {
 		uint16_t type;
-		int (*handle)(struct qm *, struct server *, const struct sm_frame *);
+		int (*handle)(struct qm *, struct qm_in_server *, const struct sm_frame *);
 	} handlers[] = {
-	    {SM_MSG_ta_commit, do_commit},      {SM_MSG_sess_open, do_sess_open},
-	    {SM_MSG_sess_close, do_sess_close}, {SM_MSG_ta_query, do_query},
+	    {SM_MSG_ta_commit, qm_in_commit},   {SM_MSG_sess_open, do_sess_open},
+	    {SM_MSG_sess_close, do_sess_close}, {SM_MSG_ta_query, qm_in_query},
 	    {SM_MSG_ss_start, do_start},
 	};
 	struct qm *q = arg;
-	struct server *s = sm_peer_data(peer);
+	struct qm_in_server *s = sm_peer_data(peer);
 
 	sm_arena_reset(&q->in->arena);
 	if (f->type == SM_MSG_id_block_get) {
@@ -549,7 +339,7 @@ size_t qm_incoming_sessions(const struct qm *q)
 {
 	size_t n = 0;
 
-	SM_LIST_FOR (s, &q->in->servers, struct server, link)
+	SM_LIST_FOR (s, &q->in->servers, struct qm_in_server, link)
 		n += s->sessions.count;
 	return n;
 }
@@ -558,7 +348,7 @@ size_t qm_incoming_servers(const struct qm *q)
 {
 	size_t n = 0;
 
-	SM_LIST_FOR (s, &q->in->servers, struct server, link)
+	SM_LIST_FOR (s, &q->in->servers, struct qm_in_server, link)
 		n++;
 	return n;
 }
@@ -613,7 +403,7 @@ void qm_incoming_close(struct qm *q)
 	if (in->hook.cb)
 		sm_hook_remove(&in->hook);
 	sm_rpc_server_free(&in->rpc);
-	SM_LIST_FOR_SAFE (s, &in->servers, struct server, link)
+	SM_LIST_FOR_SAFE (s, &in->servers, struct qm_in_server, link)
 		server_free(s);
 	qm_taken_fini(&in->taken);
 	qm_holders_fini(&in->holders);

@@ -37,7 +37,7 @@ struct qm {
 	struct qm_sched sched;
 	struct qm_limits *limits; /* qmgr_conf */
 	struct qm_blocked blocked;
-	struct qm_users users; /* incoming.c: what authenticated users send */
+	struct qm_users users; /* incoming_commit.c: what authenticated users send */
 	struct qm_clock clock;
 	struct cdb *cdb;
 	struct qm_stats stats;
@@ -68,7 +68,7 @@ struct qm {
 	void (*on_running)(struct qm *q); /* may be NULL */
 };
 
-/* ---- incoming.c: smtps processes: ids, sessions, commits ---- */
+/* ---- incoming.c, incoming_commit.c: smtps processes: ids, sessions, commits ---- */
 int qm_incoming_open(struct qm *q, const struct qm_recovered *found) SM_MUST_CHECK;
 void qm_incoming_close(struct qm *q);
 /* Limits may have changed: apply them, and tell every smtps. What resources allow it is told by
