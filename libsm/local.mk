@@ -54,9 +54,11 @@ libsm_t_stream_SOURCES = libsm/t_stream.c
 libsm_t_stream_LDADD = $(UNIT_LDADD)
 
 libsm_a_SOURCES += libsm/priv.h libsm/priv_int.h libsm/priv.c libsm/priv_become.c libsm/priv_landlock.c libsm/priv_probe.c libsm/priv_seccomp.c
-LIBSM_TESTS += libsm/t_priv
-libsm_t_priv_SOURCES = libsm/t_priv.c
+LIBSM_TESTS += libsm/t_priv libsm/t_priv_become
+libsm_t_priv_SOURCES = libsm/t_priv.c libsm/t_priv_common.c libsm/t_priv.h
 libsm_t_priv_LDADD = $(UNIT_LDADD) $(SECCOMP_LIBS) -lpthread
+libsm_t_priv_become_SOURCES = libsm/t_priv_become.c libsm/t_priv_common.c libsm/t_priv.h
+libsm_t_priv_become_LDADD = $(UNIT_LDADD) $(SECCOMP_LIBS)
 
 # Coroutines and what stands on them.
 libsm_a_SOURCES += libsm/co.h libsm/co_switch.h libsm/co.c libsm/loop.h libsm/loop.c libsm/sync.h libsm/sync.c \

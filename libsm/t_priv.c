@@ -1,15 +1,11 @@
 /*
- * Tests of priv.c and its two sandboxes: each case forks a child that takes the profile of a role
+ * Tests of the two sandboxes of priv.c: each case forks a child that takes the profile of a role
  * (after becoming nobody, when the tests run as root) and then tries one thing.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
+#include "libsm/t_priv.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
@@ -25,83 +21,13 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <sys/uio.h>
 #include <sys/un.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include "libsm/priv_int.h"
 #include "libsm/t_patience.h"
-
-/* How a child says what it saw. */
-enum {
-	SAW_OK = 0,
-	SAW_EPERM = 1,
-	SAW_EACCES = 2,
-	SAW_OTHER = 3,
-	SAW_NO_DROP = 4,
-	SAW_KILLED = 100
-};
-
-static char dir[64], spool[96], other[96];
-static int landlock;      /* ABI */
-static bool seccomp_here; /* the filter is really active in this build */
-
-static struct sm_priv_path paths[] = {
-    {spool, SM_PATH_READ | SM_PATH_WRITE | SM_PATH_CREATE | SM_PATH_SOCKET},
-    {"/does/not/exist", SM_PATH_READ},
-    {NULL, 0},
-};
-
-static void become_nobody(void)
-{
-	if (getuid() == 0 && (setgroups(0, NULL) != 0 || setresgid(65534, 65534, 65534) != 0 ||
-	                      setresuid(65534, 65534, 65534) != 0))
-		_exit(SAW_OTHER);
-}
-
-static int saw(long rc)
-{
-	if (rc >= 0)
-		return SAW_OK;
-	return errno == EPERM ? SAW_EPERM : errno == EACCES ? SAW_EACCES : SAW_OTHER;
-}
-
-static int wait_for(pid_t pid)
-{
-	int status;
-
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	if (WIFSIGNALED(status))
-		return SAW_KILLED + WTERMSIG(status);
-	return WEXITSTATUS(status);
-}
-
-/* Run `attempt` under the profile of `role`; what it saw. */
-static const uint16_t *connect_ports;
-
-static int under(enum sm_role role, bool inet, int (*attempt)(void))
-{
-	struct sm_priv_profile p = {.role = role,
-	                            .paths = paths,
-	                            .inet = inet,
-	                            .connect_ports = connect_ports,
-	                            .max_files = 64};
-	char report[128];
-	pid_t pid = fork();
-
-	assert_true(pid >= 0);
-	if (pid == 0) {
-		become_nobody();
-		if (sm_priv_drop(&p, report, sizeof(report)) != 0)
-			_exit(SAW_NO_DROP);
-		_exit(attempt());
-	}
-	return wait_for(pid);
-}
 
 /* By seccomp: EPERM in a testing build, else death; in a build without the filter nothing is
  * claimed. */
@@ -109,9 +35,9 @@ static void forbidden(enum sm_role role, bool inet, int (*attempt)(void))
 {
 	int got;
 
-	if (!seccomp_here)
+	if (!t_seccomp_here)
 		return;
-	got = under(role, inet, attempt);
+	got = t_under(role, inet, attempt);
 #ifdef SM_TESTING
 	assert_int_equal(got, SAW_EPERM);
 #else
@@ -185,9 +111,9 @@ static int read_spool(void)
 	char path[128], text[8];
 	int fd;
 
-	(void)snprintf(path, sizeof(path), "%s/mail", spool);
+	(void)snprintf(path, sizeof(path), "%s/mail", t_spool);
 	if ((fd = open(path, O_RDONLY | O_CLOEXEC)) < 0)
-		return saw(fd);
+		return t_saw(fd);
 	return read(fd, text, sizeof(text)) == 5 ? SAW_OK : SAW_OTHER;
 }
 
@@ -196,13 +122,13 @@ static int write_spool(void)
 	char path[128], to[128];
 	int fd;
 
-	(void)snprintf(path, sizeof(path), "%s/new", spool);
-	(void)snprintf(to, sizeof(to), "%s/newer", spool);
+	(void)snprintf(path, sizeof(path), "%s/new", t_spool);
+	(void)snprintf(to, sizeof(to), "%s/newer", t_spool);
 	if ((fd = open(path, O_WRONLY | O_CREAT | O_EXCL, 0640)) < 0)
-		return saw(fd);
+		return t_saw(fd);
 	if (write(fd, "x", 1) != 1 || fdatasync(fd) != 0 || ftruncate(fd, 0) != 0 || close(fd) != 0)
 		return SAW_OTHER;
-	return saw(rename(path, to) == 0 ? unlink(to) : -1);
+	return t_saw(rename(path, to) == 0 ? unlink(to) : -1);
 }
 
 static int serve_in_spool(void)
@@ -211,39 +137,39 @@ static int serve_in_spool(void)
 	int s = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0),
 	    c = socket(AF_UNIX, SOCK_STREAM, 0);
 
-	(void)snprintf(sun.sun_path, sizeof(sun.sun_path), "%.100s/sock", spool);
+	(void)snprintf(sun.sun_path, sizeof(sun.sun_path), "%.100s/sock", t_spool);
 	if (bind(s, (struct sockaddr *)&sun, sizeof(sun)) != 0 || listen(s, 5) != 0 ||
 	    connect(c, (struct sockaddr *)&sun, sizeof(sun)) != 0 || accept4(s, NULL, NULL, 0) < 0)
 		return SAW_OTHER;
-	return saw(unlink(sun.sun_path));
+	return t_saw(unlink(sun.sun_path));
 }
 
 static int read_elsewhere(void)
 {
-	return saw(open("/etc/passwd", O_RDONLY));
+	return t_saw(open("/etc/passwd", O_RDONLY));
 }
 
 static int write_elsewhere(void)
 {
 	char path[128];
 
-	(void)snprintf(path, sizeof(path), "%s/new", other);
-	return saw(open(path, O_WRONLY | O_CREAT, 0640));
+	(void)snprintf(path, sizeof(path), "%s/new", t_other);
+	return t_saw(open(path, O_WRONLY | O_CREAT, 0640));
 }
 
 static int unlink_elsewhere(void)
 {
 	char path[128];
 
-	(void)snprintf(path, sizeof(path), "%s/old", other);
-	return saw(unlink(path));
+	(void)snprintf(path, sizeof(path), "%s/old", t_other);
+	return t_saw(unlink(path));
 }
 
 static int run_program(void)
 {
 	char name[] = "true", *argv[] = {name, NULL};
 
-	return saw(execve("/bin/true", argv, NULL));
+	return t_saw(execve("/bin/true", argv, NULL));
 }
 
 static int make_process(void)
@@ -252,7 +178,7 @@ static int make_process(void)
 
 	if (pid == 0)
 		_exit(0);
-	return saw(pid);
+	return t_saw(pid);
 }
 
 static int make_process_clone3(void)
@@ -263,12 +189,12 @@ static int make_process_clone3(void)
 
 static int signal_parent(void)
 {
-	return saw(kill(getppid(), 0));
+	return t_saw(kill(getppid(), 0));
 }
 
 static int trace_parent(void)
 {
-	return saw(ptrace(PTRACE_ATTACH, getppid(), NULL, NULL));
+	return t_saw(ptrace(PTRACE_ATTACH, getppid(), NULL, NULL));
 }
 
 static int read_parent(void)
@@ -276,43 +202,43 @@ static int read_parent(void)
 	char b;
 	struct iovec v = {&b, 1};
 
-	return saw(process_vm_readv(getppid(), &v, 1, &v, 1, 0));
+	return t_saw(process_vm_readv(getppid(), &v, 1, &v, 1, 0));
 }
 
 static int map_executable(void)
 {
 	void *p = mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-	return saw(p == MAP_FAILED ? -1 : 0);
+	return t_saw(p == MAP_FAILED ? -1 : 0);
 }
 
 static int make_executable(void)
 {
 	void *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-	return saw(mprotect(p, 4096, PROT_READ | PROT_EXEC));
+	return t_saw(mprotect(p, 4096, PROT_READ | PROT_EXEC));
 }
 
 static int change_identity(void)
 {
-	return saw(setuid(getuid()));
+	return t_saw(setuid(getuid()));
 }
 
 static int mount_something(void)
 {
-	return saw(mount("none", "/mnt", "tmpfs", 0, NULL));
+	return t_saw(mount("none", "/mnt", "tmpfs", 0, NULL));
 }
 
 static int raise_limit(void)
 {
 	struct rlimit rl = {1, 1};
 
-	return saw(setrlimit(RLIMIT_CORE, &rl));
+	return t_saw(setrlimit(RLIMIT_CORE, &rl));
 }
 
 static int inet_socket(void)
 {
-	return saw(socket(AF_INET, SOCK_STREAM, 0));
+	return t_saw(socket(AF_INET, SOCK_STREAM, 0));
 }
 
 static int connect_to(uint16_t port)
@@ -322,7 +248,7 @@ static int connect_to(uint16_t port)
 	                         .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	int fd = socket(AF_INET, SOCK_STREAM, 0);
 
-	return fd == -1 ? SAW_OTHER : saw(connect(fd, (struct sockaddr *)&to, sizeof(to)));
+	return fd == -1 ? SAW_OTHER : t_saw(connect(fd, (struct sockaddr *)&to, sizeof(to)));
 }
 
 /* Nobody listens there. */
@@ -338,12 +264,12 @@ static int connect_port_2(void)
 
 static int inet_datagram(void)
 {
-	return saw(socket(AF_INET6, SOCK_DGRAM, 0));
+	return t_saw(socket(AF_INET6, SOCK_DGRAM, 0));
 }
 
 static int packet_socket(void)
 {
-	return saw(socket(AF_PACKET, SOCK_RAW, 0));
+	return t_saw(socket(AF_PACKET, SOCK_RAW, 0));
 }
 
 /* A listener of its own on a fixed port: the port is closed again at once, on loopback. */
@@ -355,20 +281,20 @@ static int own_listener(void)
 	int s = socket(AF_INET, SOCK_STREAM, 0), on = 1;
 
 	(void)setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	return saw(bind(s, (struct sockaddr *)&in, sizeof(in)));
+	return t_saw(bind(s, (struct sockaddr *)&in, sizeof(in)));
 }
 
 /* Without bind: the kernel picks a port. */
 static int any_listener(void)
 {
-	return saw(listen(socket(AF_INET, SOCK_STREAM, 0), 1));
+	return t_saw(listen(socket(AF_INET, SOCK_STREAM, 0), 1));
 }
 
 static int bound_source(void)
 {
 	struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 
-	return saw(bind(socket(AF_INET, SOCK_STREAM, 0), (struct sockaddr *)&in, sizeof(in)));
+	return t_saw(bind(socket(AF_INET, SOCK_STREAM, 0), (struct sockaddr *)&in, sizeof(in)));
 }
 
 static const enum sm_role roles[] = {SM_ROLE_SMTPS, SM_ROLE_QMGR, SM_ROLE_SMTPC, SM_ROLE_SMAR};
@@ -378,13 +304,13 @@ static void test_daily_work(void **state)
 	(void)state;
 	for (size_t i = 0; i < SM_ARRAY_SIZE(roles); i++) {
 		bool inet = roles[i] == SM_ROLE_SMTPC || roles[i] == SM_ROLE_SMAR;
-		assert_int_equal(under(roles[i], inet, daily_work), SAW_OK);
-		assert_int_equal(under(roles[i], inet, read_spool), SAW_OK);
-		if (seccomp_here)
-			assert_int_equal(under(roles[i], inet, make_process_clone3), SAW_OK);
+		assert_int_equal(t_under(roles[i], inet, daily_work), SAW_OK);
+		assert_int_equal(t_under(roles[i], inet, read_spool), SAW_OK);
+		if (t_seccomp_here)
+			assert_int_equal(t_under(roles[i], inet, make_process_clone3), SAW_OK);
 		if (roles[i] != SM_ROLE_SMTPC) {
-			assert_int_equal(under(roles[i], inet, write_spool), SAW_OK);
-			assert_int_equal(under(roles[i], false, serve_in_spool), SAW_OK);
+			assert_int_equal(t_under(roles[i], inet, write_spool), SAW_OK);
+			assert_int_equal(t_under(roles[i], false, serve_in_spool), SAW_OK);
 		}
 	}
 }
@@ -399,8 +325,8 @@ static void test_no_role_may(void **state)
 	for (size_t i = 0; i < SM_ARRAY_SIZE(roles); i++)
 		for (size_t k = 0; k < SM_ARRAY_SIZE(never); k++)
 			forbidden(roles[i], roles[i] >= SM_ROLE_SMTPC, never[k]);
-	if (seccomp_here)
-		assert_int_equal(under(SM_ROLE_SMAR, true, map_executable), SAW_EPERM);
+	if (t_seccomp_here)
+		assert_int_equal(t_under(SM_ROLE_SMAR, true, map_executable), SAW_EPERM);
 }
 
 static void test_sockets_by_role(void **state)
@@ -409,202 +335,46 @@ static void test_sockets_by_role(void **state)
 	forbidden(SM_ROLE_QMGR, false, inet_socket);
 	forbidden(SM_ROLE_SMTPS, false, inet_socket);
 	forbidden(SM_ROLE_SMTPC, true, write_spool);
-	assert_int_equal(under(SM_ROLE_SMTPC, true, inet_socket), SAW_OK);
-	assert_int_equal(under(SM_ROLE_SMAR, true, inet_datagram), SAW_OK);
+	assert_int_equal(t_under(SM_ROLE_SMTPC, true, inet_socket), SAW_OK);
+	assert_int_equal(t_under(SM_ROLE_SMAR, true, inet_datagram), SAW_OK);
 	forbidden(SM_ROLE_SMTPC, true, inet_datagram);
 	forbidden(SM_ROLE_SMAR, true, any_listener);
 	forbidden(SM_ROLE_SMTPC, true, any_listener);
-	assert_int_equal(under(SM_ROLE_SMTPC, true, bound_source), SAW_OK);
+	assert_int_equal(t_under(SM_ROLE_SMTPC, true, bound_source), SAW_OK);
 	/* A server with filters reaches these, and nobody else; a client reaches everybody. */
 	static const uint16_t ports[] = {1, 0};
-	connect_ports = ports;
-	assert_int_equal(under(SM_ROLE_SMTPS, true, connect_port_1), SAW_OTHER);
-	if (landlock >= 4)
-		assert_int_equal(under(SM_ROLE_SMTPS, true, connect_port_2), SAW_EACCES);
-	connect_ports = NULL;
-	assert_int_equal(under(SM_ROLE_SMTPC, true, connect_port_2), SAW_OTHER);
-	if (landlock >= 4)
-		assert_int_equal(under(SM_ROLE_SMTPC, true, own_listener), SAW_EACCES);
+	t_connect_ports = ports;
+	assert_int_equal(t_under(SM_ROLE_SMTPS, true, connect_port_1), SAW_OTHER);
+	if (t_landlock >= 4)
+		assert_int_equal(t_under(SM_ROLE_SMTPS, true, connect_port_2), SAW_EACCES);
+	t_connect_ports = NULL;
+	assert_int_equal(t_under(SM_ROLE_SMTPC, true, connect_port_2), SAW_OTHER);
+	if (t_landlock >= 4)
+		assert_int_equal(t_under(SM_ROLE_SMTPC, true, own_listener), SAW_EACCES);
 }
 
 static void test_paths(void **state)
 {
 	(void)state;
-	if (landlock == 0)
+	if (t_landlock == 0)
 		skip();
 	for (size_t i = 0; i < SM_ARRAY_SIZE(roles); i++) {
-		assert_int_equal(under(roles[i], false, read_elsewhere), SAW_EACCES);
+		assert_int_equal(t_under(roles[i], false, read_elsewhere), SAW_EACCES);
 		if (roles[i] != SM_ROLE_SMTPC) {
-			assert_int_equal(under(roles[i], false, write_elsewhere), SAW_EACCES);
-			assert_int_equal(under(roles[i], false, unlink_elsewhere), SAW_EACCES);
+			assert_int_equal(t_under(roles[i], false, write_elsewhere), SAW_EACCES);
+			assert_int_equal(t_under(roles[i], false, unlink_elsewhere), SAW_EACCES);
 		}
 	}
-}
-
-static unsigned long long status_field(pid_t pid, const char *field)
-{
-	char path[64], line[256];
-	unsigned long long v = 0xdead;
-	FILE *f;
-
-	(void)snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
-	assert_non_null(f = fopen(path, "r"));
-	while (fgets(line, sizeof(line), f) != NULL)
-		if (strncmp(line, field, strlen(field)) == 0)
-			v = strtoull(line + strlen(field), NULL, 16);
-	(void)fclose(f);
-	return v;
-}
-
-/* What an observer sees in /proc of a process that dropped its rights; `become`: the way mcp starts
- * it. */
-static void observe(bool become)
-{
-	struct sm_priv_profile p = {.role = SM_ROLE_QMGR, .paths = paths};
-	char report[128];
-	int up[2], down[2], n;
-	pid_t pid;
-
-	assert_int_equal(pipe(up), 0);
-	assert_int_equal(pipe(down), 0);
-	if ((pid = fork()) == 0) {
-		if (become && sm_priv_become("nobody", NULL) != 0)
-			_exit(SAW_NO_DROP);
-		become_nobody();
-		if (sm_priv_drop(&p, report, sizeof(report)) != 0)
-			_exit(SAW_NO_DROP);
-		if (write(up[1], report, strlen(report)) < 0)
-			_exit(SAW_OTHER);
-		(void)close(down[1]);
-		_exit(read(down[0], report, 1) == 0 ? SAW_OK : SAW_OTHER);
-	}
-	(void)close(up[1]);
-	(void)close(down[0]);
-	n = (int)read(up[0], report, sizeof(report) - 1);
-	assert_true(n > 0);
-	report[n] = '\0';
-	assert_non_null(strstr(report, "landlock="));
-	assert_non_null(strstr(report, "seccomp="));
-	assert_int_equal(status_field(pid, "NoNewPrivs:"), 1);
-	assert_int_equal(status_field(pid, "CapEff:"), 0);
-	assert_int_equal(status_field(pid, "CapPrm:"), 0);
-	assert_int_equal(status_field(pid, "CapInh:"), 0);
-	assert_int_equal(status_field(pid, "CapAmb:"), 0);
-	assert_int_equal(status_field(pid, "Seccomp:"), seccomp_here ? 2 : 0);
-	if (become) {
-		assert_int_equal(status_field(pid, "CapBnd:"), 0);
-		assert_int_equal(status_field(pid, "Umask:"), 0x27); /* octal 027, read as hex */
-	}
-#ifdef SM_TESTING
-	assert_non_null(strstr(report, "dumpable=yes"));
-#else
-	assert_non_null(strstr(report, "dumpable=no"));
-#endif
-	(void)close(down[1]);
-	(void)close(up[0]);
-	assert_int_equal(wait_for(pid), SAW_OK);
-}
-
-static void test_observed(void **state)
-{
-	(void)state;
-	observe(false);
-}
-
-static void test_become(void **state)
-{
-	pid_t pid;
-
-	(void)state;
-	assert_int_equal(sm_priv_become("no such user here", NULL), SM_E_NOTFOUND);
-	if (getuid() != 0)
-		skip();
-	assert_int_equal(sm_priv_become("nobody", "no such group here"), SM_E_NOTFOUND);
-	assert_int_equal(sm_priv_become("root", NULL), SM_E_DENIED);
-	assert_int_equal(sm_priv_become("nobody", "root"), SM_E_DENIED);
-	assert_int_equal(getuid(), 0);
-	observe(true);
-	if ((pid = fork()) == 0) {
-		gid_t groups[8];
-		int n;
-		if (sm_priv_become("nobody", "daemon") != 0)
-			_exit(SAW_NO_DROP);
-		n = getgroups(8, groups);
-		/* The one of `group`; none of root's. */
-		for (int i = 0; i < n; i++)
-			if (groups[i] != getgid())
-				_exit(SAW_OTHER);
-		_exit(setuid(0) == 0 || seteuid(0) == 0 || setgid(0) == 0 || getgid() == 0
-		          ? SAW_OTHER
-		          : SAW_OK);
-	}
-	assert_int_equal(wait_for(pid), SAW_OK);
-}
-
-static void test_refuses_root(void **state)
-{
-	struct sm_priv_profile p = {.role = SM_ROLE_QMGR, .paths = paths};
-	char report[64];
-
-	(void)state;
-	if (getuid() != 0)
-		skip();
-	assert_int_equal(sm_priv_drop(&p, report, sizeof(report)), SM_E_DENIED);
-	assert_non_null(strstr(sm_diag(), "root"));
-}
-
-static void make_file(const char *in, const char *name)
-{
-	char path[160];
-	FILE *f;
-
-	(void)snprintf(path, sizeof(path), "%s/%s", in, name);
-	assert_non_null(f = fopen(path, "w"));
-	assert_true(fputs("text\n", f) >= 0);
-	assert_int_equal(fclose(f), 0);
-}
-
-static int setup(void **state)
-{
-	char cmd[256];
-	long abi = syscall(444, NULL, 0, 1);
-
-	(void)state;
-	(void)umask(022);
-	(void)snprintf(dir, sizeof(dir), "/tmp/t_priv.XXXXXX");
-	if (mkdtemp(dir) == NULL)
-		return -1;
-	(void)snprintf(spool, sizeof(spool), "%s/spool", dir);
-	(void)snprintf(other, sizeof(other), "%s/other", dir);
-	if (mkdir(spool, 0755) != 0 || mkdir(other, 0755) != 0)
-		return -1;
-	make_file(spool, "mail");
-	make_file(other, "old");
-	(void)snprintf(cmd, sizeof(cmd), "chmod 755 %s && chmod 777 %s/*", dir, dir);
-	landlock = abi > 0 ? (int)abi : 0;
-#if defined(SM_HAVE_SECCOMP) && !defined(SM_PRIV_SANITIZER)
-	seccomp_here = true;
-#endif
-	return system(cmd);
-}
-
-static int teardown(void **state)
-{
-	char cmd[128];
-
-	(void)state;
-	(void)snprintf(cmd, sizeof(cmd), "rm -rf %s", dir);
-	return system(cmd);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_daily_work),      cmocka_unit_test(test_no_role_may),
-	    cmocka_unit_test(test_sockets_by_role), cmocka_unit_test(test_paths),
-	    cmocka_unit_test(test_observed),        cmocka_unit_test(test_become),
-	    cmocka_unit_test(test_refuses_root),
+	    cmocka_unit_test(test_daily_work),
+	    cmocka_unit_test(test_no_role_may),
+	    cmocka_unit_test(test_sockets_by_role),
+	    cmocka_unit_test(test_paths),
 	};
 
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return cmocka_run_group_tests(tests, t_priv_setup, t_priv_teardown);
 }
