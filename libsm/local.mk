@@ -92,10 +92,15 @@ libsm_a_SOURCES += libsm/tls.h libsm/tls_int.h libsm/tls_file.h libsm/tls_file.c
 	libsm/tls_cert.c libsm/tls_ticket.c libsm/tls_io.c libsm/tls_client.c libsm/tls_facts.c
 
 if HAVE_TLS
-LIBSM_TESTS += libsm/t_tls
+LIBSM_TESTS += libsm/t_tls libsm/t_tls_files libsm/t_tls_hostile
 endif
-libsm_t_tls_SOURCES = libsm/t_tls.c libsm/t_co.h
+t_tls_common = libsm/t_tls_common.c libsm/t_tls.h libsm/t_co.h
+libsm_t_tls_SOURCES = libsm/t_tls.c $(t_tls_common)
 libsm_t_tls_LDADD = $(UNIT_LDADD) $(TLS_LIBS)
+libsm_t_tls_files_SOURCES = libsm/t_tls_files.c $(t_tls_common)
+libsm_t_tls_files_LDADD = $(UNIT_LDADD) $(TLS_LIBS)
+libsm_t_tls_hostile_SOURCES = libsm/t_tls_hostile.c $(t_tls_common)
+libsm_t_tls_hostile_LDADD = $(UNIT_LDADD) $(TLS_LIBS)
 
 # Calls between processes.
 libsm_a_SOURCES += libsm/rpc.h libsm/rpc_int.h libsm/rpc_frame.c libsm/rpc_peer.c libsm/rpc_call.c libsm/rpc_server.c libsm/rpc_link.c \
