@@ -1,6 +1,8 @@
 """Filters that others have written, and the one that comes with smx, behind smtps."""
 import contextlib
+import grp
 import os
+import pwd
 import re
 import shutil
 import signal
@@ -20,11 +22,28 @@ OPENDKIM, GENKEY = "/usr/sbin/opendkim", "/usr/sbin/opendkim-genkey"
 REGEX = os.path.join(BUILD, "contrib/milter-regex")
 
 
+# Who runs filters that do not want to be root.
+USER = os.environ.get("SMX_TEST_USER", "nobody")
+GROUP = grp.getgrgid(pwd.getpwnam(USER).pw_gid).gr_name
+
+
+@contextlib.contextmanager
+def open_place():
+    """A directory for a filter; it may write there."""
+    d = tempfile.mkdtemp(prefix="smx-filters-")
+    if os.getuid() == 0:
+        shutil.chown(d, USER, GROUP)
+    os.chmod(d, 0o755)
+    try:
+        yield d
+    finally:
+        shutil.rmtree(d, ignore_errors=True)
+
+
 @pytest.fixture(scope="module")
 def place():
-    d = tempfile.mkdtemp(prefix="smx-filters-")
-    yield d
-    shutil.rmtree(d, ignore_errors=True)
+    with open_place() as d:
+        yield d
 
 
 def file(place, name, text, mode=0o644):
@@ -38,26 +57,32 @@ def file(place, name, text, mode=0o644):
 @contextlib.contextmanager
 def running(port, *argv):
     """A filter in the foreground, from when it answers; what it says is on our standard output."""
-    process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    said = tempfile.TemporaryFile()
+    process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
+
+    def text():
+        return os.pread(said.fileno(), 1000000, 0).decode(errors="replace")
 
     def answers():
-        assert process.poll() is None, f"{argv}: {process.stdout.read()}"
+        assert process.poll() is None, f"{argv}: {text()}"
         try:
             with socket.create_connection(("127.0.0.1", port), 5):
                 return True
         except OSError:
             return False
     try:
-        until(answers, f"{argv[0]} listens", 20)
+        until(answers, f"{argv[0]} listens", 60)
         yield process
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
         try:
-            print(process.communicate(timeout=30)[0])
+            process.wait(30)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.communicate()
+            process.wait()
+        print(text())
+        said.close()
 
 
 def site_with(sink, dns, *ports, more=""):
@@ -227,3 +252,91 @@ def test_regex_discards_and_holds(regex, tag, sink):
     sink.wait(tag + "-other")
     assert not sink.find(tag + "-gone") and not sink.find(tag + "-held")
     assert any("looks bad" in text for text in regex.logs_since().values())
+
+
+# ---- ClamAV, with one signature of our own ----
+
+CLAMD, CLAMAV_MILTER = "/usr/sbin/clamd", "/usr/sbin/clamav-milter"
+VIRUS = b"this is a virus, says the test"
+
+
+@pytest.fixture(scope="module")
+def clamav(sink, dns):
+    if not os.access(CLAMD, os.X_OK) or not os.access(CLAMAV_MILTER, os.X_OK):
+        pytest.skip("clamav-daemon and clamav-milter are not installed")
+    with open_place() as d:
+        clamd, port = free_port(), free_port()
+        os.mkdir(os.path.join(d, "db"), 0o755)
+        file(d, "db/smx.ndb", f"Smx.Test:0:*:{VIRUS.hex()}\n")
+        user = f"User {USER}\n" if os.getuid() == 0 else ""
+        daemon = file(d, "clamd.conf", f"DatabaseDirectory {d}/db\nTCPSocket {clamd}\nTCPAddr 127.0.0.1\nForeground yes\n{user}")
+        milter = file(d, "milter.conf", f"MilterSocket inet:{port}@127.0.0.1\nClamdSocket tcp:127.0.0.1:{clamd}\nForeground yes\n{user}"
+                                        "OnInfected Reject\nRejectMsg Infected: %v\nAddHeader Replace\n")
+        with running(clamd, CLAMD, "-c", daemon), running(port, CLAMAV_MILTER, "-c", milter), site_with(sink, dns, port) as site:
+            yield site
+
+
+def test_clamav(clamav, sink, tag):
+    assert send(clamav, message(tag + "-good", b"x\r\n" * 30000, headers=b"X-Virus-Status: I say Clean\r\n")).code == 250
+    r = send(clamav, message(tag + "-bad", b"x\r\n" * 30000 + VIRUS + b"\r\n"))
+    assert r.code == 550 and "Infected: Smx.Test" in r.text
+    got = sink.wait(tag + "-good")[0]
+    assert re.findall(rb"(?m)^X-Virus-Status: ([^\r]*)", got.header) == [b"Clean"] and got.body == b"x\r\n" * 30000
+    assert not sink.find(tag + "-bad")
+
+
+# ---- rspamd, with two rules of our own ----
+
+RSPAMD = "/usr/bin/rspamd"
+RSPAMD_CONF = """
+options {{
+  filters = ""; pidfile = "{d}/pid"; tempdir = "{d}"; hs_cache_dir = "{d}"; rrd = ""; control_socket = "{d}/control mode=0600";
+  dns {{ nameserver = ["127.0.0.1:9"]; timeout = 1s; retransmits = 1; }}
+}}
+logging {{ type = "console"; level = "info"; }}
+lua = "{d}/rules.lua";
+actions {{ reject = 15; rewrite_subject = 8; add_header = 6; subject = "[spam] %s"; }}
+worker "rspamd_proxy" {{
+  bind_socket = "127.0.0.1:{port}"; count = 1; milter = yes; timeout = 60s;
+  upstream "local" {{ default = yes; self_scan = yes; }}
+}}
+"""
+RSPAMD_RULES = """
+rspamd_config:register_symbol({name = 'TEST_SCORE', score = 1, callback = function(task)
+  return true, tonumber(task:get_header('X-Score') or '0') end})
+rspamd_config:register_symbol({name = 'TEST_FACTS', type = 'idempotent', callback = function(task)
+  task:set_milter_reply({remove_headers = {['X-Old'] = 1}, add_headers = {['X-Facts'] = string.format('%s %s %s %d %s', tostring(task:get_from_ip()),
+    task:get_helo(), task:get_from('smtp')[1].addr, #task:get_recipients('smtp'), task:get_queue_id())}})
+end})
+"""
+
+
+@pytest.fixture(scope="module")
+def rspamd(sink, dns):
+    if not os.access(RSPAMD, os.X_OK):
+        pytest.skip("rspamd is not installed")
+    with open_place() as d:
+        port = free_port()
+        conf = file(d, "rspamd.conf", RSPAMD_CONF.format(d=d, port=port))
+        file(d, "rules.lua", RSPAMD_RULES)
+        user = ["-u", USER, "-g", GROUP] if os.getuid() == 0 else []
+        with running(port, RSPAMD, "-f", "-c", conf, *user), site_with(sink, dns, port) as site:
+            yield site
+
+
+def test_rspamd_knows(rspamd, sink, tag):
+    """Who sent it and to whom, under which id; a field of the mail goes, one of rspamd's comes."""
+    r = send(rspamd, message(tag, headers=b"X-Old: a\r\nFrom: a@src.test\r\n"), rcpts=("b@local.test", "c@local.test"))
+    assert r.code == 250
+    ta = re.search(r"S[0-9A-F]{18}", r.text).group(0)
+    got = sink.wait(tag)[0]
+    assert f"X-Facts: 127.0.0.1 client.test a@src.test 2 {ta}\r\n".encode() in got.header and b"X-Old" not in got.header
+
+
+def test_rspamd_acts(rspamd, sink, tag):
+    assert send(rspamd, message(tag + "-mark", headers=b"X-Score: 7\r\n")).code == 250
+    assert send(rspamd, message(tag + "-subject", headers=b"X-Score: 9\r\n")).code == 250
+    assert send(rspamd, message(tag + "-no", headers=b"X-Score: 16\r\n")).code == 554
+    mark, subject = sink.wait(lambda m: tag.encode() + b"-mark" in m.content)[0], sink.wait(lambda m: tag.encode() + b"-subject" in m.content)[0]
+    assert b"X-Spam: Yes" in mark.header and subject.subject() == f"[spam] {tag}-subject"
+    assert not sink.find(lambda m: tag.encode() + b"-no" in m.content)
