@@ -3,8 +3,7 @@ import os
 import re
 
 import pytest
-from lib.client import message
-from lib.client import Client
+from lib.client import Client, message
 from lib.debian import Unavailable
 from lib.postfix import Postfix
 from lib.sink import Sink
@@ -26,6 +25,9 @@ class End:
 
     def __init__(self, port, sink, filter_):
         self.port, self.sink, self.filter = port, sink, filter_
+
+    def client(self):
+        return Client(self.port)
 
     def dialogue(self, sender, rcpts, content, before):
         """Codes and texts, up to the first no at each stage."""
@@ -300,3 +302,34 @@ def test_quarantine(ends, name):
     play(ends, name, ("eom", "quarantine", "looks bad"), ("eom", "addheader", "X-New", "a"), arrives=0)
     play(ends, name + "-next")
     assert not any(end.sink.find(lambda m: m.sender == f"{name}@src.test") for end in ends)
+
+
+def test_several_messages_of_a_session(ends, name):
+    """Each begins anew, whatever became of the one before."""
+    told = []
+    for end in ends:
+        end.filter.orders(("rcpt=<no@local.test>", "reject"), ("header=X-No", "reject"), ("header=X-Gone", "discard"), ("eom", "addheader", "X-New", "a"))
+        last = end.filter.last()
+        with end.client() as c:
+            assert c.send_mail("a@src.test", ["b@local.test"], message(name, headers=b"X-No: x\r\n")).code >= 500
+            assert c.send_mail("b@src.test", ["b@local.test"], message(name, headers=b"X-Gone: x\r\n")).code == 250
+            assert c.mail("c@src.test").code == 250 and c.rcpt("no@local.test").code >= 500
+            assert c.cmd("RSET").code == 250
+            assert c.mail("d@src.test").code == 250 and c.rcpt("b@local.test").code == 250
+            assert c.cmd("RSET").code == 250
+            assert c.send_mail("e@src.test", ["b@local.test"], message(name, headers=HEADER)).code == 250
+            c.quit()
+        end.filter.orders()
+        session = end.filter.ended(last)
+        told.append(session.mail())
+        got = end.sink.wait(lambda m: name.encode() in m.content)
+        assert [(m.sender, fields(m.content)[-1]) for m in got] == [("e@src.test", "X-New: a")]
+    assert told[0] == told[1]
+
+
+@pytest.mark.parametrize("event,flag", [("connect", 0x1000), ("helo", 0x2000), ("mail", 0x4000), ("rcpt", 0x8000), ("data", 0x10000), ("header", 0x80),
+                                        ("eoh", 0x40000), ("body", 0x80000)])
+def test_no_answer(ends, name, event, flag):
+    """It has promised that it says nothing to this, and nobody waits for it."""
+    us, them = play(ends, name, ("negotiate", "steps", f"{flag:x}"), (event, "noreply"), ("eom", "addheader", "X-New", "a"))
+    check_told(us, them)
