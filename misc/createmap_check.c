@@ -5,6 +5,19 @@
 #include "smar/access_rhs.h"
 #include "smar/alias_rhs.h"
 #include "smar/mailertable.h"
+#include "smtpc/server_conf.h"
+
+/* What smtpc is to understand, too. */
+static int check_access(struct sm_str key, struct sm_str value)
+{
+	int rc = ar_access_check_entry(key, value);
+
+	if (rc == 0 && sm_str_has_caseprefix(key, SM_STR("smtpc_session_conf:")))
+		rc = sc_server_conf_check(value, false);
+	else if (rc == 0 && sm_str_has_caseprefix(key, SM_STR("smtpc_rcpt_conf:")))
+		rc = sc_server_conf_check(value, true);
+	return rc;
+}
 
 static int check_alias(struct sm_str key, struct sm_str value)
 {
@@ -49,7 +62,7 @@ cm_check_cb *cm_check_named(const char *kind)
 		const char *name;
 		cm_check_cb *check;
 	} kinds[] = {
-	    {"access", ar_access_check_entry},
+	    {"access", check_access},
 	    {"aliases", check_alias},
 	    {"mailertable", check_mailertable},
 	    {"plain", check_nothing},

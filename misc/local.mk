@@ -107,7 +107,7 @@ EXTRA_DIST += misc/smx.conf.in misc/t_smconf.sh
 # Databases from the source text of maps.
 bin_PROGRAMS += createmap
 createmap_SOURCES = misc/createmap.h misc/createmap.c misc/createmap_build.c misc/createmap_check.c misc/createmap_db.c \
-	misc/createmap_lmdb.c misc/createmap_cdb.c
+	misc/createmap_lmdb.c misc/createmap_cdb.c smtpc/server_text.c smtpc/tls_policy.c
 createmap_LDADD = libsmar.a libsm.a $(BDB_LIBS) $(LMDB_LIBS) $(TINYCDB_LIBS)
 TESTS += misc/t_createmap.sh
 EXTRA_DIST += misc/t_createmap.sh misc/createmap.bash

@@ -4,7 +4,7 @@ libsmtpc_a_SOURCES = smtpc/sc.h smtpc/conf.h smtpc/conf.c smtpc/session.h smtpc/
 	smtpc/task.h smtpc/task.c smtpc/dialog.h smtpc/dialog.c smtpc/probe.h smtpc/probe.c smtpc/data.h smtpc/data.c \
 	smtpc/result.h smtpc/result.c smtpc/suits.h smtpc/suits.c smtpc/cache.h smtpc/cache.c smtpc/dsn.h smtpc/dsn.c \
 	smtpc/dsn_text.h smtpc/dsn_text.c smtpc/ehlo.h smtpc/ehlo.c smtpc/mime.h smtpc/mime.c
-libsmtpc_a_SOURCES += smtpc/tls_policy.h smtpc/tls_policy.c smtpc/tls_memory.h smtpc/tls_memory.c smtpc/server_conf.h smtpc/server_conf.c \
+libsmtpc_a_SOURCES += smtpc/tls_policy.h smtpc/tls_policy.c smtpc/tls_memory.h smtpc/tls_memory.c smtpc/server_conf.h smtpc/server_conf.c smtpc/server_text.c \
 	smtpc/starttls.h smtpc/starttls.c smtpc/auth.h smtpc/auth.c smtpc/auth_mech.h smtpc/auth_mech.c smtpc/sasl.h smtpc/sasl.c
 
 libexec_PROGRAMS += smtpc/smtpc

@@ -50,6 +50,9 @@ void sc_server_conf_fini(struct sc_server_conf *c); /* wipes */
  */
 int sc_server_conf_parse(struct sc_server_conf *c, int level, struct sm_str server,
                          struct sm_str rcpt, struct sm_str auth) SM_MUST_CHECK;
+/* Would it be understood, as a value of smtpc_session_conf: or smtpc_rcpt_conf:? SM_E_SYNTAX and
+ * the like with a diag. */
+int sc_server_conf_check(struct sm_str text, bool of_rcpt) SM_MUST_CHECK;
 /*
  * Ask smar about the host, and bind what it says, and `rcpt` of the task. 0, or an error with *why:
  * trouble of our own, which passes. Unix sockets are not asked about: what goes there does not

@@ -88,6 +88,19 @@ static void wrong_texts(void **state SM_UNUSED)
 	assert_int_not_equal(parse("", "auth { clear_text = on; }", ""), 0);
 }
 
+/* createmap asks that of both kinds. */
+static void checked_texts(void **state SM_UNUSED)
+{
+	const struct sm_str both = SM_STR("tls { level = verify; }"),
+			    server = SM_STR("auth { trusted = on; }");
+
+	assert_int_equal(sc_server_conf_check(both, false), 0);
+	assert_int_equal(sc_server_conf_check(both, true), 0);
+	assert_int_equal(sc_server_conf_check(server, false), 0);
+	assert_int_not_equal(sc_server_conf_check(server, true), 0);
+	assert_int_not_equal(sc_server_conf_check(SM_STR("tls { level = maybe; }"), true), 0);
+}
+
 static void credentials(void **state SM_UNUSED)
 {
 	static const char *const bad[] = {"user = joe;",
@@ -288,11 +301,11 @@ static int clean(void **state SM_UNUSED)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(levels),          cmocka_unit_test(joined),
-	    cmocka_unit_test(wrong_texts),     cmocka_unit_test(credentials),
-	    cmocka_unit_test(fulfilled),       cmocka_unit_test(memory),
-	    cmocka_unit_test(mechanisms),      cmocka_unit_test(sayings),
-	    cmocka_unit_test(hard_challenges),
+	    cmocka_unit_test(levels),        cmocka_unit_test(joined),
+	    cmocka_unit_test(wrong_texts),   cmocka_unit_test(credentials),
+	    cmocka_unit_test(checked_texts), cmocka_unit_test(fulfilled),
+	    cmocka_unit_test(memory),        cmocka_unit_test(mechanisms),
+	    cmocka_unit_test(sayings),       cmocka_unit_test(hard_challenges),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, clean);

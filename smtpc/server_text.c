@@ -1,0 +1,153 @@
+/*
+ * Texts about a server to structs: the tables, and what no row can say. Invariant: nothing of a
+ * credential is in a diag, and all copies of it here are overwritten. Pure; any thread.
+ */
+#include "smtpc/server_conf.h"
+
+#include "smtpc/conf.h"
+
+enum { ARENA_FIRST = 4096, ARENA_MAX = 256 * 1024 };
+
+struct texts {
+	struct sc_tls_policy tls;
+	struct sc_auth_policy auth;
+	int chunking;
+};
+
+#define TEXTS(m) offsetof(struct texts, m)
+#define AUTH(m)  offsetof(struct sc_auth_policy, m)
+#define CRED(m)  offsetof(struct sc_credentials, m)
+
+/* clang-format off */
+static const struct sm_word failure_words[] = {
+    {"temporary", SC_AUTH_TEMPORARY, "the mail waits"},
+    {"permanent", SC_AUTH_PERMANENT, "the mail fails"},
+    {"ignore", SC_AUTH_IGNORE, "go on without"},
+    {0},
+};
+static const struct sm_word chunking_words[] = {
+    {"unset", SC_CHUNKING_UNSET, "as the section has it"},
+    {"never", SC_CHUNKING_NEVER, "DATA is used; binary content is returned"},
+    {"binary", SC_CHUNKING_BINARY, "for content that came with BODY=BINARYMIME"},
+    {"offered", SC_CHUNKING_OFFERED, "wherever the server offers CHUNKING"},
+    {0},
+};
+static const struct sm_opt auth_opts[] = {
+    {.name = "mechanisms", .type = SM_OPT_LIST, .offset = AUTH(mechanisms), .def = "", .max = 20, .session = true,
+     .help = "mechanisms to use, in this order; none: the best that is offered"},
+    {.name = "clear_text", .type = SM_OPT_BOOL, .offset = AUTH(clear_text), .def = "off", .session = true,
+     .help = "passwords and tokens may be sent without TLS"},
+    {.name = "trusted", .type = SM_OPT_BOOL, .offset = AUTH(trusted), .def = "off", .session = true,
+     .help = "tell the server who submitted the mail (AUTH= of MAIL)"},
+    {.name = "failure", .type = SM_OPT_ENUM, .offset = AUTH(failure), .def = "temporary", .words = failure_words,
+     .session = true, .help = "what becomes of mail when the server does not let us in"},
+    SM_OPT_END,
+};
+static const struct sm_opt server_opts[] = {
+    {.name = "tls", .type = SM_OPT_SECTION, .offset = TEXTS(tls), .sub = sc_tls_policy_opts, .session = true,
+     .help = "what is required of TLS"},
+    {.name = "auth", .type = SM_OPT_SECTION, .offset = TEXTS(auth), .sub = auth_opts, .session = true,
+     .help = "how to log in"},
+    {.name = "chunking", .type = SM_OPT_ENUM, .offset = TEXTS(chunking), .def = "unset", .words = chunking_words,
+     .session = true, .help = "when content goes by BDAT"},
+    SM_OPT_END,
+};
+/* Of a recipient: it does not log in. */
+static const struct sm_opt rcpt_opts[] = {
+    {.name = "tls", .type = SM_OPT_SECTION, .offset = TEXTS(tls), .sub = sc_tls_policy_opts, .session = true,
+     .help = "what is required of TLS"},
+    SM_OPT_END,
+};
+static const struct sm_opt credentials_opts[] = {
+    {.name = "user", .type = SM_OPT_STR, .offset = CRED(user), .def = "", .max = 320, .session = true,
+     .help = "who we are there"},
+    {.name = "password", .type = SM_OPT_STR, .offset = CRED(password), .def = "", .max = 1000, .session = true,
+     .help = "the password"},
+    {.name = "authorization_id", .type = SM_OPT_STR, .offset = CRED(authzid), .def = "", .max = 320, .session = true,
+     .help = "who we want to be there; empty: user"},
+    {.name = "token", .type = SM_OPT_STR, .offset = CRED(token), .def = "", .max = 2000, .session = true,
+     .help = "OAuth 2.0: the access token"},
+    {.name = "token_file", .type = SM_OPT_STR, .offset = CRED(token_file), .def = "", .max = 1000, .session = true,
+     .help = "OAuth 2.0: the file that has it; it is read each time"},
+    SM_OPT_END,
+};
+/* clang-format on */
+
+void sc_server_conf_init(struct sc_server_conf *c)
+{
+	*c = (struct sc_server_conf){0};
+	sm_arena_init(&c->secret, "server", ARENA_FIRST, ARENA_MAX);
+}
+
+void sc_server_conf_fini(struct sc_server_conf *c)
+{
+	sm_arena_wipe(&c->secret);
+	sm_arena_fini(&c->secret);
+	*c = (struct sc_server_conf){0};
+}
+
+static int bind_text(const struct sm_opt *table, struct sm_arena *a, struct sm_str text,
+                     const char *where, struct texts *out)
+{
+	int rc = 0;
+
+	*out = (struct texts){0};
+	sm_conf_defaults(table, out, a);
+	if (text.n > 0)
+		rc = sm_conf_bind_session(table, out, a, text, where);
+	if (rc == 0)
+		rc = sc_tls_policy_settle(&out->tls);
+	return rc;
+}
+
+static int bind_credentials(struct sc_server_conf *c, struct sm_str text)
+{
+	struct sc_credentials *x = &c->credentials;
+	int rc;
+
+	if (text.n == 0)
+		return 0;
+	sm_conf_defaults(credentials_opts, x, &c->secret);
+	rc = sm_conf_bind_session(credentials_opts, x, &c->secret, text, "server_auth");
+	/* The diag may show what stands there. */
+	if (rc != 0)
+		return sm_fail(rc, "the entry of server_auth cannot be understood");
+	if (x->user.n == 0 || (x->password.n == 0 && x->token.n == 0 && x->token_file.n == 0))
+		return sm_fail(SM_E_SYNTAX, "the entry of server_auth needs user, and password, "
+		                            "token or token_file");
+	c->has_credentials = true;
+	return 0;
+}
+
+int sc_server_conf_parse(struct sc_server_conf *c, int level, struct sm_str server,
+                         struct sm_str rcpt, struct sm_str auth)
+{
+	struct texts of_server, of_rcpt;
+	int rc = bind_text(server_opts, &c->secret, server, "smtpc_session_conf", &of_server);
+
+	if (rc == 0)
+		rc = bind_text(rcpt_opts, &c->secret, rcpt, "smtpc_rcpt_conf", &of_rcpt);
+	if (rc == 0)
+		rc = bind_credentials(c, auth);
+	if (rc != 0)
+		return rc;
+	c->tls = of_server.tls;
+	if (c->tls.level == SC_TLS_UNSET)
+		c->tls.level = level;
+	c->joined = sc_tls_policy_join(&c->tls, &of_rcpt.tls);
+	c->auth = of_server.auth;
+	c->chunking = of_server.chunking;
+	return 0;
+}
+
+int sc_server_conf_check(struct sm_str text, bool of_rcpt)
+{
+	struct sc_server_conf c;
+	int rc;
+
+	sc_server_conf_init(&c);
+	rc = sc_server_conf_parse(&c, SC_TLS_MAY, of_rcpt ? SM_STR("") : text,
+	                          of_rcpt ? text : SM_STR(""), SM_STR(""));
+	sc_server_conf_fini(&c);
+	return rc;
+}
