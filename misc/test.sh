@@ -1,7 +1,7 @@
 #!/bin/sh
 # Runs every test on this machine. Each step prints its own summary; the first failure ends it.
-#   sh misc/test.sh            everything (small sizes of the long loops)
-#   sh misc/test.sh STEP ...   only these: deps build lint unit dist ucontext clang asan ubsan tsan fuzz crash release e2e
+#   sh misc/test.sh            everything once (small sizes of the long loops)
+#   sh misc/test.sh STEP ...   only these: deps build lint unit dist ucontext clang asan ubsan tsan fuzz crash release e2e plain
 # SMX_TEST_DIR (default ./build-test) takes the builds. SM_NO_SLOW_TEST=1 leaves the slow ones out, SM_DNS_TIMEOUT is seconds for DNS in
 # tests, FUZZ_SECONDS how long each fuzz target runs (10).
 set -eu
@@ -96,9 +96,14 @@ step_e2e() {
 	tree main
 	pytests main checks/e2e --dist loadfile
 }
+# What asan leaves out: all of e2e has then run once.
+step_plain() {
+	tree main
+	pytests main checks/e2e --dist loadfile -m 'slow or plain'
+}
 
-# The unit tests of the main build are those of the tarball: dist has them.
-[ $# -gt 0 ] || set -- deps build lint dist ucontext clang asan fuzz crash release e2e
+# The unit tests of the main build are those of the tarball: dist has them. e2e as a whole needs the sanitizer's build only.
+[ $# -gt 0 ] || set -- deps build lint dist ucontext clang asan fuzz crash release plain
 # The last line is the summary of the last step: what the others took stands before it.
 took=
 for s; do

@@ -15,6 +15,7 @@ from lib.mcp import Mcp  # noqa: E402
 from lib.paths import free_port  # noqa: E402
 from lib.sink import Sink  # noqa: E402
 from lib.site import Site  # noqa: E402
+from lib.wait import SANITIZER  # noqa: E402
 
 # smtpc gives up a silent server soon, and keeps no session: each try of the hostile tests is a connection with a script of its own
 SHORT_TIMEOUTS = {f"smtpc.{name}": "3s" for name in ("io_timeout", *(f"timeouts.{x}" for x in (
@@ -25,6 +26,7 @@ HOSTILE = 90  # domains hN.hostile.test, each with an address of its own
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "inside: needs a look inside of the site, not for an external target")
+    config.addinivalue_line("markers", "plain: nothing to be seen in a build with a sanitizer")
     config.addinivalue_line("markers", "slow: takes more than a few seconds by nature (waits for time-outs)")
 
 
@@ -32,6 +34,8 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if "SMX_TARGET" in os.environ and item.get_closest_marker("inside"):
             item.add_marker(pytest.mark.skip(reason="external target"))
+        if SANITIZER and item.get_closest_marker("plain"):
+            item.add_marker(pytest.mark.skip(reason="a sanitizer's build"))
         if os.environ.get("SM_NO_SLOW_TEST") and item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.skip(reason="SM_NO_SLOW_TEST"))
 

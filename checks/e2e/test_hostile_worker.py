@@ -14,7 +14,7 @@ from lib.paths import has_seccomp, is_testing_build
 from lib.site import COMPONENTS, Site
 from lib.wait import until
 
-pytestmark = pytest.mark.inside
+pytestmark = [pytest.mark.inside, pytest.mark.plain]
 
 NEVER = """read_shadow read_mem write_proc_self_mem read_proc_parent list_root list_tmp create_tmp create_spool symlink_spool fifo_spool mkdir_spool
 write_config symlink_content fifo_content link_content handle inet_raw packet netlink vsock bind_25 bind_port listen bind_unix_spool

@@ -344,7 +344,7 @@ def stays_open(before):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(SANITIZER is not None, reason="a sanitizer's memory is not the program's")
+@pytest.mark.plain  # a sanitizer's memory is not the program's
 def test_memory_of_idle_sessions(dns, certs):
     """1,000 sessions that have said EHLO in TLS and wait: at most 60 MB more than before."""
     with Site(relay=["local.test"], dns=dns.address, settings={**certs.settings("ec"), "smtps.max_threads": "1500"}) as s:
