@@ -86,7 +86,7 @@ step_fuzz() {
 # As it is installed: a forbidden system call, which a testing build only reports, ends the process here.
 step_release() {
 	tree release check
-	pytests release checks/e2e/test_root.py checks/e2e/test_auth.py checks/e2e/test_real_lmtp.py checks/e2e/test_routes.py checks/e2e/test_msp.py
+	pytests release checks/e2e/test_smuggling.py checks/e2e/test_states.py checks/e2e/test_starttls.py checks/e2e/test_root.py checks/e2e/test_auth.py checks/e2e/test_real_lmtp.py checks/e2e/test_routes.py checks/e2e/test_msp.py
 }
 step_crash() {
 	tree main

@@ -3,7 +3,9 @@ import re
 
 import pytest
 from cases.smuggling import COMMAND_LINES, DOTS, INTACT, NOT_THE_END, REST
-from lib.client import Closed, message
+from lib.client import Client, Closed, message
+from lib.lax import LaxServer
+from lib.wait import until
 
 BARE = re.compile(rb"(?<!\r)\n|\r(?!\n)")
 
@@ -23,26 +25,41 @@ def one_or_none(site, sink, tag, reply):
     return got
 
 
+def probe(c, tag, bytes_, slowly=False):
+    """Something like the end of data, and a mail behind it: nothing is said before the real end. Gives the reply to that."""
+    c.begin("a@src.test", "b@local.test")
+    c.send(message(tag, b""))
+    if slowly:
+        c.send_slowly(bytes_)
+        c.send(REST)
+    else:
+        c.send(bytes_ + REST)
+    c.silent()
+    c.send(b".\r\n")
+    return c.reply()
+
+
 @pytest.mark.parametrize("bytes_", [row[1] for row in NOT_THE_END], ids=ids(NOT_THE_END))
 @pytest.mark.parametrize("slowly", [False, True], ids=["at-once", "bytewise"])
 def test_not_the_end(site, sink, tag, bytes_, slowly):
     with site.client() as c:
-        c.begin("a@src.test", "b@local.test")
-        c.send(message(tag, b""))
-        if slowly:
-            c.send_slowly(bytes_)
-            c.send(REST)
-        else:
-            c.send(bytes_ + REST)
-        c.silent()
-        c.send(b".\r\n")
-        r = c.reply()
+        r = probe(c, tag, bytes_, slowly)
         assert r.code == 250 or (r.code in (550, 554) and r.enhanced == "5.6.0"), r
         try:
             c.stays()
         except Closed:
             pass
     one_or_none(site, sink, tag, r)
+
+
+@pytest.mark.parametrize("bytes_", [row[1] for row in NOT_THE_END], ids=ids(NOT_THE_END))
+def test_a_lax_server_is_found_out(tag, bytes_):
+    """The probes are good for something: where they work, the mail of the smuggler is taken."""
+    with LaxServer() as lax, Client(lax.port) as c:
+        with pytest.raises(AssertionError, match="unasked"):
+            probe(c, tag, bytes_)
+        c.send(b".\r\n")
+        until(lambda: lax.senders == ["a@src.test", "evil@e.test"], lambda: f"both mails are taken: {lax.senders}", 20)
 
 
 def test_end_with_a_pause_inside(site, sink, tag):
