@@ -10,7 +10,7 @@ from lib.milter import CONTINUE, REJECT, Milter, add_header
 from lib.sasl import Sasl, available, plain
 from lib.site import Site
 from test_maps import createmap
-from test_milter import add_to_smtps, arrived
+from test_milter import arrived
 
 pytestmark = pytest.mark.inside
 
@@ -43,7 +43,7 @@ def sasl():
 @pytest.fixture(scope="module")
 def own(sink, dns, milter, certs, sasl):
     s = Site(routes=[f"{d} {sink.port}^esmtp:[127.0.0.1]" for d in ("local.test", "src.test")], relay=["local.test"], dns=dns.address)
-    add_to_smtps(s, milter.section("f") + 'flags = { access, session_conf };\nxclient { from = { "127.0.0.6" }; flags = { login }; }\n'
+    s.add("smtps", milter.section("f") + 'flags = { access, session_conf };\nxclient { from = { "127.0.0.6" }; flags = { login }; }\n'
                  f'tls {{ cert_file = {{ "{certs.path("mx")}" }}; key_file = {{ "{certs.key("mx")}" }}; CAcert_file = "{certs.path("ca")}"; flags = {{ request_cert }}; }}\n'
                  f'auth {{ config_directory = "{sasl.dir}"; readable = {{ "{sasl.dir}" }}; failure_delay = 0s; }}\n')
     s.add("smar", 'access_map { file = "@/access.cdb"; }')

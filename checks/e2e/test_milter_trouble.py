@@ -10,7 +10,7 @@ from lib.client import Client, Closed, message
 from lib.milter import CONTINUE, DIE, HANG, Milter, add_header, add_rcpt, packet, replace_body, reply
 from lib.paths import free_port
 from lib.wait import SLOW, until
-from test_milter import add_to_smtps, arrived, make_site, send
+from test_milter import arrived, make_site, send
 
 pytestmark = pytest.mark.inside
 
@@ -31,8 +31,8 @@ def own(sink, dns, milters):
     s = make_site(sink, dns)
     s.ports = {p: free_port() for p in POLICIES}
     for p in POLICIES:
-        add_to_smtps(s, milters[p].section(p, listeners='{ "%s" }' % p, flags=FLAGS[p], **TIMES))
-        add_to_smtps(s, f'listen_socket {{ type = inet; address = "127.0.0.1"; port = {s.ports[p]}; name = "{p}"; }}\n')
+        s.add("smtps", milters[p].section(p, listeners='{ "%s" }' % p, flags=FLAGS[p], **TIMES))
+        s.add("smtps", f'listen_socket {{ type = inet; address = "127.0.0.1"; port = {s.ports[p]}; name = "{p}"; }}\n')
     with s:
         yield s
 
