@@ -16,6 +16,7 @@ struct load_options {
 	bool keep_connection, keep_every_other, pipelining, varied, keep_going;
 	bool starttls, resume;
 	const char *sender, *rcpt, *run;
+	const char *login; /* USER:PASSWORD for AUTH PLAIN; NULL: none */
 	uint64_t seed;
 	int domains; /* %d in patterns is the message number modulo this */
 	double reply_timeout, total_timeout;
@@ -30,8 +31,9 @@ struct load_figures {
 	long rcpts_acked;
 	long connects, connect_errors, drops;
 	long handshakes, resumed; /* of TLS */
-	long greeted;             /* idle mode: EHLO answered */
-	double *latency;          /* seconds from final dot to reply, one per acked */
+	long logins;
+	long greeted;    /* idle mode: EHLO answered */
+	double *latency; /* seconds from final dot to reply, one per acked */
 	size_t latency_max;
 };
 

@@ -14,6 +14,7 @@ enum state {
 	ST_EHLO,
 	ST_STARTTLS,
 	ST_HANDSHAKE,
+	ST_AUTH,
 	ST_MAIL,
 	ST_RCPT,
 	ST_DATA,
@@ -76,6 +77,11 @@ ssize_t tls_read(struct session *s, void *p, size_t size);
 ssize_t tls_write(struct session *s, const void *p, size_t size);
 void tls_end(struct session *s);    /* of the connection */
 void tls_forget(struct session *s); /* and of what could be resumed */
+
+/* ---- load_auth.c ---- */
+
+/* "AUTH PLAIN ..." with its line end, for USER:PASSWORD; to be freed. Dies when it is none. */
+char *auth_plain(const char *login);
 
 /* ---- load_smtp.c ---- */
 

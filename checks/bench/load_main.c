@@ -29,6 +29,7 @@ static const char usage[] =
     "  -i SECS  no mail: open -s sessions, greet, hold them\n"
     "  -A N     come from N addresses, 127.0.1.1 and on\n"
     "  -S       STARTTLS                         -z      ... and resume sessions\n"
+    "  -a USER:PASSWORD  AUTH PLAIN on each connection, in TLS if there is any\n"
     "Ends early, with its ledger complete, on TERM and INT.\n"
     "Exit: 0 all sent, 3 the time was up or it was stopped, 1 failure, 2 usage.\n";
 
@@ -63,11 +64,11 @@ static void print(struct load_figures *f, double seconds)
 	       "%.3f rate %.1f "
 	       "p50_ms %.2f p90_ms %.2f p99_ms %.2f max_ms %.2f connects %ld connect_errors %ld "
 	       "drops %ld "
-	       "handshakes %ld resumed %ld cpu_user %.2f cpu_sys %.2f\n",
+	       "handshakes %ld resumed %ld logins %ld cpu_user %.2f cpu_sys %.2f\n",
 	       load_begun(), f->acked, f->nak4, f->nak5, f->unknown, f->refused, f->rcpts_acked,
 	       seconds, (double)f->acked / seconds, percentile(f, 0.5), percentile(f, 0.9),
 	       percentile(f, 0.99), percentile(f, 1), f->connects, f->connect_errors, f->drops,
-	       f->handshakes, f->resumed, user, sys);
+	       f->handshakes, f->resumed, f->logins, user, sys);
 }
 
 int main(int argc, char **argv)
@@ -89,7 +90,7 @@ int main(int argc, char **argv)
 
 	snprintf(run, sizeof run, "%lx.%x", (unsigned long)time(NULL), (unsigned)getpid());
 	o.run = run;
-	while ((c = getopt(argc, argv, "s:m:l:r:depf:t:D:L:b:u:kT:R:w:i:A:Sz")) != -1) {
+	while ((c = getopt(argc, argv, "s:m:l:r:depf:t:D:L:b:u:kT:R:w:i:A:Sza:")) != -1) {
 		switch (c) {
 		case 's':
 			o.sessions = (int)number(optarg, 1, 100000);
@@ -156,6 +157,9 @@ int main(int argc, char **argv)
 			break;
 		case 'z':
 			o.starttls = o.resume = true;
+			break;
+		case 'a':
+			o.login = optarg;
 			break;
 		default:
 			fputs(usage, stderr);

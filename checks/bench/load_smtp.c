@@ -23,6 +23,7 @@
 static long begun;
 static char *message; /* scratch: the un-stuffed message */
 static size_t message_max;
+static char *auth; /* the command; NULL: nobody logs in */
 
 void smtp_init(void)
 {
@@ -30,11 +31,13 @@ void smtp_init(void)
 	message = malloc(message_max);
 	if (!message)
 		die("memory");
+	auth = opt->login ? auth_plain(opt->login) : NULL;
 }
 
 void smtp_fini(void)
 {
 	free(message);
+	free(auth);
 }
 
 long load_begun(void)
@@ -287,9 +290,21 @@ static void reply(struct session *s, int code, const char *text)
 			put_text(s, "STARTTLS\r\n");
 			step(s, ST_STARTTLS, 1);
 			flush(s);
+		} else if (auth) {
+			put_text(s, auth);
+			step(s, ST_AUTH, 1);
+			flush(s);
 		} else {
 			begin_message(s);
 		}
+		break;
+	case ST_AUTH:
+		if (code != 235) {
+			lost(s, text);
+			return;
+		}
+		fig->logins++;
+		begin_message(s);
 		break;
 	case ST_STARTTLS:
 		if (!good) {

@@ -12,6 +12,7 @@ from lib import sasl
 from lib.certs import Certs
 from lib.client import Client, message
 from lib.paths import build_says
+from lib.programs import Load
 from lib.sasl import MECHANISMS, Sasl, Saslauthd, b64
 from lib.site import Site
 from lib.wait import until
@@ -524,6 +525,22 @@ def test_no_secret_in_memory(auth_server, certs):
                         assert exchange(c, "carl", secret + extra).code == code
                         c.stays()
                         assert not in_memory(pid, needles), (tls, exchange, extra)
+
+
+# ---- what measures it ----
+
+def test_load_logs_in(db, sink, certs, tmp_path):
+    """The load generator: nothing is sent to others without its login, all of it after STARTTLS, one login for each connection."""
+    with make(db, sink, certs.settings("ec"), flags="{ noplaintext, noanonymous }") as s:
+        def load(*args):
+            return Load(str(tmp_path), f"127.0.0.1:{s.port}", "-s", 2, "-m", 6, "-T", 60, "-S", "-t", "u@far.test", *args).done()
+        f = load()
+        assert (f["acked"], f["refused"], f["logins"]) == (0, 6, 0)
+        f = load("-a", "bob:" + PASSWORD)
+        assert f["acked"] == 6 and f["logins"] == f["handshakes"] == f["connects"] >= 6 and f["drops"] == 0
+        f = load("-a", "bob:" + PASSWORD, "-d")
+        assert f["acked"] == 6 and f["logins"] == 2
+        s.wait_empty()
 
 
 # ---- what users may send ----
