@@ -281,9 +281,10 @@ def test_dsn_is_passed_on_to_exim(world, tag):
 
 
 def test_dsn_never_is_passed_on_to_exim(world, tag):
-    """Neither tells anybody, of a no at once and of one later."""
-    give(world.site.port, ["refused@e.test", "b@e.test"], message(tag), "", " NOTIFY=NEVER", sender="never@src.test")
+    """Nobody is told: of Exim's no, at once or to the content, nor of one that Exim hears later."""
+    give(world.site.port, ["refused@e.test", "nobody@e.test", "b@e.test"], message(tag), "", " NOTIFY=NEVER", sender="never@src.test")
     world.sink.wait(tag)
+    assert [x for x in world.exim.arrived(tag)[1] if " ** nobody@e.test " in x]
     give(world.site.port, "b@e.test", message(tag, headers=b"X-Refuse: yes\r\n"), "", " NOTIFY=NEVER", sender="never@src.test")
     world.exim.logged("rejected after DATA", "never@src.test")
     world.site.wait_empty()
