@@ -89,7 +89,7 @@ EXTRA_DIST += checks/replay/back-off.scn checks/replay/backup-mx.scn checks/repl
 	checks/replay/run.sh checks/replay/shared-host.scn checks/replay/slow-start.scn
 
 # Fuzz targets: a program checks/fuzz/fuzz_NAME for each parser of outside bytes, with a corpus in checks/fuzz/corpus/NAME and, if its
-# language has words, these in checks/fuzz/dict/NAME. To add one:
+# language has words, these in checks/fuzz/dict/NAME; checks/fuzz/parsers says where the parser is. To add one:
 #     FUZZ_TARGETS += checks/fuzz/fuzz_NAME
 #     checks_fuzz_fuzz_NAME_SOURCES = checks/fuzz/fuzz_NAME.c $(fuzz_main)
 #     checks_fuzz_fuzz_NAME_LDADD = $(fuzz_link)
@@ -105,16 +105,25 @@ TESTS += checks/fuzz/replay.sh
 AM_TESTS_ENVIRONMENT = FUZZ_TARGETS='$(FUZZ_TARGETS)'; export FUZZ_TARGETS; \
 	PROGRAMS='$(bin_PROGRAMS) $(sbin_PROGRAMS) $(libexec_PROGRAMS)'; export PROGRAMS; \
 	SM_HARDEN='$(SM_HARDEN)'; export SM_HARDEN;
-EXTRA_DIST += checks/fuzz/replay.sh checks/fuzz/run.sh checks/fuzz/corpus checks/fuzz/dict checks/fuzz/replay_main.c
-.PHONY: fuzz fuzz-targets
+EXTRA_DIST += checks/fuzz/replay.sh checks/fuzz/run.sh checks/fuzz/coverage.sh checks/fuzz/parsers checks/fuzz/corpus checks/fuzz/dict checks/fuzz/replay_main.c
+.PHONY: fuzz fuzz-targets fuzz-coverage
 fuzz-targets: $(FUZZ_TARGETS)
-FUZZ_SECONDS = 60
+# make gives what it is called with to the environment.
 if FUZZ
 fuzz: $(FUZZ_TARGETS)
-	srcdir=$(srcdir) $(SHELL) $(srcdir)/checks/fuzz/run.sh $(FUZZ_SECONDS) $(FUZZ_TARGETS)
+	srcdir=$(srcdir) $(SHELL) $(srcdir)/checks/fuzz/run.sh $${FUZZ_SECONDS:-60} $(FUZZ_TARGETS)
 else
 fuzz:
-	FUZZ_SECONDS=$(FUZZ_SECONDS) $(SHELL) $(srcdir)/misc/test.sh fuzz
+	FUZZ_SECONDS=$${FUZZ_SECONDS:-60} $(SHELL) $(srcdir)/misc/test.sh fuzz
+endif
+# How many lines of its parser each target reaches from its corpus, and in FUZZ_SECONDS more.
+if FUZZ_COVERAGE
+fuzz-coverage: $(FUZZ_TARGETS)
+	srcdir=$(srcdir) LLVM_COV='$(LLVM_COV)' LLVM_PROFDATA='$(LLVM_PROFDATA)' \
+		$(SHELL) $(srcdir)/checks/fuzz/coverage.sh $${FUZZ_SECONDS:-0} $(FUZZ_TARGETS)
+else
+fuzz-coverage:
+	$(SHELL) $(srcdir)/misc/test.sh fuzz-coverage
 endif
 FUZZ_TARGETS += checks/fuzz/fuzz_msg
 checks_fuzz_fuzz_msg_SOURCES = checks/fuzz/fuzz_def.h checks/fuzz/fuzz_msg.c $(fuzz_main)
@@ -141,6 +150,11 @@ checks_fuzz_fuzz_alias_LDADD = libsmar.a $(fuzz_link) $(AR_MAP_LIBS)
 FUZZ_TARGETS += checks/fuzz/fuzz_addr
 checks_fuzz_fuzz_addr_SOURCES = checks/fuzz/fuzz_addr.c $(fuzz_main)
 checks_fuzz_fuzz_addr_LDADD = $(fuzz_link)
+FUZZ_TARGETS += checks/fuzz/fuzz_base64 checks/fuzz/fuzz_xtext
+checks_fuzz_fuzz_base64_SOURCES = checks/fuzz/fuzz_base64.c $(fuzz_main)
+checks_fuzz_fuzz_base64_LDADD = $(fuzz_link)
+checks_fuzz_fuzz_xtext_SOURCES = checks/fuzz/fuzz_xtext.c $(fuzz_main)
+checks_fuzz_fuzz_xtext_LDADD = $(fuzz_link)
 FUZZ_TARGETS += checks/fuzz/fuzz_smtp_cmd
 checks_fuzz_fuzz_smtp_cmd_SOURCES = checks/fuzz/fuzz_smtp_cmd.c $(fuzz_main)
 checks_fuzz_fuzz_smtp_cmd_LDADD = $(fuzz_link)

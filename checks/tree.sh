@@ -19,10 +19,11 @@ options() {
 	ucontext) echo "$work --enable-ucontext CFLAGS=-O1" ;;
 	clang) echo "$work CC=clang CFLAGS=-O1" ;;
 	fuzz) echo "$work CC=clang --enable-fuzz --enable-asan --enable-ubsan CFLAGS=-O1\ -g1" ;;
+	fuzz-coverage) echo "$work CC=clang --enable-fuzz=coverage CFLAGS=-O1\ -g1" ;;
 	plain) echo "$work --disable-TLS --disable-SASL CFLAGS=-O1" ;;
 	full) echo "$work --enable-TLS --enable-SASL --enable-pmilter CFLAGS=-O1" ;;
 	*)
-		echo "tree.sh: no kind of build is called $1; there are: main release asan ubsan tsan ucontext clang fuzz plain full" >&2
+		echo "tree.sh: no kind of build is called $1; there are: main release asan ubsan tsan ucontext clang fuzz fuzz-coverage plain full" >&2
 		exit 64
 		;;
 	esac

@@ -1,9 +1,9 @@
 #!/bin/sh
 # Runs every test on this machine. Each step prints its own summary; the first failure ends it.
 #   sh misc/test.sh            everything once (small sizes of the long loops)
-#   sh misc/test.sh STEP ...   only these: deps build lint unit dist ucontext clang asan ubsan tsan fuzz crash release e2e plain
+#   sh misc/test.sh STEP ...   only these: deps build lint unit dist ucontext clang asan ubsan tsan fuzz fuzz-coverage crash release e2e plain
 # SMX_TEST_DIR (default ./build-test) takes the builds. SM_NO_SLOW_TEST=1 leaves the slow ones out, SM_DNS_TIMEOUT is seconds for DNS in
-# tests, FUZZ_SECONDS how long each fuzz target runs (10).
+# tests, FUZZ_SECONDS how long each fuzz target runs (10; for fuzz-coverage beyond its corpus: 0).
 set -eu
 
 umask 022
@@ -83,6 +83,11 @@ step_fuzz() {
 	tree fuzz fuzz-targets
 	make -s -C "$SMX_TEST_DIR/fuzz" fuzz FUZZ_SECONDS="${FUZZ_SECONDS-10}"
 }
+# Not one of everything: says what the corpora of the fuzz targets reach.
+step_fuzz_coverage() {
+	tree fuzz-coverage fuzz-targets
+	make -s -C "$SMX_TEST_DIR/fuzz-coverage" fuzz-coverage
+}
 # As it is installed: a forbidden system call, which a testing build only reports, ends the process here.
 step_release() {
 	tree release check
@@ -109,6 +114,6 @@ took=
 for s; do
 	printf '\n==== %s%s\n' "$s" "${took:+ (so far, in seconds:$took)}"
 	began=$(date +%s)
-	"step_$s"
+	"step_$(echo "$s" | tr - _)"
 	took="$took $s $(($(date +%s) - began))"
 done

@@ -36,6 +36,13 @@ static void restrictions_of(struct sm_str value, bool *good)
 	*good = rc == SM_E_EOF;
 }
 
+static bool is_conf(struct sm_str key)
+{
+	return sm_str_has_caseprefix(key, SM_STR("smtps_session_conf:")) ||
+	       sm_str_has_caseprefix(key, SM_STR("smtpc_session_conf:")) ||
+	       sm_str_has_caseprefix(key, SM_STR("smtpc_rcpt_conf:"));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 {
 	struct sm_str value, key = sm_str_split(sm_str_n(p, n), '\n', &value);
@@ -43,7 +50,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 
 	value_of(value, &usable);
 	restrictions_of(value, &restrictions);
-	if (ar_access_check_entry(key, value) == 0)
+	if (ar_access_check_entry(key, value) != 0)
+		return 0;
+	if (is_conf(key))
+		sm_assert(value.n <= AR_CONF_TEXT_MAX && ar_access_check_conf(value) == 0);
+	else
 		sm_assert(sm_str_has_caseprefix(key, SM_STR("protectedrcpt:")) ? restrictions
 		                                                               : usable);
 	return 0;

@@ -6,6 +6,30 @@
 #include "libsm/addr.h"
 #include "libsm/utf8.h"
 
+/* Characters come back as they were, and a domain has one form to be looked up by. */
+static void check_utf8(struct sm_str in, struct sm_arena *a)
+{
+	char text[SM_DOMAIN_ASCII_SIZE], bytes[4];
+	struct sm_str s = in, ascii, same;
+	bool good = true;
+
+	while (s.n > 0 && good) {
+		struct sm_str before = s;
+		int32_t c = sm_utf8_next(&s);
+
+		good = c >= 0;
+		if (good)
+			sm_assert(sm_str_eq(sm_str_n(bytes, sm_utf8_put((uint32_t)c, bytes)),
+			                    sm_str_head(before, before.n - s.n)));
+	}
+	sm_assert(sm_utf8_valid(in) == good);
+	sm_assert(good || !sm_utf8_graphic(in));
+	if (sm_domain_ascii(in, text, &ascii) == 0) {
+		sm_assert(sm_str_is_ascii(ascii) && sm_domain_eq(in, ascii));
+		sm_assert(sm_domain_ascii_in(a, in, &same) == 0 && sm_str_eq(same, ascii));
+	}
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n);
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 {
@@ -38,6 +62,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 	if (sm_addr_mailbox(in, &a, &one) == 0)
 		sm_assert(one.domain.n > 0);
 	(void)sm_helo_valid(in, false);
+	check_utf8(in, &a);
 	sm_arena_fini(&a);
 	return 0;
 }

@@ -5,6 +5,7 @@
  * kind.
  */
 #include "libsm/addr.h"
+#include "libsm/err.h"
 #include "libsm/rand.h"
 #include "smar/alias_rhs.h"
 
@@ -32,14 +33,30 @@ static void sound(const struct ar_members *m, bool may_include, struct sm_arena 
 	}
 }
 
+/* What a map may hold is wrong for no address, and what is wrong for one because of how it is
+ * written may not stand in a map. */
+static void check_any(struct sm_str rhs, int parsed)
+{
+	int rc = ar_rhs_check(rhs, true);
+
+	sm_assert(rc == 0 || rc == SM_E_SYNTAX);
+	sm_assert(parsed != SM_E_SYNTAX || rc != 0);
+	/* Without macros what looks like one is text. */
+	(void)!ar_rhs_check(rhs, false);
+}
+
 static int parse(struct sm_str rhs, struct sm_str mailbox, struct sm_arena *a, struct ar_rhs *out)
 {
 	struct ar_macros m = {.subdomain = SM_STR("sub"), .tag = SM_STR("")};
 	const struct ar_rhs_how how = {
 	    .macros = &m, .domain = SM_STR("host.example"), .max_members = MEMBERS_MAX};
 
+	int rc;
+
 	ar_parts_of(mailbox, '+', &m.parts);
-	return ar_rhs_parse(rhs, &how, a, out);
+	rc = ar_rhs_parse(rhs, &how, a, out);
+	check_any(rhs, rc);
+	return rc;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)

@@ -60,6 +60,28 @@ static void there_and_back(struct sm_buf *b, bool json, struct sm_str s)
 	sm_assert(sm_str_eq(sm_logline_get(&l, "d"), s));
 }
 
+/* As qdump and the control programs show bytes: printable, and cut where it is said. */
+static void escaped(struct sm_buf *b, struct sm_str s)
+{
+	for (size_t max = 3; max <= 300; max *= 10) {
+		sm_buf_reset(b);
+		sm_log_escape(b, s, max);
+		sm_log_escape_text(b, s, max);
+		for (size_t i = 0; i < b->len; i++)
+			sm_assert(sm_buf_p(b)[i] >= ' ' && sm_buf_p(b)[i] <= '~');
+	}
+}
+
+static void numbers(const struct sm_logline *l)
+{
+	struct sm_id id;
+	struct sm_str n = sm_logline_get(l, "n");
+
+	if (sm_logline_id(l, "id", &id) == 0)
+		sm_assert(sm_logline_get(l, "id").n > 0);
+	sm_assert(n.n > 0 || sm_logline_u64(l, "n") == 0);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -71,6 +93,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	sm_buf_init(&b, SM_LOG_LINE_BYTES);
 	there_and_back(&b, false, sm_str_n(data, size));
 	there_and_back(&b, true, sm_str_n(data, size));
+	escaped(&b, sm_str_n(data, size));
 	sm_buf_fini(&b);
 	if (size > 0)
 		memcpy(copy, data, size);
@@ -79,6 +102,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		for (size_t i = 0; i < l.count; i++)
 			sm_assert(l.pair[i].value.p >= copy &&
 			          l.pair[i].value.p + l.pair[i].value.n <= copy + size);
+		numbers(&l);
 	}
 	free(copy);
 	return 0;

@@ -1,8 +1,9 @@
 /*
  * Fuzz the record log: whatever a segment holds, its scan stays inside, delivers records in rising
- * order from valid batches only, and reports damage that does not overlap what it delivered. Input:
- * one byte, then a segment. With an odd byte the checksums of all that looks like a batch are made
- * right first, so that what lies behind them is reached.
+ * order from valid batches only, and reports damage that does not overlap what it delivered.
+ * Records one by one, as out of a damaged batch, are within what was searched. Input: one byte,
+ * then a segment. With an odd byte the checksums of all that looks like a batch are made right
+ * first, so that what lies behind them is reached.
  */
 #include <string.h>
 #include "qmgr/log_batch.h"
@@ -68,6 +69,32 @@ static void make_checksums_right(uint8_t *p, size_t n)
 	}
 }
 
+static void salvage(const uint8_t *p, size_t n)
+{
+	struct qm_salvage s = {.p = p, .end = n, .before = UINT64_MAX, .seq = SEQ};
+	struct qm_record r, again;
+
+	for (size_t at = 0; at + QM_BATCH_HEADER <= n; at += QM_BLOCK) {
+		uint64_t from, last = 0;
+
+		if (qm_batch_peek(p + at, SEQ) == 0)
+			continue;
+		s.epoch = qm_batch_epoch(p + at);
+		s.at = from = at + QM_BATCH_HEADER;
+		s.after = 0;
+		while (qm_record_salvage(&s, &r)) {
+			sm_assert(r.at >= from && r.lsn > last && s.at <= n && s.at > r.at);
+			sm_assert((const uint8_t *)r.body.p + r.body.n <= p + s.at);
+			sm_assert(qm_record_check(p + r.at, n - r.at, s.epoch, SEQ, &again));
+			sm_assert(again.lsn == r.lsn && sm_str_eq(again.body, r.body));
+			last = r.lsn;
+			from = s.at;
+		}
+		if (qm_record_guess(p + at + QM_BATCH_HEADER, n - at - QM_BATCH_HEADER, &r))
+			sm_assert(r.body.n <= n - at - QM_BATCH_HEADER);
+	}
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n);
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 {
@@ -88,6 +115,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 		sm_assert(s.last_lsn == seen.last_lsn && s.damages == seen.damages);
 		sm_assert(seen.records == 0 || s.epoch != 0);
 	}
+	salvage(copy, n - 1);
 	sm_free(copy);
 	return 0;
 }

@@ -80,6 +80,24 @@ static void check_lists(struct sm_str lists)
 		sm_assert(sm_str_chr(names, '\0') < 0);
 }
 
+/* What we offer is read as it was meant. */
+static void check_optneg(const struct ss_mp_reply *r)
+{
+	struct ss_mp_packet packet;
+	struct ss_mp_reply again;
+	struct sm_buf b;
+	size_t used;
+
+	sm_buf_init(&b, SS_MP_PACKET_MAX);
+	ss_mp_optneg(&b, r->version, r->actions & ss_mp_actions(r->version),
+	             r->steps & ss_mp_steps(r->version));
+	sm_assert(ss_mp_packet(sm_buf_view(&b), &packet, &used) == 1 && used == b.len);
+	sm_assert(ss_mp_reply(&packet, &again) == 0 && again.code == SS_MP_OPTNEG);
+	sm_assert(again.version == r->version && again.args.n == 0);
+	sm_assert((again.actions & ~r->actions) == 0 && (again.steps & ~r->steps) == 0);
+	sm_buf_fini(&b);
+}
+
 static void change(struct ss_header *h, struct sm_arena *a, enum ss_header_change_kind kind,
                    const struct ss_mp_reply *r, bool spaced)
 {
@@ -115,9 +133,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 			continue;
 		if (r.code == SS_MR_REPLYCODE)
 			check_text(&r);
-		else if (r.code == SS_MP_OPTNEG)
+		else if (r.code == SS_MP_OPTNEG) {
 			check_lists(r.args);
-		else if (r.code == SS_MR_ADDHEADER)
+			check_optneg(&r);
+		} else if (r.code == SS_MR_ADDHEADER)
 			change(&h, &a, SS_HEADER_ADD, &r, p[0] & 1);
 		else if (r.code == SS_MR_INSHEADER)
 			change(&h, &a, SS_HEADER_INSERT, &r, p[0] & 1);

@@ -11,8 +11,10 @@
 #include <sys/socket.h>
 
 #include "libsm/co.h"
+#include "libsm/err.h"
 #include "libsm/log.h"
 #include "libsm/loop.h"
+#include "smtpc/sasl.h"
 #include "smtpc/sc.h"
 #include "smtpc/server_conf.h"
 #include "smtpc/task.h"
@@ -43,6 +45,47 @@ static bool mentions(struct sm_str s, struct sm_str word)
 		if (sm_str_caseeq(sm_str_head(s, word.n), word))
 			return true;
 	return false;
+}
+
+/* ---- in the place of Cyrus SASL ---- */
+
+struct sc_sasl {
+	bool done;
+};
+static int sasl_open;
+
+bool sc_sasl_has(struct sm_str mechanism)
+{
+	return sm_str_caseeq(mechanism, SM_STR("SCRAM-SHA-256"));
+}
+int sc_sasl_start(const char *mechanism SM_UNUSED, const char *host SM_UNUSED,
+                  const struct sc_credentials *c SM_UNUSED, struct sm_buf *out,
+                  struct sc_sasl **sasl)
+{
+	*sasl = sm_calloc(1, sizeof(**sasl));
+	sasl_open++;
+	sm_buf_cstr(out, "n,,n=joe,r=abc");
+	return 0;
+}
+/* "r=..." goes on, "v=..." is the server's proof, all else is wrong. */
+int sc_sasl_step(struct sc_sasl *sasl, struct sm_str challenge, struct sm_buf *out)
+{
+	sm_assert(!mentions(challenge, SM_STR(",i=999999999")));
+	sasl->done = sm_str_has_prefix(challenge, SM_STR("v="));
+	if (sasl->done)
+		return 0;
+	sm_buf_cstr(out, "c=biws,p=xyz");
+	return sm_str_has_prefix(challenge, SM_STR("r=")) ? 0 : sm_fail(SM_E_PEER, "wrong");
+}
+bool sc_sasl_is_done(const struct sc_sasl *sasl)
+{
+	return sasl->done;
+}
+void sc_sasl_free(struct sc_sasl **sasl)
+{
+	if (*sasl != NULL)
+		sasl_open--;
+	SM_FREE(*sasl);
 }
 
 static void server(void *arg)
@@ -160,6 +203,7 @@ static void set_up(void)
 	sm_log_init("fuzz", 0);
 	sm_arena_init(&arena, "fuzz", 4096, 1 << 20);
 	sm_conf_defaults(sc_conf_opts, &conf, &arena);
+	conf.max_reply_bytes = 20000;
 	sc.conf = &conf;
 	sc.hostname = SM_STR("client.example");
 	sm_list_init(&sc.tasks);
@@ -167,6 +211,10 @@ static void set_up(void)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	static const uint8_t notify[] = {SM_NOTIFY_FAILURE | SM_NOTIFY_DELAY, SM_NOTIFY_NEVER,
+	                                 SM_NOTIFY_SUCCESS};
+	static const struct sm_str orcpts[] = {SM_STR("rfc822;r@b.example"),
+	                                       SM_STR("utf-8;\xc3\xbc@b.example"), SM_STR_NONE};
 	struct run r = {.answers = 0};
 	int fds[2];
 
@@ -199,7 +247,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		    .index = (uint16_t)i,
 		    .addr =
 			r.utf8 && i % 2 == 1 ? SM_STR("\xc3\xbc@b.example") : SM_STR("r@b.example"),
-		    .notify = data[0] & 2 ? SM_NOTIFY_FAILURE | SM_NOTIFY_DELAY : 0,
+		    .notify = data[0] & 2 ? notify[i % SM_ARRAY_SIZE(notify)] : 0,
+		    .orcpt = data[0] & 2 ? orcpts[i % SM_ARRAY_SIZE(orcpts)] : SM_STR_NONE,
 		};
 	sm_assert(socketpair(AF_UNIX, SOCK_STREAM, 0, fds) == 0);
 	sm_assert(sm_loop_init() == 0);
@@ -209,7 +258,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	sm_assert(sm_co_spawn("server", server, &r) != NULL);
 	sm_assert(sm_co_spawn("client", client, &r) != NULL);
 	(void)sm_loop_run();
-	sm_assert(r.answers == 1);
+	sm_assert(r.answers == 1 && sasl_open == 0);
 	sc_cache_fini(&sc.cache);
 	sm_co_cleanup();
 	sm_loop_fini();

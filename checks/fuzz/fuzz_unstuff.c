@@ -30,6 +30,22 @@ static size_t simple(const uint8_t *in, size_t n, char *out, size_t *n_out, bool
 	return n;
 }
 
+/* A CR or an LF that is not one of a pair; at the end a CR is open. */
+static void check_bare(const char *p, size_t n, size_t split)
+{
+	bool bare = false, open = false, after_cr = false;
+
+	for (size_t i = 0; i < n; i++)
+		bare = bare || (p[i] == '\n' && (i == 0 || p[i - 1] != '\r')) ||
+		       (p[i] == '\r' && i + 1 < n && p[i + 1] != '\n');
+	open = n > 0 && p[n - 1] == '\r';
+	if (sm_bare_line_end(p, split, &after_cr) ||
+	    sm_bare_line_end(p + split, n - split, &after_cr))
+		sm_assert(bare);
+	else
+		sm_assert(!bare && after_cr == open);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n);
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 {
@@ -43,6 +59,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 		return 0;
 	seed = p[0];
 	p++, n--;
+	check_bare((const char *)p, n, seed % (n + 1));
 	want = sm_malloc(n + 2);
 	got = sm_malloc(n + 2);
 	consumed = simple(p, n, want, &n_want, &done);
