@@ -33,7 +33,7 @@ tree() { # NAME [make arguments]
 pytests() { # TREE PATH ...: tests that run programs of that tree; they wait more than they work
 	name=$1
 	shift
-	(cd "$src" && SMX_BUILD="$SMX_TEST_DIR/$name" PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m pytest -q -p no:cacheprovider -n "$jobs" "$@")
+	(cd "$src" && SMX_BUILD="$SMX_TEST_DIR/$name" PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m pytest -q -p no:cacheprovider -n $((2 * jobs)) "$@")
 }
 
 step_deps() {

@@ -256,6 +256,10 @@ def errors(site):
 def test_disk_full():
     """Mail goes on, one line says why nobody is greylisted, and who was whitelisted is so when there is room again."""
     s = make()
+    # Of an environment that could not be opened libdb does not free all.
+    with open(os.path.join(s.dir, "lsan"), "w") as f:
+        f.write("leak:libdb\n")
+    s.environment["LSAN_OPTIONS"] = f"suppressions={s.dir}/lsan:print_suppressions=0"
     directory = directory_of(s)
     st = os.stat(directory)
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size=16m,mode=700,uid={st.st_uid},gid={st.st_gid}", "tmpfs", directory], check=True)

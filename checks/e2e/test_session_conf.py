@@ -167,7 +167,7 @@ def test_createmap_checks_the_grammar(site, tmp_path):
                      ("smtps_session_conf:a@b x = 1;", "never be looked up"), ("smtps_session_conf:10 " + "max_hops = 3; " * 700, "at most 8192")):
         r = make(bad + "\n")
         assert r.returncode != 0 and why in r.stderr, r.stderr
-    assert make("smtps_session_conf:10 max_hops = 3;\nsmtpc_session_conf:mx.example x = 1;\nsmtpc_rcpt_conf:a@b y { z = 1; }\n").returncode == 0
+    assert make("smtps_session_conf:10 max_hops = 3;\nsmtpc_session_conf:mx.example tls { level = verify; }\nsmtpc_rcpt_conf:a@b tls { level = encrypt; }\n").returncode == 0
 
 
 def test_without_the_flag_nothing_is_asked(sink, dns):
