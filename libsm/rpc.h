@@ -81,6 +81,9 @@ void sm_link_free(struct sm_link **l);
 struct sm_peer *sm_link_peer(struct sm_link *l); /* NULL while down */
 /* Wait until it is up. 0, SM_E_TIMEOUT, SM_E_CANCEL. */
 int sm_link_wait(struct sm_link *l, int64_t deadline_ms) SM_YIELDS SM_MUST_CHECK;
+/* This process ends, and maybe the peer does: from now on who waits, or would, gets SM_E_CANCEL
+ * while the link is down. */
+void sm_link_wait_no_more(struct sm_link *l);
 /*
  * sm_rpc over a link: waits until it is up, and asks again when the peer went away, up to the
  * deadline. As sm_rpc; SM_E_TIMEOUT with the link's trouble while it is down. For questions that

@@ -30,7 +30,7 @@ struct sm_link {
 	struct sm_peer *peer; /* from connect to its end */
 	struct sm_timer timer;
 	int64_t backoff_ms, up_since_ms;
-	bool freed;
+	bool freed, impatient;
 	struct sm_cond up;
 	bool was_up;
 	char trouble[RPC_WHY_MAX + 32];
@@ -171,12 +171,18 @@ struct sm_peer *sm_link_peer(struct sm_link *l)
 int sm_link_wait(struct sm_link *l, int64_t deadline_ms)
 {
 	while (sm_link_peer(l) == NULL) {
-		int rc = sm_cond_wait(&l->up, "link", deadline_ms);
+		int rc = l->impatient ? SM_E_CANCEL : sm_cond_wait(&l->up, "link", deadline_ms);
 
 		if (rc != 0)
 			return sm_fail_in(rc, "%s: %s", l->path, l->trouble);
 	}
 	return 0;
+}
+
+void sm_link_wait_no_more(struct sm_link *l)
+{
+	l->impatient = true;
+	sm_cond_broadcast(&l->up);
 }
 
 int sm_link_rpc(struct sm_link *l, uint16_t type, const void *m, uint16_t reply_type,

@@ -271,6 +271,13 @@ static void answer_to_the_gone(void **state SM_UNUSED)
 	t_run(body_answer_to_the_gone);
 }
 
+static int waited_rc;
+
+static void wait_for_ever(void *arg SM_UNUSED)
+{
+	waited_rc = sm_link_wait(t.link, SM_NEVER);
+}
+
 static void body_asking_nobody(void)
 {
 	struct sm_msg_ta_query q = {0};
@@ -288,6 +295,15 @@ static void body_asking_nobody(void)
 	assert_int_equal(last_err, SM_E_PEER);
 	assert_int_equal(sm_link_wait(t.link, sm_now_ms() + 50), SM_E_TIMEOUT); /* for nobody */
 	assert_non_null(strstr(sm_link_trouble(t.link), "connect: "));
+	/* Who waits is told when this process ends, and nobody waits any more. */
+	waited_rc = 1;
+	assert_non_null(sm_co_spawn("waits", wait_for_ever, NULL));
+	t_settle();
+	assert_int_equal(waited_rc, 1);
+	sm_link_wait_no_more(t.link);
+	t_settle();
+	assert_int_equal(waited_rc, SM_E_CANCEL);
+	assert_int_equal(sm_link_wait(t.link, SM_NEVER), SM_E_CANCEL);
 
 	sm_link_free(&t.link);
 	t_both_ends();

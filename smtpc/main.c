@@ -155,6 +155,9 @@ static void on_term(struct sm_proc *p)
 	ending_since_ms = sm_loop_now_ms();
 	sm_log(SM_INFO, "sc.ending", "tasks=%zu idle_sessions=%zu", sc.task_count, sc.cache.count);
 	sc_cache_quit_all(&sc.cache);
+	/* When all ends, smar does so first: a task would wait for it in vain, and all for the
+	 * task. */
+	sm_link_wait_no_more(sc.smar);
 	sm_timer_set(&ending, ending_since_ms, on_ending, NULL);
 }
 
