@@ -302,8 +302,6 @@ static void accept_message(struct ss_session *s)
 	struct sm_str why;
 	int err, code;
 
-	if ((s->txn.utf8 & SM_UTF8_DECLARED) && header_is_utf8(s))
-		s->txn.utf8 |= SM_UTF8_HEADER;
 	err = cdb_commit(&s->txn.content, &offset, &size);
 	s->txn.content = NULL;
 	if (err != 0) {
@@ -360,6 +358,7 @@ void ss_content_end(struct ss_session *s)
 		c->fault = ss_scan_end(&c->scan);
 	if (!ss_content_is_bad(c))
 		c->store_err = end_completion(s);
+	ss_txn_header_is_utf8(s, header_is_utf8(s));
 	if (s->milters != NULL && !ss_content_is_bad(c) && !c->vanishes)
 		take_word(s, ss_milters_end(s));
 	if (ss_content_is_bad(c)) {

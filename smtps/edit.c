@@ -262,12 +262,16 @@ static int keep_field(void *arg, struct sm_str field)
 static int put_header(void *arg, bool blank)
 {
 	struct rewriting *w = arg;
+	bool utf8 = false;
 	int err = 0;
 
 	SM_LIST_FOR (c, &w->e->header, struct ss_header_change, link)
 		ss_header_apply(&w->header, c);
-	for (size_t i = 0; err == 0 && i < w->header.n; i++)
+	for (size_t i = 0; err == 0 && i < w->header.n; i++) {
+		utf8 = utf8 || !sm_str_is_ascii(w->header.v[i]);
 		err = cdb_append(w->to, w->header.v[i].p, w->header.v[i].n);
+	}
+	ss_txn_header_is_utf8(w->e->s, utf8);
 	if (err == 0 && (blank || w->e->body != NULL))
 		err = cdb_append(w->to, "\r\n", 2);
 	if (err == 0 && w->e->body != NULL)

@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "libsm/err.h"
+#include "libsm/fault.h"
 #include "libsm/log.h"
 #include "smtps/edit.h"
 #include "smtps/fields.h"
@@ -254,6 +255,43 @@ IN_COROUTINE(t_line_ends)
 	}
 }
 
+/* What the header needs of servers is that of the header which is there in the end; of mail that
+ * did not come with SMTPUTF8 nothing is known. */
+IN_COROUTINE(t_utf8)
+{
+	static const struct {
+		uint8_t came;
+		const char *subject;
+		uint8_t goes;
+	} cases[] = {
+	    {SM_UTF8_DECLARED, "\xc3\xbc", SM_UTF8_DECLARED | SM_UTF8_HEADER},
+	    {SM_UTF8_DECLARED, "u", SM_UTF8_DECLARED},
+	    {SM_UTF8_DECLARED | SM_UTF8_HEADER, "u", SM_UTF8_DECLARED},
+	    {0, "\xc3\xbc", 0},
+	};
+
+	for (size_t i = 0; i < SM_ARRAY_SIZE(cases); i++) {
+		struct ss_edit e;
+		size_t ours = 0;
+		char want[100];
+
+		begin_message(i + 1, cases[i].came & SM_UTF8_HEADER
+		                         ? OURS "Subject: \xc3\xa4\r\n\r\n\xc3\xa4\r\n"
+		                         : OURS "Subject: a\r\n\r\n\xc3\xa4\r\n");
+		s.txn.utf8 = cases[i].came;
+		ss_edit_init(&e, &s);
+		assert_int_equal(ss_edit_header(&e, SS_HEADER_REPLACE, 1, SM_STR("Subject"),
+		                                sm_str(cases[i].subject), false),
+		                 0);
+		assert_int_equal(ss_edit_apply(&e, &ours), 0);
+		ss_edit_fini(&e);
+		assert_int_equal(s.txn.utf8, cases[i].goes);
+		snprintf(want, sizeof(want), OURS "Subject: %s\r\n\r\n\xc3\xa4\r\n",
+		         cases[i].subject);
+		end_message(want);
+	}
+}
+
 IN_COROUTINE(t_envelope)
 {
 	struct ss_edit e;
@@ -333,6 +371,74 @@ IN_COROUTINE(t_all_or_nothing)
 	sm_arena_fini(&s.txn.arena);
 }
 
+/* ---- bad disks ---- */
+
+#ifdef SM_TESTING
+static const struct point {
+	const char *name, *what;
+	int rc;
+} points[] = {
+    {"cdb.open", "enospc", SM_E_FULL},   {"cdb.write", "enospc", SM_E_FULL},
+    {"cdb.write", "eio", SM_E_IO},       {"cdb.read", "eio", SM_E_IO},
+    {"cdb.unlink", "enospc", SM_E_FULL},
+};
+
+/* The changes of a filter, all of them gathered before it is asked what became of them. */
+static int change_all(size_t bytes)
+{
+	static const char line[] =
+	    "0123456789012345678901234567890123456789012345678901234567890\n";
+	struct ss_edit e;
+	size_t ours = 0;
+	int err, trouble = 0;
+
+	ss_edit_init(&e, &s);
+	err = ss_edit_header(&e, SS_HEADER_ADD, 0, SM_STR("X"), SM_STR("y"), false);
+	assert_int_equal(err, 0);
+	assert_int_equal(ss_edit_sender(&e, SM_STR("x@y"), SM_STR_NONE), 0);
+	for (size_t n = 0; trouble == 0 && n < bytes; n += sizeof(line) - 1)
+		trouble = ss_edit_body(&e, line, sizeof(line) - 1);
+	err = trouble != 0 ? trouble : ss_edit_apply(&e, &ours);
+	ss_edit_fini(&e);
+	return err;
+}
+
+/* Whatever fails, and wherever it is: it is said, the envelope is as it was, and of the content
+ * nothing is left, neither name nor descriptor. */
+IN_COROUTINE(t_bad_disk)
+{
+	const size_t bodies[] = {0, 300000};
+	char fault[64];
+
+	for (size_t i = 0; i < SM_ARRAY_SIZE(points) * SM_ARRAY_SIZE(bodies); i++) {
+		const struct point *p = &points[i / 2];
+		unsigned n = 0;
+		bool struck;
+
+		do {
+			int fds = t_count_fds(), err;
+
+			begin_message(1, OURS "A: 1\r\n\r\n");
+			assert_int_equal(t_append_body(s.txn.content, BIG, 10000), 0);
+			snprintf(fault, sizeof(fault), "%s=%s@%u", p->name, p->what, ++n);
+			assert_int_equal(sm_fault_arm(fault), 0);
+			err = change_all(bodies[i % 2]);
+			struck = sm_fault_passes(p->name) >= n;
+			assert_int_equal(sm_fault_arm(""), 0);
+			assert_int_equal(err, struck ? p->rc : 0);
+			if (struck)
+				assert_string_equal(s.txn.sender.p, "a@src.test");
+			ss_txn_reset(&s, false);
+			sm_arena_fini(&s.txn.arena);
+			assert_false(t_exists(s.txn.id));
+			assert_int_equal(t_count_fds(), fds);
+		} while (struck);
+		/* There were such calls: of an own body, more of them. */
+		assert_true(n > 1);
+	}
+}
+#endif
+
 static int begin(void **state)
 {
 	sm_log_level(0);
@@ -347,9 +453,13 @@ int main(void)
 	    cmocka_unit_test(t_one_field),
 	    TEST(t_rewrite),
 	    TEST(t_line_ends),
+	    TEST(t_utf8),
 	    TEST(t_envelope),
 	    TEST(t_refused),
 	    TEST(t_all_or_nothing),
+#ifdef SM_TESTING
+	    TEST(t_bad_disk),
+#endif
 	};
 
 	return cmocka_run_group_tests(tests, begin, t_cdb_end);

@@ -104,6 +104,15 @@ int ss_txn_hold(struct ss_session *s, struct sm_str reason)
 	                             : 0;
 }
 
+void ss_txn_header_is_utf8(struct ss_session *s, bool is)
+{
+	uint8_t *utf8 = &s->txn.utf8;
+
+	*utf8 &= (uint8_t)~SM_UTF8_HEADER;
+	if (is && (*utf8 & SM_UTF8_DECLARED))
+		*utf8 |= SM_UTF8_HEADER;
+}
+
 void ss_txn_discard_rcpt(struct ss_session *s)
 {
 	s->txn.discarded++;

@@ -56,6 +56,9 @@ void ss_txn_drop_rcpt(struct ss_session *s, uint32_t i);
 int ss_txn_change_sender(struct ss_session *s, struct sm_str sender, struct sm_str envid,
                          uint8_t ret) SM_MUST_CHECK;
 int ss_txn_hold(struct ss_session *s, struct sm_str reason) SM_MUST_CHECK;
+/* Whether the header, as it is stored by now, is in UTF-8: of mail that came with SMTPUTF8, what it
+ * needs of those who get it. */
+void ss_txn_header_is_utf8(struct ss_session *s, bool is);
 /* A recipient that is accepted, and vanishes. */
 void ss_txn_discard_rcpt(struct ss_session *s);
 /* Nobody is left to deliver it to. */

@@ -53,6 +53,19 @@ def test_before_our_received(own, milter, sink, tag):
     assert got[0] == "X: y" and got[1].startswith("Received: from") and got[2] == f"Subject: {tag}"
 
 
+@pytest.mark.parametrize("came,change,goes", [
+    ("gruen", add_header("X", "grün"), False), ("grün", change_header(1, "A", "gruen"), True), ("gruen", replace_body("grün".encode()), True),
+    ("grün", replace_body(b"gruen"), False)], ids=["added", "taken-away", "body", "stays"])
+def test_utf8(own, milter, sink, tag, came, change, goes):
+    """A server without SMTPUTF8 gets what has no UTF-8 in the header that the filter has left."""
+    milter.on["E"] = [change, CONTINUE]
+    with own.client() as c:
+        assert c.mail("a@src.test", " SMTPUTF8").code == 250 and c.rcpt("b@local.test").code == 250 and c.cmd("DATA").code == 354
+        assert c.finish(message(tag, headers=f"A: {came}\r\n".encode())).code == 250
+    m, = sink.wait(lambda m: tag.encode() in m.content)
+    assert (m.sender, b"Status: 5.6.7" in m.content) == (("a@src.test", False) if goes else ("", True))
+
+
 def test_header_of_a_message_without(own, milter, sink, tag):
     """There is no header, and no body: what is added is one all the same."""
     milter.on["E"] = [add_header("Subject", tag), CONTINUE]
