@@ -55,6 +55,13 @@ enum sm_resolve {
 	SM_RESOLVE_TEMP_PTR,
 	SM_RESOLVE_TEMP_A
 };
+/* deliver: when a mail goes out */
+enum sm_deliver {
+	SM_DELIVER_BACKGROUND, /* at once, after it was accepted */
+	SM_DELIVER_NOW,        /* before the client has its replies: one attempt */
+	SM_DELIVER_QUEUE,      /* at the next queue run */
+	SM_DELIVER_HOLD        /* when it is asked for */
+};
 enum sm_body { SM_BODY_NONE, SM_BODY_7BIT, SM_BODY_8BITMIME, SM_BODY_BINARYMIME };
 /* utf8: what a mail wants of those it goes through (RFC 6531) */
 enum {

@@ -194,6 +194,8 @@ static struct qm_txn *make_child(struct qm *q, struct sm_id id, const struct qm_
 	child->received_s = parent->received_s;
 	child->queued_s = list ? sm_wall_s() : parent->queued_s;
 	child->sender = keep(child, list && v[0].sender.n > 0 ? v[0].sender : parent->sender);
+	qm_client_keep(child, &parent->client);
+	child->deliver = parent->deliver;
 	if (parent->dsn_kind) {
 		child->envid = keep(child, parent->envid);
 		child->ret = parent->ret;

@@ -200,7 +200,8 @@ static void ask(struct qm *q, struct sm_peer *peer, struct qm_rcpt *r)
 	                                   .sender = r->txn->sender,
 	                                   .flags = r->flags & QM_RCPT_FINAL ? SM_ROUTE_FINAL : 0,
 	                                   .level = r->txn->level,
-	                                   .after = r->after};
+	                                   .after = r->after,
+	                                   .route = r->txn->route};
 	struct question *qu = sm_calloc(1, sizeof(*qu));
 
 	qu->q = q;

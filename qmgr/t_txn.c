@@ -53,6 +53,14 @@ static void counts_follow_states(void **state)
 	qm_txn_table_fini(&t);
 }
 
+static struct sm_sa t_address(void)
+{
+	struct sm_sa sa;
+
+	assert_int_equal(sm_sa_ip(&sa, SM_STR("[192.0.2.7]"), 4711), 0);
+	return sa;
+}
+
 static void snapshot_and_changes(void **state)
 {
 	struct qm_txn_table t;
@@ -66,6 +74,13 @@ static void snapshot_and_changes(void **state)
 	sm_arena_init(&a, "test", 1024, 1 << 20);
 	sm_buf_init(&b, 1 << 20);
 	txn = three(&t);
+	qm_client_keep(txn, &(struct qm_client){.sa = t_address(),
+	                                        .name = SM_STR("c.test"),
+	                                        .helo = SM_STR("hello.test"),
+	                                        .proto = SM_STR("ESMTPS"),
+	                                        .xid = SM_STR("4711")});
+	txn->route = SM_STR("10024^lmtp:[127.0.0.1]");
+	txn->deliver = SM_DELIVER_QUEUE;
 	qm_rcpt_note(&txn->rcpts[2], 451, SM_STR("4.4.1 away"), SM_STR("mx.y.test"), 1010);
 	qm_rcpt_note_tls(&txn->rcpts[2], SM_STR("TLSv1.3 x 128 OK mx.y.test"));
 	txn->rcpts[2].tries = 1;
@@ -87,6 +102,13 @@ static void snapshot_and_changes(void **state)
 	assert_int_equal(txn->rcpts[0].tls.n, 0);
 	assert_int_equal(txn->rcpts[1].next_try_s, 2000);
 	assert_true(sm_str_eq(txn->envid, SM_STR("e1")));
+	assert_true(sm_sa_eq(&txn->client.sa, &(struct sm_sa[]){t_address()}[0]));
+	assert_true(sm_str_eq(txn->client.name, SM_STR("c.test")));
+	assert_true(sm_str_eq(txn->client.helo, SM_STR("hello.test")));
+	assert_true(sm_str_eq(txn->client.proto, SM_STR("ESMTPS")));
+	assert_true(sm_str_eq(txn->client.xid, SM_STR("4711")));
+	assert_true(sm_str_eq(txn->route, SM_STR("10024^lmtp:[127.0.0.1]")));
+	assert_int_equal(txn->deliver, SM_DELIVER_QUEUE);
 
 	qm_txn_apply(txn,
 	             &(struct qm_rec_rcpt_change){

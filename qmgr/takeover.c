@@ -37,7 +37,8 @@ bool qm_store_room(struct qm_store *st, size_t bytes)
 /* Not less than its snapshot takes. */
 static size_t snapshot_bytes(const struct qm_txn *txn)
 {
-	size_t n = FIXED_TXN + txn->sender.n + txn->envid.n + txn->auth.n + txn->dsn_sender.n;
+	size_t n = FIXED_TXN + txn->sender.n + txn->envid.n + txn->auth.n + txn->dsn_sender.n +
+	           txn->client.name.n + txn->client.helo.n + txn->client.xid.n + txn->route.n;
 
 	for (unsigned i = 0; i < txn->rcpt_count; i++) {
 		const struct qm_rcpt *r = &txn->rcpts[i];

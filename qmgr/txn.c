@@ -76,6 +76,23 @@ void qm_txn_table_fini(struct qm_txn_table *t)
 	sm_hash_fini(&t->children);
 }
 
+/* Sizes are bounded by the coders, and the arena's cap is above their sum. */
+static struct sm_str keep(struct qm_txn *txn, struct sm_str s)
+{
+	return s.n ? sm_arena_str(&txn->arena, s) : SM_STR("");
+}
+
+void qm_client_keep(struct qm_txn *txn, const struct qm_client *c)
+{
+	txn->client = (struct qm_client){
+	    .sa = c->sa,
+	    .name = keep(txn, c->name),
+	    .helo = keep(txn, c->helo),
+	    .proto = keep(txn, c->proto),
+	    .xid = keep(txn, c->xid),
+	};
+}
+
 struct qm_txn *qm_txn_new(struct qm_txn_table *t, struct sm_id id, size_t rcpts)
 {
 	struct qm_txn *txn = sm_calloc(1, sizeof(*txn));
@@ -91,6 +108,8 @@ struct qm_txn *qm_txn_new(struct qm_txn_table *t, struct sm_id id, size_t rcpts)
 		txn->rcpts[i].index = (uint16_t)i;
 		sm_list_init(&txn->rcpts[i].link);
 	}
+	qm_client_keep(txn, &(struct qm_client){0});
+	txn->route = SM_STR("");
 	sm_hash_insert(&t->by_id, &txn->node, sm_id_hash(id));
 	sm_list_push(&t->active, &txn->link);
 	sm_list_init(&txn->held);
@@ -119,12 +138,6 @@ void qm_txn_free(struct qm_txn_table *t, struct qm_txn **txnp)
 	SM_FREE(*txnp);
 }
 
-/* Sizes are bounded by the coders, and the arena's cap is above their sum. */
-static struct sm_str keep(struct qm_txn *txn, struct sm_str s)
-{
-	return s.n ? sm_arena_str(&txn->arena, s) : SM_STR("");
-}
-
 /* As an operator would; the reason stands where that of a failed try does. */
 static void hold(struct qm_txn *txn, struct sm_str why)
 {
@@ -149,6 +162,10 @@ struct qm_txn *qm_txn_from_commit(struct qm_txn_table *t, const struct sm_msg_ta
 	txn->sender = keep(txn, m->sender);
 	txn->envid = keep(txn, m->envid);
 	txn->auth = keep(txn, m->auth);
+	qm_client_keep(txn,
+	               &(struct qm_client){m->client, m->client_name, m->helo, m->proto, m->xid});
+	txn->route = keep(txn, m->route);
+	txn->deliver = m->deliver;
 	txn->received_s = txn->queued_s = m->received_s;
 	txn->body = m->body;
 	txn->ret = m->ret;
@@ -209,6 +226,10 @@ struct qm_txn *qm_txn_from_rec(struct qm_txn_table *t, const struct qm_rec_txn *
 	txn->sender = keep(txn, rec->sender);
 	txn->envid = keep(txn, rec->envid);
 	txn->auth = keep(txn, rec->auth);
+	qm_client_keep(txn, &(struct qm_client){rec->client, rec->client_name, rec->helo,
+	                                        rec->proto, rec->xid});
+	txn->route = keep(txn, rec->route);
+	txn->deliver = rec->deliver;
 	txn->received_s = rec->received_s;
 	txn->queued_s = rec->queued_s;
 	txn->body = rec->body;
@@ -316,6 +337,13 @@ void qm_txn_to_rec(const struct qm_txn *txn, struct sm_arena *a, struct qm_rec_t
 	    .utf8 = txn->utf8,
 	    .envid = txn->envid,
 	    .auth = txn->auth,
+	    .client = txn->client.sa,
+	    .client_name = txn->client.name,
+	    .helo = txn->client.helo,
+	    .proto = txn->client.proto,
+	    .xid = txn->client.xid,
+	    .route = txn->route,
+	    .deliver = txn->deliver,
 	    .received_s = txn->received_s,
 	    .queued_s = txn->queued_s,
 	    .flags = txn->flags,

@@ -59,6 +59,14 @@ enum qm_txn_state {
 	QM_TXN_ENDING  /* its `end` is becoming durable */
 };
 
+/* Who brought a mail: for the log, and for next hops that want to know. */
+struct qm_client {
+	struct sm_sa sa;          /* len 0: nobody did, or it is not known */
+	struct sm_str name, helo; /* forward-confirmed; as it was said */
+	struct sm_str proto;      /* "ESMTPSA" (RFC 3848) */
+	struct sm_str xid;        /* the id that the mail has there; empty: not told */
+};
+
 struct qm_txn {
 	struct sm_hash_node node; /* by id */
 	struct sm_list link;      /* in qm.active, oldest first */
@@ -69,6 +77,9 @@ struct qm_txn {
 	struct sm_arena arena;
 	struct sm_id id, content;
 	struct sm_str sender, envid, auth;
+	struct qm_client client;
+	struct sm_str route; /* it goes this way, as in the mailertable; empty: by recipient */
+	uint8_t deliver;     /* SM_DELIVER_* */
 	uint32_t content_offset;
 	uint64_t size;
 	int64_t received_s;
@@ -126,6 +137,8 @@ void qm_txn_free(struct qm_txn_table *t, struct qm_txn **txn);
 /* From the frame of smtps, from a record. Copies. Recipients are NEW. */
 struct qm_txn *qm_txn_from_commit(struct qm_txn_table *t, const struct sm_msg_ta_commit *m);
 struct qm_txn *qm_txn_from_rec(struct qm_txn_table *t, const struct qm_rec_txn *rec);
+/* The mail came from this client; copies. */
+void qm_client_keep(struct qm_txn *txn, const struct qm_client *c);
 /* The snapshot: borrowed strings, arrays in `a`. Only what is not settled. */
 void qm_txn_to_rec(const struct qm_txn *txn, struct sm_arena *a, struct qm_rec_txn *rec);
 /* Apply a change found in the log. An index that is not there is ignored (it was settled in the

@@ -1,6 +1,6 @@
 /*
- * The order of aliases, local users and routes for a recipient in the queue. Thread: the loop's;
- * coroutine when it may wait.
+ * The order of aliases, local users and routes for a recipient in the queue. What was told its way
+ * skips the former: who is there knows them. Thread: the loop's; coroutine when it may wait.
  */
 #include "smar/resolve.h"
 
@@ -29,8 +29,13 @@ static int known(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str rc
 int ar_resolve(const struct ar *ar, const struct ar_ctx *ctx, const struct sm_msg_route_get *m,
                struct sm_msg_route *out)
 {
-	int rc = ar_alias_route(ar, ctx, m, out);
+	int rc;
 
+	if (!sm_str_empty(m->route)) {
+		rc = ar_route_told(ar, ctx, m->route, out);
+		return rc == 0 ? ar_rcpt_conf(ar, ctx, m->rcpt, out) : rc;
+	}
+	rc = ar_alias_route(ar, ctx, m, out);
 	if (rc != SM_E_NOTFOUND)
 		return rc;
 	rc = known(ar, ctx, m->rcpt);

@@ -413,26 +413,52 @@ static int domain_of(const struct ar *ar, struct sm_str rcpt, struct sm_arena *a
 	return 0;
 }
 
-int ar_route(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str rcpt,
-             struct sm_msg_route *out)
+static struct build *begin(const struct ar *ar, const struct ar_ctx *ctx, struct sm_msg_route *out)
 {
-	const struct ar_mt_entry *e;
-	struct sm_arena *a = ctx->a;
-	struct build *b;
-	struct sm_str domain;
-	int rc;
+	struct build *b = sm_arena_must(ctx->a, sizeof(*b));
 
-	b = sm_arena_must(a, sizeof(*b));
 	b->ar = ar;
 	b->ctx = ctx;
-	b->a = a;
+	b->a = ctx->a;
 	b->out = out;
 	b->max_hosts = (uint32_t)SM_MIN(ar->conf->max_hosts, ROUTE_HOSTS_MAX);
 	b->port = SMTP_PORT;
 	*out = (struct sm_msg_route){
 	    .status = SM_ROUTE_OK, .agent = SM_AGENT_SMTP, .ttl_s = AR_DNS_TTL_MAX};
+	return b;
+}
 
-	if (domain_of(ar, rcpt, a, &domain) != 0) {
+/* By an entry, or NULL: as DNS says. */
+static int go(struct build *b, const struct ar_mt_entry *e, struct sm_str domain)
+{
+	if (e != NULL) {
+		b->out->key = sm_arena_str(b->a, e->key);
+		add_entry(b, e);
+	} else {
+		b->out->key =
+		    sm_arena_printf(b->a, "smtp:%u:@" SM_STR_FMT, SMTP_PORT, SM_STR_ARG(domain));
+		if (domain.n > 0 && domain.p[0] == '[')
+			add_literal(b, domain);
+		else
+			add_domain(b, domain);
+	}
+	if (b->missing)
+		return SM_E_AGAIN;
+	if (e == NULL && b->out->hosts_count > 0)
+		key_of_hosts(b);
+	conclude(b);
+	return 0;
+}
+
+int ar_route(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str rcpt,
+             struct sm_msg_route *out)
+{
+	struct build *b = begin(ar, ctx, out);
+	const struct ar_mt_entry *e;
+	struct sm_str domain;
+	int rc;
+
+	if (domain_of(ar, rcpt, ctx->a, &domain) != 0) {
 		refuse(b, SM_ROUTE_PERM, 553, "5.1.3 malformed recipient address");
 		return 0;
 	}
@@ -445,21 +471,22 @@ int ar_route(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str rcpt,
 		refuse(b, SM_ROUTE_TEMP, 451, "4.3.0 the table of routes cannot be read");
 		return 0;
 	}
-	if (e != NULL) {
-		out->key = sm_arena_str(a, e->key);
-		add_entry(b, e);
-	} else {
-		out->key =
-		    sm_arena_printf(a, "smtp:%u:@" SM_STR_FMT, SMTP_PORT, SM_STR_ARG(domain));
-		if (domain.n > 0 && domain.p[0] == '[')
-			add_literal(b, domain);
-		else
-			add_domain(b, domain);
+	return go(b, e, domain);
+}
+
+int ar_route_told(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str rhs,
+                  struct sm_msg_route *out)
+{
+	struct build *b = begin(ar, ctx, out);
+	struct ar_mt_entry *e = sm_arena_must(ctx->a, sizeof(*e));
+	int rc = ar_mt_parse_rhs(rhs, ctx->a, e);
+
+	if (rc != 0) {
+		sm_log(SM_ERROR, "ar.mailertable", "route=%S error=%E", rhs, rc);
+		ar_trace_failed(ctx, rhs, sm_diag());
+		refuse(b, SM_ROUTE_TEMP, 451,
+		       "4.3.5 the way that this mail is to go cannot be understood");
+		return 0;
 	}
-	if (b->missing)
-		return SM_E_AGAIN;
-	if (e == NULL && out->hosts_count > 0)
-		key_of_hosts(b);
-	conclude(b);
-	return 0;
+	return go(b, e, SM_STR(""));
 }

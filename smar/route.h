@@ -14,5 +14,9 @@
  */
 int ar_route(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str rcpt,
              struct sm_msg_route *out) SM_YIELDS SM_MUST_CHECK;
+/* The same for mail that goes the way of a right hand side of the mailertable, whoever it is for.
+ */
+int ar_route_told(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str rhs,
+                  struct sm_msg_route *out) SM_YIELDS SM_MUST_CHECK;
 
 #endif

@@ -13,6 +13,7 @@
 #include "smar/dns.h"
 #include "smar/dns_cache.h"
 #include "smar/own.h"
+#include "smar/resolve.h"
 #include "smar/route.h"
 #include "smar/t_dns_run.h"
 
@@ -458,11 +459,35 @@ static void checks(void **state SM_UNUSED)
 	run(body_checks);
 }
 
+/* Mail that is told its way, whoever it is for. */
+static void body_told(void)
+{
+	struct sm_msg_route_get q = {.rcpt = SM_STR("u@no-such.example"),
+	                             .route = SM_STR("10024^lmtp:[192.0.2.9]")};
+	struct sm_msg_route m;
+
+	assert_int_equal(ar_resolve(&ar, hasty(), &q, &m), 0);
+	assert_int_equal(m.status, SM_ROUTE_OK);
+	assert_int_equal(m.agent, SM_AGENT_LMTP);
+	assert_true(sm_str_eq(m.key, SM_STR("lmtp:10024:[192.0.2.9]")));
+	assert_true(sm_str_eq(hosts_text(&m), SM_STR("[192.0.2.9]=192.0.2.9:10024/0")));
+	q.route = SM_STR("10024^nonsense:x");
+	assert_int_equal(ar_resolve(&ar, hasty(), &q, &m), 0);
+	assert_int_equal(m.status, SM_ROUTE_TEMP);
+	assert_int_equal(m.code, 451);
+}
+
+static void told(void **state SM_UNUSED)
+{
+	run(body_told);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(routes), cmocka_unit_test(keys),
 	                                   cmocka_unit_test(fast),   cmocka_unit_test(dice),
-	                                   cmocka_unit_test(by_map), cmocka_unit_test(checks)};
+	                                   cmocka_unit_test(by_map), cmocka_unit_test(checks),
+	                                   cmocka_unit_test(told)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,6 +11,8 @@
 #include "libsm/offload.h"
 #include "smtps/session.h"
 
+enum { HELO_MAX = 512 }; /* as ta_commit.helo */
+
 struct unlink_job {
 	struct cdb *cdb;
 	struct sm_id id;
@@ -69,6 +71,11 @@ enum ss_outcome ss_commit(struct ss_session *s, uint32_t offset, uint64_t size, 
 	    .user = s->auth.user,
 	    .auth = t->auth,
 	    .hold = t->hold,
+	    .client_name = s->client_name,
+	    .helo = sm_str_head(s->helo, HELO_MAX),
+	    .proto = ss_session_protocol(s),
+	    .route = s->conf->route,
+	    .deliver = (uint8_t)s->conf->deliver,
 	    .rcpts_count = t->rcpt_count,
 	    .rcpts = t->rcpts,
 	};

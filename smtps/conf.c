@@ -85,6 +85,11 @@ static const struct sm_word violation_words[] = {
     {0},
 };
 
+static const struct sm_word deliver_words[] = {
+    {"background", SM_DELIVER_BACKGROUND, "the client has its reply when the mail is in the queue"},
+    {0},
+};
+
 /* clang-format off */
 static const struct sm_opt proxy_opts[] = {
 	{.name = "listeners", .type = SM_OPT_LIST, .def = "", .max = 64, .reload = true,
@@ -158,6 +163,12 @@ const struct sm_opt ss_conf_opts[] = {
 	 .reload = true, .help = "names of listeners on which loopback and Unix clients may relay"},
 	{.name = "protected_recipients", .type = SM_OPT_SECTION, .offset = AT(protected_recipients), .sub = protect_opts,
 	 .help = "recipients that not everybody may send to: entries protectedrcpt: of the access map"},
+	{.name = "route", .type = SM_OPT_STR, .offset = AT(route), .def = "", .max = 1000, .reload = true, .session = true,
+	 .help = "where all mail goes that comes here, like a right hand side of the mailertable; empty: by recipient",
+	 .man = "As for a content filter: \"10024^lmtp:[127.0.0.1]\" takes each recipient there as it is; aliases and users are the affair of "
+	 "the server that gets it back. Mail for recipients that nobody knows is refused at RCPT as ever."},
+	{.name = "deliver", .type = SM_OPT_ENUM, .offset = AT(deliver), .def = "background", .words = deliver_words, .reload = true,
+	 .session = true, .help = "when mail goes out that comes here"},
 	{.name = "qualify_domain", .type = SM_OPT_STR, .offset = AT(qualify_domain), .def = "", .max = 255, .reload = true, .session = true,
 	 .help = "submission: put behind an address without domain; empty: the hostname"},
 	{.name = "require_tls", .type = SM_OPT_SECTION, .offset = AT(require_tls), .sub = require_opts,

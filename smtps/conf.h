@@ -51,6 +51,9 @@ struct ss_conf {
 	} protected_recipients;
 
 	/* Submission. */
+	struct sm_str
+	    route;   /* of all its mail, as in the mailertable; empty: each recipient has its own */
+	int deliver; /* enum sm_deliver */
 	struct sm_str qualify_domain; /* put behind an address without one; empty: the hostname */
 
 	/* Front ends: whose word about a client's address is taken. */

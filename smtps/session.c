@@ -18,6 +18,7 @@
 #include "smtps/peers.h"
 #include "smtps/policy.h"
 #include "smtps/proxy.h"
+#include "smtps/received.h"
 
 enum {
 	IN_MAX = 32 * 1024, /* buffered input: what one pipelined batch may be */
@@ -415,6 +416,12 @@ int ss_session_start(struct ss *ss, int fd, const struct sm_sa *client, const ch
 	sm_list_push(&ss->sessions, &s->link);
 	ss->session_count++;
 	return 0;
+}
+
+struct sm_str ss_session_protocol(const struct ss_session *s)
+{
+	return ss_received_protocol(s->esmtp, (s->txn.utf8 & SM_UTF8_DECLARED) != 0,
+	                            s->net.tls != NULL, s->auth.done);
 }
 
 void ss_sessions_stop(struct ss *ss, bool all)

@@ -101,6 +101,8 @@ int ss_session_configure(struct ss_session *s, struct sm_str text) SM_MUST_CHECK
 /* As it was before the greeting: nothing is known of the client but its address, qmgr knows of no
  * session. */
 void ss_session_anew(struct ss_session *s) SM_YIELDS;
+/* The protocol that this transaction came by, as Received: calls it. */
+struct sm_str ss_session_protocol(const struct ss_session *s);
 /* Has the client sent more than it should have by now? */
 bool ss_early_input(struct ss_session *s);
 
