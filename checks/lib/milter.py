@@ -115,6 +115,10 @@ class Session:
         got, self.buf = self.buf[:n], self.buf[n:]
         return got
 
+    def works(self, seconds):
+        """It takes so long over an event."""
+        self.milter.stopped.wait(seconds)
+
     def negotiate(self, data):
         m = self.milter
         self.offered = struct.unpack(">III", data)
