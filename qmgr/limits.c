@@ -2,8 +2,8 @@
  * The table of limits: entries by kind and the bytes of their prefix, found from the longest prefix
  * of an address to the empty one. Pure.
  *
- * Invariant: an IPv4 address, also one mapped into IPv6, has a prefix of 0 to 4 octets; an IPv6
- * address one of 0 to 16, an even number.
+ * Invariant: a struct prefix has no padding, it is its own key; an IPv4 address, also one mapped
+ * into IPv6, has a prefix of 0 to 4 octets; an IPv6 address one of 0 to 16, an even number.
  */
 #include "qmgr/limits.h"
 
@@ -21,6 +21,7 @@
 struct prefix {
 	uint8_t kind, family, size; /* family: 4 or 6; size in octets */
 	uint8_t octet[16];
+	uint8_t port[2]; /* 0: any; only behind a whole address */
 };
 
 struct entry {
@@ -149,11 +150,39 @@ static int parse_groups(struct sm_str s, struct prefix *p)
 	return 0;
 }
 
+static void set_port(struct prefix *p, unsigned port)
+{
+	p->port[0] = (uint8_t)(port >> 8);
+	p->port[1] = (uint8_t)port;
+}
+
+/* "1.2.3.4:25", "[::1]:25", "[1.2.3.4]:25" */
+static int parse_server(struct sm_str s, struct prefix *p)
+{
+	ptrdiff_t colon = sm_str_rchr(s, ':');
+	struct sm_str host = sm_str_head(s, (size_t)colon);
+	struct sm_sa sa;
+	uint64_t port;
+
+	if (host.n > 2 && host.p[0] == '[' && host.p[host.n - 1] == ']')
+		host = sm_str_n(host.p + 1, host.n - 2);
+	if (sm_str_u64(sm_str_from(s, (size_t)colon + 1), 10, 65535, &port) != 0 || port == 0 ||
+	    sm_sa_ip(&sa, host, 0) != 0)
+		return SM_E_SYNTAX;
+	prefix_of(&sa, p);
+	set_port(p, (unsigned)port);
+	return 0;
+}
+
 /* An empty prefix has no family: it is looked for last, whatever the address is. */
 static int parse_prefix(struct sm_str s, struct prefix *p)
 {
+	ptrdiff_t colon = sm_str_chr(s, ':'), dot = sm_str_chr(s, '.');
+
 	if (s.n == 0)
 		return 0;
+	if ((s.p[0] == '[' && colon > 0) || (dot >= 0 && colon > dot))
+		return parse_server(s, p);
 	if (sm_str_has_caseprefix(s, SM_STR("IPv6:")))
 		return parse_groups(sm_str_from(s, 5), p);
 	return sm_str_chr(s, ':') >= 0 ? parse_groups(s, p) : parse_octets(s, p);
@@ -216,6 +245,9 @@ int qm_limits_add(struct qm_limits *l, struct sm_str key, struct sm_str value)
 	if (parse_prefix(prefix, &p) != 0)
 		return sm_fail(SM_E_SYNTAX, "\"" SM_STR_FMT "\" names no address or net",
 		               SM_STR_ARG(key));
+	if ((p.port[0] | p.port[1]) != 0 && (kind == QM_LIMIT_ICR || kind == QM_LIMIT_ICM))
+		return sm_fail(SM_E_SYNTAX, "\"" SM_STR_FMT "\": clients have no port",
+		               SM_STR_ARG(key));
 	if ((err = bounded(value, kind, &v)) != 0)
 		return err;
 	p.kind = (uint8_t)kind;
@@ -243,6 +275,12 @@ unsigned qm_limits_get(const struct qm_limits *l, enum qm_limit kind, const stru
 		return otherwise;
 	prefix_of(sa, &p);
 	step = p.family == 6 ? 2 : 1;
+	if (p.size > 0 && kind != QM_LIMIT_ICR && kind != QM_LIMIT_ICM) {
+		set_port(&p, sm_sa_port(sa));
+		if ((e = find(l, &p)) != NULL)
+			return e->value;
+		set_port(&p, 0);
+	}
 	for (;;) {
 		if (p.size == 0)
 			p.family = 0;

@@ -1,13 +1,15 @@
 /*
- * Limits for single addresses, as the map qmgr_conf gives them. A key is a word and an address or
- * the beginning of one, on an octet boundary (IPv6: on a boundary of 16 bits); the longest that
- * fits rules, the empty one is for all:
+ * Limits for single addresses, as the map qmgr_conf gives them. A key is a word and an address,
+ * with or without a port, or the beginning of an address, on an octet boundary (IPv6: on a boundary
+ * of 16 bits); what names the port rules, else the longest that fits; the empty one is for all:
  *
- *     key     = kind [":" [prefix]] / "octo" [":"]
+ *     key     = kind [":" [prefix / server]] / "octo" [":"]
  *     kind    = "oci" / "ocm" / "omr" / "icr" / "icm"
+ *     server  = IPv4-addr ":" port / "[" (IPv4-addr / IPv6-addr) "]:" port   ; not of icr, icm
  *     prefix  = octet *3("." octet) / ["IPv6:"] group *7(":" group) / ["IPv6:"] IPv6-addr
  *
  *     ocm:            100       oci:10.1          2       icr:2001:db8      20
+ *     ocm:127.0.0.1:10024  5    ocm:[::1]:10024   5
  *
  * An entry for a net holds for each address in it by itself. Pure but for the two loaders; no entry
  * changes any more once a table is in use: a reload makes a new one.

@@ -32,6 +32,30 @@ static unsigned ocm(const struct qm_limits *l, const char *address)
 	return qm_limits_get(l, QM_LIMIT_OCM, &sa, 77);
 }
 
+/* Two servers on one address have limits of their own. */
+static void ports_come_first(void **state)
+{
+	struct qm_limits *l = parsed("ocm:127.0.0.1:10024 2\nocm:127.0.0.1 9\nocm:[::1]:10024 3\n"
+	                             "ocm:[127.0.0.2]:10024 4\nocm: 8\n");
+	static const struct {
+		const char *address;
+		uint16_t port;
+		unsigned most;
+	} cases[] = {{"127.0.0.1", 10024, 2}, {"127.0.0.1", 25, 9},
+	             {"127.0.0.1", 10025, 9}, {"::1", 10024, 3},
+	             {"::1", 25, 8},          {"127.0.0.2", 10024, 4},
+	             {"127.0.0.2", 25, 8},    {"::ffff:127.0.0.1", 10024, 2}};
+
+	(void)state;
+	for (size_t i = 0; i < SM_ARRAY_SIZE(cases); i++) {
+		struct sm_sa sa;
+
+		assert_int_equal(sm_sa_ip(&sa, sm_str(cases[i].address), cases[i].port), 0);
+		assert_int_equal(qm_limits_get(l, QM_LIMIT_OCM, &sa, 77), cases[i].most);
+	}
+	qm_limits_free(&l);
+}
+
 /* createmap takes the colon at the end of a key for its end. */
 static void keys_of_createmap(void **state)
 {
@@ -90,11 +114,20 @@ static void the_longest_prefix_rules(void **state)
 static void errors_name_their_line(void **state)
 {
 	static const char *const wrong[] = {
-	    "ocmx 5",          "xcm: 5",      "ocm:10.1",     "ocm:10.256 5",
-	    "ocm:1.2.3.4.5 5", "ocm:10..1 5", "ocm:host 5",   "ocm:2001:db8:g 5",
-	    "ocm: 0",          "oci: -1",     "icr: 1000001", "omr: 60001",
-	    "octo: 0",         "octo: soon",  "ocm: 5 6",     "ocm:1:2:3:4:5:6:7:8:9 5",
-	    "ocm:010 5",       "ocm:10.01 5", "ocm:IPv6: 5",  "ocm:00001:2 5",
+	    "ocmx 5",           "xcm: 5",
+	    "ocm:10.1",         "ocm:10.256 5",
+	    "ocm:1.2.3.4.5 5",  "ocm:10..1 5",
+	    "ocm:host 5",       "ocm:2001:db8:g 5",
+	    "ocm: 0",           "oci: -1",
+	    "icr: 1000001",     "omr: 60001",
+	    "octo: 0",          "octo: soon",
+	    "ocm: 5 6",         "ocm:1:2:3:4:5:6:7:8:9 5",
+	    "ocm:010 5",        "ocm:10.01 5",
+	    "ocm:IPv6: 5",      "ocm:00001:2 5",
+	    "ocm:10.1:25 5",    "icm:10.1.2.3:25 5",
+	    "ocm:10.1.2.3:0 5", "ocm:10.1.2.3:65536 5",
+	    "ocm:[::1 5",       "ocm:[::1]25 5",
+	    "ocm:10.1.2.3: 5",  "ocm:[]:25 5",
 	};
 	char text[64];
 
@@ -175,9 +208,8 @@ static void maps_are_loaded(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(the_longest_prefix_rules),
-	    cmocka_unit_test(keys_of_createmap),
-	    cmocka_unit_test(errors_name_their_line),
+	    cmocka_unit_test(the_longest_prefix_rules), cmocka_unit_test(ports_come_first),
+	    cmocka_unit_test(keys_of_createmap),        cmocka_unit_test(errors_name_their_line),
 	    cmocka_unit_test(maps_are_loaded),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,6 +5,8 @@
  */
 #include "smar/server_conf.h"
 
+#include <stdio.h>
+
 #include "libsm/log.h"
 #include "smar/access.h"
 #include "smar/alias.h"
@@ -17,18 +19,42 @@ enum {
 	FAILED_TTL_S = 60,
 };
 
-/* Under the server's name and its parents, then its address. 0, SM_E_NOTFOUND, or as ar_map_find.
+/* One key that names the port, behind a name or an address. */
+static int find_port(struct ar_map *map, const struct ar_ctx *ctx, struct sm_str tag,
+                     struct sm_str host, const struct sm_sa *sa, struct sm_str *value)
+{
+	bool brackets = sm_str_chr(host, ':') >= 0;
+	struct ar_keys keys;
+
+	ar_keys_word(&keys, tag,
+	             sm_arena_printf(ctx->a, "%s" SM_STR_FMT "%s:%u", brackets ? "[" : "",
+	                             SM_STR_ARG(host), brackets ? "]" : "",
+	                             (unsigned)sm_sa_port(sa)));
+	return ar_map_find(map, ctx, &keys, value);
+}
+
+/*
+ * Who names the port goes first: the server's name and its address with it. Then the name and its
+ * parents, then the address and its networks. 0, SM_E_NOTFOUND, or as ar_map_find.
  */
 static int find_server(struct ar_map *map, const struct ar_ctx *ctx, struct sm_str tag,
                        const struct sm_msg_server_conf *m, struct sm_str *value)
 {
+	/* An address literal is no name: it is found by the address. */
+	bool named = m->name.n > 0 && m->name.p[0] != '[';
 	struct ar_keys keys;
 	int rc = SM_E_NOTFOUND;
 
 	if (map == NULL)
 		return rc;
-	/* An address literal is no name: it is found by the address. */
-	if (m->name.n > 0 && m->name.p[0] != '[') {
+	if (named && sm_sa_port(&m->sa) != 0)
+		rc = find_port(map, ctx, tag, ar_address_key(ctx->a, m->name), &m->sa, value);
+	if (rc == SM_E_NOTFOUND && sm_sa_port(&m->sa) != 0) {
+		ar_keys_ip(&keys, SM_STR(""), &m->sa, AR_KEYS_EXACT);
+		if (ar_keys_next(&keys))
+			rc = find_port(map, ctx, tag, keys.key, &m->sa, value);
+	}
+	if (rc == SM_E_NOTFOUND && named) {
 		ar_keys_domain(&keys, tag, ar_address_key(ctx->a, m->name), 0);
 		rc = ar_map_find(map, ctx, &keys, value);
 	}

@@ -3,9 +3,11 @@
  * the access map in the configuration language, which smtpc understands and smar does not, and
  * credentials of the map of server_auth.
  *
- *   smtpc_session_conf:  the name of a server and its parents (a.b.tld .b.tld .tld), then its
- * address (1.2.3.4 1.2.3 1.2 1) smtpc_rcpt_conf:     a recipient, as behind to: server_auth as
- * smtpc_session_conf:, without tag
+ *   smtpc_session_conf:  the name of a server with its port (a.b.tld:10024), its address with it
+ *                        (1.2.3.4:10024 [2001:db8:0:0:0:0:0:1]:10024), its name and its parents
+ *                        (a.b.tld .b.tld .tld), its address and networks (1.2.3.4 1.2.3 1.2 1)
+ *   smtpc_rcpt_conf:     a recipient, as behind to:
+ *   server_auth          as smtpc_session_conf:, without tag
  *
  * Secrets of server_auth are never logged. They lie in the arena of the request, which is wiped.
  */

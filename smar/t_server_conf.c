@@ -9,6 +9,9 @@
 static const char config[] =
     "map a { type = inline; entries = {\n"
     "\"smtpc_session_conf:mx.one.example one\", \"smtpc_session_conf:.one.example below\",\n"
+    "\"smtpc_session_conf:mx.one.example:10024 port\", "
+    "\"smtpc_session_conf:192.0.2.7:10024 ip and port\",\n"
+    "\"smtpc_session_conf:[2001:db8:0:0:0:0:0:7]:10024 six and port\",\n"
     "\"smtpc_session_conf:192.0.2 net\", \"smtpc_session_conf:2001:db8:0:0:0:0:0:1 six\",\n"
     "\"smtpc_rcpt_conf:joe@r.example joe\", \"smtpc_rcpt_conf:@r.example all\",\n"
     "\"smtpc_rcpt_conf:@.r.example below\" }; }\n"
@@ -46,16 +49,37 @@ static void close_maps(void)
 	sm_arena_fini(&arena);
 }
 
-static void server(const char *name, const char *ip, const char *text, const char *auth)
+static void server_at(uint16_t port, const char *name, const char *ip, const char *text,
+                      const char *auth)
 {
 	struct sm_msg_server_conf m = {.name = sm_str(name)};
 	struct sm_msg_server_confd out;
 
-	assert_int_equal(sm_sa_ip(&m.sa, sm_str(ip), 25), 0);
+	assert_int_equal(sm_sa_ip(&m.sa, sm_str(ip), port), 0);
 	assert_int_equal(ar_server_conf(&ar, &ctx, &m, &out), 0);
 	assert_int_equal(out.code, 0);
 	assert_true(sm_str_eq(out.conf, sm_str(text)));
 	assert_true(sm_str_eq(out.auth, sm_str(auth)));
+}
+
+static void server(const char *name, const char *ip, const char *text, const char *auth)
+{
+	server_at(25, name, ip, text, auth);
+}
+
+/* Several servers on one address are told apart by their ports. */
+static void ports(void **state SM_UNUSED)
+{
+	open_maps(config);
+	server_at(10024, "MX.one.example", "192.0.2.1", "port", "user = joe; password = x;");
+	server_at(10025, "mx.one.example", "192.0.2.1", "one", "user = joe; password = x;");
+	server_at(10024, "mx.one.example", "192.0.2.7", "port", "user = joe; password = x;");
+	server_at(10024, "other.one.example", "192.0.2.7", "ip and port", "");
+	server_at(10024, "[192.0.2.7]", "192.0.2.7", "ip and port", "");
+	server_at(10025, "[192.0.2.7]", "192.0.2.7", "net", "");
+	server_at(10024, "", "2001:db8::7", "six and port", "");
+	server_at(10025, "", "2001:db8::7", "", "");
+	close_maps();
 }
 
 static void servers(void **state SM_UNUSED)
@@ -143,9 +167,8 @@ static void failing_maps(void **state SM_UNUSED)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(servers),
-	    cmocka_unit_test(recipients),
-	    cmocka_unit_test(long_keys),
+	    cmocka_unit_test(servers),      cmocka_unit_test(ports),
+	    cmocka_unit_test(recipients),   cmocka_unit_test(long_keys),
 	    cmocka_unit_test(failing_maps),
 	};
 

@@ -3,36 +3,12 @@
 
 #include "smtpc/dsn_text.h"
 
-#define AT(m)   offsetof(struct sc_conf, m)
-#define TIME(m) offsetof(struct sc_timeouts, m)
-#define SECOND  1000
-#define MINUTE  (60 * SECOND)
-#define HOUR    (60 * MINUTE)
+#define AT(m)  offsetof(struct sc_conf, m)
+#define SECOND 1000
+#define MINUTE (60 * SECOND)
+#define HOUR   (60 * MINUTE)
 
 /* clang-format off */
-static const struct sm_opt timeout_opts[] = {
-    {.name = "connect", .type = SM_OPT_TIME, .offset = TIME(connect_ms), .def = "30s",
-     .min = SECOND, .max = 10 * MINUTE, .reload = true, .help = "to connect to one address"},
-    {.name = "greeting", .type = SM_OPT_TIME, .offset = TIME(greeting_ms), .def = "5m",
-     .min = SECOND, .max = HOUR, .reload = true, .help = "for the server's first reply"},
-    {.name = "mail", .type = SM_OPT_TIME, .offset = TIME(mail_ms), .def = "5m",
-     .min = SECOND, .max = HOUR, .reload = true, .help = "for the reply to MAIL"},
-    {.name = "rcpt", .type = SM_OPT_TIME, .offset = TIME(rcpt_ms), .def = "5m",
-     .min = SECOND, .max = HOUR, .reload = true, .help = "for the reply to each RCPT"},
-    {.name = "data_init", .type = SM_OPT_TIME, .offset = TIME(data_init_ms), .def = "2m",
-     .min = SECOND, .max = HOUR, .reload = true, .help = "for the reply to DATA"},
-    {.name = "data_block", .type = SM_OPT_TIME, .offset = TIME(data_block_ms), .def = "3m",
-     .min = SECOND, .max = HOUR, .reload = true,
-     .help = "for the server to take 64 KiB of content",
-     .man = "This is also the least rate at which a server has to take content."},
-    {.name = "data_final", .type = SM_OPT_TIME, .offset = TIME(data_final_ms), .def = "10m",
-     .min = SECOND, .max = HOUR, .reload = true,
-     .help = "for the reply to the end of data (LMTP: each reply)"},
-    {.name = "quit", .type = SM_OPT_TIME, .offset = TIME(quit_ms), .def = "10s",
-     .min = SECOND, .max = 5 * MINUTE, .reload = true, .help = "for the reply to QUIT"},
-    SM_OPT_END,
-};
-
 static const struct sm_word chunking_words[] = {
     {"never", SC_CHUNKING_NEVER, "DATA is used; binary content is returned"},
     {"binary", SC_CHUNKING_BINARY, "for content that came with BODY=BINARYMIME"},
@@ -45,9 +21,10 @@ const struct sm_opt sc_conf_opts[] = {
      .words = chunking_words, .reload = true, .help = "when content goes by BDAT, not by DATA"},
     {.name = "io_timeout", .type = SM_OPT_TIME, .offset = AT(io_timeout_ms), .def = "5m",
      .min = SECOND, .max = HOUR, .reload = true,
-     .help = "for replies without a time of their own: EHLO, LHLO, HELO"},
-    {.name = "timeouts", .type = SM_OPT_SECTION, .offset = AT(timeouts), .sub = timeout_opts,
-     .help = "longest wait in each step of a conversation"},
+     .help = "for replies without a time of their own: EHLO, LHLO, HELO, STARTTLS, AUTH, RSET"},
+    {.name = "timeouts", .type = SM_OPT_SECTION, .offset = AT(timeouts), .sub = sc_timeout_opts,
+     .help = "longest wait in each step of a conversation",
+     .man = "Behind smtpc_session_conf: of the access map the same section may stand, for single servers."},
     {.name = "max_task_time", .type = SM_OPT_TIME, .offset = AT(max_task_time_ms), .def = "2h",
      .min = MINUTE, .max = 24 * (int64_t)HOUR, .reload = true,
      .help = "longest time for one message, all hosts together",

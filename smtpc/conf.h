@@ -3,20 +3,15 @@
 #define SC_CONF_H
 
 #include "libsm/tls.h"
+#include "smtpc/timeouts.h"
 #include "smtpc/tls_policy.h"
-
-/* How long each step of a conversation may take (RFC 5321 4.5.3.2). */
-struct sc_timeouts {
-	int64_t connect_ms, greeting_ms, mail_ms, rcpt_ms, data_init_ms, data_block_ms,
-	    data_final_ms, quit_ms;
-};
 
 /* chunking; UNSET: of a server, as the section has it */
 enum { SC_CHUNKING_UNSET, SC_CHUNKING_NEVER, SC_CHUNKING_BINARY, SC_CHUNKING_OFFERED };
 
 struct sc_conf {
 	int chunking;          /* SC_CHUNKING_* */
-	int64_t io_timeout_ms; /* of what has no time of its own: EHLO, LHLO, HELO */
+	int64_t io_timeout_ms; /* of what has no time of its own */
 	struct sc_timeouts timeouts;
 	int64_t max_task_time_ms, drain_time_ms;
 	struct sm_str lmtp_socket, dsn_texts;

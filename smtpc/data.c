@@ -60,7 +60,7 @@ static ssize_t next(struct sc_content *c, const char **p)
 
 int sc_data_send(struct sc_task *t, struct sc_session *s, bool *local)
 {
-	int64_t block_ms = t->sc->conf->timeouts.data_block_ms;
+	int64_t block_ms = s->timeouts.data_block_ms;
 	const char *p;
 	ssize_t n;
 	int rc = 0;
@@ -90,7 +90,7 @@ int sc_data_send(struct sc_task *t, struct sc_session *s, bool *local)
 int sc_data_send_chunk(struct sc_task *t, struct sc_session *s, bool *local)
 {
 	bool text = t->content.is_composed || t->in.body != SM_BODY_BINARYMIME, after_cr = false;
-	int64_t block_ms = t->sc->conf->timeouts.data_block_ms;
+	int64_t block_ms = s->timeouts.data_block_ms;
 	uint64_t left = sc_content_size(t);
 	const char *p;
 	ssize_t n;

@@ -271,7 +271,7 @@ static void on_rcpt(struct round *r, struct sc_rcpt *rcpt, int code)
 /* All replies to the batch. 0 or what `lost` gives. */
 static int read_batch(struct round *r)
 {
-	const struct sc_timeouts *limits = &conf(r)->timeouts;
+	const struct sc_timeouts *limits = &r->s->timeouts;
 	struct sc_task *t = r->t;
 	int code;
 
@@ -336,7 +336,7 @@ static size_t read_results(struct round *r)
 		if (rcpt->state != SC_RCPT_ACCEPTED)
 			continue;
 		int code = r->s->broken ? r->s->reply.code
-		                        : sc_session_reply(r->s, conf(r)->timeouts.data_final_ms);
+		                        : sc_session_reply(r->s, r->s->timeouts.data_final_ms);
 		if (code < 0 || r->s->broken) {
 			unknown_fate(r, code);
 			break;
@@ -390,7 +390,7 @@ static int send_content(struct round *r, size_t *done)
 		if (r->stray > 0 || r->s->lmtp)
 			return out_of_step(r, SM_STAGE_DATA);
 		sm_stream_puts(&r->s->stream, SM_STR(".\r\n"));
-		if (sc_session_reply(r->s, conf(r)->timeouts.data_final_ms) < 0)
+		if (sc_session_reply(r->s, r->s->timeouts.data_final_ms) < 0)
 			r->s->broken = true;
 		return 0;
 	}

@@ -89,7 +89,7 @@ static int ask_mail(struct probe *p)
 			put_rcpt(p, &p->t->rcpts[i]);
 	if (p->at_once)
 		sm_stream_puts(&p->s->stream, SM_STR("RSET\r\n"));
-	code = answer(p, SM_STAGE_MAIL, p->s->sc->conf->timeouts.mail_ms);
+	code = answer(p, SM_STAGE_MAIL, p->s->timeouts.mail_ms);
 	if (code < 400)
 		return code < 0 ? code : 1;
 	p->s->spent = true;
@@ -108,7 +108,7 @@ static int ask_rcpts(struct probe *p, bool mail_ok)
 			continue;
 		if (!p->at_once)
 			put_rcpt(p, r);
-		code = answer(p, SM_STAGE_RCPT, p->s->sc->conf->timeouts.rcpt_ms);
+		code = answer(p, SM_STAGE_RCPT, p->s->timeouts.rcpt_ms);
 		if (code < 0)
 			return code;
 		if (mail_ok)
@@ -124,7 +124,7 @@ static void reset(struct probe *p)
 
 	if (!p->at_once)
 		sm_stream_puts(&p->s->stream, SM_STR("RSET\r\n"));
-	code = sc_session_reply(p->s, p->s->sc->conf->io_timeout_ms);
+	code = sc_session_reply(p->s, sc_session_rset_ms(p->s));
 	if (code < 0 || sc_session_in_step(p->s) != 0)
 		return;
 	if (sc_outcome(code) != SM_OUTCOME_DONE)

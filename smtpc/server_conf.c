@@ -52,6 +52,7 @@ int sc_server_conf_get(struct sc_server_conf *c, struct sc *sc, const struct sm_
 	struct sm_msg_server_confd m = {.text = SM_STR(""), .conf = SM_STR(""), .auth = SM_STR("")};
 	int rc;
 
+	c->timeouts = sc->conf->timeouts;
 	if (sa->u.sa.sa_family == AF_UNIX) {
 		c->tls.level = c->joined.level = SC_TLS_NONE;
 		return 0;
@@ -61,7 +62,8 @@ int sc_server_conf_get(struct sc_server_conf *c, struct sc *sc, const struct sm_
 		if (rc != 0)
 			return rc;
 	}
-	rc = sc_server_conf_parse(c, sc->conf->tls_level, m.conf, rcpt, m.auth);
+	rc =
+	    sc_server_conf_parse(c, sc->conf->tls_level, &sc->conf->timeouts, m.conf, rcpt, m.auth);
 	if (rc == 0)
 		return 0;
 	sm_log(SM_ERROR, "sc.server_conf", "server=%S address=%A error=%E", host->name, sa, rc);

@@ -4,12 +4,14 @@
  *
  *   smtpc_session_conf:mx.example.net   tls { level = verify; } auth { mechanisms = { PLAIN }; }
  *   smtpc_session_conf:old.example.net  chunking = never;
+ *   smtpc_session_conf:127.0.0.1:10024  max_transactions = 10; timeouts { data_final = 20m; }
  *   smtpc_rcpt_conf:@example.net        tls { level = encrypt; violation = permanent; }
  *   mx.example.net                      user = "joe"; password = "secret";
  */
 #ifndef SC_SERVER_CONF_H
 #define SC_SERVER_CONF_H
 
+#include "smtpc/timeouts.h"
 #include "smtpc/tls_policy.h"
 
 struct sm_msg_host;
@@ -38,6 +40,8 @@ struct sc_server_conf {
 	struct sc_tls_policy joined; /* with what the recipients require */
 	struct sc_auth_policy auth;
 	int chunking; /* SC_CHUNKING_* */
+	struct sc_timeouts timeouts;
+	int64_t max_transactions; /* of a session; 0: nothing is said */
 	struct sc_credentials credentials;
 	bool has_credentials;
 };
@@ -45,11 +49,13 @@ struct sc_server_conf {
 void sc_server_conf_init(struct sc_server_conf *c);
 void sc_server_conf_fini(struct sc_server_conf *c); /* wipes */
 /*
- * Bind the texts; `level` is that of smtpc's own configuration (enum sc_tls_level). 0, or
- * SM_E_SYNTAX and the like with a diag, in which there is nothing of `auth`.
+ * Bind the texts; `level` (enum sc_tls_level) and `timeouts` (NULL: the table's defaults) are those
+ * of smtpc's own configuration. 0, or SM_E_SYNTAX and the like with a diag, in which there is
+ * nothing of `auth`.
  */
-int sc_server_conf_parse(struct sc_server_conf *c, int level, struct sm_str server,
-                         struct sm_str rcpt, struct sm_str auth) SM_MUST_CHECK;
+int sc_server_conf_parse(struct sc_server_conf *c, int level, const struct sc_timeouts *timeouts,
+                         struct sm_str server, struct sm_str rcpt,
+                         struct sm_str auth) SM_MUST_CHECK;
 /* Would it be understood, as a value of smtpc_session_conf: or smtpc_rcpt_conf:? SM_E_SYNTAX and
  * the like with a diag. */
 int sc_server_conf_check(struct sm_str text, bool of_rcpt) SM_MUST_CHECK;

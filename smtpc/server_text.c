@@ -12,6 +12,8 @@ struct texts {
 	struct sc_tls_policy tls;
 	struct sc_auth_policy auth;
 	int chunking;
+	struct sc_timeouts timeouts;
+	int64_t max_transactions;
 };
 
 #define TEXTS(m) offsetof(struct texts, m)
@@ -50,6 +52,10 @@ static const struct sm_opt server_opts[] = {
      .help = "how to log in"},
     {.name = "chunking", .type = SM_OPT_ENUM, .offset = TEXTS(chunking), .def = "unset", .words = chunking_words,
      .session = true, .help = "when content goes by BDAT"},
+    {.name = "timeouts", .type = SM_OPT_SECTION, .offset = TEXTS(timeouts), .sub = sc_timeout_opts, .session = true,
+     .help = "longest wait in each step of a conversation"},
+    {.name = "max_transactions", .type = SM_OPT_INT, .offset = TEXTS(max_transactions), .def = "0", .max = 1000000,
+     .unit = "messages", .session = true, .help = "after so many a session ends; 0: as the section has it"},
     SM_OPT_END,
 };
 /* Of a recipient: it does not log in. */
@@ -86,13 +92,16 @@ void sc_server_conf_fini(struct sc_server_conf *c)
 	*c = (struct sc_server_conf){0};
 }
 
-static int bind_text(const struct sm_opt *table, struct sm_arena *a, struct sm_str text,
-                     const char *where, struct texts *out)
+static int bind_text(const struct sm_opt *table, struct sm_arena *a,
+                     const struct sc_timeouts *timeouts, struct sm_str text, const char *where,
+                     struct texts *out)
 {
 	int rc = 0;
 
 	*out = (struct texts){0};
 	sm_conf_defaults(table, out, a);
+	if (timeouts != NULL)
+		out->timeouts = *timeouts;
 	if (text.n > 0)
 		rc = sm_conf_bind_session(table, out, a, text, where);
 	if (rc == 0)
@@ -119,14 +128,15 @@ static int bind_credentials(struct sc_server_conf *c, struct sm_str text)
 	return 0;
 }
 
-int sc_server_conf_parse(struct sc_server_conf *c, int level, struct sm_str server,
-                         struct sm_str rcpt, struct sm_str auth)
+int sc_server_conf_parse(struct sc_server_conf *c, int level, const struct sc_timeouts *timeouts,
+                         struct sm_str server, struct sm_str rcpt, struct sm_str auth)
 {
 	struct texts of_server, of_rcpt;
-	int rc = bind_text(server_opts, &c->secret, server, "smtpc_session_conf", &of_server);
+	int rc =
+	    bind_text(server_opts, &c->secret, timeouts, server, "smtpc_session_conf", &of_server);
 
 	if (rc == 0)
-		rc = bind_text(rcpt_opts, &c->secret, rcpt, "smtpc_rcpt_conf", &of_rcpt);
+		rc = bind_text(rcpt_opts, &c->secret, NULL, rcpt, "smtpc_rcpt_conf", &of_rcpt);
 	if (rc == 0)
 		rc = bind_credentials(c, auth);
 	if (rc != 0)
@@ -137,6 +147,8 @@ int sc_server_conf_parse(struct sc_server_conf *c, int level, struct sm_str serv
 	c->joined = sc_tls_policy_join(&c->tls, &of_rcpt.tls);
 	c->auth = of_server.auth;
 	c->chunking = of_server.chunking;
+	c->timeouts = of_server.timeouts;
+	c->max_transactions = of_server.max_transactions;
 	return 0;
 }
 
@@ -146,7 +158,7 @@ int sc_server_conf_check(struct sm_str text, bool of_rcpt)
 	int rc;
 
 	sc_server_conf_init(&c);
-	rc = sc_server_conf_parse(&c, SC_TLS_MAY, of_rcpt ? SM_STR("") : text,
+	rc = sc_server_conf_parse(&c, SC_TLS_MAY, NULL, of_rcpt ? SM_STR("") : text,
 	                          of_rcpt ? text : SM_STR(""), SM_STR(""));
 	sc_server_conf_fini(&c);
 	return rc;

@@ -30,6 +30,21 @@ int64_t sc_session_deadline(const struct sc_session *s, int64_t timeout_ms)
 	return SM_MIN(sm_loop_now_ms() + timeout_ms, s->end_ms);
 }
 
+static int64_t or_io(const struct sc_session *s, int64_t own_ms)
+{
+	return own_ms > 0 ? own_ms : s->sc->conf->io_timeout_ms;
+}
+
+int64_t sc_session_helo_ms(const struct sc_session *s)
+{
+	return or_io(s, s->timeouts.helo_ms);
+}
+
+int64_t sc_session_rset_ms(const struct sc_session *s)
+{
+	return or_io(s, s->timeouts.rset_ms);
+}
+
 /* ---- why ---- */
 
 void sc_why_reply(struct sc_why *why, const struct sc_session *s, enum sm_stage stage)
@@ -124,7 +139,7 @@ void sc_session_forget(struct sc_session *s)
 static int hello(struct sc_session *s, const char *verb)
 {
 	sm_stream_printf(&s->stream, "%s " SM_STR_FMT "\r\n", verb, SM_STR_ARG(s->sc->hostname));
-	return sc_session_reply(s, s->sc->conf->io_timeout_ms);
+	return sc_session_reply(s, sc_session_helo_ms(s));
 }
 
 int sc_session_hello(struct sc_session *s)
@@ -143,7 +158,7 @@ int sc_session_hello(struct sc_session *s)
 static int greet(struct sc_session *s, struct sc_why *why)
 {
 	enum sm_stage stage = SM_STAGE_GREETING;
-	int rc = sc_session_reply(s, s->sc->conf->timeouts.greeting_ms);
+	int rc = sc_session_reply(s, s->timeouts.greeting_ms);
 
 	if (rc == 220) {
 		stage = SM_STAGE_HELO;
@@ -174,6 +189,7 @@ static struct sc_session *session_new(struct sc *sc, bool lmtp, int64_t end_ms)
 	s->net.f.fd = -1;
 	s->lmtp = lmtp;
 	s->end_ms = end_ms;
+	s->timeouts = sc->conf->timeouts;
 	s->id = (struct sm_cid){.proc = sc->proc, .counter = ++sc->session_count, .task = 0};
 	sm_list_init(&s->idle);
 	sm_stream_init(&s->stream, &s->net, IN_BYTES, OUT_BYTES);
@@ -217,7 +233,6 @@ static int set_up(struct sc_session *s, struct sc_server_conf *c, bool of_rcpt, 
 {
 	int rc = greet(s, why);
 
-	s->chunking = c->chunking;
 	(void)snprintf(s->tls_text, sizeof(s->tls_text), "none");
 	if (rc == 0)
 		rc = sc_starttls(s, c, of_rcpt, ta, why);
@@ -226,10 +241,18 @@ static int set_up(struct sc_session *s, struct sc_server_conf *c, bool of_rcpt, 
 	return rc;
 }
 
+/* What the text says of the session; TLS and credentials are of its beginning only. */
+static void take_conf(struct sc_session *s, const struct sc_server_conf *c)
+{
+	s->chunking = c->chunking;
+	s->timeouts = c->timeouts;
+	s->max_transactions = c->max_transactions;
+}
+
 static int connect_to(struct sc_session *s, struct sc_why *why)
 {
-	int rc = sm_net_connect(&s->net, &s->sa, NULL,
-	                        sc_session_deadline(s, s->sc->conf->timeouts.connect_ms));
+	int rc =
+	    sm_net_connect(&s->net, &s->sa, NULL, sc_session_deadline(s, s->timeouts.connect_ms));
 
 	if (rc != 0)
 		sc_why_error(why, SM_STAGE_CONNECT, rc);
@@ -251,8 +274,10 @@ static int open_with(struct sc_session *s, struct sc_server_conf *c, const struc
 {
 	int rc = sc_server_conf_get(c, s->sc, o->host, &s->sa, o->conf, s->end_ms, why);
 
-	if (rc == 0)
+	if (rc == 0) {
+		take_conf(s, c);
 		rc = connect_to(s, why);
+	}
 	if (rc == 0)
 		rc = set_up(s, c, o->conf.n > 0, o->ta, why);
 	if (rc == SM_E_AGAIN) {
@@ -310,6 +335,7 @@ int sc_session_adopt(struct sc *sc, int fd, bool lmtp, int64_t end_ms, struct sc
 	int rc = sm_net_open(&s->net, fd);
 
 	*out = NULL;
+	take_conf(s, conf);
 	if (rc != 0)
 		sc_why_error(why, SM_STAGE_CONNECT, rc);
 	else
@@ -334,7 +360,7 @@ static void quit(void *arg)
 
 	s->end_ms = SM_NEVER;
 	sm_stream_puts(&s->stream, SM_STR("QUIT\r\n"));
-	(void)!sc_session_reply(s, s->sc->conf->timeouts.quit_ms);
+	(void)!sc_session_reply(s, s->timeouts.quit_ms);
 	sm_list_remove(&s->leaving);
 	next = s->successor;
 	sc_session_free(&s);

@@ -12,6 +12,7 @@
 #include "libsm/smtp_reply.h"
 #include "libsm/stream.h"
 #include "smtpc/ehlo.h"
+#include "smtpc/timeouts.h"
 
 struct sc;
 
@@ -50,6 +51,8 @@ struct sc_session {
 	unsigned unknown;    /* recipients that probes were told are unknown */
 	struct sc_ehlo ehlo; /* what the server offers */
 	int chunking;        /* SC_CHUNKING_* of it */
+	struct sc_timeouts timeouts;
+	int64_t max_transactions; /* 0: nothing is said */
 	bool tls, authenticated;
 	bool trusted;                       /* it may know who submitted a mail (AUTH= of MAIL) */
 	char tls_text[SC_TLS_TEXT_MAX + 1]; /* rcpt_result.tls */
@@ -90,11 +93,15 @@ static inline struct sm_cid sc_session_id(struct sm_cid transaction)
 void sc_session_forget(struct sc_session *s);
 /* EHLO or LHLO, and learn from the reply. Its code, or an error. */
 int sc_session_hello(struct sc_session *s) SM_YIELDS SM_MUST_CHECK;
-/* It has had as many transactions as the server allows (RFC 9422). */
+/* It has had as many transactions as the server (RFC 9422) or what is said of the server allows. */
 static inline bool sc_session_is_used_up(const struct sc_session *s)
 {
-	return s->ehlo.mail_max > 0 && s->id.task >= s->ehlo.mail_max;
+	return (s->ehlo.mail_max > 0 && s->id.task >= s->ehlo.mail_max) ||
+	       (s->max_transactions > 0 && s->id.task >= (uint64_t)s->max_transactions);
 }
+/* How long to wait for replies that have a time of their own only if somebody wants it. */
+int64_t sc_session_helo_ms(const struct sc_session *s);
+int64_t sc_session_rset_ms(const struct sc_session *s);
 /* Close at once. */
 void sc_session_free(struct sc_session **s);
 /* Say QUIT in the background, wait for the reply (RFC 5321 4.1.1.10), then close; the session is

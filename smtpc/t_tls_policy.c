@@ -23,7 +23,8 @@ static int parse(const char *server, const char *rcpt, const char *auth)
 {
 	sc_server_conf_fini(&conf);
 	sc_server_conf_init(&conf);
-	return sc_server_conf_parse(&conf, SC_TLS_MAY, sm_str(server), sm_str(rcpt), sm_str(auth));
+	return sc_server_conf_parse(&conf, SC_TLS_MAY, NULL, sm_str(server), sm_str(rcpt),
+	                            sm_str(auth));
 }
 
 static void levels(void **state SM_UNUSED)
@@ -298,14 +299,39 @@ static int clean(void **state SM_UNUSED)
 	return 0;
 }
 
+/* What is said of a server goes before what the section has, and only that. */
+static void times(void **state SM_UNUSED)
+{
+	const struct sc_timeouts section = {.data_final_ms = 7000, .mail_ms = 8000};
+
+	sc_server_conf_fini(&conf);
+	sc_server_conf_init(&conf);
+	assert_int_equal(
+	    sc_server_conf_parse(
+		&conf, SC_TLS_MAY, &section,
+		SM_STR("timeouts { data_final = 20m; rset = 3s; } max_transactions = 10;"),
+		SM_STR(""), SM_STR("")),
+	    0);
+	assert_int_equal(conf.timeouts.data_final_ms, 20 * 60 * 1000);
+	assert_int_equal(conf.timeouts.mail_ms, 8000);
+	assert_int_equal(conf.timeouts.rset_ms, 3000);
+	assert_int_equal(conf.max_transactions, 10);
+	assert_int_equal(parse("", "", ""), 0);
+	assert_int_equal(conf.timeouts.data_final_ms, 10 * 60 * 1000);
+	assert_int_equal(conf.max_transactions, 0);
+	assert_int_not_equal(parse("timeouts { data_final = 2h; }", "", ""), 0);
+	assert_int_not_equal(parse("", "timeouts { mail = 1m; }", ""), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(levels),        cmocka_unit_test(joined),
-	    cmocka_unit_test(wrong_texts),   cmocka_unit_test(credentials),
-	    cmocka_unit_test(checked_texts), cmocka_unit_test(fulfilled),
-	    cmocka_unit_test(memory),        cmocka_unit_test(mechanisms),
-	    cmocka_unit_test(sayings),       cmocka_unit_test(hard_challenges),
+	    cmocka_unit_test(times),           cmocka_unit_test(levels),
+	    cmocka_unit_test(joined),          cmocka_unit_test(wrong_texts),
+	    cmocka_unit_test(credentials),     cmocka_unit_test(checked_texts),
+	    cmocka_unit_test(fulfilled),       cmocka_unit_test(memory),
+	    cmocka_unit_test(mechanisms),      cmocka_unit_test(sayings),
+	    cmocka_unit_test(hard_challenges),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, clean);

@@ -161,12 +161,12 @@ static void client(void *arg)
 	int rc;
 
 	sc_server_conf_init(&server);
-	if (r->log_in)
-		sm_assert(sc_server_conf_parse(&server, SC_TLS_MAY,
-		                               SM_STR("auth { clear_text = on; trusted = on; }"),
-		                               SM_STR(""),
-		                               SM_STR("user = \"joe\"; password = \"secret\"; "
-		                                      "token = \"abc\";")) == 0);
+	sm_assert(sc_server_conf_parse(
+		      &server, SC_TLS_MAY, &sc.conf->timeouts,
+		      SM_STR("xforward = on; auth { clear_text = on; trusted = on; }"), SM_STR(""),
+		      r->log_in ? SM_STR("user = \"joe\"; password = \"secret\"; "
+	                                 "token = \"abc\";")
+				: SM_STR("")) == 0);
 	rc = sc_session_adopt(&sc, r->client, r->task.agent == SM_AGENT_LMTP,
 	                      sm_loop_now_ms() + 10000, &server, &why, &s);
 	sc_server_conf_fini(&server);
