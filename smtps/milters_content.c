@@ -40,9 +40,14 @@ static int tell(struct telling *t, char event, struct sm_str data, const struct 
 	return ms->word.kind == SS_WORD_GO ? 0 : STOP;
 }
 
-/* Name and value, a NUL behind each; the value's lines by LF, without the last. */
+/* Name and value, a NUL behind each; the value's lines by LF, without the last, and up to a NUL of
+ * the client's. */
 static void put_header(struct sm_buf *b, struct sm_str name, struct sm_str value, bool spaced)
 {
+	ptrdiff_t nul = sm_str_chr(value, '\0');
+
+	if (nul >= 0)
+		value = sm_str_head(value, (size_t)nul);
 	sm_buf_reset(b);
 	ss_mp_text(b, name);
 	if (!spaced && value.n > 0 && value.p[0] == ' ')

@@ -144,6 +144,13 @@ def test_header_values(own, milter, sink, tag, spaced):
     sink.wait(tag)
 
 
+def test_nul_in_a_header(own, milter, sink, tag):
+    """A packet has a name and a value, whatever the client sends: what stands behind a NUL is not told."""
+    assert send(own, tag, message(tag, headers=b"A: one\0two\0\r\n three\r\nB: \0\r\n")).code == 250
+    assert [e.texts for e in milter.seen("E").of("L")] == [["Subject", tag], ["A", "one"], ["B", ""]]
+    assert b"A: one\0two\0\r\n three\r\n" in sink.wait(tag)[0].content
+
+
 @pytest.mark.parametrize("content,headers,body", [
     (b"Subject: @\r\nno field\r\nTo: x\r\n\r\ntext\r\n", 1, b"no field\r\nTo: x\r\n\r\ntext\r\n"),
     (b"Subject: @\r\n", 1, b""),

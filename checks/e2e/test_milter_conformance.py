@@ -129,6 +129,14 @@ def test_told(ends, name, body):
     check_told(us, them)
 
 
+def test_nul_in_a_header(ends, name):
+    """A value is told up to it. What leaves differs: Postfix cuts the field as well."""
+    content = message(name, headers=b"X-A: 1\0 2\0\r\nX-B: 3\r\n")
+    us, them = (Outcome(end, name, (), f"{name}@src.test", ["b@local.test"], content, (), 1) for end in ends)
+    check_told(us, them)
+    assert us.session.of("header")[-2:] == [("X-A", "1"), ("X-B", "3")]
+
+
 def test_told_of_parameters(ends, name):
     us, them = play(ends, name, rcpts=("b@local.test", "c@more.test", '"q q"@local.test'), before=["NOOP"])
     check_told(us, them)
