@@ -26,6 +26,7 @@ static int put_received(struct ss_session *s)
 	    .helo = s->helo,
 	    .client_name = s->client_name,
 	    .client = &s->client,
+	    .uid = ss_session_uid(s),
 	    .hostname = s->ss->hostname,
 	    .protocol = ss_session_protocol(s),
 	    .tls = s->net.tls != NULL ? &s->tls.facts : NULL,

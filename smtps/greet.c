@@ -89,10 +89,11 @@ static void log_connect(struct ss_session *s)
 	char host[SM_SA_TEXT];
 
 	sm_log(SM_INFO, "ss.connect",
-	       "ss_sess=%?I %s=%s client_name=%S via=%?A listener=%s where=connect stat=%d "
+	       "ss_sess=%?I %s=%s uid=%?s client_name=%S via=%?A listener=%s where=connect stat=%d "
 	       "text=%?s why=%?s",
-	       s->id, key, sm_sa_host_text(&s->client, host), s->client_name, &s->via, s->listener,
-	       s->reply_code, s->reply_code >= 400 ? s->reply_text : "", s->why);
+	       s->id, key, sm_sa_host_text(&s->client, host), ss_session_uid(s), s->client_name,
+	       &s->via, s->listener, s->reply_code, s->reply_code >= 400 ? s->reply_text : "",
+	       s->why);
 }
 
 /* At the very start, or after qmgr was away for long, the first block of ids may still be on its

@@ -49,7 +49,10 @@ void ss_received_put(struct sm_buf *b, const struct ss_received *r)
 		sm_buf_str(b, r->client_name);
 		sm_buf_char(b, ' ');
 	}
-	sm_buf_cstr(b, where);
+	if (unix_client && r->uid != NULL && r->uid[0] != '\0')
+		sm_buf_printf(b, "uid %s", r->uid);
+	else
+		sm_buf_cstr(b, where);
 	sm_buf_char(b, ')');
 	if (!helo_ok) {
 		sm_buf_cstr(b, "\r\n\t(HELO ");

@@ -11,8 +11,9 @@ struct ss_received {
 	struct sm_str helo;        /* as the client said; checked and cleaned here */
 	struct sm_str client_name; /* forward-confirmed; empty: not known */
 	const struct sm_sa *client;
-	struct sm_str hostname;         /* ours */
-	struct sm_str protocol;         /* "ESMTP", ... */
+	const char *uid;        /* of a Unix client's owner, digits; NULL or empty: not known */
+	struct sm_str hostname; /* ours */
+	struct sm_str protocol; /* "ESMTP", ... */
 	const struct sm_tls_facts *tls; /* NULL: clear */
 	struct sm_id id;
 	struct sm_str rcpt; /* the only recipient; empty: several */

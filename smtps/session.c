@@ -6,6 +6,7 @@
  */
 #include "smtps/session.h"
 
+#include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -19,6 +20,8 @@
 #include "smtps/policy.h"
 #include "smtps/proxy.h"
 #include "smtps/received.h"
+
+#define UID_PREFIX "uid:" /* no name of an account has a colon */
 
 enum {
 	IN_MAX = 32 * 1024, /* buffered input: what one pipelined batch may be */
@@ -111,6 +114,7 @@ void ss_session_told_client(struct ss_session *s, const struct sm_sa *client)
 {
 	s->via = s->client;
 	s->client = *client;
+	s->owner[0] = '\0'; /* that was the front end's */
 	stand(s);
 }
 
@@ -384,6 +388,30 @@ static void session_main(void *arg)
 		ss->on_idle(ss);
 }
 
+/* Whose process a Unix client is, only the kernel can tell. */
+static void learn_owner(struct ss_session *s, int fd)
+{
+	pid_t pid;
+	uid_t uid;
+	gid_t gid;
+
+	if (s->client.u.sa.sa_family == AF_UNIX && sm_net_peercred(fd, &pid, &uid, &gid) == 0)
+		snprintf(s->owner, sizeof(s->owner), UID_PREFIX "%u", (unsigned)uid);
+}
+
+struct sm_str ss_session_user(const struct ss_session *s)
+{
+	if (!sm_str_empty(s->auth.user) ||
+	    !ss_conf_name_in(&s->conf->relay_from_local, sm_str(s->listener)))
+		return s->auth.user;
+	return sm_str(s->owner);
+}
+
+const char *ss_session_uid(const struct ss_session *s)
+{
+	return s->owner[0] != '\0' ? s->owner + strlen(UID_PREFIX) : "";
+}
+
 int ss_session_start(struct ss *ss, int fd, const struct sm_sa *client, const char *listener)
 {
 	struct ss_session *s = sm_calloc(1, sizeof(*s));
@@ -396,6 +424,7 @@ int ss_session_start(struct ss *ss, int fd, const struct sm_sa *client, const ch
 	s->ss = ss;
 	s->conf = ss->conf;
 	s->client = *client;
+	learn_owner(s, fd);
 	sm_str_cut(sm_str(listener), s->listener, sizeof(s->listener));
 	stand(s);
 	s->why = "";

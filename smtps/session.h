@@ -23,6 +23,8 @@ struct ss_session {
 	struct sm_id id;
 	struct sm_sa client;
 	char listener[64];
+	/* A Unix client: "uid:1000", whose process it is, told by the kernel; else empty. */
+	char owner[16];
 	/* A front end has told the client's address (proxy.c, cmd_xclient.c). */
 	struct sm_sa via;     /* its own; len 0: nobody told */
 	bool told_by_xclient; /* not again in this connection */
@@ -101,6 +103,11 @@ int ss_session_configure(struct ss_session *s, struct sm_str text) SM_MUST_CHECK
 /* As it was before the greeting: nothing is known of the client but its address, qmgr knows of no
  * session. */
 void ss_session_anew(struct ss_session *s) SM_YIELDS;
+/* As whom the session sends: who has proved it by AUTH; else the owner of a local client on a
+ * listener that trusts those (relay_from_local); empty: nobody known. */
+struct sm_str ss_session_user(const struct ss_session *s);
+/* The user number of a Unix client as text; empty: none. */
+const char *ss_session_uid(const struct ss_session *s);
 /* The protocol that this transaction came by, as Received: calls it. */
 struct sm_str ss_session_protocol(const struct ss_session *s);
 /* Has the client sent more than it should have by now? */

@@ -18,6 +18,8 @@ static struct sm_sa ip(const char *text)
 	return sa;
 }
 
+static const char *uid;
+
 static const char *header(const char *helo, const char *name, const struct sm_sa *sa,
                           const char *rcpt)
 {
@@ -25,6 +27,7 @@ static const char *header(const char *helo, const char *name, const struct sm_sa
 	struct ss_received r = {.helo = sm_str(helo),
 	                        .client_name = sm_str(name),
 	                        .client = sa,
+	                        .uid = uid,
 	                        .hostname = SM_STR("mx.test"),
 	                        .protocol = SM_STR("ESMTP"),
 	                        .id = {.counter = 0x1234, .proc = 1},
@@ -36,6 +39,16 @@ static const char *header(const char *helo, const char *name, const struct sm_sa
 	ss_received_put(&b, &r);
 	assert_int_equal(sm_buf_err(&b), 0);
 	return sm_buf_c(&b);
+}
+
+static const char *header_of_uid(const char *helo, const struct sm_sa *sa, const char *of)
+{
+	const char *h;
+
+	uid = of;
+	h = header(helo, "", sa, "");
+	uid = NULL;
+	return h;
 }
 
 #define TAIL "\r\n\tby mx.test (smx " PACKAGE_VERSION ") with ESMTP\r\n\tid S000000000000123401"
@@ -97,6 +110,12 @@ static void test_received(void **state)
 	assert_int_equal(sm_sa_unix(&un, SM_STR("/x")), 0);
 	assert_string_equal(header("c.test", "", &un, ""),
 	                    "Received: from c.test (localhost)" TAIL DATE);
+	assert_string_equal(header_of_uid("c.test", &un, "1000"),
+	                    "Received: from c.test (uid 1000)" TAIL DATE);
+	assert_string_equal(header_of_uid("bad one", &un, "0"),
+	                    "Received: from localhost (uid 0)\r\n\t(HELO bad?one)" TAIL DATE);
+	assert_string_equal(header_of_uid("c.test", &v4, "1000"),
+	                    "Received: from c.test ([192.0.2.1])" TAIL DATE);
 	/* What is no domain cannot end the line, close the comment or pretend to be a clause. */
 	assert_string_equal(header("a)(b\\", "", &v4, ""),
 	                    "Received: from [192.0.2.1] ([192.0.2.1])\r\n\t(HELO a??b?)" TAIL DATE);
