@@ -19,6 +19,7 @@
 #include "smtpc/sc.h"
 #include "smtpc/suits.h"
 #include "smtpc/task.h"
+#include "smtpc/xforward.h"
 
 enum {
 	BATCH_BYTES =
@@ -443,10 +444,13 @@ static int no_content(struct round *r, int err)
 
 static int transaction(struct round *r, size_t *done)
 {
-	int rc = 0;
+	int rc;
 
 	*done = 0;
 	r->s->id.task++;
+	rc = sc_xforward(r->t, r->s);
+	if (rc != 0)
+		return lost(r, SM_STAGE_MAIL, rc);
 	while (!r->data_put && put_batch(r)) {
 		rc = sm_stream_flush(&r->s->stream,
 		                     sc_session_deadline(r->s, conf(r)->io_timeout_ms));

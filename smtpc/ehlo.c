@@ -34,6 +34,26 @@ static void take_limits(struct sc_ehlo *e, struct sm_str rest)
 	}
 }
 
+const struct sc_xforward_name sc_xforward_names[] = {
+    {SM_STR("NAME"), SC_XFORWARD_NAME},     {SM_STR("ADDR"), SC_XFORWARD_ADDR},
+    {SM_STR("PORT"), SC_XFORWARD_PORT},     {SM_STR("PROTO"), SC_XFORWARD_PROTO},
+    {SM_STR("HELO"), SC_XFORWARD_HELO},     {SM_STR("IDENT"), SC_XFORWARD_IDENT},
+    {SM_STR("SOURCE"), SC_XFORWARD_SOURCE},
+};
+const size_t sc_xforward_count = SM_ARRAY_SIZE(sc_xforward_names);
+
+/* XFORWARD_README of Postfix: the attributes that it takes */
+static void take_xforward(struct sc_ehlo *e, struct sm_str rest)
+{
+	while (rest.n > 0) {
+		struct sm_str word = sm_str_word(&rest);
+
+		for (size_t i = 0; i < sc_xforward_count; i++)
+			if (sm_str_caseeq(word, sc_xforward_names[i].word))
+				e->xforward |= sc_xforward_names[i].bit;
+	}
+}
+
 static void take_mechanisms(struct sc_ehlo *e, struct sm_str rest)
 {
 	sm_str_cut(sm_str_trim(rest), e->mechanisms, sizeof(e->mechanisms));
@@ -55,6 +75,7 @@ static void take_line(struct sc_ehlo *e, struct sm_str line)
 	    {SM_STR("BINARYMIME"), SC_CAP_BINARYMIME, NULL},
 	    {SM_STR("SMTPUTF8"), SC_CAP_SMTPUTF8, NULL},
 	    {SM_STR("LIMITS"), 0, take_limits},
+	    {SM_STR("XFORWARD"), 0, take_xforward},
 	    {SM_STR("STARTTLS"), SC_CAP_STARTTLS, NULL},
 	    {SM_STR("AUTH"), SC_CAP_AUTH, take_mechanisms},
 	};

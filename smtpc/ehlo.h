@@ -18,10 +18,27 @@ enum {
 	SC_CAP_STARTTLS = 128,
 	SC_CAP_AUTH = 256
 };
+/* What it wants to know of who brought a mail. */
+enum {
+	SC_XFORWARD_NAME = 1,
+	SC_XFORWARD_ADDR = 2,
+	SC_XFORWARD_PORT = 4,
+	SC_XFORWARD_PROTO = 8,
+	SC_XFORWARD_HELO = 16,
+	SC_XFORWARD_IDENT = 32,
+	SC_XFORWARD_SOURCE = 64
+};
+struct sc_xforward_name {
+	struct sm_str word;
+	unsigned bit;
+};
+extern const struct sc_xforward_name sc_xforward_names[];
+extern const size_t sc_xforward_count;
 enum { SC_MECHANISMS_MAX = 400 };
 
 struct sc_ehlo {
 	unsigned caps;
+	unsigned xforward; /* SC_XFORWARD_*; 0: not offered */
 	uint64_t size_max; /* SIZE= of the server, 0: none */
 	/* LIMITS (RFC 9422); 0: not said. */
 	uint64_t mail_max;        /* MAIL commands in a session */

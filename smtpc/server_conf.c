@@ -49,7 +49,8 @@ int sc_server_conf_get(struct sc_server_conf *c, struct sc *sc, const struct sm_
                        const struct sm_sa *sa, struct sm_str rcpt, int64_t end_ms,
                        struct sc_why *why)
 {
-	struct sm_msg_server_confd m = {.text = SM_STR(""), .conf = SM_STR(""), .auth = SM_STR("")};
+	struct sm_msg_server_confd m = {
+	    .text = SM_STR(""), .conf = sc->server_text, .auth = SM_STR("")};
 	int rc;
 
 	c->timeouts = sc->conf->timeouts;

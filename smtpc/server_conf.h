@@ -4,7 +4,7 @@
  *
  *   smtpc_session_conf:mx.example.net   tls { level = verify; } auth { mechanisms = { PLAIN }; }
  *   smtpc_session_conf:old.example.net  chunking = never;
- *   smtpc_session_conf:127.0.0.1:10024  max_transactions = 10; timeouts { data_final = 20m; }
+ *   smtpc_session_conf:127.0.0.1:10024  xforward = on; timeouts { data_final = 20m; }
  *   smtpc_rcpt_conf:@example.net        tls { level = encrypt; violation = permanent; }
  *   mx.example.net                      user = "joe"; password = "secret";
  */
@@ -42,6 +42,7 @@ struct sc_server_conf {
 	int chunking; /* SC_CHUNKING_* */
 	struct sc_timeouts timeouts;
 	int64_t max_transactions; /* of a session; 0: nothing is said */
+	bool xforward;            /* it may know who brought a mail */
 	struct sc_credentials credentials;
 	bool has_credentials;
 };

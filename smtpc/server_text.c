@@ -14,6 +14,7 @@ struct texts {
 	int chunking;
 	struct sc_timeouts timeouts;
 	int64_t max_transactions;
+	bool xforward;
 };
 
 #define TEXTS(m) offsetof(struct texts, m)
@@ -56,6 +57,8 @@ static const struct sm_opt server_opts[] = {
      .help = "longest wait in each step of a conversation"},
     {.name = "max_transactions", .type = SM_OPT_INT, .offset = TEXTS(max_transactions), .def = "0", .max = 1000000,
      .unit = "messages", .session = true, .help = "after so many a session ends; 0: as the section has it"},
+    {.name = "xforward", .type = SM_OPT_BOOL, .offset = TEXTS(xforward), .def = "off", .session = true,
+     .help = "tell the server who brought the mail (XFORWARD), if it offers that"},
     SM_OPT_END,
 };
 /* Of a recipient: it does not log in. */
@@ -149,6 +152,7 @@ int sc_server_conf_parse(struct sc_server_conf *c, int level, const struct sc_ti
 	c->chunking = of_server.chunking;
 	c->timeouts = of_server.timeouts;
 	c->max_transactions = of_server.max_transactions;
+	c->xforward = of_server.xforward;
 	return 0;
 }
 

@@ -247,6 +247,7 @@ static void take_conf(struct sc_session *s, const struct sc_server_conf *c)
 	s->chunking = c->chunking;
 	s->timeouts = c->timeouts;
 	s->max_transactions = c->max_transactions;
+	s->xforward = c->xforward;
 }
 
 static int connect_to(struct sc_session *s, struct sc_why *why)

@@ -53,6 +53,7 @@ struct sc_session {
 	int chunking;        /* SC_CHUNKING_* of it */
 	struct sc_timeouts timeouts;
 	int64_t max_transactions; /* 0: nothing is said */
+	bool xforward;            /* it may know who brought a mail */
 	bool tls, authenticated;
 	bool trusted;                       /* it may know who submitted a mail (AUTH= of MAIL) */
 	char tls_text[SC_TLS_TEXT_MAX + 1]; /* rcpt_result.tls */

@@ -56,11 +56,24 @@ static void test_limits(void **state)
 	}
 }
 
+static void test_xforward(void **state)
+{
+	struct sc_ehlo e;
+	(void)state;
+
+	sc_ehlo_parse(SM_STR("x\nXFORWARD name ADDR  Proto HELO IDENT FUTURE"), &e);
+	assert_int_equal(e.xforward, SC_XFORWARD_NAME | SC_XFORWARD_ADDR | SC_XFORWARD_PROTO |
+	                                 SC_XFORWARD_HELO | SC_XFORWARD_IDENT);
+	sc_ehlo_parse(SM_STR("x\nXFORWARD\nXFORWARDS PORT\nNAME SOURCE"), &e);
+	assert_int_equal(e.xforward, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_words),
 	    cmocka_unit_test(test_limits),
+	    cmocka_unit_test(test_xforward),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,7 +1,8 @@
 /*
  * The whole client dialog against arbitrary servers: the input is what the server says. First byte:
  * bit 0 LMTP, bit 1 DSN parameters, bits 2 to 4 how many recipients more than one,
- * bit 5 a probe, which must never say DATA, bit 6 smtpc has a password for the server. The rest is
+ * bit 5 a probe, which must never say DATA, bit 6 smtpc has a password for the server. It tells who
+ * brought the mail when the server wants to know (XFORWARD). The rest is
  * cut at 0x1E bytes into pieces; the first is the greeting, each further one follows something that
  * the client said. What the client says must be CRLF lines; every recipient must get exactly one
  * result.
@@ -236,7 +237,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	    .rcpts_count = 1 + (data[0] >> 2 & 7),
 	    .rcpts = r.rcpts,
 	    .probe_ms = data[0] & 32 ? 10000 : 0,
+	    .helo = SM_STR("\r\nRSET\xc3\xbc="),
+	    .proto = SM_STR("ESMTP"),
 	};
+	sm_assert(sm_sa_ip(&r.task.client, SM_STR("2001:db8::1"), 25) == 0);
 	r.log_in = (data[0] & 64) != 0;
 	r.utf8 = (data[0] & 128) != 0;
 	if (r.utf8)
