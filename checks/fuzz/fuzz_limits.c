@@ -17,6 +17,21 @@ static const char *const kinds[QM_LIMIT_KINDS] = {
     [QM_LIMIT_ICR] = "icr", [QM_LIMIT_ICM] = "icm",
 };
 
+/* An address with its port: it is the only one. */
+static bool server(struct sm_str text, struct sm_sa *sa)
+{
+	ptrdiff_t colon = sm_str_rchr(text, ':');
+	struct sm_str host = sm_str_head(text, colon < 0 ? 0 : (size_t)colon);
+	uint64_t port;
+
+	if (colon < 0 || sm_str_u64(sm_str_from(text, (size_t)colon + 1), 10, 65535, &port) != 0 ||
+	    port == 0)
+		return false;
+	if (host.n > 2 && host.p[0] == '[' && host.p[host.n - 1] == ']')
+		return sm_sa_ip(sa, sm_str_n(host.p + 1, host.n - 2), (uint16_t)port) == 0;
+	return sm_str_chr(host, ':') < 0 && sm_sa_ip(sa, host, (uint16_t)port) == 0;
+}
+
 /* The first address that begins so: with zeros behind it. Another way to read a prefix than that of
  * qmgr. */
 static bool first_address(struct sm_str prefix, struct sm_sa *sa)
@@ -25,6 +40,8 @@ static bool first_address(struct sm_str prefix, struct sm_sa *sa)
 	bool six = sm_str_has_caseprefix(prefix, SM_STR("IPv6:"));
 	unsigned parts = 1;
 
+	if (!six && server(prefix, sa))
+		return true;
 	if (six)
 		prefix = sm_str_from(prefix, 5);
 	if (prefix.n + 32 > sizeof(text) || (six && prefix.n == 0))
