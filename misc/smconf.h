@@ -17,6 +17,8 @@ struct cf_component {
 	const char *about;          /* for the manual page */
 	/* First process index of a section; NULL: it does not matter. */
 	int64_t (*index)(const void *);
+	/* May a section be given a listener on this TCP port? A diag otherwise. NULL: any. */
+	int (*check_port)(const void *, int64_t port);
 };
 extern const struct cf_component cf_components[]; /* keyword NULL ends it */
 

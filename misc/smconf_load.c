@@ -149,6 +149,17 @@ static bool same_place(const struct sm_conf_listen *x, const struct sm_conf_list
 	       sm_sa_eq_host(&a, &b);
 }
 
+/* Some ports are for some protocols only. */
+static void check_port(struct cf *c, const struct cf_section *s, const struct sm_conf_listen *l)
+{
+	if (s->component == NULL || s->component->check_port == NULL || l->type == SM_LISTEN_UNIX)
+		return;
+	if (s->component->check_port(s->conf, l->port) == 0)
+		return;
+	(void)sm_fail_in(SM_E_SYNTAX, "%s:%d", c->file.path, l->where.line);
+	tell_diag(c);
+}
+
 /* Two sockets at one place: the second could not be bound. */
 static void check_listeners(struct cf *c, size_t section)
 {
@@ -156,6 +167,8 @@ static void check_listeners(struct cf *c, size_t section)
 
 	for (size_t i = 0; i < mine->count; i++) {
 		const struct sm_conf_listen *l = (const struct sm_conf_listen *)mine->v + i;
+
+		check_port(c, &c->sections[section], l);
 		for (size_t k = 0; k <= section; k++) {
 			const struct sm_conf_sections *other =
 			    &c->sections[k].service.listen_socket;

@@ -35,13 +35,18 @@ static int64_t index_smtps(const void *conf)
 	return ((const struct ss_conf *)conf)->id;
 }
 
+static int check_port_smtps(const void *conf, int64_t port)
+{
+	return ss_conf_check_port(conf, port);
+}
+
 /* clang-format off */
 const struct cf_component cf_components[] = {
-	{"mcp", no_opts, 1, NULL, "The supervisor has no options of its own but those of every component", NULL},
-	{"qmgr", qm_conf_opts, sizeof(struct qm_conf), check_qmgr, "The queue manager owns every envelope", NULL},
-	{"smar", ar_conf_opts, sizeof(struct ar_conf), check_smar, "The address resolver knows where mail goes", NULL},
-	{"smtpc", sc_conf_opts, sizeof(struct sc_conf), check_smtpc, "The SMTP and LMTP client delivers", NULL},
-	{"smtps", ss_conf_opts, sizeof(struct ss_conf), check_smtps, "The SMTP server accepts", index_smtps},
-	{NULL, NULL, 0, NULL, NULL, NULL},
+	{"mcp", no_opts, 1, NULL, "The supervisor has no options of its own but those of every component", NULL, NULL},
+	{"qmgr", qm_conf_opts, sizeof(struct qm_conf), check_qmgr, "The queue manager owns every envelope", NULL, NULL},
+	{"smar", ar_conf_opts, sizeof(struct ar_conf), check_smar, "The address resolver knows where mail goes", NULL, NULL},
+	{"smtpc", sc_conf_opts, sizeof(struct sc_conf), check_smtpc, "The SMTP and LMTP client delivers", NULL, NULL},
+	{"smtps", ss_conf_opts, sizeof(struct ss_conf), check_smtps, "The SMTP server accepts", index_smtps, check_port_smtps},
+	{NULL, NULL, 0, NULL, NULL, NULL, NULL},
 };
 /* clang-format on */

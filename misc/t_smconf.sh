@@ -53,6 +53,15 @@ EOT
 expect 78 "$dir/ids" <<-'EOT'
 	FILE:2: the processes of section smtps MSA need ids of their own: the section on line 1 has 1 to 3
 EOT
+cat >"$dir/lmtp" <<-'EOT'
+	smtps L { protocol = lmtp; start_action = wait; path = /s; arguments = s; listen_socket { port = 24; }
+	  listen_socket { port = 25; } }
+	smtps M { start_action = wait; path = /s; arguments = s; id = 1; deliver = now; }
+EOT
+expect 78 "$dir/lmtp" <<-'EOT'
+	FILE:3: section smtps: deliver = now needs protocol = lmtp
+	FILE:2: port 25 is for SMTP, not LMTP
+EOT
 printf 'qmgr {\n user = x;\n' >"$dir/brace"
 expect 78 "$dir/brace" <<-'EOT'
 	FILE:3: missing "}": section qmgr began on line 1

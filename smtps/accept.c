@@ -143,6 +143,11 @@ int ss_accept_add(struct ss *ss, int fd, const char *name)
 		(void)close(fd);
 		return sm_fail(SM_E_PROTO, "no listening socket, or too many");
 	}
+	if (sm_sa_local(&sa, fd) == 0 &&
+	    (err = ss_conf_check_port(ss->conf, sm_sa_port(&sa))) != 0) {
+		(void)close(fd);
+		return err;
+	}
 	l = sm_calloc(1, sizeof(*l));
 	l->ss = ss;
 	if (name[0] == '\0' && sm_sa_local(&sa, fd) == 0)

@@ -166,6 +166,8 @@ void ss_cmd_bdat(struct ss_session *s, struct sm_str arg)
 
 	if (!parse(s, arg, &c) || is_idle(s, &c))
 		return;
+	if (c.last)
+		ss_answer_each(s);
 	if (s->txn.in != NULL && s->txn.in->failed) {
 		if (drop(s, c.size))
 			ss_say(s, SS_R_CHUNK_FAILED);

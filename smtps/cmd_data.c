@@ -39,5 +39,6 @@ void ss_cmd_data(struct ss_session *s, struct sm_str arg)
 	}
 	if (s->io.bare_cr || s->io.bare_lf)
 		s->txn.in->scan.bare = true;
+	ss_answer_each(s);
 	ss_content_end(s);
 }

@@ -1,4 +1,4 @@
-/* HELO and EHLO (RFC 5321 4.1.1.1): who the client says it is, and what we offer. They reset the
+/* HELO and EHLO (RFC 5321 4.1.1.1), LHLO (RFC 2033 4.1): who the client says it is, and what we offer. They reset the
  * transaction. */
 #include "libsm/addr.h"
 #include "smtps/cmds.h"
@@ -68,9 +68,9 @@ void ss_cmd_ehlo(struct ss_session *s, struct sm_str arg)
 		sm_buf_cstr(&b, "SMTPUTF8\n");
 	ss_xclient_offer(s, &b);
 	ss_auth_offer(s, &b);
-	sm_buf_printf(&b, "SIZE %lld\nDSN\nLIMITS MAILMAX=%lld RCPTMAX=%lld\nHELP",
-	              (long long)c->max_message_bytes, (long long)c->max_transactions,
-	              (long long)c->max_rcpts_transaction);
+	sm_buf_printf(&b, "SIZE %lld\n%sLIMITS MAILMAX=%lld RCPTMAX=%lld\nHELP",
+	              (long long)c->max_message_bytes, ss_offers_dsn(c) ? "DSN\n" : "",
+	              (long long)c->max_transactions, (long long)c->max_rcpts_transaction);
 	ss_say_text(s, 250, sm_buf_view(&b));
 	sm_buf_fini(&b);
 }

@@ -26,6 +26,8 @@ enum {
 	SS_CMD_NOARG = 4,   /* takes no argument */
 	SS_CMD_ANYBODY = 8, /* also for who is not yet admitted: a front end that may say XCLIENT */
 	SS_CMD_CHUNK = 16,  /* bytes that are no command follow it, also where it is not legal */
+	SS_CMD_SMTP = 32,   /* unknown in LMTP */
+	SS_CMD_LMTP = 64,   /* unknown in SMTP */
 };
 
 struct ss_cmd {
@@ -46,7 +48,7 @@ bool ss_cmd_foreign(struct sm_str verb);
 
 void ss_cmd_starttls(struct ss_session *s, struct sm_str arg);
 void ss_cmd_helo(struct ss_session *s, struct sm_str arg);
-void ss_cmd_ehlo(struct ss_session *s, struct sm_str arg);
+void ss_cmd_ehlo(struct ss_session *s, struct sm_str arg); /* LHLO, too */
 void ss_cmd_auth(struct ss_session *s, struct sm_str arg);
 void ss_cmd_mail(struct ss_session *s, struct sm_str arg);
 void ss_cmd_rcpt(struct ss_session *s, struct sm_str arg);

@@ -85,8 +85,16 @@ static const struct sm_word violation_words[] = {
     {0},
 };
 
+static const struct sm_word protocol_words[] = {
+    {"smtp", SS_PROTOCOL_SMTP, "SMTP"},
+    {"lmtp", SS_PROTOCOL_LMTP, "LMTP (RFC 2033): each recipient has its own reply to a message"},
+    {0},
+};
+
 static const struct sm_word deliver_words[] = {
     {"background", SM_DELIVER_BACKGROUND, "the client has its reply when the mail is in the queue"},
+    {"now", SM_DELIVER_NOW,
+     "with LMTP: each recipient is tried once, and the client hears what became of it"},
     {0},
 };
 
@@ -167,6 +175,12 @@ const struct sm_opt ss_conf_opts[] = {
 	 .help = "where all mail goes that comes here, like a right hand side of the mailertable; empty: by recipient",
 	 .man = "As for a content filter: \"10024^lmtp:[127.0.0.1]\" takes each recipient there as it is; aliases and users are the affair of "
 	 "the server that gets it back. Mail for recipients that nobody knows is refused at RCPT as ever."},
+	{.name = "protocol", .type = SM_OPT_ENUM, .offset = AT(protocol), .def = "smtp", .words = protocol_words,
+	 .help = "what clients speak", .man = "LMTP is never spoken on port 25 (RFC 2033 5)."},
+	{.name = "deliver_timeout", .type = SM_OPT_TIME, .offset = AT(deliver_timeout_ms), .def = "55m", .min = 1000, .max = 86400000,
+	 .unit = "s", .reload = true, .session = true, .help = "deliver = now: begin no delivery after so long",
+	 .man = "What is at its end of data then has two minutes more. Who is not served by then hears 4.4.7 and has to send again; so the "
+	 "client must wait for its replies longer than this and two minutes."},
 	{.name = "deliver", .type = SM_OPT_ENUM, .offset = AT(deliver), .def = "background", .words = deliver_words, .reload = true,
 	 .session = true, .help = "when mail goes out that comes here"},
 	{.name = "qualify_domain", .type = SM_OPT_STR, .offset = AT(qualify_domain), .def = "", .max = 255, .reload = true, .session = true,
@@ -257,6 +271,13 @@ const struct sm_opt ss_conf_opts[] = {
 };
 /* clang-format on */
 
+int ss_conf_check_port(const struct ss_conf *c, int64_t port)
+{
+	if (c->protocol == SS_PROTOCOL_LMTP && port == SS_SMTP_PORT)
+		return sm_fail(SM_E_SYNTAX, "port 25 is for SMTP, not LMTP");
+	return 0;
+}
+
 int ss_conf_check(const struct ss_conf *c)
 {
 	struct sm_sa sa;
@@ -283,10 +304,14 @@ int ss_conf_check(const struct ss_conf *c)
 			return sm_fail(SM_E_SYNTAX, "relay_to: \"%.*s\" is no domain",
 			               SM_STR_ARG(d));
 	}
+	if (c->deliver == SM_DELIVER_NOW && c->protocol != SS_PROTOCOL_LMTP)
+		return sm_fail(SM_E_SYNTAX, "deliver = now needs protocol = lmtp");
 	for (size_t i = 0; i < c->listen.count; i++)
 		if (ss_conf_listen_address(c->listen.v[i], &sa) != 0)
 			return sm_fail(SM_E_SYNTAX, "listen: \"%.*s\" is no address with port",
 			               SM_STR_ARG(c->listen.v[i]));
+		else if (ss_conf_check_port(c, sm_sa_port(&sa)) != 0)
+			return sm_fail_in(SM_E_SYNTAX, "listen");
 	if (!sm_str_empty(c->qualify_domain) && !sm_domain_valid(c->qualify_domain, false))
 		return sm_fail(SM_E_SYNTAX, "qualify_domain: \"%.*s\" is no domain",
 		               SM_STR_ARG(c->qualify_domain));

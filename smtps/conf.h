@@ -5,6 +5,7 @@
 #define SS_CONF_H
 
 #include "libsm/conf.h"
+#include "libsm/msg.h"
 #include "libsm/tls.h"
 #include "smtps/auth_conf.h"
 #include "smtps/milter_conf.h"
@@ -34,6 +35,7 @@ enum { SS_ALLOW_SENDER = 1, SS_ALLOW_CLIENT_IP = 2 };
 enum { SS_XCLIENT_LOGIN = 1 };
 enum ss_tls_level { SS_TLS_NONE, SS_TLS_ENCRYPTED, SS_TLS_VERIFIED };
 enum ss_violation { SS_VIOLATION_PERM, SS_VIOLATION_TEMP, SS_VIOLATION_ABORT };
+enum ss_protocol { SS_PROTOCOL_SMTP, SS_PROTOCOL_LMTP };
 enum ss_match { SS_MATCH_EXACT, SS_MATCH_LOOKUP, SS_MATCH_DETAIL };
 
 struct ss_conf {
@@ -54,6 +56,8 @@ struct ss_conf {
 	struct sm_str
 	    route;   /* of all its mail, as in the mailertable; empty: each recipient has its own */
 	int deliver; /* enum sm_deliver */
+	int64_t deliver_timeout_ms;
+	int protocol;                 /* enum ss_protocol */
 	struct sm_str qualify_domain; /* put behind an address without one; empty: the hostname */
 
 	/* Front ends: whose word about a client's address is taken. */
@@ -100,6 +104,7 @@ struct ss_conf {
 	int64_t max_hops, max_message_bytes, max_header_bytes, max_header_lines, max_line_bytes;
 };
 extern const struct sm_opt ss_conf_opts[];
+enum { SS_SMTP_PORT = 25 };
 enum { SS_PROC_MAX = 254 }; /* process index; 255 is qmgr's */
 /* Extensions that need others (RFC 3030 3, RFC 6531 3.1). */
 static inline bool ss_offers_binarymime(const struct ss_conf *conf)
@@ -110,6 +115,12 @@ static inline bool ss_offers_binarymime(const struct ss_conf *conf)
 static inline bool ss_offers_smtputf8(const struct ss_conf *conf)
 {
 	return (conf->flags & SS_F_SMTPUTF8) && (conf->flags & SS_F_8BITMIME);
+}
+
+/* Who is told at once what becomes of each recipient tells its users itself. */
+static inline bool ss_offers_dsn(const struct ss_conf *conf)
+{
+	return conf->deliver != SM_DELIVER_NOW;
 }
 
 /* What is said to who is greylisted. */
@@ -131,6 +142,8 @@ static inline bool ss_conf_local_needs_right(const struct ss_conf *conf)
 
 /* What the table cannot say; SM_E_RANGE or SM_E_SYNTAX with a diag. */
 int ss_conf_check(const struct ss_conf *c) SM_MUST_CHECK;
+/* May clients come to this TCP port? SM_E_SYNTAX with a diag. */
+int ss_conf_check_port(const struct ss_conf *c, int64_t port) SM_MUST_CHECK;
 /* SM_CHECK_* for smar that are the same for all of a server's sessions. */
 uint32_t ss_conf_check_flags(const struct ss_conf *c);
 

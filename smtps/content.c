@@ -12,6 +12,7 @@
 #include "libsm/err.h"
 #include "libsm/log.h"
 #include "smtps/commit.h"
+#include "smtps/now.h"
 #include "smtps/received.h"
 #include "smtps/session.h"
 
@@ -224,6 +225,12 @@ int ss_content_feed(struct ss_session *s, const char *p, size_t n)
 
 /* ---- the end ---- */
 
+void ss_answer_each(struct ss_session *s)
+{
+	if (ss_speaks_lmtp(s))
+		s->answers = s->txn.accepted;
+}
+
 static void log_final(struct ss_session *s, struct sm_id id, uint32_t offset, uint64_t size)
 {
 	const struct ss_content *c = s->txn.in;
@@ -259,6 +266,7 @@ void ss_content_say_bad(struct ss_session *s)
 
 void ss_content_cut(struct ss_session *s, int io_err)
 {
+	s->answers = 0;
 	s->txn.told = true;
 	sm_log(SM_NOTICE, "ss.data", "ss_sess=%I ss_ta=%I client=%A where=data bytes=%llu error=%E",
 	       s->id, s->txn.id, &s->client, (unsigned long long)s->txn.in->bytes, io_err);
@@ -313,6 +321,10 @@ static void accept_message(struct ss_session *s)
 	}
 	switch (ss_commit(s, offset, size, &code, &why)) {
 	case SS_TAKEN:
+		if (s->conf->deliver == SM_DELIVER_NOW) {
+			ss_now(s, offset, size);
+			break;
+		}
 		say_accepted(s);
 		log_final(s, id, offset, size);
 		ss_txn_reset(s, true);

@@ -163,8 +163,9 @@ bool ss_greet(struct ss_session *s)
 	}
 	if (ok) {
 		/* Up to here the host may be 255 bytes: a line of at most 512. */
-		struct sm_str text = sm_arena_printf(&s->arena, "%.*s ESMTP %s",
-		                                     SM_STR_ARG(s->ss->hostname), SM_VERSION_TEXT);
+		struct sm_str text =
+		    sm_arena_printf(&s->arena, "%.*s %s %s", SM_STR_ARG(s->ss->hostname),
+		                    ss_speaks_lmtp(s) ? "LMTP" : "ESMTP", SM_VERSION_TEXT);
 		ss_say_text(s, 220, text);
 	}
 	log_connect(s);

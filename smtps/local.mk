@@ -7,7 +7,7 @@ libsmtps_a_SOURCES = smtps/replies.def \
 	smtps/cmds.h smtps/cmds.c smtps/cmd_helo.c smtps/cmd_mail.c smtps/cmd_rcpt.c smtps/cmd_data.c smtps/cmd_bdat.c smtps/cmd_misc.c \
 	smtps/commit.h smtps/commit.c smtps/content.h smtps/content.c smtps/conf.h smtps/conf.c \
 	smtps/greet.h smtps/greet.c smtps/idblock.h smtps/idblock.c smtps/limits.h smtps/limits.c \
-	smtps/params.h smtps/params.c smtps/peers.h smtps/peers.c smtps/policy.h smtps/policy.c \
+	smtps/now.h smtps/now.c smtps/params.h smtps/params.c smtps/peers.h smtps/peers.c smtps/policy.h smtps/policy.c \
 	smtps/received.h smtps/received.c smtps/reply.h smtps/reply.c smtps/replies.c smtps/scan.h smtps/scan.c \
 	smtps/tls.h smtps/tls_ctx.c smtps/cmd_starttls.c smtps/session.h smtps/session.c smtps/ss.h smtps/txn.h smtps/txn.c
 # Who the client is when another tells it, what a session needs, what submission completes.

@@ -73,7 +73,7 @@ enum ss_reply_name ss_mail_params(struct sm_str text, const struct ss_conf *c, s
 			if (v.p != NULL || !first_time(&seen, 16))
 				return SS_R_BAD_PARAM;
 			out->utf8 = true;
-		} else if (sm_str_caseeq(*what, SM_STR("RET"))) {
+		} else if (sm_str_caseeq(*what, SM_STR("RET")) && ss_offers_dsn(c)) {
 			if (sm_str_caseeq(v, SM_STR("FULL")))
 				out->ret = SM_RET_FULL;
 			else if (sm_str_caseeq(v, SM_STR("HDRS")))
@@ -82,7 +82,7 @@ enum ss_reply_name ss_mail_params(struct sm_str text, const struct ss_conf *c, s
 				return SS_R_BAD_PARAM;
 			if (!first_time(&seen, 4))
 				return SS_R_BAD_PARAM;
-		} else if (sm_str_caseeq(*what, SM_STR("ENVID"))) {
+		} else if (sm_str_caseeq(*what, SM_STR("ENVID")) && ss_offers_dsn(c)) {
 			if (!xtext_ok(v, ENVID_MAX, a) || !first_time(&seen, 8))
 				return SS_R_BAD_PARAM;
 			out->envid = v;

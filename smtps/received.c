@@ -18,18 +18,20 @@ static void put_comment_text(struct sm_buf *b, struct sm_str s)
 	}
 }
 
-struct sm_str ss_received_protocol(bool esmtp, bool utf8, bool tls, bool auth)
+struct sm_str ss_received_protocol(bool lmtp, bool esmtp, bool utf8, bool tls, bool auth)
 {
-	static const struct sm_str plain[] = {SM_STR("ESMTP"), SM_STR("ESMTPA"), SM_STR("ESMTPS"),
-	                                      SM_STR("ESMTPSA")};
-	static const struct sm_str international[] = {SM_STR("UTF8SMTP"), SM_STR("UTF8SMTPA"),
-	                                              SM_STR("UTF8SMTPS"), SM_STR("UTF8SMTPSA")};
+	static const struct sm_str words[][4] = {
+	    {SM_STR("ESMTP"), SM_STR("ESMTPA"), SM_STR("ESMTPS"), SM_STR("ESMTPSA")},
+	    {SM_STR("UTF8SMTP"), SM_STR("UTF8SMTPA"), SM_STR("UTF8SMTPS"), SM_STR("UTF8SMTPSA")},
+	    {SM_STR("LMTP"), SM_STR("LMTPA"), SM_STR("LMTPS"), SM_STR("LMTPSA")},
+	    {SM_STR("UTF8LMTP"), SM_STR("UTF8LMTPA"), SM_STR("UTF8LMTPS"), SM_STR("UTF8LMTPSA")},
+	};
 
 	/* AUTH and STARTTLS are extensions: who uses one without EHLO has spoken ESMTP all the
 	 * same. */
-	if (!esmtp && !utf8 && !tls && !auth)
+	if (!lmtp && !esmtp && !utf8 && !tls && !auth)
 		return SM_STR("SMTP");
-	return (utf8 ? international : plain)[2 * tls + auth];
+	return words[2 * lmtp + utf8][2 * tls + auth];
 }
 
 void ss_received_put(struct sm_buf *b, const struct ss_received *r)

@@ -20,8 +20,8 @@ struct ss_received {
 	int64_t wall_s;
 };
 /* The protocol's name for "with" (RFC 3848): SMTP, ESMTP, ESMTPA, ESMTPS, ESMTPSA; UTF8SMTP and so
- * on for mail that came with SMTPUTF8 (RFC 6531 4.3). */
-struct sm_str ss_received_protocol(bool esmtp, bool utf8, bool tls, bool auth);
+ * on for mail that came with SMTPUTF8 (RFC 6531 4.3); LMTP, LMTPA, UTF8LMTPS... */
+struct sm_str ss_received_protocol(bool lmtp, bool esmtp, bool utf8, bool tls, bool auth);
 /* Appends the field, CRLF-ended; a few lines, none longer than 998 bytes, printable ASCII whatever
  * the client said. */
 void ss_received_put(struct sm_buf *b, const struct ss_received *r);

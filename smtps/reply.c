@@ -1,6 +1,7 @@
 /*
- * The replies of smtps as wire text. Invariant: exactly one call a command; the code that was sent
- * is the code that is logged and counted (session.reply_code). Loop thread.
+ * The replies of smtps as wire text. Invariant: exactly one call a command, but for what becomes of
+ * each recipient (now.c); the code that was sent is the code that is logged and counted
+ * (session.reply_code). Loop thread.
  */
 #include "smtps/reply.h"
 
@@ -18,11 +19,32 @@ void ss_say_text(struct ss_session *s, int code, struct sm_str text)
 		code = ss_reply_soften(code, &text, soft, sizeof(soft));
 	s->reply_code = code;
 	sm_str_cut(text, s->reply_text, sizeof(s->reply_text));
-	sm_reply_put(&s->io.out, code, text);
+	for (uint32_t i = 0; i < SM_MAX(s->answers, 1u); i++)
+		sm_reply_put(&s->io.out, code, text);
+}
+
+/* What is said otherwise in LMTP. */
+static enum ss_reply_name worded(const struct ss_session *s, enum ss_reply_name r)
+{
+	if (!ss_speaks_lmtp(s))
+		return r;
+	switch (r) {
+	case SS_R_HELO_FIRST:
+		return SS_R_LHLO_FIRST;
+	case SS_R_BAD_HELO:
+		return SS_R_BAD_LHLO;
+	case SS_R_NOT_SMTP:
+		return SS_R_NOT_LMTP;
+	case SS_R_HELP:
+		return SS_R_HELP_LMTP;
+	default:
+		return r;
+	}
 }
 
 void ss_say(struct ss_session *s, enum ss_reply_name r)
 {
+	r = worded(s, r);
 	ss_say_text(s, ss_reply_code(r), ss_reply_text(r));
 }
 

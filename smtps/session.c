@@ -26,6 +26,7 @@
 enum {
 	IN_MAX = 32 * 1024, /* buffered input: what one pipelined batch may be */
 	OUT_MAX = 64 * 1024,
+	OUT_MAX_LMTP = 4 * 1024 * 1024, /* with the replies for all recipients of a message */
 	OUT_SOFT =
 	    8 * 1024, /* replies that gather before they are sent although more input waits */
 	ARENA_FIRST = 512,
@@ -207,6 +208,12 @@ static void run_line(struct ss_session *s, struct sm_str line)
 	cmd = ss_cmd_find(c.verb);
 	if (cmd != NULL && (cmd->flags & SS_CMD_CHUNK) && !(s->conf->flags & SS_F_CHUNKING))
 		cmd = NULL;
+	if (cmd != NULL && (cmd->flags & SS_CMD_LMTP) && !ss_speaks_lmtp(s))
+		cmd = NULL;
+	if (cmd != NULL && (cmd->flags & SS_CMD_SMTP) && ss_speaks_lmtp(s)) {
+		ss_bad(s, SS_R_SAY_LHLO);
+		return;
+	}
 	if (cmd == NULL) {
 		if (ss_cmd_foreign(c.verb))
 			ss_say_and_close(s, SS_R_NOT_SMTP, "another protocol");
@@ -243,6 +250,7 @@ static void run_line(struct ss_session *s, struct sm_str line)
 		return;
 	sm_co_doing("%.*s", SM_STR_ARG(cmd->verb));
 	cmd->run(s, c.arg);
+	s->answers = 0;
 }
 
 /* Too long: thrown away up to its end, within the session's budget of junk. */
@@ -430,7 +438,7 @@ int ss_session_start(struct ss *ss, int fd, const struct sm_sa *client, const ch
 	s->why = "";
 	s->began_ms = sm_loop_now_ms();
 	s->ends_ms = s->began_ms + s->conf->session_timeout_ms;
-	sm_stream_init(&s->io, &s->net, IN_MAX, OUT_MAX);
+	sm_stream_init(&s->io, &s->net, IN_MAX, ss_speaks_lmtp(s) ? OUT_MAX_LMTP : OUT_MAX);
 	s->io.in.wipe = ss_auth_configured(&s->conf->auth); /* passwords come through it */
 	sm_arena_init(&s->arena, "session", ARENA_FIRST, ARENA_CAP);
 	ss_txn_init(&s->txn);
@@ -449,8 +457,9 @@ int ss_session_start(struct ss *ss, int fd, const struct sm_sa *client, const ch
 
 struct sm_str ss_session_protocol(const struct ss_session *s)
 {
-	return ss_received_protocol(s->esmtp, (s->txn.utf8 & SM_UTF8_DECLARED) != 0,
-	                            s->net.tls != NULL, s->auth.done);
+	return ss_received_protocol(ss_speaks_lmtp(s), s->esmtp,
+	                            (s->txn.utf8 & SM_UTF8_DECLARED) != 0, s->net.tls != NULL,
+	                            s->auth.done);
 }
 
 void ss_sessions_stop(struct ss *ss, bool all)

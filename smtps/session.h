@@ -55,7 +55,8 @@ struct ss_session {
 	int64_t began_ms, ends_ms; /* session_timeout */
 	bool refused; /* MAIL or RCPT was: what a pipelining client sent behind it is no offence */
 
-	int reply_code; /* of the last command */
+	uint32_t answers; /* LMTP: each reply is said so often, once for each recipient; 0: once */
+	int reply_code;   /* of the last command */
 	char reply_text[100];
 	bool idle;    /* waits for a command outside of a transaction */
 	bool closing; /* no further command; what was said is sent, then the connection is closed */
@@ -76,6 +77,12 @@ int ss_session_start(struct ss *ss, int fd, const struct sm_sa *client,
 void ss_session_talk(struct ss_session *s) SM_YIELDS;
 /* Tell all idle sessions to end; `all`: the others too. */
 void ss_sessions_stop(struct ss *ss, bool all);
+
+/* Is this LMTP (RFC 2033)? */
+static inline bool ss_speaks_lmtp(const struct ss_session *s)
+{
+	return s->conf->protocol == SS_PROTOCOL_LMTP;
+}
 
 /* For handlers of commands. A bad command: says `r`, or the 421 of the limit. */
 void ss_bad(struct ss_session *s, enum ss_reply_name r);

@@ -20,7 +20,7 @@ static const struct {
     {"EHLO", "....."}, {"HELO", "....."},    {"MAIL", "E.NNC"},     {"RCPT", "EM..C"},
     {"DATA", "EMR.C"}, {"BDAT", "EMR.."},    {"RSET", "....."},     {"NOOP", "....."},
     {"VRFY", "....."}, {"EXPN", "....."},    {"HELP", "....."},     {"QUIT", "....."},
-    {"AUTH", "E.NNC"}, {"XCLIENT", "..NNC"}, {"STARTTLS", "E.NNC"},
+    {"AUTH", "E.NNC"}, {"XCLIENT", "..NNC"}, {"STARTTLS", "E.NNC"}, {"LHLO", "....."},
 };
 
 static void test_matrix(void **state)

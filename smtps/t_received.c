@@ -61,11 +61,18 @@ static void test_protocol(void **state)
 	(void)state;
 
 	for (unsigned i = 0; i < SM_ARRAY_SIZE(words); i++) {
-		struct sm_str word = ss_received_protocol(false, i & 4, i & 2, i & 1);
+		struct sm_str word = ss_received_protocol(false, false, i & 4, i & 2, i & 1);
 		if (!sm_str_eq(word, sm_str(words[i])))
 			fail_msg("%s", words[i]);
 	}
-	assert_true(sm_str_eq(ss_received_protocol(true, false, false, false), SM_STR("ESMTP")));
+	assert_true(
+	    sm_str_eq(ss_received_protocol(true, true, false, false, false), SM_STR("LMTP")));
+	assert_true(
+	    sm_str_eq(ss_received_protocol(true, true, false, true, true), SM_STR("LMTPSA")));
+	assert_true(
+	    sm_str_eq(ss_received_protocol(true, true, true, true, false), SM_STR("UTF8LMTPS")));
+	assert_true(
+	    sm_str_eq(ss_received_protocol(false, true, false, false, false), SM_STR("ESMTP")));
 }
 
 static void test_tls(void **state)

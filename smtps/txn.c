@@ -37,7 +37,8 @@ void ss_txn_begin(struct ss_session *s, struct sm_id id, struct sm_str sender)
 	s->ss->txn_count++;
 }
 
-static int add_rcpt(struct ss_session *s, struct sm_str addr, struct sm_str orcpt, uint8_t notify)
+static int add_rcpt(struct ss_session *s, struct sm_str addr, struct sm_str orcpt, uint8_t notify,
+                    uint32_t turn)
 {
 	struct ss_txn *t = &s->txn;
 	struct sm_msg_rcpt_new r = {.notify = notify};
@@ -49,7 +50,9 @@ static int add_rcpt(struct ss_session *s, struct sm_str addr, struct sm_str orcp
 	if (t->rcpt_count == t->rcpt_cap) {
 		t->rcpt_cap = t->rcpt_cap == 0 ? RCPTS_FIRST : t->rcpt_cap * 2;
 		t->rcpts = sm_realloc(t->rcpts, t->rcpt_cap, sizeof(*t->rcpts));
+		t->turns = sm_realloc(t->turns, t->rcpt_cap, sizeof(*t->turns));
 	}
+	t->turns[t->rcpt_count] = (uint16_t)turn;
 	t->rcpts[t->rcpt_count++] = r;
 	s->ss->rcpt_count++;
 	return 0;
@@ -57,18 +60,23 @@ static int add_rcpt(struct ss_session *s, struct sm_str addr, struct sm_str orcp
 
 int ss_txn_add_rcpt(struct ss_session *s, struct sm_str addr, struct sm_str orcpt, uint8_t notify)
 {
-	int err = add_rcpt(s, addr, orcpt, notify);
+	int err = add_rcpt(s, addr, orcpt, notify, s->txn.accepted);
 
-	if (err == 0)
+	if (err == 0) {
+		s->txn.accepted++;
 		ss_limits_rcpt_taken(&s->limits);
+	}
 	return err;
 }
 
 int ss_txn_append_rcpt(struct ss_session *s, struct sm_str addr, struct sm_str orcpt,
                        uint8_t notify)
 {
+	/* Who would be told that it could not be delivered? */
+	if (s->conf->deliver == SM_DELIVER_NOW)
+		return sm_fail(SM_E_NOTSUP, "deliver = now, and a filter adds a recipient");
 	s->txn.envelope_changed = true;
-	return add_rcpt(s, addr, orcpt, notify);
+	return add_rcpt(s, addr, orcpt, notify, SS_NO_TURN);
 }
 
 void ss_txn_drop_rcpt(struct ss_session *s, uint32_t i)
@@ -76,6 +84,7 @@ void ss_txn_drop_rcpt(struct ss_session *s, uint32_t i)
 	struct ss_txn *t = &s->txn;
 
 	memmove(t->rcpts + i, t->rcpts + i + 1, (t->rcpt_count - i - 1) * sizeof(*t->rcpts));
+	memmove(t->turns + i, t->turns + i + 1, (t->rcpt_count - i - 1) * sizeof(*t->turns));
 	t->rcpt_count--;
 	s->ss->rcpt_count--;
 	t->envelope_changed = true;
@@ -116,6 +125,7 @@ void ss_txn_header_is_utf8(struct ss_session *s, bool is)
 void ss_txn_discard_rcpt(struct ss_session *s)
 {
 	s->txn.discarded++;
+	s->txn.accepted++;
 	ss_limits_rcpt_taken(&s->limits);
 }
 
@@ -143,6 +153,7 @@ void ss_txn_reset(struct ss_session *s, bool accepted)
 		ss_limits_end(&s->limits, accepted);
 	}
 	SM_FREE(t->rcpts);
+	SM_FREE(t->turns);
 	SM_FREE(t->in);
 	sm_arena_fini(&t->arena);
 	ss_txn_init(t);
