@@ -36,8 +36,8 @@ static int put_held(struct ss_complete *c)
 
 struct sm_str ss_complete_msgid(const struct ss_complete *c, char *out, size_t size)
 {
-	char id[SM_ID_SIZE];
-	int n = snprintf(out, size, "<%s@" SM_STR_FMT ">", sm_id_text(c->by.id, id),
+	int n = snprintf(out, size, "<" SM_STR_FMT "@" SM_STR_FMT ">",
+	                 SM_STR_ARG(sm_str_head(c->by.unique, 40)),
 	                 SM_STR_ARG(sm_str_head(c->by.hostname, 255)));
 
 	return sm_str_n(out, SM_MIN((size_t)n, size - 1));
@@ -64,7 +64,9 @@ static int put_fields(struct ss_complete *c)
 		sm_buf_printf(&b, "Message-ID: %s\r\n", msgid);
 	}
 	if ((c->missing & SS_ADDED_FROM) && !sm_str_empty(c->by.sender))
-		sm_buf_printf(&b, "From: <" SM_STR_FMT ">\r\n", SM_STR_ARG(c->by.sender));
+		sm_buf_printf(&b, "From: " SM_STR_FMT "%s<" SM_STR_FMT ">\r\n",
+		              SM_STR_ARG(c->by.phrase), sm_str_empty(c->by.phrase) ? "" : " ",
+		              SM_STR_ARG(c->by.sender));
 	else if (c->missing & SS_ADDED_FROM)
 		sm_buf_printf(&b, "From: <MAILER-DAEMON@" SM_STR_FMT ">\r\n",
 		              SM_STR_ARG(c->by.hostname));

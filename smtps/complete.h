@@ -1,18 +1,20 @@
 /*
- * Completes the header of submitted mail while it streams through (RFC 6409 8): a Date:, a
+ * Completes the header of submitted mail while it streams through (RFC 6409 8), in smtps and in
+ * sendmail(8): a Date:, a
  * Message-ID: and a From: that are missing are put at the header's end. Nothing else is changed.
  */
 #ifndef SS_COMPLETE_H
 #define SS_COMPLETE_H
 
-#include "libsm/id.h"
 #include "libsm/str.h"
 
 /* What the fields are made of; strings must outlive the content. */
 struct ss_complete_by {
-	struct sm_id id;        /* of the transaction */
+	struct sm_str unique;   /* left side of a Message-ID: this host never makes it again */
 	struct sm_str hostname; /* ours */
 	struct sm_str sender;   /* envelope; empty: <> */
+	struct sm_str phrase;   /* before it in From:, as it is to stand there, at most 1000 bytes;
+	                           empty: none */
 	int64_t wall_s;
 	/* Where the bytes go: 0 or an error, which is given back. */
 	int (*put)(void *arg, const void *p, size_t n);

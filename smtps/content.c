@@ -78,7 +78,7 @@ static int store(void *arg, const void *p, size_t n)
 static void begin_completion(struct ss_session *s)
 {
 	struct ss_content *c = s->txn.in;
-	struct ss_complete_by by = {.id = s->txn.id,
+	struct ss_complete_by by = {.unique = sm_str(sm_id_text(s->txn.id, c->id_text)),
 	                            .hostname = s->ss->hostname,
 	                            .sender = s->txn.sender,
 	                            .wall_s = sm_wall_s(),

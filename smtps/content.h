@@ -17,7 +17,8 @@ enum { SS_PIECE_BYTES = 32 * 1024 };
 /* Of a transaction, while content comes in: session.txn.in. */
 struct ss_content {
 	struct ss_scan scan;
-	bool completes; /* submission: its header is */
+	bool completes;           /* submission: its header is */
+	char id_text[SM_ID_SIZE]; /* of the transaction, for that */
 	struct ss_complete complete;
 	int store_err;            /* the store's first error */
 	enum ss_reply_name fault; /* the first thing wrong with what came; SS_R_NONE */

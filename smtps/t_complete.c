@@ -19,7 +19,7 @@ static int keep(void *arg, const void *p, size_t n)
 }
 
 static struct ss_complete_by by = {
-    .id = {.counter = 0x123, .proc = 1},
+    .unique = SM_STR("S000000000000012301"),
     .hostname = SM_STR("mx.test"),
     .sender = SM_STR("me@src.example"),
     .wall_s = 0,
@@ -91,7 +91,9 @@ static void test_missing(void **state)
 	becomes("Subject: x", "Subject: x\r\n" DATE MSGID FROM);
 	becomes("Subject", DATE MSGID FROM "\r\nSubject");
 	same(DATE MSGID "From: x");
-	by.sender = SM_STR("");
+	by.phrase = SM_STR("\"A. B.\"");
+	becomes("\r\n", DATE MSGID "From: \"A. B.\" <me@src.example>\r\n\r\n");
+	by.sender = by.phrase = SM_STR("");
 	becomes("\r\n", DATE MSGID "From: <MAILER-DAEMON@mx.test>\r\n\r\n");
 	by.sender = SM_STR("me@src.example");
 }

@@ -17,7 +17,7 @@ static int keep(void *arg, const void *p, size_t n)
 
 static unsigned run(struct sm_str in, size_t piece, struct sm_buf *out)
 {
-	struct ss_complete_by by = {.id = {.counter = 1},
+	struct ss_complete_by by = {.unique = SM_STR("S1"),
 	                            .hostname = SM_STR("mx.test"),
 	                            .sender = SM_STR("s@x.test"),
 	                            .put = keep,
