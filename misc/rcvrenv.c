@@ -233,7 +233,7 @@ static void not_queued(const struct rcv_mail *m)
 }
 
 /* 0; or SM_EXIT_TEMP, when there is no use in going on. */
-static int requeue(struct rcv_smtp **s, struct rcv_mail *m)
+static int requeue(struct sb **s, struct rcv_mail *m)
 {
 	int fd = open_content(m), rc;
 
@@ -241,12 +241,12 @@ static int requeue(struct rcv_smtp **s, struct rcv_mail *m)
 		not_queued(m);
 		return 0;
 	}
-	if (*s == NULL && rcv_smtp_open(me.to, s) != 0) {
+	if (*s == NULL && sb_open(me.to, NULL, s) != 0) {
 		not_queued(m);
 		close(fd);
 		return SM_EXIT_TEMP;
 	}
-	rc = rcv_smtp_send(*s, m, fd);
+	rc = rcv_send(*s, m, fd);
 	close(fd);
 	/* The last one that needs it. */
 	if (rc == 0 && --content_of(m)->users == 0)
@@ -258,13 +258,13 @@ static int requeue(struct rcv_smtp **s, struct rcv_mail *m)
 	}
 	not_queued(m);
 	if (rc != SM_E_DENIED)
-		rcv_smtp_close(s);
+		sb_close(s);
 	return 0;
 }
 
 static int work(void)
 {
-	struct rcv_smtp *s = NULL;
+	struct sb *s = NULL;
 	int status = 0;
 
 	for (size_t i = 0; i < me.count && status == 0; i++) {
@@ -277,7 +277,7 @@ static int work(void)
 		else if (me.all || (state != RCV_SETTLED && state != RCV_REFUSED))
 			show(m, state_words[state]);
 	}
-	rcv_smtp_close(&s);
+	sb_close(&s);
 	return status;
 }
 

@@ -12,6 +12,7 @@
 #include "libcdb/cdb.h"
 #include "libsm/hash.h"
 #include "libsm/msg.h"
+#include "misc/submit.h"
 
 struct rcv_rcpt {
 	char *addr, *orcpt;   /* NULL: no line told it */
@@ -77,16 +78,11 @@ bool rcv_is_mail(const struct rcv_mail *m);
 enum rcv_state rcv_state(const struct rcv_mail *m);
 bool rcv_rcpt_open(const struct rcv_mail *m, const struct rcv_rcpt *p);
 
-/* ---- handing over, by SMTP ---- */
-struct rcv_smtp;
-/* "HOST:PORT", "[IPV6]:PORT", or the path of a socket. Greeting and EHLO. */
-int rcv_smtp_open(const char *to, struct rcv_smtp **out) SM_MUST_CHECK;
-void rcv_smtp_close(struct rcv_smtp **s);
 /*
- * The mail with its open recipients, content from `fd`. 0: the server has it for all of them.
- * SM_E_DENIED: it refused, the session is in order; others: the session is broken. The diag says
- * what.
+ * Hands the mail over with its open recipients, content from `fd`. 0: the server has it for all of
+ * them. SM_E_DENIED: it refused, the session is in order; others: the session is broken. The diag
+ * says what.
  */
-int rcv_smtp_send(struct rcv_smtp *s, const struct rcv_mail *m, int fd) SM_MUST_CHECK;
+int rcv_send(struct sb *s, const struct rcv_mail *m, int fd) SM_MUST_CHECK;
 
 #endif
