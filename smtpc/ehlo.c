@@ -74,8 +74,8 @@ static void take_line(struct sc_ehlo *e, struct sm_str line)
 	    {SM_STR("CHUNKING"), SC_CAP_CHUNKING, NULL},
 	    {SM_STR("BINARYMIME"), SC_CAP_BINARYMIME, NULL},
 	    {SM_STR("SMTPUTF8"), SC_CAP_SMTPUTF8, NULL},
-	    {SM_STR("LIMITS"), 0, take_limits},
-	    {SM_STR("XFORWARD"), 0, take_xforward},
+	    {SM_STR("LIMITS"), SC_CAP_LIMITS, take_limits},
+	    {SM_STR("XFORWARD"), SC_CAP_XFORWARD, take_xforward},
 	    {SM_STR("STARTTLS"), SC_CAP_STARTTLS, NULL},
 	    {SM_STR("AUTH"), SC_CAP_AUTH, take_mechanisms},
 	};
@@ -96,4 +96,17 @@ void sc_ehlo_parse(struct sm_str text, struct sc_ehlo *out)
 	(void)sm_str_split(text, '\n', &text); /* the server's name */
 	while (text.p != NULL)
 		take_line(out, sm_str_split(text, '\n', &text));
+}
+
+void sc_ehlo_ignore(struct sc_ehlo *e, unsigned caps)
+{
+	e->caps &= ~caps;
+	if (caps & SC_CAP_SIZE)
+		e->size_max = 0;
+	if (caps & SC_CAP_LIMITS)
+		e->mail_max = e->rcpt_max = e->rcpt_domain_max = 0;
+	if (caps & SC_CAP_XFORWARD)
+		e->xforward = 0;
+	if (caps & SC_CAP_AUTH)
+		e->mechanisms[0] = '\0';
 }

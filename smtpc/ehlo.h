@@ -16,7 +16,9 @@ enum {
 	SC_CAP_BINARYMIME = 32,
 	SC_CAP_SMTPUTF8 = 64,
 	SC_CAP_STARTTLS = 128,
-	SC_CAP_AUTH = 256
+	SC_CAP_AUTH = 256,
+	SC_CAP_LIMITS = 512,
+	SC_CAP_XFORWARD = 1024
 };
 /* What it wants to know of who brought a mail. */
 enum {
@@ -51,5 +53,7 @@ struct sc_ehlo {
 /* `text`: lines joined by LF, the first is the server's name. What is not understood is not there.
  */
 void sc_ehlo_parse(struct sm_str text, struct sc_ehlo *out);
+/* As if these (SC_CAP_*) had not been offered. */
+void sc_ehlo_ignore(struct sc_ehlo *e, unsigned caps);
 
 #endif

@@ -43,6 +43,7 @@ struct sc_server_conf {
 	struct sc_timeouts timeouts;
 	int64_t max_transactions; /* of a session; 0: nothing is said */
 	bool xforward;            /* it may know who brought a mail */
+	uint32_t ignored;         /* SC_CAP_* */
 	struct sc_credentials credentials;
 	bool has_credentials;
 };

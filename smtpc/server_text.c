@@ -5,6 +5,7 @@
 #include "smtpc/server_conf.h"
 
 #include "smtpc/conf.h"
+#include "smtpc/ehlo.h"
 
 enum { ARENA_FIRST = 4096, ARENA_MAX = 256 * 1024 };
 
@@ -15,6 +16,7 @@ struct texts {
 	struct sc_timeouts timeouts;
 	int64_t max_transactions;
 	bool xforward;
+	uint32_t ignored;
 };
 
 #define TEXTS(m) offsetof(struct texts, m)
@@ -33,6 +35,20 @@ static const struct sm_word chunking_words[] = {
     {"never", SC_CHUNKING_NEVER, "DATA is used; binary content is returned"},
     {"binary", SC_CHUNKING_BINARY, "for content that came with BODY=BINARYMIME"},
     {"offered", SC_CHUNKING_OFFERED, "wherever the server offers CHUNKING"},
+    {0},
+};
+static const struct sm_word extension_words[] = {
+    {"pipelining", SC_CAP_PIPELINING, "one command after the other"},
+    {"size", SC_CAP_SIZE, "the size is not told, and the server's maximum not looked at"},
+    {"8bitmime", SC_CAP_8BITMIME, "BODY=8BITMIME is not said; content goes as it is"},
+    {"dsn", SC_CAP_DSN, "RET, ENVID, NOTIFY, ORCPT are not said; smx reports what is asked for"},
+    {"chunking", SC_CAP_CHUNKING, "DATA is used, so binary content is returned"},
+    {"binarymime", SC_CAP_BINARYMIME, "binary content is returned"},
+    {"smtputf8", SC_CAP_SMTPUTF8, "mail that needs it is returned"},
+    {"limits", SC_CAP_LIMITS, "limits show when they are reached"},
+    {"starttls", SC_CAP_STARTTLS, "no TLS: what tls requires is then not fulfilled"},
+    {"auth", SC_CAP_AUTH, "no login: auth.failure says what becomes of mail that has credentials"},
+    {"xforward", SC_CAP_XFORWARD, "nobody is named to it"},
     {0},
 };
 static const struct sm_opt auth_opts[] = {
@@ -59,6 +75,8 @@ static const struct sm_opt server_opts[] = {
      .unit = "messages", .session = true, .help = "after so many a session ends; 0: as the section has it"},
     {.name = "xforward", .type = SM_OPT_BOOL, .offset = TEXTS(xforward), .def = "off", .session = true,
      .help = "tell the server who brought the mail (XFORWARD), if it offers that"},
+    {.name = "ignore_extensions", .type = SM_OPT_FLAGS, .offset = TEXTS(ignored), .def = "", .words = extension_words,
+     .session = true, .help = "what the server may offer in vain: all is as if it did not"},
     SM_OPT_END,
 };
 /* Of a recipient: it does not log in. */
@@ -153,6 +171,7 @@ int sc_server_conf_parse(struct sc_server_conf *c, int level, const struct sc_ti
 	c->timeouts = of_server.timeouts;
 	c->max_transactions = of_server.max_transactions;
 	c->xforward = of_server.xforward;
+	c->ignored = of_server.ignored;
 	return 0;
 }
 

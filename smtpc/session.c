@@ -147,8 +147,10 @@ int sc_session_hello(struct sc_session *s)
 	int rc = hello(s, s->lmtp ? "LHLO" : "EHLO");
 	int step;
 
-	if (rc == 250)
+	if (rc == 250) {
 		sc_ehlo_parse(sm_buf_view(&s->reply.text), &s->ehlo);
+		sc_ehlo_ignore(&s->ehlo, s->ignored);
+	}
 	if (rc == 250 && (step = sc_session_in_step(s)) != 0)
 		return step;
 	return rc;
@@ -245,6 +247,7 @@ static int set_up(struct sc_session *s, struct sc_server_conf *c, bool of_rcpt, 
 static void take_conf(struct sc_session *s, const struct sc_server_conf *c)
 {
 	s->chunking = c->chunking;
+	s->ignored = c->ignored;
 	s->timeouts = c->timeouts;
 	s->max_transactions = c->max_transactions;
 	s->xforward = c->xforward;

@@ -49,7 +49,8 @@ struct sc_session {
 	bool spent;          /* nothing was delivered the last time: to be ended by QUIT */
 	bool broken;         /* of no use any more: to be closed without a word */
 	unsigned unknown;    /* recipients that probes were told are unknown */
-	struct sc_ehlo ehlo; /* what the server offers */
+	struct sc_ehlo ehlo; /* what the server offers, without `ignored` */
+	unsigned ignored;    /* SC_CAP_* */
 	int chunking;        /* SC_CHUNKING_* of it */
 	struct sc_timeouts timeouts;
 	int64_t max_transactions; /* 0: nothing is said */

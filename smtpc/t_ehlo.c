@@ -68,9 +68,29 @@ static void test_xforward(void **state)
 	assert_int_equal(e.xforward, 0);
 }
 
+static void test_ignored(void **state)
+{
+	static const char all[] =
+	    "x\nPIPELINING\nSIZE 1000\nAUTH PLAIN\nXFORWARD NAME\nLIMITS RCPTMAX=5 MAILMAX=2";
+	struct sc_ehlo e;
+	(void)state;
+
+	sc_ehlo_parse(sm_str(all), &e);
+	sc_ehlo_ignore(&e, SC_CAP_SIZE | SC_CAP_LIMITS | SC_CAP_DSN);
+	assert_int_equal(e.caps, SC_CAP_PIPELINING | SC_CAP_AUTH | SC_CAP_XFORWARD);
+	assert_int_equal(e.size_max + e.mail_max + e.rcpt_max + e.rcpt_domain_max, 0);
+	assert_string_equal(e.mechanisms, "PLAIN");
+	assert_int_equal(e.xforward, SC_XFORWARD_NAME);
+	sc_ehlo_ignore(&e, SC_CAP_AUTH | SC_CAP_XFORWARD);
+	assert_int_equal(e.xforward, 0);
+	assert_int_equal(e.caps, SC_CAP_PIPELINING);
+	assert_string_equal(e.mechanisms, "");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_ignored),
 	    cmocka_unit_test(test_words),
 	    cmocka_unit_test(test_limits),
 	    cmocka_unit_test(test_xforward),

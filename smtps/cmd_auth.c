@@ -68,7 +68,7 @@ static void wipe_line(struct sm_str line)
 
 bool ss_auth_on(const struct ss_session *s)
 {
-	return ss_auth_configured(conf_of(s)) && ss_sasl_ready();
+	return ss_auth_configured(conf_of(s)) && !ss_hides(s->conf, SS_X_AUTH) && ss_sasl_ready();
 }
 
 bool ss_auth_begins(struct sm_str input)

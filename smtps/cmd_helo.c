@@ -1,5 +1,5 @@
-/* HELO and EHLO (RFC 5321 4.1.1.1), LHLO (RFC 2033 4.1): who the client says it is, and what we offer. They reset the
- * transaction. */
+/* HELO and EHLO (RFC 5321 4.1.1.1), LHLO (RFC 2033 4.1): who the client says it is, and what we
+ * offer. They reset the transaction. */
 #include "libsm/addr.h"
 #include "smtps/cmds.h"
 #include "smtps/milters.h"
@@ -46,6 +46,12 @@ void ss_cmd_helo(struct ss_session *s, struct sm_str arg)
 		ss_say_text(s, 250, s->ss->hostname);
 }
 
+static void offer(struct ss_session *s, struct sm_buf *b, uint32_t extension, const char *line)
+{
+	if (!ss_hides(s->conf, extension))
+		sm_buf_cstr(b, line);
+}
+
 void ss_cmd_ehlo(struct ss_session *s, struct sm_str arg)
 {
 	const struct ss_conf *c = s->conf;
@@ -54,13 +60,14 @@ void ss_cmd_ehlo(struct ss_session *s, struct sm_str arg)
 	if (!greet(s, arg, true))
 		return;
 	sm_buf_init(&b, 2048);
-	sm_buf_printf(&b, "%.*s pleased to meet you\nPIPELINING\nENHANCEDSTATUSCODES\n",
-	              SM_STR_ARG(s->ss->hostname));
+	sm_buf_printf(&b, "%.*s pleased to meet you\n", SM_STR_ARG(s->ss->hostname));
+	offer(s, &b, SS_X_PIPELINING, "PIPELINING\n");
+	offer(s, &b, SS_X_ENHANCEDSTATUSCODES, "ENHANCEDSTATUSCODES\n");
 	if (ss_tls_offered(s))
 		sm_buf_cstr(&b, "STARTTLS\n");
-	if (c->flags & SS_F_8BITMIME)
+	if (ss_offers_8bitmime(c))
 		sm_buf_cstr(&b, "8BITMIME\n");
-	if (c->flags & SS_F_CHUNKING)
+	if (ss_offers_chunking(c))
 		sm_buf_cstr(&b, "CHUNKING\n");
 	if (ss_offers_binarymime(c))
 		sm_buf_cstr(&b, "BINARYMIME\n");
@@ -68,9 +75,15 @@ void ss_cmd_ehlo(struct ss_session *s, struct sm_str arg)
 		sm_buf_cstr(&b, "SMTPUTF8\n");
 	ss_xclient_offer(s, &b);
 	ss_auth_offer(s, &b);
-	sm_buf_printf(&b, "SIZE %lld\n%sLIMITS MAILMAX=%lld RCPTMAX=%lld\nHELP",
-	              (long long)c->max_message_bytes, ss_offers_dsn(c) ? "DSN\n" : "",
-	              (long long)c->max_transactions, (long long)c->max_rcpts_transaction);
+	if (!ss_hides(c, SS_X_SIZE))
+		sm_buf_printf(&b, "SIZE %lld\n", (long long)c->max_message_bytes);
+	if (ss_offers_dsn(c))
+		sm_buf_cstr(&b, "DSN\n");
+	if (!ss_hides(c, SS_X_LIMITS))
+		sm_buf_printf(&b, "LIMITS MAILMAX=%lld RCPTMAX=%lld\n",
+		              (long long)c->max_transactions, (long long)c->max_rcpts_transaction);
+	offer(s, &b, SS_X_HELP, "HELP\n");
+	sm_buf_truncate(&b, b.len - 1); /* the last LF */
 	ss_say_text(s, 250, sm_buf_view(&b));
 	sm_buf_fini(&b);
 }

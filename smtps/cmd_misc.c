@@ -39,7 +39,10 @@ void ss_cmd_expn(struct ss_session *s, struct sm_str arg)
 void ss_cmd_help(struct ss_session *s, struct sm_str arg)
 {
 	(void)arg;
-	ss_say(s, SS_R_HELP);
+	if (ss_hides(s->conf, SS_X_HELP))
+		ss_bad(s, SS_R_NOT_OFFERED);
+	else
+		ss_say(s, SS_R_HELP);
 }
 
 void ss_cmd_quit(struct ss_session *s, struct sm_str arg)

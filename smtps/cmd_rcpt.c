@@ -91,11 +91,7 @@ static bool parse(struct ss_session *s, struct sm_str arg, struct sm_arena *a, s
 		return false;
 	}
 	*written = rest;
-	r = ss_rcpt_params(rest, utf8, a, params, &what);
-	if (r == SS_R_NONE && !ss_offers_dsn(s->conf) && (params->notify || params->orcpt.n > 0)) {
-		r = SS_R_UNKNOWN_PARAM;
-		what = params->notify ? SM_STR("NOTIFY") : SM_STR("ORCPT");
-	}
+	r = ss_rcpt_params(rest, s->conf, utf8, a, params, &what);
 	if (r != SS_R_NONE) {
 		ss_bad_param(s, r, what);
 		return false;

@@ -14,7 +14,7 @@
 
 static bool configured(const struct ss_session *s)
 {
-	return s->conf->tls.cert_file.count > 0;
+	return s->conf->tls.cert_file.count > 0 && !ss_hides(s->conf, SS_X_STARTTLS);
 }
 
 bool ss_tls_offered(const struct ss_session *s)

@@ -15,8 +15,8 @@ enum { SCRATCH_CAP = 16384 };
 
 bool ss_xclient_on(const struct ss_session *s)
 {
-	return !s->told_by_xclient && s->conf->xclient.from.count > 0 &&
-	       ss_nets_have(&s->conf->xclient.from, &s->client);
+	return !ss_hides(s->conf, SS_X_XCLIENT) && !s->told_by_xclient &&
+	       s->conf->xclient.from.count > 0 && ss_nets_have(&s->conf->xclient.from, &s->client);
 }
 
 void ss_xclient_offer(const struct ss_session *s, struct sm_buf *b)

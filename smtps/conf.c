@@ -44,6 +44,25 @@ static const struct sm_word flag_words[] = {
     {0},
 };
 
+static const struct sm_word extension_words[] = {
+    {"pipelining", SS_X_PIPELINING,
+     "commands that come together are answered in order all the same"},
+    {"enhancedstatuscodes", SS_X_ENHANCEDSTATUSCODES, "replies have none"},
+    {"starttls", SS_X_STARTTLS,
+     "what require_tls and the access map want of TLS is wanted all the same"},
+    {"8bitmime", SS_X_8BITMIME, "and what needs it: binarymime, smtputf8"},
+    {"chunking", SS_X_CHUNKING, "and what needs it: binarymime"},
+    {"binarymime", SS_X_BINARYMIME, "no binary content"},
+    {"smtputf8", SS_X_SMTPUTF8, "no UTF-8 in addresses and headers"},
+    {"xclient", SS_X_XCLIENT, "nobody is told of another client"},
+    {"auth", SS_X_AUTH, "nobody logs in"},
+    {"size", SS_X_SIZE, "the largest message is not told; max_message_size holds"},
+    {"dsn", SS_X_DSN, "no RET, ENVID, NOTIFY, ORCPT"},
+    {"limits", SS_X_LIMITS, "limits are not told; they hold"},
+    {"help", SS_X_HELP, "no HELP"},
+    {0},
+};
+
 static const struct sm_word sync_words[] = {
     {"auto", CDB_SYNC_DIR_AUTO, "where the file system needs it"},
     {"always", CDB_SYNC_DIR_ALWAYS, "after each new file"},
@@ -157,6 +176,9 @@ static const struct sm_opt protect_opts[] = {
 const struct sm_opt ss_conf_opts[] = {
 	{.name = "flags", .type = SM_OPT_FLAGS, .offset = AT(flags), .def = "8bitmime, chunking, smtputf8",
 	 .words = flag_words, .reload = true, .session = true, .help = "switches of the server"},
+	{.name = "hide_extensions", .type = SM_OPT_FLAGS, .offset = AT(hidden), .def = "", .words = extension_words,
+	 .reload = true, .session = true, .help = "what EHLO does not offer; a client that uses it is answered as by a server that never heard of it",
+	 .man = "For clients that stumble over something, by smtps_session_conf: of the access map; no_dsn there takes a word of the section back."},
 	{.name = "id", .type = SM_OPT_INT, .offset = AT(id), .def = "0", .min = 0, .max = SS_PROC_MAX,
 	 .help = "process index: the last two digits of ids; each server needs its own",
 	 .man = "What mcp passes by pass_id is added, so a section with three processes has this id and the next two. smconf tells of two "

@@ -29,6 +29,22 @@ enum {
 	SS_F_BINARYMIME = 1 << 17,
 	SS_F_SMTPUTF8 = 1 << 18,
 };
+/* hide_extensions */
+enum {
+	SS_X_PIPELINING = 1,
+	SS_X_ENHANCEDSTATUSCODES = 2,
+	SS_X_STARTTLS = 4,
+	SS_X_8BITMIME = 8,
+	SS_X_CHUNKING = 16,
+	SS_X_BINARYMIME = 32,
+	SS_X_SMTPUTF8 = 64,
+	SS_X_XCLIENT = 128,
+	SS_X_AUTH = 256,
+	SS_X_SIZE = 512,
+	SS_X_DSN = 1024,
+	SS_X_LIMITS = 2048,
+	SS_X_HELP = 4096,
+};
 /* protected_recipients.allow_by */
 enum { SS_ALLOW_SENDER = 1, SS_ALLOW_CLIENT_IP = 2 };
 /* xclient.flags */
@@ -40,6 +56,7 @@ enum ss_match { SS_MATCH_EXACT, SS_MATCH_LOOKUP, SS_MATCH_DETAIL };
 
 struct ss_conf {
 	uint32_t flags;
+	uint32_t hidden;                      /* SS_X_* */
 	int64_t id;                           /* process index of ids; that of -i is added */
 	int64_t cdb_gid;                      /* -1: leave the group as it is */
 	int cdb_sync_dir;                     /* enum cdb_sync_dir */
@@ -106,21 +123,34 @@ struct ss_conf {
 extern const struct sm_opt ss_conf_opts[];
 enum { SS_SMTP_PORT = 25 };
 enum { SS_PROC_MAX = 254 }; /* process index; 255 is qmgr's */
-/* Extensions that need others (RFC 3030 3, RFC 6531 3.1). */
+/* Extensions that may be switched off, or hidden; some need others (RFC 3030 3, RFC 6531 3.1). */
+static inline bool ss_hides(const struct ss_conf *conf, uint32_t extension)
+{
+	return (conf->hidden & extension) != 0;
+}
+static inline bool ss_offers_8bitmime(const struct ss_conf *conf)
+{
+	return (conf->flags & SS_F_8BITMIME) && !ss_hides(conf, SS_X_8BITMIME);
+}
+static inline bool ss_offers_chunking(const struct ss_conf *conf)
+{
+	return (conf->flags & SS_F_CHUNKING) && !ss_hides(conf, SS_X_CHUNKING);
+}
 static inline bool ss_offers_binarymime(const struct ss_conf *conf)
 {
-	return (conf->flags & SS_F_BINARYMIME) && (conf->flags & SS_F_CHUNKING) &&
-	       (conf->flags & SS_F_8BITMIME);
+	return (conf->flags & SS_F_BINARYMIME) && !ss_hides(conf, SS_X_BINARYMIME) &&
+	       ss_offers_chunking(conf) && ss_offers_8bitmime(conf);
 }
 static inline bool ss_offers_smtputf8(const struct ss_conf *conf)
 {
-	return (conf->flags & SS_F_SMTPUTF8) && (conf->flags & SS_F_8BITMIME);
+	return (conf->flags & SS_F_SMTPUTF8) && !ss_hides(conf, SS_X_SMTPUTF8) &&
+	       ss_offers_8bitmime(conf);
 }
 
 /* Who is told at once what becomes of each recipient tells its users itself. */
 static inline bool ss_offers_dsn(const struct ss_conf *conf)
 {
-	return conf->deliver != SM_DELIVER_NOW;
+	return conf->deliver != SM_DELIVER_NOW && !ss_hides(conf, SS_X_DSN);
 }
 
 /* What is said to who is greylisted. */

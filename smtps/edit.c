@@ -98,9 +98,19 @@ static struct sm_str parameters(struct ss_edit *e, struct sm_str args)
 	                          : sm_arena_printf(&e->arena, " %.*s", SM_STR_ARG(args));
 }
 
+/* Filters are none of those that extensions are hidden from. */
+static struct ss_conf known(const struct ss_edit *e)
+{
+	struct ss_conf c = *e->s->conf;
+
+	c.hidden = 0;
+	return c;
+}
+
 int ss_edit_rcpt(struct ss_edit *e, bool add, struct sm_str addr, struct sm_str args)
 {
 	struct ss_rcpt_params params = {.notify = 0};
+	struct ss_conf conf = known(e);
 	struct ss_edit_rcpt *r;
 	struct sm_addr a;
 	struct sm_str what;
@@ -113,7 +123,8 @@ int ss_edit_rcpt(struct ss_edit *e, bool add, struct sm_str addr, struct sm_str 
 	args = parameters(e, args);
 	if (args.p == NULL)
 		return no_room();
-	if (args.n > 0 && ss_rcpt_params(args, is_utf8(e), &e->arena, &params, &what) != SS_R_NONE)
+	if (args.n > 0 &&
+	    ss_rcpt_params(args, &conf, is_utf8(e), &e->arena, &params, &what) != SS_R_NONE)
 		return sm_fail(SM_E_SYNTAX, "parameter %.*s of an added recipient",
 		               SM_STR_ARG(sm_str_head(what, 40)));
 	r = sm_arena_alloc(&e->arena, sizeof(*r));
@@ -132,6 +143,7 @@ int ss_edit_rcpt(struct ss_edit *e, bool add, struct sm_str addr, struct sm_str 
 int ss_edit_sender(struct ss_edit *e, struct sm_str addr, struct sm_str args)
 {
 	struct ss_mail_params params = {.size = 0};
+	struct ss_conf conf = known(e);
 	struct sm_addr a;
 	struct sm_str what;
 	int err = count(e);
@@ -143,7 +155,7 @@ int ss_edit_sender(struct ss_edit *e, struct sm_str addr, struct sm_str args)
 	args = parameters(e, args);
 	if (args.p == NULL)
 		return no_room();
-	if (args.n > 0 && ss_mail_params(args, e->s->conf, &e->arena, &params, &what) != SS_R_NONE)
+	if (args.n > 0 && ss_mail_params(args, &conf, &e->arena, &params, &what) != SS_R_NONE)
 		return sm_fail(SM_E_SYNTAX, "parameter %.*s of a changed sender",
 		               SM_STR_ARG(sm_str_head(what, 40)));
 	e->sender_changed = true;

@@ -52,13 +52,13 @@ enum ss_reply_name ss_mail_params(struct sm_str text, const struct ss_conf *c, s
 	*out = (struct ss_mail_params){.size = 0};
 	*what = SM_STR("syntax");
 	while ((rc = sm_smtp_param_next(&text, what, &v)) == 1) {
-		if (sm_str_caseeq(*what, SM_STR("SIZE"))) {
+		if (sm_str_caseeq(*what, SM_STR("SIZE")) && !ss_hides(c, SS_X_SIZE)) {
 			enum ss_reply_name r = size_param(v, c, &out->size);
 			if (r != SS_R_NONE)
 				return r;
 			if (!first_time(&seen, 1))
 				return SS_R_BAD_PARAM;
-		} else if (sm_str_caseeq(*what, SM_STR("BODY")) && (c->flags & SS_F_8BITMIME)) {
+		} else if (sm_str_caseeq(*what, SM_STR("BODY")) && ss_offers_8bitmime(c)) {
 			if (sm_str_caseeq(v, SM_STR("7BIT")))
 				out->body = SM_BODY_7BIT;
 			else if (sm_str_caseeq(v, SM_STR("8BITMIME")))
@@ -90,7 +90,7 @@ enum ss_reply_name ss_mail_params(struct sm_str text, const struct ss_conf *c, s
 			/* Malformed is worse than unknown. */
 			if (!xtext_ok(v, AUTH_MAX, a))
 				return SS_R_BAD_PARAM;
-			if (!ss_auth_configured(&c->auth))
+			if (!ss_auth_configured(&c->auth) || ss_hides(c, SS_X_AUTH))
 				return SS_R_UNKNOWN_PARAM;
 			if (!first_time(&seen, 1024))
 				return SS_R_BAD_PARAM;
@@ -146,8 +146,9 @@ static bool orcpt_param(struct sm_str v, bool utf8, struct sm_arena *a)
 	return xtext_ok(rest, ORCPT_MAX, a);
 }
 
-enum ss_reply_name ss_rcpt_params(struct sm_str text, bool utf8, struct sm_arena *a,
-                                  struct ss_rcpt_params *out, struct sm_str *what)
+enum ss_reply_name ss_rcpt_params(struct sm_str text, const struct ss_conf *c, bool utf8,
+                                  struct sm_arena *a, struct ss_rcpt_params *out,
+                                  struct sm_str *what)
 {
 	struct sm_str v;
 	unsigned seen = 0;
@@ -156,10 +157,10 @@ enum ss_reply_name ss_rcpt_params(struct sm_str text, bool utf8, struct sm_arena
 	*out = (struct ss_rcpt_params){.notify = 0};
 	*what = SM_STR("syntax");
 	while ((rc = sm_smtp_param_next(&text, what, &v)) == 1) {
-		if (sm_str_caseeq(*what, SM_STR("NOTIFY"))) {
+		if (sm_str_caseeq(*what, SM_STR("NOTIFY")) && ss_offers_dsn(c)) {
 			if (!notify_param(v, &out->notify) || !first_time(&seen, 1))
 				return SS_R_BAD_PARAM;
-		} else if (sm_str_caseeq(*what, SM_STR("ORCPT"))) {
+		} else if (sm_str_caseeq(*what, SM_STR("ORCPT")) && ss_offers_dsn(c)) {
 			if (!orcpt_param(v, utf8, a) || !first_time(&seen, 2))
 				return SS_R_BAD_PARAM;
 			out->orcpt = v;

@@ -25,7 +25,8 @@ struct ss_rcpt_params {
  * the keyword. `a` for scratch. `utf8`: the mail came with SMTPUTF8. */
 enum ss_reply_name ss_mail_params(struct sm_str text, const struct ss_conf *c, struct sm_arena *a,
                                   struct ss_mail_params *out, struct sm_str *what);
-enum ss_reply_name ss_rcpt_params(struct sm_str text, bool utf8, struct sm_arena *a,
-                                  struct ss_rcpt_params *out, struct sm_str *what);
+enum ss_reply_name ss_rcpt_params(struct sm_str text, const struct ss_conf *c, bool utf8,
+                                  struct sm_arena *a, struct ss_rcpt_params *out,
+                                  struct sm_str *what);
 
 #endif

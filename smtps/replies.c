@@ -1,5 +1,6 @@
 /* The replies of smtps as they stand in the table, and what is said when nobody gave words. Pure.
  */
+#include "libsm/smtp_reply.h"
 #include "smtps/reply.h"
 
 static const struct {
@@ -33,6 +34,19 @@ int ss_reply_soften(int code, struct sm_str *text, char *mem, size_t size)
 		text->p = mem;
 	}
 	return code - 100;
+}
+
+void ss_reply_plain(int code, struct sm_str text, struct sm_buf *out)
+{
+	unsigned num[3];
+
+	while (text.p != NULL) {
+		struct sm_str line = sm_str_split(text, '\n', &text), rest;
+
+		sm_buf_str(out, sm_enhanced_parse(line, code, num, &rest) ? rest : line);
+		if (text.p != NULL)
+			sm_buf_char(out, '\n');
+	}
 }
 
 struct sm_str ss_reply_general(int code, struct sm_str text)

@@ -6,7 +6,7 @@
 #ifndef SS_REPLY_H
 #define SS_REPLY_H
 
-#include "libsm/str.h"
+#include "libsm/buf.h"
 
 enum ss_reply_name {
 	SS_R_NONE,
@@ -23,6 +23,9 @@ struct sm_str ss_reply_text(enum ss_reply_name r);
 /* soft_bounce: 55z 5.a.b becomes 45z 4.a.b. `text` is changed in `mem` (at least as large as it)
  * when needed. */
 int ss_reply_soften(int code, struct sm_str *text, char *mem, size_t size);
+
+/* Without enhanced codes, for who was not offered any: appends all lines of `text`. */
+void ss_reply_plain(int code, struct sm_str text, struct sm_buf *out);
 
 /* `text`, or a general one when it is empty. */
 struct sm_str ss_reply_general(int code, struct sm_str text);

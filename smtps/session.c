@@ -206,7 +206,7 @@ static void run_line(struct ss_session *s, struct sm_str line)
 		return;
 	}
 	cmd = ss_cmd_find(c.verb);
-	if (cmd != NULL && (cmd->flags & SS_CMD_CHUNK) && !(s->conf->flags & SS_F_CHUNKING))
+	if (cmd != NULL && (cmd->flags & SS_CMD_CHUNK) && !ss_offers_chunking(s->conf))
 		cmd = NULL;
 	if (cmd != NULL && (cmd->flags & SS_CMD_LMTP) && !ss_speaks_lmtp(s))
 		cmd = NULL;

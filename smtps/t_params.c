@@ -88,6 +88,77 @@ static void test_mail(void **state)
 	sm_arena_fini(&a);
 }
 
+/* What a server that never heard of it says. */
+static void test_hidden(void **state)
+{
+	static const struct {
+		const char *text;
+		uint32_t extension;
+	} mail[] =
+	    {
+		{" SIZE=1", SS_X_SIZE},       {" BODY=8BITMIME", SS_X_8BITMIME},
+		{" SMTPUTF8", SS_X_SMTPUTF8}, {" RET=HDRS", SS_X_DSN},
+		{" ENVID=a", SS_X_DSN},
+	    },
+	  rcpt[] = {{" NOTIFY=NEVER", SS_X_DSN}, {" ORCPT=rfc822;a@b", SS_X_DSN}};
+	struct ss_mail_params p;
+	struct ss_rcpt_params r;
+	struct ss_conf c = conf;
+	struct sm_str what;
+	struct sm_arena a;
+	(void)state;
+
+	sm_arena_init(&a, "test", 1024, 65536);
+	for (size_t i = 0; i < SM_ARRAY_SIZE(mail); i++) {
+		c.hidden = ~mail[i].extension & ~(uint32_t)SS_X_8BITMIME;
+		assert_int_equal(ss_mail_params(sm_str(mail[i].text), &c, &a, &p, &what),
+		                 SS_R_NONE);
+		c.hidden = mail[i].extension;
+		assert_int_equal(ss_mail_params(sm_str(mail[i].text), &c, &a, &p, &what),
+		                 SS_R_UNKNOWN_PARAM);
+	}
+	for (size_t i = 0; i < SM_ARRAY_SIZE(rcpt); i++) {
+		c.hidden = ~rcpt[i].extension;
+		assert_int_equal(ss_rcpt_params(sm_str(rcpt[i].text), &c, false, &a, &r, &what),
+		                 SS_R_NONE);
+		c.hidden = rcpt[i].extension;
+		assert_int_equal(ss_rcpt_params(sm_str(rcpt[i].text), &c, false, &a, &r, &what),
+		                 SS_R_UNKNOWN_PARAM);
+	}
+	c.hidden = SS_X_8BITMIME;
+	assert_int_equal(ss_mail_params(SM_STR(" SMTPUTF8"), &c, &a, &p, &what),
+	                 SS_R_UNKNOWN_PARAM);
+	/* Binary content is no value of BODY without its extension, or without CHUNKING. */
+	for (uint32_t x = SS_X_CHUNKING; x <= SS_X_BINARYMIME; x *= 2) {
+		c.hidden = x;
+		assert_int_equal(ss_mail_params(SM_STR(" BODY=BINARYMIME"), &c, &a, &p, &what),
+		                 SS_R_BAD_PARAM);
+	}
+	sm_arena_fini(&a);
+}
+
+static void test_plain_replies(void **state)
+{
+	static const struct {
+		int code;
+		const char *text, *plain;
+	} rows[] = {
+	    {250, "2.1.0 Sender ok", "Sender ok"},
+	    {550, "5.7.1 one\n5.7.1 two\nthree", "one\ntwo\nthree"},
+	    {250, "mx.example 2.0.0 hello\nSIZE 1", "mx.example 2.0.0 hello\nSIZE 1"},
+	    {450, "5.7.1 of another class", "5.7.1 of another class"},
+	};
+	struct sm_buf b;
+	(void)state;
+
+	for (size_t i = 0; i < SM_ARRAY_SIZE(rows); i++) {
+		sm_buf_init(&b, 1000);
+		ss_reply_plain(rows[i].code, sm_str(rows[i].text), &b);
+		assert_true(sm_str_eq(sm_buf_view(&b), sm_str(rows[i].plain)));
+		sm_buf_fini(&b);
+	}
+}
+
 static void test_rcpt(void **state)
 {
 	static const struct {
@@ -130,18 +201,22 @@ static void test_rcpt(void **state)
 
 	sm_arena_init(&a, "test", 1024, 65536);
 	for (size_t i = 0; i < SM_ARRAY_SIZE(rows); i++) {
-		enum ss_reply_name r = ss_rcpt_params(sm_str(rows[i].text), true, &a, &p, &what);
+		enum ss_reply_name r =
+		    ss_rcpt_params(sm_str(rows[i].text), &conf, true, &a, &p, &what);
 		if (r != rows[i].r)
 			fail_msg("'%s' gives %d", rows[i].text, r);
 		if (r == SS_R_NONE)
 			assert_int_equal(p.notify, rows[i].notify);
 	}
-	assert_int_equal(ss_rcpt_params(SM_STR(" ORCPT=utf-8;j\xc3\xb6rg@x"), false, &a, &p, &what),
-	                 SS_R_BAD_PARAM);
-	assert_int_equal(ss_rcpt_params(SM_STR(" ORCPT=utf-8;j\\x{F6}rg@x"), false, &a, &p, &what),
-	                 SS_R_NONE);
-	assert_int_equal(ss_rcpt_params(SM_STR(" ORCPT=rfc822;j+C3+B6rg@x"), false, &a, &p, &what),
-	                 SS_R_BAD_PARAM);
+	assert_int_equal(
+	    ss_rcpt_params(SM_STR(" ORCPT=utf-8;j\xc3\xb6rg@x"), &conf, false, &a, &p, &what),
+	    SS_R_BAD_PARAM);
+	assert_int_equal(
+	    ss_rcpt_params(SM_STR(" ORCPT=utf-8;j\\x{F6}rg@x"), &conf, false, &a, &p, &what),
+	    SS_R_NONE);
+	assert_int_equal(
+	    ss_rcpt_params(SM_STR(" ORCPT=rfc822;j+C3+B6rg@x"), &conf, false, &a, &p, &what),
+	    SS_R_BAD_PARAM);
 	sm_arena_fini(&a);
 }
 
@@ -213,6 +288,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_mail),           cmocka_unit_test(test_rcpt),
+	    cmocka_unit_test(test_hidden),         cmocka_unit_test(test_plain_replies),
 	    cmocka_unit_test(test_domains),        cmocka_unit_test(test_defaults),
 	    cmocka_unit_test(test_listen_address),
 	};
