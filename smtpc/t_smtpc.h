@@ -10,6 +10,7 @@
  *     p         take only a piece of it
  *     x         close                 r         reset
  *     w         wait until the client closes, saying nothing
+ *     h         hold still until the test says t_let_go()
  * At the end of a connection's script QUIT is answered; any other line is an error.
  */
 #ifndef SC_T_SMTPC_H
@@ -36,6 +37,7 @@ struct t_host {
 	struct sm_fd listener;
 	struct sm_sa sa;
 	int connections;
+	bool let_go;
 	struct sm_buf content;
 	char error[300];
 };
@@ -60,6 +62,7 @@ static struct t_world {
 	size_t tasks;          /* how many times the task is run */
 	void (*between)(void); /* called between them */
 } W;
+static bool t_in_world; /* between t_begin() and t_end() */
 
 /* ---- server ---- */
 
@@ -130,6 +133,11 @@ static inline void t_take_chunk(struct t_host *h, struct sm_stream *s, struct sm
 	}
 }
 
+static inline void t_let_go(struct t_host *h)
+{
+	h->let_go = true;
+}
+
 /* One connection; *script is moved behind it. */
 static inline void t_serve(struct t_host *h, struct sm_net *net, struct sm_str *script)
 {
@@ -179,6 +187,12 @@ static inline void t_serve(struct t_host *h, struct sm_net *net, struct sm_str *
 			if (sm_stream_line(&s, &line, 60000, deadline) == 0)
 				t_error(h, "nothing was expected", line, SM_STR_NONE);
 			open = false;
+			break;
+		case 'h':
+			(void)!sm_stream_flush(&s, deadline);
+			while (!h->let_go && sm_loop_now_ms() < deadline)
+				if (sm_co_sleep(sm_loop_now_ms() + 1) != 0)
+					break;
 			break;
 		case 'r':
 		case 'x':
@@ -293,6 +307,11 @@ static inline void t_driver(void *arg)
 /* Scripts of up to T_HOSTS hosts; a NULL one is a host that is down. */
 static inline void t_begin(size_t hosts, const char *const *scripts)
 {
+	/* One that failed was left in the middle, with its loop and its coroutines: what it said
+	 * is to be the last that is said, and no assertion of the loop's. */
+	if (t_in_world)
+		skip();
+	t_in_world = true;
 	memset(&W, 0, sizeof(W));
 	assert_int_equal(sm_loop_init(), 0);
 	sm_arena_init(&W.arena, "test", 4096, 1 << 20);
@@ -369,6 +388,7 @@ static inline void t_end(void)
 	sm_arena_fini(&W.arena);
 	sm_co_cleanup();
 	sm_loop_fini();
+	t_in_world = false;
 	(void)snprintf(command, sizeof(command), "rm -rf %s", W.dir);
 	assert_int_equal(system(command), 0);
 }
