@@ -102,6 +102,10 @@ void sm_proc_status(struct sm_proc *p, const char *fmt, ...) SM_PRINTF(2, 3);
 /* Flush the log, free for leak checkers, give `status`. */
 int sm_proc_end(struct sm_proc *p, int status);
 
+/* This host's name as the system knows it; never empty, never waits long. Before the first thread.
+ */
+void sm_proc_hostname(char *out, size_t size);
+
 /* "smx 0.1.0", and the libraries compiled with and, where this process links them, running; build
  * options. */
 #define SM_VERSION_TEXT "smx " PACKAGE_VERSION

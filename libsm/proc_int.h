@@ -18,9 +18,6 @@ int sm_proc_mcp_open(struct sm_proc *p) SM_MUST_CHECK;
 void sm_proc_mcp_close(struct sm_proc *p);
 void sm_proc_term(struct sm_proc *p); /* asked to end; a second time ends at once */
 
-/* proc_host.c: this host's name into `out`; never empty, never waits long. */
-void sm_proc_hostname(char *out, size_t size);
-
 /* proc_info.c: -h and the V's to standard output. */
 void sm_proc_usage(struct sm_proc *p);
 void sm_proc_show(struct sm_proc *p, int verbosity);

@@ -44,6 +44,12 @@ misc_smarctl_SOURCES = misc/smarctl.h misc/smarctl.c misc/smarctl_check.c misc/s
 misc_smarctl_LDADD = libsm.a $(JANSSON_LIBS) $(LIBS)
 dist_man_MANS += doc/man/smarctl.8
 EXTRA_DIST += misc/smarctl.bash
+# What programs and cron call to send mail.
+sbin_PROGRAMS += sendmail
+sendmail_parts = misc/sendmail.h misc/sendmail_addr.c misc/sendmail_head.c misc/sendmail_mail.c misc/sendmail_text.c misc/sendmail_opts.c \
+	misc/sendmail_conf.c smtps/complete.c
+sendmail_SOURCES = misc/sendmail.c misc/sendmail_send.c misc/submit.h misc/submit.c misc/qmgrctl_mailq.c $(sendmail_parts) $(qc_parts)
+sendmail_LDADD = libsm.a $(JANSSON_LIBS) $(LIBS)
 misc_metaqueue_SOURCES = misc/metaqueue.c misc/qmgrctl_mailq.c $(qc_parts)
 misc_metaqueue_LDADD = libqm.a libsm.a $(JANSSON_LIBS) $(LIBS)
 if HAVE_CMOCKA
@@ -84,7 +90,7 @@ dist_man_MANS += doc/man/greyprint.8 doc/man/greyrm.8
 # The configuration checker knows the option tables of all programs.
 bin_PROGRAMS += smconf
 smconf_SOURCES = misc/smconf.h misc/smconf.c misc/smconf_load.c misc/smconf_man.c misc/smconf_tables.c \
-	qmgr/conf.c qmgr/conf_dsn.c qmgr/conf_limits.c smar/conf.c smar/map_conf.c smar/dnsbl_conf.c smar/grey_conf.c smar/access_rhs.c smtpc/conf.c smtpc/timeouts.c smtpc/tls_policy.c smtpc/dsn_text.c smtpc/mime.c smtps/conf.c smtps/milter_conf.c smtps/nets.c smtps/auth_conf.c
+	qmgr/conf.c qmgr/conf_dsn.c qmgr/conf_limits.c smar/conf.c smar/map_conf.c smar/dnsbl_conf.c smar/grey_conf.c smar/access_rhs.c smtpc/conf.c smtpc/timeouts.c smtpc/tls_policy.c smtpc/dsn_text.c smtpc/mime.c smtps/conf.c smtps/milter_conf.c smtps/nets.c smtps/auth_conf.c misc/sendmail.h misc/sendmail_conf.c
 smconf_LDADD = libsm.a $(LIBS)
 dist_man_MANS += doc/man/smconf.8 doc/man/smx.conf.5
 EXTRA_DIST += doc/man/smx.conf.5.in

@@ -2,8 +2,9 @@
  * sendmail: what programs and cron call to send mail. What its parts share.
  *
  * A mail is made of the command line (sl_opts), the configuration (sl_conf), the account that calls
- * and standard input; it is handed to smtps over a Unix socket (submit.h). The program has no rights
- * that its caller has not, and keeps no mail: what it could not hand over stays the caller's.
+ * and standard input; it is handed to smtps over a Unix socket (submit.h). The program has no
+ * rights that its caller has not, and keeps no mail: what it could not hand over stays the
+ * caller's.
  */
 #ifndef SENDMAIL_H
 #define SENDMAIL_H
@@ -35,6 +36,7 @@ enum {
 struct sl_conf {
 	struct sm_str socket;         /* of the listener of smtps */
 	struct sm_str qualify_domain; /* behind an address without one; empty: the hostname */
+	struct sm_str control_socket; /* of qmgr */
 	int64_t max_message_bytes, max_rcpts;
 };
 extern const struct sm_opt sl_conf_opts[];
@@ -112,8 +114,8 @@ int sl_mail_init(struct sl_mail *m, const struct sl_opts *o, const struct sl_con
 void sl_mail_fini(struct sl_mail *m);
 /* One more recipient, unless it is there already or to be left out; a bare one is completed. */
 int sl_rcpt_add(struct sl_mail *m, struct sm_str spec) SM_MUST_CHECK;
-/* A name as a phrase of RFC 5322 3.2.5: as it is, quoted, or in encoded words (RFC 2047); nothing in
- * it can end the field. Empty when the name is. */
+/* A name as a phrase of RFC 5322 3.2.5: as it is, quoted, or in encoded words (RFC 2047); nothing
+ * in it can end the field. Empty when the name is. */
 void sl_phrase(struct sm_buf *b, struct sm_str name);
 
 /* ---- sendmail_head.c: what a header says, and what becomes of it ---- */
@@ -128,8 +130,8 @@ struct sl_head {
 	struct sm_buf *out; /* what the header becomes, appended */
 };
 /*
- * `header`: lines that end in CRLF, each of them a field or its continuation. Bcc and Resent-Bcc go,
- * bare addresses get a domain, resent mail gets the fields that it lacks (RFC 5322 3.6.6). With
+ * `header`: lines that end in CRLF, each of them a field or its continuation. Bcc and Resent-Bcc
+ * go, bare addresses get a domain, resent mail gets the fields that it lacks (RFC 5322 3.6.6). With
  * wants_rcpts a list of recipients that is none is an error: SM_E_SYNTAX.
  */
 int sl_head(const struct sl_head *h, struct sm_str header) SM_MUST_CHECK;

@@ -26,8 +26,8 @@ static int set_mode(struct sl_opts *o, const char *arg)
 	static const struct {
 		char letter;
 		enum sl_mode mode;
-	} modes[] = {{'m', SL_SEND},  {'s', SL_SMTP},   {'v', SL_VERIFY},
-	             {'p', SL_QUEUE}, {'i', SL_ALIASES}};
+	} modes[] = {
+	    {'m', SL_SEND}, {'s', SL_SMTP}, {'v', SL_VERIFY}, {'p', SL_QUEUE}, {'i', SL_ALIASES}};
 
 	for (size_t i = 0; i < SM_ARRAY_SIZE(modes); i++) {
 		if (arg[0] == modes[i].letter && arg[1] == '\0') {
@@ -128,15 +128,15 @@ static int set_return(struct sl_opts *o, const char *arg)
 
 static int set_envid(struct sl_opts *o, const char *arg)
 {
-	char text[ENVID_MAX + 1];
-	struct sm_buf decoded;
+	struct sm_str decoded;
+	struct sm_arena a;
 	int rc;
 
-	if (sm_str_copy(sm_str(arg), text, sizeof(text)) != 0 || arg[0] == '\0')
+	if (strlen(arg) > ENVID_MAX || arg[0] == '\0')
 		return wrong("V ", arg, "an envelope id has 1 to 100 characters");
-	sm_buf_init(&decoded, ENVID_MAX);
-	rc = sm_xtext_decode(sm_str(arg), &decoded);
-	sm_buf_fini(&decoded);
+	sm_arena_init(&a, "envid", 256, 1024);
+	rc = sm_xtext_decode(sm_str(arg), &a, &decoded);
+	sm_arena_fini(&a);
 	if (rc != 0)
 		return wrong("V ", arg, "an envelope id is written as xtext (RFC 3461)");
 	o->envid = arg;
@@ -156,7 +156,8 @@ static int refuse(int letter)
 	const char option[] = {(char)letter, '\0'};
 
 	if (letter == 'D' || letter == 'X')
-		return wrong(option, "", "not supported: what smx does is in its logs, -v shows a dialogue");
+		return wrong(option, "",
+		             "not supported: what smx does is in its logs, -v shows a dialogue");
 	if (letter == 'n')
 		return wrong(option, "", "not supported: aliases are the affair of smar(8)");
 	if (letter == 'Q')
@@ -197,8 +198,9 @@ static int set(struct sl_opts *o, int letter, char *arg)
 		return set_short(o, arg);
 	case 'q':
 		o->mode = SL_RUN;
-		return arg != NULL ? wrong("q", arg, "not supported: qmgr(8) runs its queue itself, "
-		                                     "and qmgrctl(8) chooses mail")
+		return arg != NULL ? wrong("q", arg,
+		                           "not supported: qmgr(8) runs its queue itself, "
+		                           "and qmgrctl(8) chooses mail")
 		                   : 0;
 	case 'R':
 		return set_return(o, arg);

@@ -5,7 +5,7 @@
 #     --build DIR          programs from a build tree (default: installed ones, see --prefix)
 #     --prefix DIR         programs from DIR/sbin and DIR/libexec (default /usr/local)
 #     --port N             SMTP listener on 127.0.0.1 (default 2525); --listen ADDR:PORT adds one, --listen6 'ADDR PORT' one for IPv6
-#     --submit-port N      listener on 127.0.0.1 whose loopback clients may relay (sendmail 8 submission)
+#     --submit-port N      another listener, on 127.0.0.1 whose loopback clients may relay (sendmail 8 submission)
 #     --hostname NAME      what the site calls itself (default: the host's)
 #     --dns ADDR:PORT      name server (repeatable; default: the host's)
 #     --route 'DOMAIN RHS' line of the mailertable (repeatable)
@@ -60,10 +60,12 @@ if [ -n "$build" ]; then
 	mcp=$build/mcp/mcp qmgr=$build/qmgr/qmgr smar=$build/smar/smar smtps_prog=$build/smtps/smtps smtpc_prog=$build/smtpc/smtpc
 	agent=$build/contrib/lmtp2maildir
 	setup=$build/misc/sm.setup.sh mcp_sh=$build/misc/mcp.sh ctl=$build/misc/qmgrctl smarctl=$build/misc/smarctl smconf=$build/smconf
+	sendmail=$build/sendmail
 else
 	mcp=$prefix/sbin/mcp qmgr=$prefix/libexec/qmgr smar=$prefix/libexec/smar smtps_prog=$prefix/libexec/smtps smtpc_prog=$prefix/libexec/smtpc
 	agent=$prefix/libexec/lmtp2maildir
 	setup=$prefix/sbin/sm.setup.sh mcp_sh=$prefix/sbin/mcp.sh ctl=$prefix/bin/qmgrctl smarctl=$prefix/bin/smarctl smconf=$prefix/bin/smconf
+	sendmail=$prefix/sbin/sendmail
 fi
 [ -x "$mcp" ] || die "$mcp is not there: build first, or give --build or --prefix"
 
@@ -111,12 +113,14 @@ smtps {
     CDB_gid = $gid;
 $(user "${SMXS-smxs}")
     listen_socket { type = inet; address = "127.0.0.1"; port = $port; name = "mta"; }
+    listen_socket { type = unix; path = "submit/smtp"; umask = 0111; name = "submit"; }
+    relay_from_local = { submit };
 EOT
 	[ -z "$submit" ] || cat <<EOT
     listen_socket { type = inet; address = "127.0.0.1"; port = $submit; name = "submit"; }
-    relay_from_local = { submit };
 EOT
 	printf '%s}\n' "$listeners"
+	echo "sendmail { socket = \"$dir/spool/submit/smtp\"; control_socket = \"$dir/spool/ctl/qmgr\"; }"
 	[ -z "$lmtp" ] || cat <<EOT
 lmtp {
     start_action = accept; path = "$agent"; arguments = "lmtp2maildir -d $lmtp";
@@ -156,7 +160,12 @@ cat >"$dir/smarctl" <<EOT
 # asks this site's resolver
 exec '$smarctl' -s '$dir/spool/smarctl/smar' --conf '$dir/smx.conf' "\$@"
 EOT
-chmod 755 "$dir/mcp.sh" "$dir/qmgrctl" "$dir/smarctl"
+cat >"$dir/sendmail" <<EOT
+#!/bin/sh
+# sends mail through this site
+exec '$sendmail' -C '$dir/smx.conf' "\$@"
+EOT
+chmod 755 "$dir/mcp.sh" "$dir/qmgrctl" "$dir/smarctl" "$dir/sendmail"
 cat >"$dir/site.env" <<EOT
 SITE_DIR='$dir'
 SITE_CONF='$dir/smx.conf'

@@ -3,6 +3,7 @@
  */
 #include "misc/smconf.h"
 
+#include "misc/sendmail.h"
 #include "qmgr/conf.h"
 #include "smar/conf.h"
 #include "smtpc/conf.h"
@@ -30,6 +31,11 @@ static int check_smtps(const void *conf)
 	return ss_conf_check(conf);
 }
 
+static int check_sendmail(const void *conf)
+{
+	return sl_conf_check(conf);
+}
+
 static int64_t index_smtps(const void *conf)
 {
 	return ((const struct ss_conf *)conf)->id;
@@ -47,6 +53,7 @@ const struct cf_component cf_components[] = {
 	{"smar", ar_conf_opts, sizeof(struct ar_conf), check_smar, "The address resolver knows where mail goes", NULL, NULL},
 	{"smtpc", sc_conf_opts, sizeof(struct sc_conf), check_smtpc, "The SMTP and LMTP client delivers", NULL, NULL},
 	{"smtps", ss_conf_opts, sizeof(struct ss_conf), check_smtps, "The SMTP server accepts", index_smtps, check_port_smtps},
+	{"sendmail", sl_conf_opts, sizeof(struct sl_conf), check_sendmail, "The command that sends mail reads this section when it is called", NULL, NULL},
 	{NULL, NULL, 0, NULL, NULL, NULL, NULL},
 };
 /* clang-format on */

@@ -25,7 +25,7 @@ TREE = {
     **{d: ("smxs", "smxq", 0o771) for d in "0123456789ABCDEF"},
     "defedb": ("smxq", "smxq", 0o700), "ibdb": ("smxq", "smxq", 0o700), "ibdb/ibdb": ("smxq", "smxq", 0o700),
     "qmsmar": ("smxq", "smxm", 0o2770), "qmsmtpc": ("smxq", "smxc", 0o2770), "qmsmtps": ("smxq", "smxs", 0o2770),
-    "smtps": ("smxs", "smxs", 0o750), "ctl": ("smxq", "smx", 0o2750), "smarctl": ("smxm", "smx", 0o2750), ".": ("root", "root", 0o755),
+    "smtps": ("smxs", "smxs", 0o750), "submit": ("root", "root", 0o755), "ctl": ("smxq", "smx", 0o2750), "smarctl": ("smxm", "smx", 0o2750), ".": ("root", "root", 0o755),
 }
 SOCKETS = {"qmsmtps/smtpssock": "qmgr", "qmsmtpc/smtpcsock": "qmgr", "ctl/qmgr": "qmgr", "qmsmar/smarsock": "smar", "smtps/smtpsfd": "smtps"}
 
