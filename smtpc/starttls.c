@@ -22,7 +22,11 @@ struct starttls {
 	struct sc_why *why;
 };
 
-/* A server that does not do what is required: what becomes of the mail. */
+/*
+ * A server that does not do what is required: what becomes of the mail. Nothing is learnt of the
+ * address: what is required, and whom a certificate is for, goes by the name it has here, and those
+ * that live there under other names may do well.
+ */
 static int violated(struct starttls *x, const char *text)
 {
 	enum sc_tls_violation v = (enum sc_tls_violation)x->c->joined.violation;
@@ -34,7 +38,7 @@ static int violated(struct starttls *x, const char *text)
 	sm_str_cut(tail, rest, sizeof(rest));
 	*x->why = (struct sc_why){
 	    .stage = SM_STAGE_TLS,
-	    .reach = x->of_rcpt ? SM_REACH_NONE : SM_REACH_REFUSED,
+	    .reach = SM_REACH_NONE,
 	    .permanent = v == SC_VIOLATION_PERMANENT,
 	    .abort = v == SC_VIOLATION_ABORT,
 	};

@@ -13,7 +13,8 @@
  * as well be in clear: it is closed, and the address is remembered for another try. Else *why tells
  * what failed.
  *
- * `of_rcpt`: the recipients have requirements of their own; then nothing is learnt of the host.
+ * Of a server that does not do what is required nothing is learnt of its address. `of_rcpt`: the
+ * recipients have requirements of their own; then neither of one that is lost in the handshake.
  */
 int sc_starttls(struct sc_session *s, const struct sc_server_conf *c, bool of_rcpt, struct sm_id ta,
                 struct sc_why *why) SM_YIELDS SM_MUST_CHECK;

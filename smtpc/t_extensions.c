@@ -331,6 +331,20 @@ static void test_mailmax(void **state)
 	t_end();
 }
 
+/* What was required goes by the name; other names may live at that address. */
+static void test_violation_is_no_dead_host(void **state)
+{
+	(void)state;
+	const char *script = "> 220 x\n< EHLO client.example\n> 250 x\n";
+
+	t_begin(1, &script);
+	t_rcpt("x@b.example");
+	W.conf.tls_level = SC_TLS_VERIFY;
+	t_run("0 temp 0 tls 4.7.4 TLS is required, but the connection has none\n");
+	assert_int_equal(W.reach, SM_REACH_NONE);
+	t_end();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -339,7 +353,7 @@ int main(void)
 	    cmocka_unit_test(test_not_offered), cmocka_unit_test(test_orcpt),
 	    cmocka_unit_test(test_probe),       cmocka_unit_test(test_dsn),
 	    cmocka_unit_test(test_rcptmax),     cmocka_unit_test(test_rcptdomainmax),
-	    cmocka_unit_test(test_mailmax),
+	    cmocka_unit_test(test_mailmax),     cmocka_unit_test(test_violation_is_no_dead_host),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
