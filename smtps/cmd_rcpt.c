@@ -206,6 +206,7 @@ static enum admitted admit(struct ss_session *s, const struct sm_addr *addr, str
 	struct ss_txn *t = &s->txn;
 	enum ss_reply_name r = ss_limits_rcpt(&s->limits, s->conf, t->rcpt_count + t->discarded);
 	enum admitted result = REFUSED;
+	bool asked = false;
 	struct ss_ask *a;
 
 	if (r == SS_R_NONE && s->ss->rcpt_count >= s->ss->credit.max_rcpts)
@@ -229,11 +230,11 @@ static enum admitted admit(struct ss_session *s, const struct sm_addr *addr, str
 			t->discard = true;
 		if (vanishes || t->discard)
 			result = VANISHES;
-		else if (verify(s, addr, a))
+		else if ((asked = verify(s, addr, a)))
 			result = filter(s, addr, written, (a->flags & SM_VERDICT_LOCAL) != 0);
 	}
 	/* Filters may want to know of those that they were not asked about. */
-	if (result == REFUSED && !s->closing)
+	if (result == REFUSED && !asked && !s->closing)
 		ss_milters_rcpt_refused(s, addr->mailbox, written);
 	ss_ask_free(&a);
 	return result;

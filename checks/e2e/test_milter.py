@@ -259,6 +259,20 @@ def test_refused_recipients(own, milter, tag):
             assert m["{rcpt_mailer}"] == "error" and m["{rcpt_host}"] == "5.7.1" and m["{rcpt_addr}"] == "Relaying denied"
 
 
+def test_refused_by_itself(own, milter):
+    """One recipient is one event: who has refused it need not be told that it was refused."""
+    milter.steps, milter.on["R"] = ml.RCPT_REJ, reply("550 5.1.1 not this one")
+    try:
+        with own.client() as c:
+            assert c.mail("a@src.test").code == 250
+            assert c.rcpt("b@local.test").code == 550
+            milter.on["R"] = CONTINUE
+            assert c.rcpt("c@local.test").code == 250
+            assert [e.texts[0] for e in milter.seen("RR").of("R")] == ["<b@local.test>", "<c@local.test>"]
+    finally:
+        milter.steps = 0
+
+
 def test_progress(own, milter, sink, tag):
     """Longer than the time-out, but it says that it works."""
     def work(conn, _):
