@@ -185,9 +185,6 @@ int sm_tls_connect(struct sm_net *n, struct sm_tls_ctx *ctx, const struct sm_tls
 		t->dead = rc;
 		return rc;
 	}
-	SSL_CTX_set_session_cache_mode(ctx->ssl,
-	                               SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
-	SSL_CTX_sess_set_new_cb(ctx->ssl, keep);
 	resume(t, peer);
 	if ((rc = sm_tls_handshake(t, "TLS handshake", deadline_ms)) != 0)
 		return rc;

@@ -131,19 +131,16 @@ static void say_taken(struct ss_session *s, uint64_t size)
 	ss_say_text(s, ss_reply_code(SS_R_CHUNK_OK), sm_str(text));
 }
 
-/* A refused message, not a refused chunk: RFC 3030 2 wants the bytes read before it is said. */
+/* Greylisting refuses the message, not the chunk: RFC 3030 2 wants the bytes read before that is
+ * said. */
 static bool begin(struct ss_session *s, uint64_t size)
 {
-	bool dropped = !sm_str_empty(s->txn.greylisted);
-
 	if (s->txn.in != NULL)
 		return true;
-	if (dropped && !drop(s, size))
+	if (!sm_str_empty(s->txn.greylisted) && !drop(s, size))
 		return false;
 	if (ss_content_begin(s, true))
 		return true;
-	if (!dropped && !s->closing)
-		(void)drop(s, size);
 	s->refused = true; /* further chunks may be on the way */
 	return false;
 }
