@@ -70,6 +70,7 @@ struct mc_slot {
 	struct mc_brake brake;
 	struct sm_timer restart;
 	bool given_up;
+	bool missed; /* one that was up is gone, and its dependents do not know yet */
 };
 
 struct mc_service {

@@ -166,9 +166,12 @@ static void start_slot(struct mc_slot *slot)
 static void restart_slot(void *arg)
 {
 	struct mc_slot *slot = arg;
+	bool missed = slot->missed;
 
+	slot->missed = false;
 	start_slot(slot);
-	mc_dependents(slot->service);
+	if (missed)
+		mc_dependents(slot->service);
 }
 
 /* ---- nostartaccept ---- */
@@ -465,6 +468,12 @@ static struct mc_child *find(pid_t pid)
 	return NULL;
 }
 
+/* It was there for others: it said so, or never speaks and had its time. */
+static bool was_up(const struct mc_child *c)
+{
+	return c->ready || start_deadline(c) <= sm_loop_now_ms();
+}
+
 void mc_service_reaped(pid_t pid, int status)
 {
 	struct mc_child *c = find(pid);
@@ -485,6 +494,7 @@ void mc_service_reaped(pid_t pid, int status)
 	mc_handover_stop(c);
 	sm_timer_cancel(&c->watchdog);
 	mc_talk_close(c);
+	slot->missed = s->up && (slot->missed || was_up(c));
 	slot->child = NULL;
 	s->alive--;
 	SM_FREE(c);

@@ -71,6 +71,14 @@ def test_dependencies_restart_once_and_not_transitively(mcp):
     assert len(m.events("mid", "term")) == 1
 
 
+def test_dependencies_are_left_alone_by_a_crash_loop(mcp):
+    m = mcp()
+    m.conf(m.child("base", "exit1", "restart_dependencies = { mid };"), m.child("mid", "ready loop"))
+    m.start()
+    m.event("base", "start", 5)
+    assert len(m.events("mid", "start")) == 1 and "mc.depend" not in m.log()
+
+
 def test_death_of_mcp_ends_the_children(mcp):
     m = mcp()
     m.conf(m.child("srv", "ready loop"))
