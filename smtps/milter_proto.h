@@ -13,7 +13,7 @@
 enum {
 	SS_MP_VERSION_MIN = 2,
 	SS_MP_VERSION = 6,
-	SS_MP_CHUNK = 65535,            /* body bytes of a packet */
+	SS_MP_CHUNK = 65535,            /* of data in a packet: libmilter takes no more */
 	SS_MP_PACKET_MAX = 1024 * 1024, /* of what a filter may send */
 	SS_MP_HEAD = 5,                 /* length and code */
 };

@@ -40,18 +40,23 @@ static int tell(struct telling *t, char event, struct sm_str data, const struct 
 	return ms->word.kind == SS_WORD_GO ? 0 : STOP;
 }
 
-/* Name and value, a NUL behind each; the value's lines by LF, without the last, and up to a NUL of
- * the client's. */
+/*
+ * Name and value, a NUL behind each; the value's lines by LF, without the last. Of the value, what
+ * stands before a NUL of the client's, and what libmilter takes: after more it ends the session,
+ * and whoever sends it would be rid of the filter.
+ */
 static void put_header(struct sm_buf *b, struct sm_str name, struct sm_str value, bool spaced)
 {
 	ptrdiff_t nul = sm_str_chr(value, '\0');
 
 	if (nul >= 0)
 		value = sm_str_head(value, (size_t)nul);
-	sm_buf_reset(b);
-	ss_mp_text(b, name);
 	if (!spaced && value.n > 0 && value.p[0] == ' ')
 		value = sm_str_from(value, 1);
+	name = sm_str_head(name, SS_MP_CHUNK - 2);
+	value = sm_str_head(value, SS_MP_CHUNK - 2 - name.n);
+	sm_buf_reset(b);
+	ss_mp_text(b, name);
 	while (value.n > 0 && (value.p[value.n - 1] == '\n' || value.p[value.n - 1] == '\r'))
 		value.n--;
 	for (size_t i = 0; i < value.n; i++) {

@@ -137,6 +137,15 @@ def test_nul_in_a_header(ends, name):
     assert us.session.of("header")[-2:] == [("X-A", "1"), ("X-B", "3")]
 
 
+@pytest.mark.parametrize("field,told", [
+    (b"X-A: " + b"a" * 65530, ("X-A", 65530)), (b"X-A: " + b"a" * 65531, ("X-A", 65530)), (b"X-A: " + b"a" * 200000, ("X-A", 65530)),
+    (b"X" * 70000 + b": a", ("X" * 65533, 0))], ids=["fits", "one-more", "many-more", "name"])
+def test_long_field(ends, name, field, told):
+    """libmilter takes no packet beyond 65,535 bytes: it would end the session, and a client be rid of the filter. Only ours: behind Postfix it does."""
+    us = Outcome(ends[0], name, (), f"{name}@src.test", ["b@local.test"], message(name, headers=field + b"\r\nX-B: 3\r\n"), (), 1)
+    assert [(n, len(value)) for n, value in us.session.of("header")][-2:] == [told, ("X-B", 1)]
+
+
 def test_told_of_parameters(ends, name):
     us, them = play(ends, name, rcpts=("b@local.test", "c@more.test", '"q q"@local.test'), before=["NOOP"])
     check_told(us, them)
