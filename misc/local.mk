@@ -53,9 +53,11 @@ sendmail_LDADD = libsm.a $(JANSSON_LIBS) $(LIBS)
 misc_metaqueue_SOURCES = misc/metaqueue.c misc/qmgrctl_mailq.c $(qc_parts)
 misc_metaqueue_LDADD = libqm.a libsm.a $(JANSSON_LIBS) $(LIBS)
 if HAVE_CMOCKA
-check_PROGRAMS += misc/t_ctl_text
-unit_tests += misc/t_ctl_text
+check_PROGRAMS += misc/t_ctl_text misc/t_sendmail
+unit_tests += misc/t_ctl_text misc/t_sendmail
 endif
+misc_t_sendmail_SOURCES = misc/t_sendmail.c $(sendmail_parts)
+misc_t_sendmail_LDADD = $(UNIT_LDADD)
 misc_t_ctl_text_SOURCES = misc/t_ctl_text.c misc/ctl.h misc/ctl_text.c
 misc_t_ctl_text_LDADD = $(UNIT_LDADD) $(JANSSON_LIBS)
 misc/qmgrctl.sh: $(srcdir)/misc/qmgrctl.sh.in Makefile

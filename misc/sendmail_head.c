@@ -188,13 +188,15 @@ static int one_field(struct heading *g, const struct field *f, bool in_block)
 	bool counts = g->resent ? is_kind(f, RESENT | RCPT) && in_block : is_kind(f, RCPT);
 	int rc = h->wants_rcpts && counts ? tell_rcpts(h, f) : 0;
 
+	if (rc != 0)
+		return rc;
 	if (is_kind(f, RESENT))
 		put_missing(g);
 	if (is_kind(f, COMPLETED))
 		put_completed(h, f);
 	else if (!is_kind(f, BLIND))
 		sm_buf_str(h->out, f->all);
-	return rc != 0 ? rc : sm_buf_err(h->out);
+	return sm_buf_err(h->out);
 }
 
 int sl_head(const struct sl_head *h, struct sm_str header)

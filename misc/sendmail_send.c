@@ -220,7 +220,9 @@ static bool move(int from, int to, char *piece)
 
 int sl_bridge(const struct sl_opts *o, const struct sl_conf *c)
 {
-	struct pollfd p[2] = {{.fd = STDIN_FILENO, .events = POLLIN}, {.events = POLLIN}};
+	/* smtps takes nobody who speaks before he is greeted: input waits. */
+	struct pollfd p[2] = {{.fd = -1, .events = POLLIN}, {.events = POLLIN}};
+	bool greeted = false;
 	char path[128], *piece = sm_malloc(BRIDGE_BYTES);
 	int rc = sm_str_copy(c->socket, path, sizeof(path)), server;
 
@@ -244,9 +246,12 @@ int sl_bridge(const struct sl_opts *o, const struct sl_conf *c)
 		else if (p[0].revents != 0 && !move(STDIN_FILENO, server, piece)) {
 			p[0].fd = -1;
 			(void)shutdown(server, SHUT_WR);
+		} else if (!greeted) {
+			greeted = true;
+			p[0].fd = STDIN_FILENO;
 		}
 	}
 	(void)close(server);
 	sm_free(piece);
-	return SL_OK;
+	return greeted ? SL_OK : o->tempfail;
 }
