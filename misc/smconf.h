@@ -22,6 +22,16 @@ struct cf_component {
 };
 extern const struct cf_component cf_components[]; /* keyword NULL ends it */
 
+/* What stands in the values of a map, in the same language. */
+struct cf_text {
+	const char *name;
+	const struct sm_opt *opts;
+	const char *section; /* it takes those options of this section that may differ between
+	                        sessions; NULL: all of `opts` */
+	const char *about;   /* for the manual page */
+};
+extern const struct cf_text cf_texts[]; /* name NULL ends it */
+
 /* One section of the file's top level. */
 struct cf_section {
 	struct sm_conf_node *node;
@@ -52,7 +62,7 @@ void cf_free(struct cf *c);
 void cf_each_table(const struct cf_section *s,
                    void (*f)(const struct sm_opt *table, const void *target, void *arg), void *arg);
 
-/* The list items of smx.conf(5). */
+/* The generated sections of smx.conf(5). */
 void cf_man(struct sm_buf *b);
 
 #endif

@@ -11,6 +11,32 @@ static void put_list(struct sm_buf *b, const struct sm_opt *table, const char *p
 	sm_buf_cstr(b, ".El\n");
 }
 
+/* They are described where their section is. */
+static void put_names(struct sm_buf *b, const struct cf_text *t)
+{
+	sm_buf_printf(b, "It takes these options of\n.Ic %s :\n", t->section);
+	sm_buf_cstr(b, ".Bl -item -compact -offset indent\n");
+	for (const struct sm_opt *o = t->opts; o->name != NULL; o++)
+		if (o->session)
+			sm_buf_printf(b, ".It\n.Ic %s\n", o->name);
+	sm_buf_cstr(b, ".El\n");
+}
+
+static void put_texts(struct sm_buf *b)
+{
+	sm_buf_cstr(b, ".Sh TEXTS OF MAPS\n"
+	               "What these entries of maps have as their value is written as sections "
+	               "are, on one line:\n"
+	               ".Dl smtpc_session_conf:mx.example.net tls { level = verify; }\n");
+	for (const struct cf_text *t = cf_texts; t->name != NULL; t++) {
+		sm_buf_printf(b, ".Ss %s\n%s.\n", t->name, t->about);
+		if (t->section != NULL)
+			put_names(b, t);
+		else
+			put_list(b, t->opts, "");
+	}
+}
+
 void cf_man(struct sm_buf *b)
 {
 	sm_buf_cstr(b, ".Sh GLOBAL OPTIONS\nThese stand outside of all sections.\n");
@@ -32,4 +58,5 @@ void cf_man(struct sm_buf *b)
 		sm_buf_printf(b, "\n%s.\n", k->about);
 		put_list(b, k->opts, "");
 	}
+	put_texts(b);
 }

@@ -1,5 +1,6 @@
 /*
- * The programs of smx and their option tables, as far as the configuration checker is concerned.
+ * The programs of smx and their option tables, and those of texts in maps, as far as the
+ * configuration checker is concerned.
  */
 #include "misc/smconf.h"
 
@@ -7,6 +8,7 @@
 #include "qmgr/conf.h"
 #include "smar/conf.h"
 #include "smtpc/conf.h"
+#include "smtpc/server_conf.h"
 #include "smtps/conf.h"
 
 static const struct sm_opt no_opts[] = {SM_OPT_END};
@@ -55,5 +57,12 @@ const struct cf_component cf_components[] = {
 	{"smtps", ss_conf_opts, sizeof(struct ss_conf), check_smtps, "The SMTP server accepts", index_smtps, check_port_smtps},
 	{"sendmail", sl_conf_opts, sizeof(struct sl_conf), check_sendmail, "The command that sends mail reads this section when it is called", NULL, NULL},
 	{NULL, NULL, 0, NULL, NULL, NULL, NULL},
+};
+const struct cf_text cf_texts[] = {
+	{"smtpc_session_conf:", sc_server_opts, NULL, "How smtpc treats a server; in the access map, behind this tag the name or address of the server"},
+	{"smtpc_rcpt_conf:", sc_rcpt_opts, NULL, "What smtpc requires of whoever takes mail for a recipient; in the access map, behind this tag the address or domain"},
+	{"server_auth", sc_credentials_opts, NULL, "How smtpc logs in to a server; in the map that\n.Ic server_auth\nof\n.Ic smar\nnames"},
+	{"smtps_session_conf:", ss_conf_opts, "smtps", "How smtps treats a client; in the access map, behind this tag the name or address of the client"},
+	{NULL, NULL, NULL, NULL},
 };
 /* clang-format on */

@@ -91,4 +91,9 @@ filter 'policy_milter a { socket { port = 1; } flags = { abort, tempfail }; }' '
 filter 'policy_milter { socket { port = 1; } } policy_milter { socket { port = 2; } }' 'section policy_milter: another filter has this name'
 filter 'policy_milter a { socket { port = 1; } version = 7; }' 'version = 7 is out of range: 2 to 6'
 
+# The page describes what may stand in texts of maps.
+for it in 'Ss smtpc_session_conf:' 'It Ic tls.level ' 'It Ic ignore_extensions ' 'Ss smtpc_rcpt_conf:' 'Ss server_auth' 'It Ic token_file ' 'Ss smtps_session_conf:'; do
+	smconf -M | sed -n '/^.Sh TEXTS OF MAPS/,$p' | grep -q "^.$it" || fail "the page says nothing of $it"
+done
+
 exit $failed

@@ -48,6 +48,9 @@ struct sc_server_conf {
 	bool has_credentials;
 };
 
+/* What may stand in the three texts. */
+extern const struct sm_opt sc_server_opts[], sc_rcpt_opts[], sc_credentials_opts[];
+
 void sc_server_conf_init(struct sc_server_conf *c);
 void sc_server_conf_fini(struct sc_server_conf *c); /* wipes */
 /*

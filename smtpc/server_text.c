@@ -62,7 +62,7 @@ static const struct sm_opt auth_opts[] = {
      .session = true, .help = "what becomes of mail when the server does not let us in"},
     SM_OPT_END,
 };
-static const struct sm_opt server_opts[] = {
+const struct sm_opt sc_server_opts[] = {
     {.name = "tls", .type = SM_OPT_SECTION, .offset = TEXTS(tls), .sub = sc_tls_policy_opts, .session = true,
      .help = "what is required of TLS"},
     {.name = "auth", .type = SM_OPT_SECTION, .offset = TEXTS(auth), .sub = auth_opts, .session = true,
@@ -70,7 +70,8 @@ static const struct sm_opt server_opts[] = {
     {.name = "chunking", .type = SM_OPT_ENUM, .offset = TEXTS(chunking), .def = "unset", .words = chunking_words,
      .session = true, .help = "when content goes by BDAT"},
     {.name = "timeouts", .type = SM_OPT_SECTION, .offset = TEXTS(timeouts), .sub = sc_timeout_opts, .session = true,
-     .help = "longest wait in each step of a conversation"},
+     .help = "longest wait in each step of a conversation",
+     .man = "What is not said here is as the section smtpc has it, not the default of the row."},
     {.name = "max_transactions", .type = SM_OPT_INT, .offset = TEXTS(max_transactions), .def = "0", .max = 1000000,
      .unit = "messages", .session = true, .help = "after so many a session ends; 0: as the section has it"},
     {.name = "xforward", .type = SM_OPT_BOOL, .offset = TEXTS(xforward), .def = "off", .session = true,
@@ -80,12 +81,12 @@ static const struct sm_opt server_opts[] = {
     SM_OPT_END,
 };
 /* Of a recipient: it does not log in. */
-static const struct sm_opt rcpt_opts[] = {
+const struct sm_opt sc_rcpt_opts[] = {
     {.name = "tls", .type = SM_OPT_SECTION, .offset = TEXTS(tls), .sub = sc_tls_policy_opts, .session = true,
      .help = "what is required of TLS"},
     SM_OPT_END,
 };
-static const struct sm_opt credentials_opts[] = {
+const struct sm_opt sc_credentials_opts[] = {
     {.name = "user", .type = SM_OPT_STR, .offset = CRED(user), .def = "", .max = 320, .session = true,
      .help = "who we are there"},
     {.name = "password", .type = SM_OPT_STR, .offset = CRED(password), .def = "", .max = 1000, .session = true,
@@ -137,8 +138,8 @@ static int bind_credentials(struct sc_server_conf *c, struct sm_str text)
 
 	if (text.n == 0)
 		return 0;
-	sm_conf_defaults(credentials_opts, x, &c->secret);
-	rc = sm_conf_bind_session(credentials_opts, x, &c->secret, text, "server_auth");
+	sm_conf_defaults(sc_credentials_opts, x, &c->secret);
+	rc = sm_conf_bind_session(sc_credentials_opts, x, &c->secret, text, "server_auth");
 	/* The diag may show what stands there. */
 	if (rc != 0)
 		return sm_fail(rc, "the entry of server_auth cannot be understood");
@@ -153,11 +154,11 @@ int sc_server_conf_parse(struct sc_server_conf *c, int level, const struct sc_ti
                          struct sm_str server, struct sm_str rcpt, struct sm_str auth)
 {
 	struct texts of_server, of_rcpt;
-	int rc =
-	    bind_text(server_opts, &c->secret, timeouts, server, "smtpc_session_conf", &of_server);
+	int rc = bind_text(sc_server_opts, &c->secret, timeouts, server, "smtpc_session_conf",
+	                   &of_server);
 
 	if (rc == 0)
-		rc = bind_text(rcpt_opts, &c->secret, NULL, rcpt, "smtpc_rcpt_conf", &of_rcpt);
+		rc = bind_text(sc_rcpt_opts, &c->secret, NULL, rcpt, "smtpc_rcpt_conf", &of_rcpt);
 	if (rc == 0)
 		rc = bind_credentials(c, auth);
 	if (rc != 0)
