@@ -214,6 +214,17 @@ static struct sm_str next_name(struct sm_str *names)
 	return name;
 }
 
+/* It ends where a NUL in it would end it for the filter: what a client has behind that (in a
+ * Message-ID, say) would be macros of its own. */
+static void end_value(struct sm_buf *b, size_t at)
+{
+	ptrdiff_t nul = sm_str_chr(sm_str_from(sm_buf_view(b), at), '\0');
+
+	if (nul >= 0)
+		sm_buf_truncate(b, at + (size_t)nul);
+	sm_buf_char(b, '\0');
+}
+
 void ss_macros_put(const struct ss_session *s, const struct ss_macros *m, char event,
                    struct sm_str names, struct sm_buf *out)
 {
@@ -223,11 +234,12 @@ void ss_macros_put(const struct ss_session *s, const struct ss_macros *m, char e
 	sm_buf_char(out, event);
 	empty = out->len;
 	while (name = next_name(&names), name.n > 0) {
-		size_t before = out->len;
+		size_t before = out->len, value;
 
 		ss_mp_text(out, name);
+		value = out->len;
 		if (ss_macro(s, m, name, out))
-			sm_buf_char(out, '\0');
+			end_value(out, value);
 		else if (sm_buf_err(out) == 0)
 			sm_buf_truncate(out, before);
 	}

@@ -126,6 +126,13 @@ def test_macros_that_are_asked_for(own, milter, tag):
     assert "{rcpt_addr}" in s.of("R")[0].macros
 
 
+def test_macros_are_not_the_client_s(own, milter, tag):
+    """What a NUL in a value would begin is another macro: who the client is, for one."""
+    assert send(own, tag, message(tag, headers=b"Message-ID: <a\0{auth_authen}\0admin\0x>\r\n")).code == 250
+    macros = milter.seen("E").of("E")[0].macros
+    assert macros["{msg_id}"] == "<a" and macros["{nrcpts}"] == "1" and "{auth_authen}" not in macros
+
+
 HEADER = b"A: one\r\nB:two\r\nC:\tthree\r\n  more\r\nD :  four\r\nE:\r\n"
 
 
