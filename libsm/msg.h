@@ -95,6 +95,8 @@ static inline bool sm_stage_is_early(unsigned stage)
 {
 	return stage <= SM_STAGE_HELO || stage == SM_STAGE_TLS || stage == SM_STAGE_AUTH;
 }
+/* Whose a line of a transcript is. */
+enum sm_said { SM_SAID_NOTE, SM_SAID_CLIENT, SM_SAID_SERVER };
 /* How the last host behaved: for its concurrency. */
 enum sm_reach { SM_REACH_NONE, SM_REACH_OK, SM_REACH_REFUSED, SM_REACH_BUSY };
 enum sm_dsn_kind {

@@ -243,6 +243,8 @@ int sm_stream_flush(struct sm_stream *s, int64_t deadline_ms)
 		return sm_fail(err, "output larger than its buffer");
 	if (s->out.len == 0)
 		return 0;
+	if (s->on_out != NULL)
+		s->on_out(s->on_out_arg, sm_buf_view(&s->out));
 	err = sm_net_write(s->net, sm_buf_p(&s->out), s->out.len, deadline_ms);
 	if (s->secret)
 		sm_buf_wipe(&s->out);

@@ -18,10 +18,13 @@ enum sm_eod_state { SM_EOD_BOL, SM_EOD_TEXT, SM_EOD_CR, SM_EOD_DOT, SM_EOD_DOTCR
 struct sm_stream {
 	struct sm_net *net;
 	struct sm_buf in, out;
-	enum sm_eod_state eod;  /* of the data being read */
-	bool bare_cr, bare_lf;  /* seen in the data being read */
-	bool out_bol;           /* data being written: at the beginning of a line */
-	bool out_cr;            /* data being written: a CR is held back, the LF may follow */
+	enum sm_eod_state eod; /* of the data being read */
+	bool bare_cr, bare_lf; /* seen in the data being read */
+	bool out_bol;          /* data being written: at the beginning of a line */
+	bool out_cr;           /* data being written: a CR is held back, the LF may follow */
+	/* The owner's: is told what is about to leave; NULL: nobody is. Does not yield. */
+	void (*on_out)(void *arg, struct sm_str out);
+	void *on_out_arg;
 	bool secret;            /* the owner's: output is overwritten when it has left */
 	uint64_t data_in_bytes; /* of this data, after un-stuffing */
 };

@@ -7,6 +7,7 @@
 
 #include "smtpc/sc.h"
 #include "smtpc/task.h"
+#include "smtpc/transcript.h"
 
 enum {
 	/* qmgr's DSN_handling.max_size of the original, and 100 recipients with all their texts
@@ -66,6 +67,7 @@ int sc_data_send(struct sc_task *t, struct sc_session *s, bool *local)
 	int rc = 0;
 
 	*local = false;
+	sc_transcript_content_begin(s);
 	sm_stream_put_data_begin(&s->stream);
 	while ((n = next(&t->content, &p)) > 0) {
 		rc = sm_stream_put_data(&s->stream, p, (size_t)n, sc_session_deadline(s, block_ms));
@@ -98,6 +100,7 @@ int sc_data_send_chunk(struct sc_task *t, struct sc_session *s, bool *local)
 
 	*local = false;
 	sm_stream_printf(&s->stream, "BDAT %llu LAST\r\n", (unsigned long long)left);
+	sc_transcript_content_begin(s);
 	while (rc == 0 && (n = next(&t->content, &p)) > 0) {
 		*local = true;
 		if ((uint64_t)n > left)

@@ -19,6 +19,7 @@
 #include "smtpc/sc.h"
 #include "smtpc/suits.h"
 #include "smtpc/task.h"
+#include "smtpc/transcript.h"
 #include "smtpc/xforward.h"
 
 enum {
@@ -397,6 +398,7 @@ static int send_content(struct round *r, size_t *done)
 	}
 	int rc =
 	    r->bdat ? sc_data_send_chunk(r->t, r->s, &local) : sc_data_send(r->t, r->s, &local);
+	sc_transcript_content_end(r->s);
 	if (rc == 0) {
 		*done = read_results(r);
 		return 0;

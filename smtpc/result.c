@@ -10,6 +10,7 @@
 #include "libsm/log.h"
 #include "smtpc/sc.h"
 #include "smtpc/task.h"
+#include "smtpc/transcript.h"
 
 const char *sc_stage_name(enum sm_stage stage)
 {
@@ -218,6 +219,16 @@ void sc_result_set_all(struct sc_task *t, enum sc_rcpt_state state, bool round,
 	}
 }
 
+static void send_transcript(struct sc_task *t, struct sm_peer *peer)
+{
+	struct sm_msg_transcript m = {.task = t->in.task};
+
+	if (t->transcript == NULL)
+		return;
+	sc_transcript_take(t->transcript, &t->arena, &m);
+	sm_peer_send(peer, SM_MSG_transcript, &m);
+}
+
 void sc_result_send(struct sc_task *t)
 {
 	struct sm_msg_task_result m = {
@@ -241,6 +252,7 @@ void sc_result_send(struct sc_task *t)
 	}
 	struct sm_peer *peer = sm_link_peer(t->sc->qmgr);
 	if (peer != NULL && t->connection == t->sc->connection) {
+		send_transcript(t, peer);
 		sm_peer_reply(peer, t->tag, 0, SM_MSG_task_result, &m);
 		return;
 	}

@@ -17,7 +17,7 @@ struct sc {
 	struct sc_dsn_texts *dsn_texts;
 	struct sm_link *qmgr; /* NULL in tests */
 	struct sm_link *smar; /* NULL in tests: then this is what it says of each server */
-	struct sm_str server_text;
+	struct sm_str server_text, server_auth;
 	struct sm_tls_ctx *tls; /* NULL: a build without it */
 	struct sc_tls_memory tls_failed;
 	uint64_t connection; /* counts connections to qmgr: results of an older one have nobody to

@@ -50,7 +50,7 @@ int sc_server_conf_get(struct sc_server_conf *c, struct sc *sc, const struct sm_
                        struct sc_why *why)
 {
 	struct sm_msg_server_confd m = {
-	    .text = SM_STR(""), .conf = sc->server_text, .auth = SM_STR("")};
+	    .text = SM_STR(""), .conf = sc->server_text, .auth = sc->server_auth};
 	int rc;
 
 	c->timeouts = sc->conf->timeouts;

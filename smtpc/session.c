@@ -17,6 +17,7 @@
 #include "smtpc/result.h"
 #include "smtpc/sc.h"
 #include "smtpc/starttls.h"
+#include "smtpc/transcript.h"
 
 enum {
 	REPLY_LINE_MAX = 4096, /* RFC 5321 says 512; some say more */
@@ -106,6 +107,7 @@ int sc_session_reply(struct sc_session *s, int64_t timeout_ms)
 			return broken(s, sm_fail(SM_E_PROTO, "bare CR, bare LF or NUL in reply"));
 		if (rc != 0)
 			return broken(s, rc);
+		sc_transcript_heard(s, line);
 		bytes += line.n + 2;
 		if (bytes > (size_t)s->sc->conf->max_reply_bytes)
 			return broken(s,
@@ -255,8 +257,12 @@ static void take_conf(struct sc_session *s, const struct sc_server_conf *c)
 
 static int connect_to(struct sc_session *s, struct sc_why *why)
 {
-	int rc =
-	    sm_net_connect(&s->net, &s->sa, NULL, sc_session_deadline(s, s->timeouts.connect_ms));
+	char at[SM_SA_TEXT];
+	int rc;
+
+	sc_transcript_note(s->transcript, "connecting to %s at %s", s->host,
+	                   sm_sa_text(&s->sa, at));
+	rc = sm_net_connect(&s->net, &s->sa, NULL, sc_session_deadline(s, s->timeouts.connect_ms));
 
 	if (rc != 0)
 		sc_why_error(why, SM_STAGE_CONNECT, rc);
@@ -303,6 +309,7 @@ int sc_session_open(struct sc *sc, const struct sc_open *o, struct sc_why *why,
 	int rc = address_of(sc, o->host, &s->sa);
 
 	*out = NULL;
+	sc_transcript_follow(s, o->transcript);
 	char *copy = sm_malloc(o->key.n + 1);
 	if (o->key.n > 0)
 		memcpy(copy, o->key.p, o->key.n);
@@ -322,6 +329,7 @@ int sc_session_open(struct sc *sc, const struct sc_open *o, struct sc_why *why,
 	       s->tls_text, rc == 0 ? s->reply.code : why->code, rc == 0 ? "" : why->text);
 	if (rc != 0) {
 		why->session = s->id;
+		sc_transcript_follow(s, NULL);
 		if (s->broken || s->net.f.fd == -1)
 			sc_session_free(&s);
 		else

@@ -22,6 +22,7 @@ enum {
 	SC_TLS_NAME_MAX = 80
 };
 struct sc_server_conf;
+struct sc_transcript;
 
 /* Why something did not work out: what goes into results and log lines. */
 struct sc_why {
@@ -58,6 +59,7 @@ struct sc_session {
 	bool tls, authenticated;
 	bool trusted;                       /* it may know who submitted a mail (AUTH= of MAIL) */
 	char tls_text[SC_TLS_TEXT_MAX + 1]; /* rcpt_result.tls */
+	struct sc_transcript *transcript;   /* of that task; NULL: nobody wants to know */
 	int64_t end_ms;                     /* of the task that has it: no wait is longer */
 	/* For cache.c. */
 	struct sm_hash_node node;
@@ -80,6 +82,7 @@ struct sc_open {
 	bool lmtp;
 	struct sm_id ta;
 	int64_t end_ms;
+	struct sc_transcript *transcript; /* NULL: nobody wants to know */
 };
 int sc_session_open(struct sc *sc, const struct sc_open *o, struct sc_why *why,
                     struct sc_session **out) SM_YIELDS SM_MUST_CHECK;

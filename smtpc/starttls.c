@@ -11,6 +11,7 @@
 #include "libsm/log.h"
 #include "smtpc/result.h"
 #include "smtpc/sc.h"
+#include "smtpc/transcript.h"
 
 enum { WHY_MAX = 300, FACTS_FIRST = 2048, FACTS_MAX = 64 * 1024, READY = 220 };
 
@@ -64,6 +65,7 @@ static int failed(struct starttls *x, int err)
 	sm_log(SM_NOTICE, "sc.tls_failed",
 	       "da_sess=%C ss_ta=%?I server=%s address=%A next=%s error=%E", s->id, x->ta, s->host,
 	       &s->sa, clear ? "clear" : "refused", err);
+	sc_transcript_note(s->transcript, "TLS handshake: %s", sm_diag());
 	if (clear) {
 		int64_t now_ms = sm_loop_now_ms();
 
@@ -97,6 +99,7 @@ static void note(struct starttls *x, const struct sm_tls_facts *f)
 	s->tls = true;
 	(void)snprintf(s->tls_text, sizeof(s->tls_text), "%s %s %d %s%s%s", f->protocol, f->cipher,
 	               f->bits, f->verify_word, n > 0 ? " " : "", name);
+	sc_transcript_note(s->transcript, "TLS: %s", s->tls_text);
 	sm_log(SM_INFO, "sc.tls",
 	       "da_sess=%C ss_ta=%?I server=%s address=%A starttls=%s cipher=%s bits=%d verify=%s "
 	       "why=%?s cn=%?s issuer=%?S subject=%?S resumed=%d",

@@ -59,8 +59,9 @@ static struct t_world {
 	int gone; /* calls of on_gone */
 	struct sm_str message;
 	char dir[64];
-	size_t tasks;          /* how many times the task is run */
-	void (*between)(void); /* called between them */
+	size_t tasks;                         /* how many times the task is run */
+	void (*between)(void);                /* called between them */
+	void (*on_answer)(struct sc_task *t); /* may look at it */
 } W;
 static bool t_in_world; /* between t_begin() and t_end() */
 
@@ -247,6 +248,8 @@ static inline void t_answer(struct sc_task *t, const struct sm_msg_task_result *
 	size_t at = strlen(W.results);
 
 	assert_int_equal(m->task, t->in.task);
+	if (W.on_answer != NULL)
+		W.on_answer(t);
 	W.answers++;
 	W.kept = m->session_kept;
 	W.dsn_passed = W.local = true;

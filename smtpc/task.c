@@ -15,6 +15,7 @@
 #include "smtpc/dsn.h"
 #include "smtpc/probe.h"
 #include "smtpc/sc.h"
+#include "smtpc/transcript.h"
 
 /* A frame is at most 1 MiB; 1000 results of 512 bytes and the host names come to it, and the texts
  * of replies that are kept. */
@@ -46,6 +47,7 @@ struct sc_task *sc_task_new(struct sc *sc, struct sm_str body)
 	if (t->in.probe_ms > 0)
 		t->end_ms = SM_MIN(t->end_ms, sm_loop_now_ms() + t->in.probe_ms);
 	sc_content_init(&t->content);
+	t->transcript = sc_transcript_new(t->in.transcript_bytes);
 	sm_list_push(&sc->tasks, &t->link);
 	sc->task_count++;
 	return t;
@@ -56,6 +58,7 @@ static void task_free(struct sc_task *t)
 	sm_list_remove(&t->link);
 	t->sc->task_count--;
 	sc_content_fini(&t->content);
+	sc_transcript_free(&t->transcript);
 	sm_arena_fini(&t->arena);
 	sm_free(t);
 }
@@ -71,9 +74,22 @@ static bool any_open(const struct sc_task *t)
 /* The session is free again: keep it for the next message, or say good-bye. */
 static void release(struct sc_task *t, struct sc_session *s)
 {
+	sc_transcript_follow(s, NULL);
 	t->session_kept = sc_cache_put(&t->sc->cache, s);
 	if (!t->session_kept)
 		sc_session_quit(&s);
+}
+
+/* What a server says of AUTH may be what it was told there. */
+static void note_failure(struct sc_task *t)
+{
+	const struct sc_why *why = &t->why;
+
+	if (why->stage == SM_STAGE_AUTH && why->code != 0)
+		sc_transcript_note(t->transcript, "failed (auth): %d", why->code);
+	else
+		sc_transcript_note(t->transcript, "failed (%s): %s", sc_stage_name(why->stage),
+		                   why->text);
 }
 
 /* What qmgr is told of a host. */
@@ -86,9 +102,18 @@ static void note_host(struct sc_task *t, size_t at, enum sm_reach reach)
 	    .host = (uint8_t)at, .reach = (uint8_t)reach, .text = SM_STR("")};
 	if (reach == SM_REACH_OK)
 		return;
+	note_failure(t);
 	x->stage = (uint8_t)t->why.stage;
 	x->code = (uint16_t)t->why.code;
 	x->text = sm_arena_str(&t->arena, sm_str(t->why.text));
+}
+
+static void note_reused(struct sc_task *t, const struct sc_session *s)
+{
+	char at[SM_SA_TEXT];
+
+	sc_transcript_note(t->transcript, "over a session that was open: %s at %s, TLS: %s",
+	                   s->host, sm_sa_text(&s->sa, at), s->tls_text);
 }
 
 static void try_host(struct sc_task *t, size_t at, struct sc_session *s)
@@ -110,6 +135,7 @@ static void try_host(struct sc_task *t, size_t at, struct sc_session *s)
 			    .lmtp = t->in.agent == SM_AGENT_LMTP,
 			    .ta = t->in.ta,
 			    .end_ms = t->end_ms,
+			    .transcript = t->transcript,
 			};
 			rc = sc_session_open(t->sc, &how, &t->why, &s);
 			if (rc != 0) {
@@ -120,6 +146,10 @@ static void try_host(struct sc_task *t, size_t at, struct sc_session *s)
 		}
 		t->permanent = false;
 		t->host = s->sa;
+		if (s->transcript != t->transcript) {
+			sc_transcript_follow(s, t->transcript);
+			note_reused(t, s);
+		}
 		s->end_ms = t->end_ms;
 		was_clean = !t->content.is_unclean;
 		rc = t->in.probe_ms > 0 ? sc_probe(t, s) : sc_dialog(t, s);

@@ -25,6 +25,7 @@ struct sc_task {
 	void (*answer)(struct sc_task *t, const struct sm_msg_task_result *m);
 	void *answer_arg;
 	struct sc_content content;
+	struct sc_transcript *transcript; /* NULL: nobody wants to know */
 	int64_t begun_ms, end_ms;
 	struct sm_sa host; /* the last one tried */
 	enum sm_reach reach;
