@@ -193,7 +193,9 @@ static struct ss_word after(struct ss_milters *ms, int rc)
 {
 	if (rc == STOP)
 		return ms->word;
-	return rc == 0 ? go : ss_word_of(SS_R_HEADER_TOO_BIG);
+	/* What comes from the client is no longer than the scanner lets pass: a filter made it so.
+	 */
+	return rc == 0 ? go : ss_word_of(SS_R_FILTER_CHANGE);
 }
 
 struct ss_word ss_milters_content(struct ss_session *s, const char *p, size_t n)

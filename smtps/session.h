@@ -26,8 +26,10 @@ struct ss_session {
 	/* A Unix client: "uid:1000", whose process it is, told by the kernel; else empty. */
 	char owner[16];
 	/* A front end has told the client's address (proxy.c, cmd_xclient.c). */
-	struct sm_sa via;     /* its own; len 0: nobody told */
-	bool told_by_xclient; /* not again in this connection */
+	struct sm_sa via; /* its own; len 0: nobody told */
+	/* Not again in this connection: many front ends only pass on what comes behind it, and the
+	 * client is not to be believed. */
+	bool told_by_xclient;
 	uint8_t told_resolve; /* SM_RESOLVE_*; NONE: the name was not told */
 	struct sm_str told_name;
 	bool admitted; /* qmgr and smar know it; not yet: a front end that may say XCLIENT */

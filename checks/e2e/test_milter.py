@@ -446,6 +446,16 @@ def test_each_sees_what_those_before_made(sink, dns, tag):
                 assert c.seen("E").headers() == [("X-Top", "0"), ("Subject", name), ("X-A", "b"), ("Received", "no")] and c.last().body() == b"by b\r\n"
 
 
+def test_too_long_for_the_next_one(sink, dns, tag):
+    """What a filter has made larger than any header that comes is no fault of the client."""
+    with Milter() as a, Milter() as b:
+        with make_site(sink, dns, a.section("a"), b.section("b"), settings={"smtps.max_header_size": "1KB", "smtps.max_line_length": "1000B"}) as s:
+            a.on["E"] = [add_header("X-A", "a" * 10000), CONTINUE]
+            assert send(s, tag).code == 451
+            a.on["E"] = [add_header("X-A", "a" * 1000), CONTINUE]
+            assert send(s, tag).code == 250
+
+
 def test_first_no_is_the_last_word(sink, dns, tag):
     with Milter() as a, Milter() as b:
         with make_site(sink, dns, a.section("a"), b.section("b")) as s, s.client() as c:
