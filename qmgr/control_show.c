@@ -288,13 +288,25 @@ static struct recipient recipient_of(const struct qm_rec_rcpt *r, const char *st
 	                          .next_try_s = r->next_try_s};
 }
 
-/* What operators did to this recipient that newer snapshots do not have yet. */
-static void acts(struct qm_ctl *c, struct sm_id ta, uint16_t index)
+/* What operators did that newer snapshots do not have yet, to indexes below `count`; NULL: nothing.
+ * To be freed. */
+static struct qm_marks_of *acts_on(struct qm_ctl *c, struct sm_id ta, size_t count)
 {
 	const struct qm_marks *m = qm_store_marks(c->q->store);
+	struct qm_marks_of *of;
 
-	for (int verb = QM_MARK_HOLD; m->count > 0 && verb <= QM_MARK_REQUEUE; verb++) {
-		const struct qm_act *act = qm_marks_find(m, ta, index, (enum qm_mark_verb)verb);
+	if (m->count == 0 || count == 0)
+		return NULL;
+	of = sm_calloc(count, sizeof(*of));
+	qm_marks_of_txn(m, ta, of, count);
+	return of;
+}
+
+/* ... to this recipient. */
+static void acts(struct qm_ctl *c, struct sm_id ta, const struct qm_marks_of *of, uint16_t index)
+{
+	for (int verb = QM_MARK_HOLD; of != NULL && verb <= QM_MARK_REQUEUE; verb++) {
+		const struct qm_act *act = of[index].act[verb];
 
 		if (act == NULL)
 			continue;
@@ -337,7 +349,12 @@ static void show_txn(struct qm_ctl *c, const struct qm_txn *txn)
 	                           .queued_s = txn->queued_s,
 	                           .dsn_kind = txn->dsn_kind,
 	                           .rcpt_count = txn->open};
+	struct qm_marks_of *of;
+	size_t count = 0;
 
+	for (unsigned i = 0; i < txn->rcpt_count; i++)
+		count = SM_MAX(count, txn->rcpts[i].index + 1U);
+	of = acts_on(c, txn->id, count);
 	envelope_line(c, &e);
 	for (unsigned i = 0; i < txn->rcpt_count; i++) {
 		const struct qm_rcpt *r = &txn->rcpts[i];
@@ -354,8 +371,9 @@ static void show_txn(struct qm_ctl *c, const struct qm_txn *txn)
 		if (r->state == QM_RCPT_READY && r->group)
 			x.route = r->group->route->key;
 		recipient_line(c, txn->id, &x);
-		acts(c, txn->id, r->index);
+		acts(c, txn->id, of, r->index);
 	}
+	sm_free(of);
 }
 
 /* ---- in DEFEDB ---- */
@@ -384,7 +402,12 @@ static void show_rec(struct qm_ctl *c, const struct qm_rec_txn *rec, const struc
 	                           .next_try_s = qm_edbc_next_try(x),
 	                           .dsn_kind = rec->dsn_kind,
 	                           .rcpt_count = rec->rcpts_count};
+	struct qm_marks_of *of;
+	size_t count = 0;
 
+	for (uint32_t i = 0; i < rec->rcpts_count; i++)
+		count = SM_MAX(count, rec->rcpts[i].index + 1U);
+	of = acts_on(c, rec->ta, count);
 	envelope_line(c, &e);
 	for (uint32_t i = 0; i < rec->rcpts_count; i++) {
 		const struct qm_rec_rcpt *r = &rec->rcpts[i];
@@ -396,8 +419,9 @@ static void show_rec(struct qm_ctl *c, const struct qm_rec_txn *rec, const struc
 
 		out.mark = qm_edbc_marked(c->q->edbc, x, r->index, &out.held);
 		recipient_line(c, rec->ta, &out);
-		acts(c, rec->ta, r->index);
+		acts(c, rec->ta, of, r->index);
 	}
+	sm_free(of);
 }
 
 static int read_job(void *arg)

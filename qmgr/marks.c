@@ -173,7 +173,8 @@ void qm_marks_discard(struct qm_store *st, struct sm_list *chunks)
 	}
 }
 
-static bool has(const struct qm_chunk *c, const struct qm_mark *key)
+/* Where the first mark stands that is not before `key`. */
+static uint32_t place_of(const struct qm_chunk *c, const struct qm_mark *key)
 {
 	uint32_t low = 0, high = c->count;
 
@@ -185,7 +186,14 @@ static bool has(const struct qm_chunk *c, const struct qm_mark *key)
 		else
 			high = mid;
 	}
-	return low < c->count && mark_cmp(&c->marks[low], key) == 0;
+	return low;
+}
+
+static bool has(const struct qm_chunk *c, const struct qm_mark *key)
+{
+	uint32_t at = place_of(c, key);
+
+	return at < c->count && mark_cmp(&c->marks[at], key) == 0;
 }
 
 const struct qm_act *qm_marks_find(const struct qm_marks *m, struct sm_id ta, uint16_t index,
@@ -201,6 +209,30 @@ const struct qm_act *qm_marks_find(const struct qm_marks *m, struct sm_id ta, ui
 			return &c->act;
 	}
 	return NULL;
+}
+
+/* A mark of an act that is older than all that were seen. */
+static void older(struct qm_marks_of *of, size_t count, uint16_t index, const struct qm_act *act)
+{
+	size_t at = index == QM_MARK_ALL ? 0 : index, end = index == QM_MARK_ALL ? count : at + 1;
+
+	for (; at < SM_MIN(end, count); at++)
+		if (of[at].act[act->verb] == NULL)
+			of[at].act[act->verb] = act;
+}
+
+void qm_marks_of_txn(const struct qm_marks *m, struct sm_id ta, struct qm_marks_of *of,
+                     size_t count)
+{
+	const struct qm_mark first = {.counter = ta.counter, .proc = ta.proc};
+
+	for (const struct sm_list *e = m->chunks.prev; e != &m->chunks; e = e->prev) {
+		const struct qm_chunk *c = SM_LIST_ENTRY(e, struct qm_chunk, link);
+
+		for (uint32_t i = place_of(c, &first);
+		     i < c->count && same_ta(&c->marks[i], &first); i++)
+			older(of, count, c->marks[i].index, &c->act);
+	}
 }
 
 /* Those whose transaction needs them, in place. Gives their number. */

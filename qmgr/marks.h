@@ -80,6 +80,13 @@ void qm_marks_discard(struct qm_store *st, struct sm_list *chunks);
 /* The newest standing act with this verb on this recipient; NULL: none. */
 const struct qm_act *qm_marks_find(const struct qm_marks *m, struct sm_id ta, uint16_t index,
                                    enum qm_mark_verb verb);
+/* The same for all recipients of a transaction at once, of[index] for each index below `count`,
+ * zeroed by the caller: each chunk is looked at once. Borrowed until the loop's next turn. */
+struct qm_marks_of {
+	const struct qm_act *act[QM_MARK_REQUEUE + 1]; /* by verb */
+};
+void qm_marks_of_txn(const struct qm_marks *m, struct sm_id ta, struct qm_marks_of *of,
+                     size_t count);
 /*
  * Forget those marks of the next chunk that are not `needed` any more: what they did is durable
  * elsewhere. An empty chunk lets go of its record. False: that was the last chunk, the next call

@@ -178,6 +178,27 @@ static void sequence(void *arg, char *out)
 	act(QM_MARK_REMOVE, 0, MAILS, QM_MARK_ALL, 2, 1); /* never became a fact */
 }
 
+/* All at once says what is found one by one. */
+static void same_as_one_by_one(void)
+{
+	const struct qm_marks *m = qm_store_marks(t.st);
+	size_t acts = 0;
+
+	for (uint64_t counter = FIRST; counter < FIRST + MAILS; counter++) {
+		const struct sm_id ta = {counter, 1};
+		struct qm_marks_of of[2] = {0};
+
+		qm_marks_of_txn(m, ta, of, SM_ARRAY_SIZE(of));
+		for (uint16_t i = 0; i < SM_ARRAY_SIZE(of); i++)
+			for (int v = QM_MARK_HOLD; v <= QM_MARK_REQUEUE; v++) {
+				assert_ptr_equal(of[i].act[v],
+				                 qm_marks_find(m, ta, i, (enum qm_mark_verb)v));
+				acts += of[i].act[v] != NULL;
+			}
+	}
+	assert_true(acts > 0);
+}
+
 static void in_their_order(void **state)
 {
 	(void)state;
@@ -197,6 +218,7 @@ static void in_their_order(void **state)
 		assert_int_equal(why->uid, 42);
 		assert_int_equal(why->at_s, 777);
 		assert_true(sm_str_eq(why->reason, SM_STR("for a test")));
+		same_as_one_by_one();
 		assert_null(qm_marks_find(qm_store_marks(t.st), (struct sm_id){FIRST + 301, 1}, 1,
 		                          QM_MARK_BOUNCE));
 		t_store_settle(&t);
