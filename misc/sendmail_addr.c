@@ -108,7 +108,7 @@ static int read_quoted(struct reader *r)
 			r->p++;
 			return 0;
 		}
-		if (c == '\\' && r->p + 1 < r->end)
+		if (c == '\\' && r->p + 1 < r->end && r->p[1] != '\r' && r->p[1] != '\n')
 			sm_buf_char(&r->spec, *++r->p);
 	}
 	return bad(r, "a quoted string does not end");

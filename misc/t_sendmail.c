@@ -62,6 +62,7 @@ static void test_addresses(void **state)
 	is_list("\"a b\"@c", "\"a b\"@c");
 	is_list("\"a\\\" b\" @ c . d (x)", "\"a\\\" b\"@c.d");
 	is_list("\"a\r\n b\"@c", "\"a b\"@c");
+	is_list("\"a\\\r\n b\"@c", "\"a\\ b\"@c");
 	is_list("a . b@c", "a.b@c");
 	is_list("(x(y)\\)z) a (b) @ (c) d (e)", "a@d");
 	is_list("a@[1.2.3.4], <b@[IPv6:::1]>", "a@[1.2.3.4]|b@[IPv6:::1]");
