@@ -28,17 +28,23 @@ static bool make(struct sm_tls_ticket_key *k)
 	       RAND_priv_bytes(k->mac, sizeof(k->mac)) == 1;
 }
 
+/* Without random numbers there is no new key, and no old one is used for longer. */
 static bool turn(struct sm_tls_ctx *c)
 {
 	int64_t age_s = now_s() - c->ticket[0].made_s;
+	struct sm_tls_ticket_key fresh;
 
 	if (c->ticket[0].made_s != 0 && age_s < KEY_S)
 		return true;
+	if (!make(&fresh))
+		return false;
 	if (c->ticket[0].made_s != 0 && age_s < 2 * (int64_t)KEY_S)
 		c->ticket[1] = c->ticket[0];
 	else
 		explicit_bzero(&c->ticket[1], sizeof(c->ticket[1]));
-	return make(&c->ticket[0]);
+	c->ticket[0] = fresh;
+	explicit_bzero(&fresh, sizeof(fresh));
+	return true;
 }
 
 static bool set_mac(EVP_MAC_CTX *mac, const struct sm_tls_ticket_key *k)
