@@ -52,8 +52,8 @@ int ss_content_feed(struct ss_session *s, const char *p, size_t n) SM_YIELDS SM_
 bool ss_content_is_bad(const struct ss_content *c);
 /* Says what is wrong. */
 void ss_content_say_bad(struct ss_session *s);
-/* The message has come to its end: in LMTP the replies to this command are one for each accepted RCPT
- * (RFC 2033 4.2, 4.3). */
+/* The message has come to its end: in LMTP the replies to this command are one for each accepted
+ * RCPT (RFC 2033 4.2, 4.3). */
 void ss_answer_each(struct ss_session *s);
 /* All of it is there: stores it, hands it to qmgr, and says the one reply. The transaction is over.
  */

@@ -27,11 +27,11 @@ struct ss_txn {
 	uint8_t body, ret;
 	uint8_t utf8; /* SM_UTF8_* */
 	struct sm_str envid, auth;
-	struct sm_str xid; /* the id that it has at the client's; empty: not told */
+	struct sm_str xid;             /* the id that it has at the client's; empty: not told */
 	struct sm_msg_rcpt_new *rcpts; /* accepted ones */
 	uint16_t *turns; /* of each: which of the accepted RCPTs it is; SS_NO_TURN: a filter's */
 	uint32_t rcpt_count, rcpt_cap;
-	uint32_t accepted; /* RCPTs: as many replies follow a message in LMTP */
+	uint32_t accepted;          /* RCPTs: as many replies follow a message in LMTP */
 	struct cdb_writer *content; /* while data is read */
 	struct ss_content *in;      /* the same: how that goes (content.h) */
 	int mail_code; /* delay_checks: what MAIL is to be refused with at RCPT; 0: nothing */
