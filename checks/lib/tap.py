@@ -1,6 +1,7 @@
 """Between a client and a server on loopback: passes on what each says, and keeps it.
 
-    with Tap(port) as tap: ...    tap.port is for the client; tap.segments: (connection, "C" or "S", bytes) as they came
+    with Tap(port) as tap: ...    tap.port is for the client; tap.segments: (connection, "C" or "S", bytes) as they came;
+                                  tap.most: the most connections that the client had open at a time
 """
 import socket
 import threading
@@ -10,7 +11,8 @@ class Tap:
     def __init__(self, server):
         self.server = server
         self.segments = []
-        self.connections = 0
+        self.connections = self.most = 0
+        self.clients = []
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -35,6 +37,16 @@ class Tap:
         assert len(found) == 1, f"{text!r} is on connections {found}"
         return found[0]
 
+    @staticmethod
+    def _is_open(client):
+        """The client has not closed it, whether or not that was noticed here."""
+        try:
+            return client.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) != b""
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+
     def _accept(self):
         while True:
             try:
@@ -42,6 +54,8 @@ class Tap:
             except OSError:
                 return
             self.connections += 1
+            self.clients = [c for c in self.clients if self._is_open(c)] + [client]
+            self.most = max(self.most, len(self.clients))
             try:
                 server = socket.create_connection(("127.0.0.1", self.server))
             except OSError:
