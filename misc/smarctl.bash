@@ -3,7 +3,7 @@
 _smarctl_options() { # verb
 	case $1 in
 	route) echo '--from' ;;
-	check) echo '--client --client-name --helo --from --to --listener --flags --conf' ;;
+	check) echo '--client --client-name --helo --auth --from --to --listener --flags --conf' ;;
 	lookup) echo '--as --tag' ;;
 	esac
 	echo '--json --socket --help'
@@ -30,7 +30,7 @@ _smarctl() {
 	--tag) words='from: to: cltaddr: cltname: cltresolve: mxbadip: protectedrcpt: certissuer: certsubject:' ;;
 	--flags) words='access delay_checks greylisting' ;;
 	-s | --socket | --conf) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
-	--client | --client-name | --helo | --from | --to | --listener) return ;;
+	--client | --client-name | --helo | --auth | --from | --to | --listener) return ;;
 	*)
 		if [[ -z $verb ]]; then
 			words='route check lookup cert dns status reload help --json --socket --help'

@@ -117,7 +117,7 @@ static const struct verb {
      "where mail for a recipient goes, or what it is an alias of", 1, 1, FROM},
     {"check",
      "--client IP --from ADDRESS --to ADDRESS [--to ...] [--client-name NAME] [--helo NAME]\n"
-     "        [--listener NAME] [--flags WORDS] [--conf FILE]",
+     "        [--auth MECHANISM] [--listener NAME] [--flags WORDS] [--conf FILE]",
      "what a client would be told, stage by stage", 0, 0, FROM | DIALOGUE},
     {"lookup", "MAP KEY [--as domain|ip|address|word] [--tag TAG:]",
      "what a map says, with each key that is tried", 2, 2, AS},
@@ -151,13 +151,21 @@ static void help(FILE *f)
 /* ---- the command line ---- */
 
 static const struct option options[] = {
-    {"json", no_argument, NULL, 'j'},         {"help", no_argument, NULL, 'h'},
-    {"socket", required_argument, NULL, 's'}, {"conf", required_argument, NULL, 'f'},
-    {"from", required_argument, NULL, 'F'},   {"to", required_argument, NULL, 'T'},
-    {"client", required_argument, NULL, 'c'}, {"client-name", required_argument, NULL, 'n'},
-    {"helo", required_argument, NULL, 'e'},   {"listener", required_argument, NULL, 'l'},
-    {"flags", required_argument, NULL, 'g'},  {"as", required_argument, NULL, 'a'},
-    {"tag", required_argument, NULL, 't'},    {NULL, 0, NULL, 0},
+    {"json", no_argument, NULL, 'j'},
+    {"help", no_argument, NULL, 'h'},
+    {"socket", required_argument, NULL, 's'},
+    {"conf", required_argument, NULL, 'f'},
+    {"from", required_argument, NULL, 'F'},
+    {"to", required_argument, NULL, 'T'},
+    {"client", required_argument, NULL, 'c'},
+    {"client-name", required_argument, NULL, 'n'},
+    {"helo", required_argument, NULL, 'e'},
+    {"listener", required_argument, NULL, 'l'},
+    {"flags", required_argument, NULL, 'g'},
+    {"as", required_argument, NULL, 'a'},
+    {"tag", required_argument, NULL, 't'},
+    {"auth", required_argument, NULL, 'u'},
+    {NULL, 0, NULL, 0},
 };
 
 /* Where a value goes, and which verbs want it. */
@@ -186,6 +194,8 @@ static const char **place_of(int c, unsigned *needs)
 		return &ac.client_name;
 	case 'e':
 		return &ac.helo;
+	case 'u':
+		return &ac.auth;
 	case 'l':
 		return &ac.listener;
 	case 'g':

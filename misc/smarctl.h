@@ -19,7 +19,7 @@ struct ac {
 	struct sm_buf out;
 
 	/* check */
-	const char *conf_path, *client, *client_name, *helo, *from, *listener, *flags;
+	const char *conf_path, *client, *client_name, *helo, *auth, *from, *listener, *flags;
 	const char *to[AC_RCPTS_MAX];
 	size_t to_count;
 };

@@ -28,6 +28,8 @@ struct session {
 	const char *listener;
 	struct sm_arena arena;
 	int conn_code, mail_code; /* stored, to be said at RCPT */
+	bool conn_unresolved;     /* conn_code is for want of a name: AUTH makes up for that */
+	bool authenticated;
 	struct sm_str conn_text, mail_text;
 	bool discard;             /* the transaction */
 	bool over;                /* 421 was said */
@@ -278,6 +280,7 @@ static bool connection(struct session *s)
 	if (ss_policy_later(&s->conf, s->code, s->flags)) {
 		s->conn_code = s->code;
 		s->conn_text = s->text;
+		s->conn_unresolved = (s->flags & SM_VERDICT_UNRESOLVED) != 0;
 		tell(s, "connect", 220, SM_STR("greeting"), "delay_checks: refused at RCPT");
 	} else if (s->code >= 400) {
 		tell(s, "connect", s->code >= 500 ? 554 : 421, s->text, "");
@@ -304,16 +307,44 @@ static bool hello(struct session *s)
 	return true;
 }
 
+/* AUTH that succeeds, with a mechanism that the connection allows. */
+static bool auth(struct session *s)
+{
+	struct sm_str mech;
+
+	if (s->ac->auth == NULL)
+		return true;
+	mech = sm_str(s->ac->auth);
+	stage(s, "AUTH ", s->ac->auth);
+	if (!ss_auth_configured(&s->conf.auth) || ss_hides(&s->conf, SS_X_AUTH)) {
+		tell_reply(s, "auth", SS_R_NOT_OFFERED, "");
+		return false;
+	}
+	if (!ss_auth_mech_in(&s->conf.auth.mechs, mech)) {
+		tell_reply(s, "auth", SS_R_AUTH_NO_MECH, "");
+		return false;
+	}
+	s->authenticated = true;
+	if (ss_auth_mech_in(&s->conf.auth.trusted, mech)) {
+		s->who.may_relay = true;
+		if (s->conn_unresolved)
+			s->conn_code = 0;
+	}
+	tell_reply(s, "auth", SS_R_AUTH_OK, s->who.may_relay ? "may relay" : "");
+	return true;
+}
+
 static bool mail(struct session *s)
 {
 	enum ss_reply_name required;
 	int status;
 
 	stage(s, "MAIL FROM:", sm_arena_printf(&s->arena, "<%s>", s->ac->from).p);
-	/* In clear and without AUTH, that is. */
-	required = ss_require(&s->conf, &(struct ss_safety){.may_relay = s->who.may_relay});
+	required = ss_require(&s->conf, &(struct ss_safety){.may_relay = s->who.may_relay,
+	                                                    .authenticated = s->authenticated});
 	if (required != SS_R_NONE) {
-		tell_reply(s, "mail", required, "in clear, without AUTH");
+		tell_reply(s, "mail", required,
+		           s->authenticated ? "in clear" : "in clear, without AUTH");
 		return false;
 	}
 	/* Neither is smar asked then. */
@@ -442,7 +473,7 @@ int ac_check(struct ac *ac)
 	sm_arena_init(&s.arena, "check", 65536, ARENA_CAP);
 	status = prepare(&s);
 	if (status == QC_OK) {
-		bool on = connection(&s) && hello(&s) && mail(&s);
+		bool on = connection(&s) && hello(&s) && auth(&s) && mail(&s);
 
 		for (size_t i = 0; i < ac->to_count && on && !s.over; i++)
 			on = recipient(&s, ac->to[i]);

@@ -15,6 +15,7 @@ from lib.paths import build_says
 from lib.programs import Load
 from lib.sasl import MECHANISMS, Sasl, Saslauthd, b64
 from lib.site import Site
+from lib.smarctl import Ctl
 from lib.wait import until
 
 pytestmark = [pytest.mark.inside, pytest.mark.skipif(not sasl.available(), reason="no saslpasswd2"),
@@ -82,6 +83,17 @@ def test_mechanism(site, mech):
         assert may_relay(c) == (mech in TRUSTED)
     line = site.log_lines("smtps", "ss.auth")[-1]
     assert f"auth={mech}" in line and "user=bob" in line and "stat=235" in line
+
+
+def test_smarctl_knows_what_comes_of_it(site):
+    ctl = Ctl(site)
+    dialogue = ("--client", "127.0.0.1", "--from", "s@src.test", "--to", "u@far.test")
+    assert ctl.told(*dialogue, status=1)[-1] == ("rcpt", 550)
+    for mech in MECHANISMS:
+        relays = mech in TRUSTED
+        assert ctl.told(*dialogue, "--auth", mech.lower(), status=0 if relays else 1)[1:] == [
+            ("auth", 235), ("mail", 250), ("rcpt", 250 if relays else 550)], mech
+    assert ctl.told(*dialogue, "--auth", "NTLM", status=1)[-1] == ("auth", 504)
 
 
 @pytest.mark.parametrize("mech", [m for m in MECHANISMS if m.startswith("SCRAM")])
@@ -357,6 +369,13 @@ def test_starttls_forgets_who_it_was(tls_site):
         assert c.cmd("RSET").code == 250
         assert sasl.plain(c, "bob", PASSWORD).code == 235
         assert may_relay(c)
+
+
+def test_smarctl_forgets_that_it_has_no_name(tls_site):
+    ctl = Ctl(tls_site)
+    dialogue = ("--client", "127.0.0.1", "--from", "s@src.test", "--to", "u@local.test")
+    assert ctl.told(*dialogue, status=1)[-1] == ("rcpt", 550)
+    assert ctl.told(*dialogue, "--auth", "CRAM-MD5")[-1] == ("rcpt", 250)
 
 
 def test_starttls_takes_relaying_back(db, sink, certs):

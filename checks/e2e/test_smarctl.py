@@ -155,6 +155,7 @@ def test_check_by_name_and_options(ctl):
     assert ctl.told(*args, "--client-name", "host.bad.test", "--flags", "access,soft_bounce", status=75)[0][1] in (421, 454)
     assert ctl.told(*args, "--helo", "host.bad.test", "--listener", "mta")[1] == ("helo", 250)
     assert ctl.told(*args, "--helo", "no good", status=1)[-1] == ("helo", 501)
+    assert ctl.told(*args, "--auth", "PLAIN", status=1)[-1] == ("auth", 502)
     assert [x[0] for x in ctl.told(*args, "--to", "<spam@local.test>", status=1)] == ["connect", "mail", "rcpt", "rcpt"]
     for wrong in (("--listener", "nosuch"), ("--flags", "nosuch"), ("--to", "no address"), ("--client-name", "a b")):
         ctl.text("check", *args, *wrong, status=64)
