@@ -1,6 +1,6 @@
 /*
- * Cyrus SASL's client. Invariant: the library is called by helper threads only, after the
- * initialization, and never twice at a time for one exchange; the loop's thread waits for it.
+ * Cyrus SASL's client. Invariant: exchanges are made by helper threads only, never two steps of one
+ * at a time; the loop's thread waits for them, and frees what is over.
  */
 #include "smtpc/sasl.h"
 
