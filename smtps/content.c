@@ -204,7 +204,7 @@ bool ss_content_is_bad(const struct ss_content *c)
 	       c->word.kind == SS_WORD_CUT;
 }
 
-int ss_content_feed(struct ss_session *s, const char *p, size_t n)
+static int take(struct ss_session *s, const char *p, size_t n)
 {
 	struct ss_content *c = s->txn.in;
 
@@ -221,6 +221,17 @@ int ss_content_feed(struct ss_session *s, const char *p, size_t n)
 	if (ss_content_is_bad(c) || c->vanishes)
 		give_up(s);
 	return 0;
+}
+
+/* A first line that begins with white space is no field, and would be read as the rest of our
+ * Received: by all but the filters, for whom that is not there yet. It is the body's. */
+int ss_content_feed(struct ss_session *s, const char *p, size_t n)
+{
+	int rc = 0;
+
+	if (s->txn.in->bytes == 0 && n > 0 && (p[0] == ' ' || p[0] == '\t'))
+		rc = take(s, "\r\n", 2);
+	return rc == 0 ? take(s, p, n) : rc;
 }
 
 /* ---- the end ---- */

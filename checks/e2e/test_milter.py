@@ -527,6 +527,17 @@ def test_stuffing_and_rewriting(own, milter, sink, tag):
     assert arrived(sink, tag)[2] == body and milter.seen("E").body() == body
 
 
+def test_first_line_is_no_field(own, milter, sink, tag):
+    """What would go on our Received field is body, for the filter and for those to whom the mail goes."""
+    content = b" by whom I like\r\nSubject: " + tag.encode() + b"\r\n\r\ntext\r\n"
+    with own.client() as c:
+        assert c.send_mail("a@src.test", ["b@local.test"], content).code == 250
+    got = sink.wait(lambda m: m.body == content)[0]
+    assert got.header.count(b"\r\n", got.header.index(b";")) == 2 and b"whom" not in got.header
+    s = milter.seen("E")
+    assert (s.headers(), s.body()) == ([], content)
+
+
 def test_time_of_a_filter_is_not_the_client_s(sink, dns, tag):
     """min_data_rate measures the client alone."""
     def work(conn, event):

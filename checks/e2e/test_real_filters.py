@@ -5,12 +5,12 @@ import os
 import pwd
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
 
 import pytest
+from lib import foreign
 from lib.client import message
 from lib.paths import BUILD, free_port
 from lib.site import Site
@@ -74,13 +74,7 @@ def running(port, *argv):
         until(answers, f"{argv[0]} listens", 60)
         yield process
     finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        foreign.end(process)
         print(text())
         said.close()
 
@@ -312,7 +306,7 @@ end})
 
 
 @pytest.fixture(scope="module")
-def rspamd(sink, dns):
+def rspamd_port():
     if not os.access(RSPAMD, os.X_OK):
         pytest.skip("rspamd is not installed")
     with open_place() as d:
@@ -320,8 +314,14 @@ def rspamd(sink, dns):
         conf = file(d, "rspamd.conf", RSPAMD_CONF.format(d=d, port=port))
         file(d, "rules.lua", RSPAMD_RULES)
         user = ["-u", USER, "-g", GROUP] if os.getuid() == 0 else []
-        with running(port, RSPAMD, "-f", "-c", conf, *user), site_with(sink, dns, port) as site:
-            yield site
+        with running(port, RSPAMD, "-f", "-c", conf, *user):
+            yield port
+
+
+@pytest.fixture(scope="module")
+def rspamd(rspamd_port, sink, dns):
+    with site_with(sink, dns, rspamd_port) as site:
+        yield site
 
 
 def test_rspamd_knows(rspamd, sink, tag):

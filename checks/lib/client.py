@@ -242,6 +242,17 @@ def stuff(content):
     return content if content.endswith(b"\r\n") or not content else content + b"\r\n"
 
 
+def greets(to, family=socket.AF_INET):
+    """Whether a server says 220 there."""
+    try:
+        with socket.socket(family) as s:
+            s.settimeout(5)
+            s.connect(to)
+            return s.recv(100).startswith(b"220")
+    except OSError:
+        return False
+
+
 def message(tag, body=b"text\r\n", headers=b""):
     """A small mail that the sink finds again by its tag."""
     return b"Subject: " + tag.encode() + b"\r\n" + headers + b"\r\n" + body

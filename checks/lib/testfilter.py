@@ -65,9 +65,9 @@ class TestFilter:
         shutil.rmtree(self.dir, ignore_errors=True)
 
     def orders(self, *lines):
-        """For sessions that begin from now on: tuples of words."""
+        """For sessions that begin from now on: tuples of words, which may be bytes."""
         with open(self.control + ".new", "w") as f:
-            f.writelines(" ".join(quote(str(w), safe="=<>@") for w in line) + "\n" for line in lines)
+            f.writelines(" ".join(quote(w if isinstance(w, bytes) else str(w), safe="=<>@") for w in line) + "\n" for line in lines)
         os.rename(self.control + ".new", self.control)
 
     def sessions(self):
