@@ -2,7 +2,7 @@
 import os
 
 import pytest
-from lib.client import Client, message
+from lib.client import Client, greets, message
 from lib.site import Site
 from lib.wait import until
 from test_maps import createmap
@@ -188,15 +188,10 @@ def test_max_threads(sink, dns):
         with s.client(helo=None) as c:
             assert c.greeting.code == 421 and not c.closes()
         all_.pop().close()
-        until(lambda: _greets(s), "there is room again", 10)
+        until(lambda: greets(("127.0.0.1", s.port)), "there is room again", 10)
         for c in all_:
             c.stays()
             c.close()
-
-
-def _greets(s):
-    with s.client(helo=None) as c:
-        return c.greeting.code == 220
 
 
 def test_processes(sink, dns):

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import time
 
-from . import client
+from .client import greets
 from .paths import program
 from .wait import SLOW, until
 
@@ -76,7 +76,7 @@ class Queue:
         self.ready(120)
 
     def ready(self, timeout=60):
-        until(lambda: greets(self.site.port), lambda: f"site is ready; log:\n{self.site.log_tail()}", timeout, 0.02)
+        until(lambda: greets(("127.0.0.1", self.site.port)), lambda: f"site is ready; log:\n{self.site.log_tail()}", timeout, 0.02)
 
     def act_and_kill(self, after, *act):
         """Begin an act, kill qmgr after so many seconds. True: its answer came first."""
@@ -87,11 +87,3 @@ class Queue:
         p.wait(60 * SLOW)
         p.communicate()
         return answered
-
-
-def greets(port):
-    try:
-        with client.Client(port, timeout=5) as c:
-            return c.greeting.code == 220
-    except (OSError, AssertionError, client.Closed):
-        return False

@@ -16,6 +16,12 @@ class Certs:
         os.chmod(self.dir, 0o755)
         self.authority("ca", "/C=US/O=endmail.org/CN=Test CA")
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
     def stop(self):
         shutil.rmtree(self.dir, ignore_errors=True)
 

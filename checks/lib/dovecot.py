@@ -3,11 +3,11 @@ unprivileged user. Nothing of the machine's own Dovecot configuration is read.""
 import os
 import pwd
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
 
+from . import foreign
 from .paths import free_port
 from .wait import until
 
@@ -90,25 +90,11 @@ class Dovecot:
         self.process = subprocess.Popen([*prefix, PROGRAM, "-F", "-c", os.path.join(self.dir, "dovecot.conf")], cwd=self.dir,
                                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         try:
-            until(self._greets, lambda: f"dovecot greets:\n{self.log()}", 20)
+            foreign.ready(self.process, "dovecot", lambda: self.process.stdout.read() + self.log() if self.process.poll() is not None else self.log(),
+                          (socket.AF_UNIX, self.socket), (socket.AF_INET, ("127.0.0.1", self.port)), (socket.AF_INET6, ("::1", self.port)))
         except BaseException:
             self.stop()
             raise
-
-    def _greets(self):
-        """On each of its sockets."""
-        if self.process.poll() is not None:
-            raise AssertionError(f"dovecot ended: {self.process.stdout.read()}\n{self.log()}")
-        for family, to in ((socket.AF_UNIX, self.socket), (socket.AF_INET, ("127.0.0.1", self.port)), (socket.AF_INET6, ("::1", self.port))):
-            try:
-                with socket.socket(family) as s:
-                    s.settimeout(5)
-                    s.connect(to)
-                    if not s.recv(100).startswith(b"220 "):
-                        return False
-            except OSError:
-                return False
-        return True
 
     def __enter__(self):
         self.start()
@@ -119,13 +105,7 @@ class Dovecot:
         shutil.rmtree(self.dir, ignore_errors=True)
 
     def stop(self):
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            try:
-                self.process.wait(20)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+        foreign.end(self.process)
         if not self.process.stdout.closed:
             self.process.stdout.close()
 

@@ -8,11 +8,10 @@ import os
 import pwd
 import re
 import shutil
-import signal
-import socket
 import subprocess
 import tempfile
 
+from lib import foreign
 from lib.debian import Unavailable, unpacked
 from lib.paths import free_port
 from lib.wait import SLOW, until
@@ -145,28 +144,15 @@ class Exim:
     def __enter__(self):
         self.process = subprocess.Popen([*self.prefix, "-bdf"], cwd=self.dir, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                         stderr=subprocess.DEVNULL)
-
-        def answers():
-            assert self.process.poll() is None, "exim ended: " + self.log()
-            try:
-                with socket.create_connection(("127.0.0.1", self.port), 2) as s:
-                    return s.recv(100).startswith(b"220")
-            except OSError:
-                return False
         try:
-            until(answers, lambda: "exim is ready: " + self.log(), 20)
+            foreign.ready_at(self.process, "exim", self.log, self.port)
         except AssertionError:
             self.__exit__(AssertionError)
             raise
         return self
 
     def __exit__(self, kind=None, *_):
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            self.process.wait(20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        foreign.end(self.process)
         panic = self.log("panic")
         self.remove()
         assert kind or not panic, panic

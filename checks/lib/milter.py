@@ -11,11 +11,11 @@ U unknown; and A abort, Q quit, K quit but another client comes. O is the negoti
 in m.sessions[i].events.
 """
 import contextlib
-import os
 import socket
 import struct
 import threading
 
+from .listen import listener
 from .wait import until
 
 DIE, HANG, QUIET = object(), object(), object()
@@ -187,18 +187,9 @@ class Milter:
 
     def start(self):
         self.stopped = threading.Event()
-        if self.path:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self.path)
-            self.listener = socket.socket(socket.AF_UNIX)
-            self.listener.bind(self.path)
-            os.chmod(self.path, 0o777)
-        else:
-            self.listener = socket.socket()
-            self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self.listener.bind(("127.0.0.1", self.port))
+        self.listener = listener(self.path, self.port)
+        if not self.path:
             self.port = self.listener.getsockname()[1]
-        self.listener.listen(128)
         threading.Thread(target=self._accept, args=(self.listener,), daemon=True).start()
 
     def _accept(self, listener):

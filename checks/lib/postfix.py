@@ -6,14 +6,12 @@ import grp
 import os
 import pwd
 import shutil
-import signal
-import socket
 import subprocess
 import tempfile
 
+from lib import foreign
 from lib.debian import smtp_source_environment, unpacked
 from lib.paths import free_port
-from lib.wait import until
 
 OWNER, SETGID = "games", "staff"  # any that are nobody else's
 
@@ -100,27 +98,15 @@ class Postfix:
                                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
     def __enter__(self):
-        def answers():
-            assert self.process.poll() is None, "postfix ended: " + self.log()
-            try:
-                with socket.create_connection(("127.0.0.1", self.port), 2) as s:
-                    return s.recv(100).startswith(b"220")
-            except OSError:
-                return False
         try:
-            until(answers, lambda: "postfix is ready: " + self.log(), 20)
+            foreign.ready_at(self.process, "postfix", self.log, self.port)
         except AssertionError:
             self.__exit__()
             raise
         return self
 
     def __exit__(self, *_):
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            self.process.wait(20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        foreign.end(self.process)
         shutil.rmtree(self.dir, ignore_errors=True)
 
     def log(self):

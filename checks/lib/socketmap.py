@@ -4,9 +4,10 @@
     s.answers["user"] = "OK local:"         # key -> reply; others get NOTFOUND
     s.behave = "garbage"                    # see BEHAVIOURS; None: well
 """
-import os
 import socket
 import threading
+
+from .listen import listener
 
 
 def netstring(data):
@@ -50,18 +51,9 @@ class SocketMap:
     def start(self):
         self.stopped = threading.Event()
         self.conns = set()
-        if self.path:
-            if os.path.exists(self.path):
-                os.unlink(self.path)
-            self.listener = socket.socket(socket.AF_UNIX)
-            self.listener.bind(self.path)
-            os.chmod(self.path, 0o777)
-        else:
-            self.listener = socket.socket()
-            self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self.listener.bind(("127.0.0.1", self.port))
+        self.listener = listener(self.path, self.port)
+        if not self.path:
             self.port = self.listener.getsockname()[1]
-        self.listener.listen(64)
         threading.Thread(target=self._accept, args=(self.listener, self.stopped), daemon=True).start()
 
     def stop(self):
