@@ -325,10 +325,9 @@ def test_wrong_configuration(db, sink):
 
 @pytest.fixture(scope="module")
 def certs():
-    c = Certs()
-    c.make("ec", "/CN=mx.test", ["mx.test"])
-    yield c
-    c.stop()
+    with Certs() as c:
+        c.make("ec", "/CN=mx.test", ["mx.test"])
+        yield c
 
 
 @pytest.fixture(scope="module")

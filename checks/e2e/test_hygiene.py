@@ -23,12 +23,11 @@ def xtext(s):
 
 @pytest.fixture(scope="module")
 def certs():
-    c = Certs()
-    c.make("mx", "/CN=mx.test", ["mx.test"])
-    c.make("nasty", "/O=" + NASTY.replace("\\", "\\\\") + "/CN=evil\r\n1.0 INFO ss.forged stat=250\x1b[31m\x07")
-    c.make("long", "/O=" + "o" * 60 + "".join(f"/OU={i:02}" + "u" * 60 for i in range(16)) + "/CN=" + "n" * 60)
-    yield c
-    c.stop()
+    with Certs() as c:
+        c.make("mx", "/CN=mx.test", ["mx.test"])
+        c.make("nasty", "/O=" + NASTY.replace("\\", "\\\\") + "/CN=evil\r\n1.0 INFO ss.forged stat=250\x1b[31m\x07")
+        c.make("long", "/O=" + "o" * 60 + "".join(f"/OU={i:02}" + "u" * 60 for i in range(16)) + "/CN=" + "n" * 60)
+        yield c
 
 
 @pytest.fixture(scope="module", params=["kv", "json"])

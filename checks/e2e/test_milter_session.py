@@ -23,11 +23,10 @@ def milter():
 
 @pytest.fixture(scope="module")
 def certs():
-    c = Certs()
-    c.make("mx", "/CN=mx.test", ["mx.test"])
-    c.make("friend", "/CN=friend.example")
-    yield c
-    c.stop()
+    with Certs() as c:
+        c.make("mx", "/CN=mx.test", ["mx.test"])
+        c.make("friend", "/CN=friend.example")
+        yield c
 
 
 @pytest.fixture(scope="module")

@@ -17,12 +17,11 @@ pytestmark = pytest.mark.inside
 
 @pytest.fixture(scope="module")
 def certs():
-    c = Certs()
-    c.make("ec", "/CN=mx.test", ["mx.test", "*.wild.test"])
-    c.make("rsa", "/CN=mx.test", ["mx.test"], kind="rsa")
-    c.make("other", "/CN=other.test", ["other.test"])
-    yield c
-    c.stop()
+    with Certs() as c:
+        c.make("ec", "/CN=mx.test", ["mx.test", "*.wild.test"])
+        c.make("rsa", "/CN=mx.test", ["mx.test"], kind="rsa")
+        c.make("other", "/CN=other.test", ["other.test"])
+        yield c
 
 
 @pytest.fixture(scope="module")
@@ -30,11 +29,15 @@ def tls_port():
     return free_port()
 
 
+def both_ways(sink, dns, tls_port, settings):
+    """A site with STARTTLS on its own port, and TLS from the start on that one."""
+    return Site(routes=[f"{d} {sink.port}^esmtp:[127.0.0.1]" for d in ("local.test", "src.test")], relay=["local.test"], dns=dns.address,
+                settings={**settings, "smtps.tls.implicit_listeners": '{ "127.0.0.1:%d" }' % tls_port}, arguments=["--listen", f"127.0.0.1:{tls_port}"])
+
+
 @pytest.fixture(scope="module")
 def site(sink, dns, certs, tls_port):
-    settings = {**certs.settings("ec", "rsa", "other", implicit_listeners='{ "127.0.0.1:%d" }' % tls_port), "smtps.max_message_size": "1024"}
-    with Site(routes=[f"{d} {sink.port}^esmtp:[127.0.0.1]" for d in ("local.test", "src.test")], relay=["local.test"], dns=dns.address,
-              settings=settings, arguments=["--listen", f"127.0.0.1:{tls_port}"]) as s:
+    with both_ways(sink, dns, tls_port, {**certs.settings("ec", "rsa", "other"), "smtps.max_message_size": "1024"}) as s:
         yield s
 
 
@@ -433,9 +436,8 @@ def test_resumption_can_be_switched_off(dns, certs):
 @pytest.mark.skipif(os.getuid() != 0, reason="not root: no other users")
 def test_a_key_of_root_alone(sink, dns):
     """mcp opens it (open_files), at the start and at a reload; smtps itself could not."""
-    own = Certs()
-    own.make("ec", "/CN=mx.test", ["mx.test"])
-    try:
+    with Certs() as own:
+        own.make("ec", "/CN=mx.test", ["mx.test"])
         os.chown(own.key("ec"), 0, 0)
         os.chmod(own.key("ec"), 0o600)
         settings = own.settings("ec")
@@ -455,5 +457,3 @@ def test_a_key_of_root_alone(sink, dns):
             s.restarted("smtps", s.kill("smtps"))
             s.wait_ready()
             assert serial(s) != old
-    finally:
-        own.stop()

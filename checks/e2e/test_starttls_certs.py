@@ -28,28 +28,27 @@ certissuer:/CN=Third+20CA error:550 5.7.1 never
 
 @pytest.fixture(scope="module")
 def certs():
-    c = Certs()
-    c.make("server", "/CN=mx.test", ["mx.test"])
-    c.authority("ca2", "/CN=Other CA")
-    c.authority("ca3", "/CN=Third CA")
-    c.authority("foreign", "/C=US/O=endmail.org/CN=Test CA")  # the same name, another key
-    c.make("darth", DARTH)
-    c.make("okay", "/CN=okay")
-    c.make("second", "/CN=whoever", ca="ca2")
-    c.make("third", "/CN=whoever", ca="ca3")
-    c.make("forged", DARTH, ca="foreign")
-    # One component whose value looks like the components of another name
-    c.make("slash", r"/O=a\/CN=relay")
-    c.make("noslash", "/O=a/CN=relay")
-    c.make("expired", DARTH, days=-1)
-    c.make("odd", "/CN=a\\, b\\=\"c\\\"\n\x1b[2J\\\\\xe9", kind="rsa")
-    c.make("long", "/C=US" + "".join(f"/OU={n}{'x' * 60}" for n in range(10, 30)) + "/CN=long")
-    with open(c.path("cas"), "w") as all_of_them:
-        for name in ("ca", "ca2", "ca3"):
-            with open(c.path(name)) as f:
-                all_of_them.write(f.read())
-    yield c
-    c.stop()
+    with Certs() as c:
+        c.make("server", "/CN=mx.test", ["mx.test"])
+        c.authority("ca2", "/CN=Other CA")
+        c.authority("ca3", "/CN=Third CA")
+        c.authority("foreign", "/C=US/O=endmail.org/CN=Test CA")  # the same name, another key
+        c.make("darth", DARTH)
+        c.make("okay", "/CN=okay")
+        c.make("second", "/CN=whoever", ca="ca2")
+        c.make("third", "/CN=whoever", ca="ca3")
+        c.make("forged", DARTH, ca="foreign")
+        # One component whose value looks like the components of another name
+        c.make("slash", r"/O=a\/CN=relay")
+        c.make("noslash", "/O=a/CN=relay")
+        c.make("expired", DARTH, days=-1)
+        c.make("odd", "/CN=a\\, b\\=\"c\\\"\n\x1b[2J\\\\\xe9", kind="rsa")
+        c.make("long", "/C=US" + "".join(f"/OU={n}{'x' * 60}" for n in range(10, 30)) + "/CN=long")
+        with open(c.path("cas"), "w") as all_of_them:
+            for name in ("ca", "ca2", "ca3"):
+                with open(c.path(name)) as f:
+                    all_of_them.write(f.read())
+        yield c
 
 
 def make(sink, dns, certs, tls_flags, access=None, smtps_flags="access", **more):

@@ -40,16 +40,15 @@ def ports():
 
 @pytest.fixture(scope="module")
 def certs():
-    c = Certs()
-    c.make("mx", "/CN=mx.test", ["mx.test"])
-    c.make("friend", "/CN=friend.example")
-    c.make("stranger", "/CN=stranger.other")
-    c.make("long", "/O=" + "o" * 60 + "".join(f"/OU={i:02}" + "u" * 60 for i in range(18)) + "/CN=friend.example")
-    c.make("expired", "/CN=friend.example", days=-1)
-    c.authority("otherca", "/CN=Another CA")
-    c.make("forged", "/CN=friend.example", ca="otherca")
-    yield c
-    c.stop()
+    with Certs() as c:
+        c.make("mx", "/CN=mx.test", ["mx.test"])
+        c.make("friend", "/CN=friend.example")
+        c.make("stranger", "/CN=stranger.other")
+        c.make("long", "/O=" + "o" * 60 + "".join(f"/OU={i:02}" + "u" * 60 for i in range(18)) + "/CN=friend.example")
+        c.make("expired", "/CN=friend.example", days=-1)
+        c.authority("otherca", "/CN=Another CA")
+        c.make("forged", "/CN=friend.example", ca="otherca")
+        yield c
 
 
 @pytest.fixture(scope="module")
