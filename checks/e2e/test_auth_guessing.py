@@ -1,5 +1,4 @@
 """What guessing of passwords costs, and what it does not tell: limits and delays for a session, a client, a user."""
-import statistics
 import threading
 import time
 
@@ -29,10 +28,11 @@ def test_delays_grow(db, sink):
     with make(db, sink, failure_delay="1s", max_failure_delay="4s") as s, Client(s.port) as c:
         took = [timed(c, "bob", "x") for _ in range(4)]
         assert [code for code, _ in took] == [535] * 4
-        for (_, t), least in zip(took, (1, 2, 4, 4)):
-            assert least - 0.05 <= t < least + 0.9 * SLOW, took
+        assert all(t >= delay - 0.05 for (_, t), delay in zip(took, (1, 2, 4, 4))), took
+        # neither the longest from the first, nor ever more than that: by seconds, because a busy machine is late
+        assert took[0][1] < 4 * SLOW and took[3][1] < 8 * SLOW, took
         code, t = timed(c, "bob", PASSWORD)  # who knows it waits for nothing but his turn
-        assert code == 235 and t < 4.5 * SLOW
+        assert code == 235 and t < 8 * SLOW
 
 
 @pytest.mark.parametrize("mech", ["PLAIN", "CRAM-MD5", "SCRAM-SHA-256"])
@@ -50,7 +50,7 @@ def test_time_tells_nothing(db, sink, mech):
         [t.join() for t in threads]
         [c.close() for _, _, c in jobs]
         assert {code for x in took.values() for code, _ in x} == {535}
-        known, unknown = (statistics.median(t for _, t in took[x]) for x in (True, False))
+        known, unknown = (min(t for _, t in took[x]) for x in (True, False))  # whatever else the machine does only adds to it
         assert known >= 0.95 and unknown >= 0.95
         assert abs(known - unknown) < 0.05 * SLOW, took
 
