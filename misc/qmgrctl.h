@@ -19,6 +19,9 @@ struct qc_print {
 /* One line of an answer, for people, to stdout. For qc_ask.line; arg is the struct qc_print. */
 void qc_print(void *arg, struct sm_str json);
 
+/* ---- qmgrctl_transcript.c: lines of transcript; of other types nothing ---- */
+void qc_print_transcript(struct qc_print *p, const char *type, const json_t *o);
+
 /* ---- qmgrctl_mailq.c: what users of mailq know ---- */
 
 struct qc_mailq {

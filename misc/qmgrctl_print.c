@@ -270,6 +270,9 @@ static void envelope(struct qc_print *p, const json_t *o)
 		id_list(b, json_object_get(o, "dsns"));
 		sm_buf_char(b, '\n');
 	}
+	if (qc_num(o, "transcripts"))
+		sm_buf_printf(b, "%-12s %" PRId64 ": qmgrctl transcript %s\n", "transcripts",
+		              qc_num(o, "transcripts"), qc_str(o, "id"));
 }
 
 static void rcpt(struct qc_print *p, const json_t *o)
@@ -572,6 +575,7 @@ void qc_print(void *arg, struct sm_str line)
 	const char *type = qc_str(o, "type");
 
 	sm_buf_reset(&p->out);
+	qc_print_transcript(p, type, o);
 	for (size_t i = 0; i < SM_ARRAY_SIZE(printers); i++)
 		if (strcmp(printers[i].type, type) == 0)
 			printers[i].print(p, o);

@@ -64,6 +64,15 @@ const struct qc_verb qc_verbs[] = {
     {"orphans", "[list | release]", "contents older than the logs: how many are kept; remove them",
      "After the loss of the queue's logs: see \"Going on without a queue\" in doc/operating.md.\n",
      0},
+    {"transcript", "ID ... | on CONDITION ... | on all | off [N] | list",
+     "what was said in sessions, of mail that you choose",
+     CONDITIONS
+     "on: from now on what is said for such mail is kept in memory, for an hour, or --for TIME "
+     "(7d\n"
+     "at the most); host= and dest= are those that it is tried at. list has the number N. An ID\n"
+     "shows it: of each recipient the newest, also when the mail is gone, as long as it is kept.\n"
+     "There is no content in it, and nothing of what AUTH says.\n",
+     QC_FOR},
     {"users", "[forget NAME]", "what authenticated users have sent of late",
      "Those over their limit first, then the latest. forget begins anew for one who was.\n",
      QC_LIMIT},
@@ -82,7 +91,7 @@ void qc_help(FILE *f)
 {
 	fputs("usage: qmgrctl [-jn] [-s SOCKET] VERB [WORD ...]\n", f);
 	for (const struct qc_verb *v = qc_verbs; v->name; v++)
-		fprintf(f, "  %-9s %s\n", v->name, v->help);
+		fprintf(f, "  %-10s %s\n", v->name, v->help);
 	fputs("  -j, --json         lines of JSON\n"
 	      "  -n, --dry-run      only count what would be done\n"
 	      "  -s, --socket PATH  control socket (default " QC_SOCKET ")\n"

@@ -35,6 +35,9 @@ struct qm_conf {
 		int64_t max_entries, known_ms, recheck_ms, unknown_ms, not_told_ms;
 		int64_t max_probes, max_waiting, timeout_ms;
 	} verify;
+	struct {
+		int64_t max_bytes, max_one_bytes, keep_ms;
+	} transcripts;
 	int64_t wait_for_client_ms, wait_for_server_ms;
 	int64_t unlink_threads, orphan_delay_ms;
 };

@@ -1,6 +1,6 @@
 /*
- * The options of qmgr's sections smtpc, smtps and verify_recipient: how much other programs, hosts
- * and users may have of the queue at a time.
+ * The options of qmgr's sections smtpc, smtps, verify_recipient and transcripts: how much other
+ * programs, hosts and users may have of the queue at a time.
  */
 #include "qmgr/conf_int.h"
 
@@ -249,3 +249,30 @@ int qm_conf_check_limits(const struct qm_conf *c)
 		               "smtpc.dead_host_max_delay is below smtpc.dead_host_min_delay");
 	return 0;
 }
+
+const struct sm_opt qm_conf_transcript_opts[] = {
+    {.name = "max_memory",
+     .type = SM_OPT_SIZE,
+     .reload = true,
+     .offset = AT(transcripts.max_bytes),
+     .def = "8MB",
+     .min = 0,
+     .max = (int64_t)1 << 32,
+     .help = "memory for all transcripts; the oldest go first"},
+    {.name = "max_size",
+     .type = SM_OPT_SIZE,
+     .reload = true,
+     .offset = AT(transcripts.max_one_bytes),
+     .def = "64KB",
+     .min = 4096,
+     .max = 512 * 1024,
+     .help = "of one attempt; of a longer dialogue the middle is left out"},
+    {.name = "keep",
+     .type = SM_OPT_TIME,
+     .reload = true,
+     .offset = AT(transcripts.keep_ms),
+     .def = "1d",
+     .min = 60 * 1000,
+     .max = 30 * (int64_t)86400 * 1000,
+     .help = "how long one is kept"},
+    SM_OPT_END};

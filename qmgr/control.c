@@ -50,6 +50,7 @@ static const struct qm_ctl_verb verbs[] = {
     {"loglevel", true, QM_CTL_WORDS, qm_ctl_loglevel},
     {"forget", true, QM_CTL_WORDS, qm_ctl_forget},
     {"orphans", false, QM_CTL_WORDS, qm_ctl_orphans},
+    {"transcript", false, QM_CTL_FILTER | QM_CTL_WORDS | QM_CTL_FOR, qm_ctl_transcript},
     {"users", false, QM_CTL_WORDS | QM_CTL_LIMIT, qm_ctl_users},
 };
 

@@ -207,7 +207,7 @@ void qm_ctl_ask_reload(struct qm_ctl *c, qm_ctl_reload_cb *cb);
 /* ---- verbs ---- */
 qm_ctl_cb qm_ctl_status, qm_ctl_list, qm_ctl_summary, qm_ctl_show, qm_ctl_mark, qm_ctl_flush,
     qm_ctl_suspend, qm_ctl_resume, qm_ctl_stop, qm_ctl_start, qm_ctl_reload, qm_ctl_loglevel,
-    qm_ctl_forget, qm_ctl_orphans, qm_ctl_dest, qm_ctl_why, qm_ctl_users;
+    qm_ctl_forget, qm_ctl_orphans, qm_ctl_dest, qm_ctl_why, qm_ctl_users, qm_ctl_transcript;
 
 /* What an operator has stopped, a line each: for status and dest. Gives how many. */
 unsigned qm_ctl_suspensions(struct qm_ctl *c, const struct qm_ctl_dest *dest);

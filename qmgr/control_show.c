@@ -225,6 +225,15 @@ static const char *needs_word(const struct envelope *e)
 	return e->utf8 & SM_UTF8_HEADER ? "SMTPUTF8" : "";
 }
 
+static int64_t transcripts(const struct qm_transcripts *t, struct sm_id id)
+{
+	int64_t n = 0;
+
+	for (const struct qm_said *s = NULL; (s = qm_transcripts_next(t, id, s)) != NULL;)
+		n++;
+	return n;
+}
+
 static void envelope_line(struct qm_ctl *c, const struct envelope *e)
 {
 	qm_ctl_begin(c, "envelope");
@@ -246,6 +255,7 @@ static void envelope_line(struct qm_ctl *c, const struct envelope *e)
 	qm_ctl_num(c, "children", children(&c->q->txns, e->id, e->content));
 	qm_ctl_bool(c, "content_shared", qm_content_has_children(&c->q->txns, e->content));
 	qm_ctl_num(c, "rcpt_count", (int64_t)e->rcpt_count);
+	qm_ctl_num(c, "transcripts", transcripts(&c->q->transcripts, e->id));
 	qm_ctl_line(c);
 }
 

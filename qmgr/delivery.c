@@ -308,6 +308,7 @@ static void send_task(struct qm *q, const struct qm_pick *pick, struct sm_list *
 		sm_log(SM_DEBUG, "qm.give", "ss_ta=%I task=%llu rcpt=<%S> rcpt_idx=%u", txn->id,
 		       (unsigned long long)t->number, r->addr, r->index);
 	}
+	m.transcript_bytes = qm_transcript_wanted(q, txn, &m);
 	sm_call(&t->call, pick->agent->peer, SM_MSG_task, &m, SM_NEVER, finished, t);
 }
 
@@ -481,6 +482,23 @@ static int do_session_gone(struct qm *q, struct sm_peer *peer, const struct sm_f
 	return err;
 }
 
+static int do_transcript(struct qm *q, struct sm_peer *peer, const struct sm_frame *f)
+{
+	const struct qm_agent *a = sm_peer_data(peer);
+	struct sm_msg_transcript m;
+	int err = sm_msg_transcript_decode(f->body, &q->delivery->arena, &m);
+
+	if (err != 0)
+		return err;
+	SM_LIST_FOR (t, &q->delivery->tasks, struct task, link) {
+		if (t->number == m.task && t->agent == a) {
+			qm_transcript_keep(q, t->txn->id, &t->rcpts, f->body);
+			break;
+		}
+	}
+	return 0;
+}
+
 static int on_frame(struct sm_peer *peer, const struct sm_frame *f, void *arg)
 {
 	struct qm *q = arg;
@@ -489,6 +507,8 @@ static int on_frame(struct sm_peer *peer, const struct sm_frame *f, void *arg)
 	switch (f->type) {
 	case SM_MSG_sc_start:
 		return do_start(q, peer, f);
+	case SM_MSG_transcript:
+		return do_transcript(q, peer, f);
 	case SM_MSG_session_gone:
 		return do_session_gone(q, peer, f);
 	default:

@@ -44,6 +44,11 @@ int qm_filter_new(const struct sm_str *conditions, size_t count, int64_t now_s,
 	return err;
 }
 
+void qm_filter_set_time(struct qm_filter *f, int64_t now_s)
+{
+	f->now_s = now_s;
+}
+
 void qm_filter_free(struct qm_filter **fp)
 {
 	struct qm_filter *f = *fp;

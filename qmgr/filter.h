@@ -26,6 +26,8 @@ struct qm_filter;
  * condition and what is wrong with it; SM_E_TOOBIG. */
 int qm_filter_new(const struct sm_str *conditions, size_t count, int64_t now_s,
                   struct qm_filter **out) SM_MUST_CHECK;
+/* What age and next are measured from, from here on. */
+void qm_filter_set_time(struct qm_filter *f, int64_t now_s);
 void qm_filter_free(struct qm_filter **f);
 
 /* How many recipients match: their places in v->rcpts go to `which` (room for v->rcpt_count; may be

@@ -21,6 +21,7 @@
 #include "qmgr/retry.h"
 #include "qmgr/sched.h"
 #include "qmgr/store.h"
+#include "qmgr/transcript.h"
 #include "qmgr/users.h"
 
 struct qm_stats {
@@ -37,7 +38,9 @@ struct qm {
 	struct qm_sched sched;
 	struct qm_limits *limits; /* qmgr_conf */
 	struct qm_blocked blocked;
-	struct qm_users users; /* incoming_commit.c: what authenticated users send */
+	struct qm_users users;             /* incoming_commit.c: what authenticated users send */
+	struct qm_transcripts transcripts; /* control_transcript.c */
+	struct sm_timer transcript_timer;  /* something of them is too old then */
 	struct qm_clock clock;
 	struct cdb *cdb;
 	struct qm_stats stats;
@@ -245,6 +248,17 @@ uint64_t qm_space_memory_bytes(const struct qm *q); /* resident */
 /* ---- control.c: what operators ask ---- */
 int qm_control_open(struct qm *q) SM_MUST_CHECK;
 void qm_control_close(struct qm *q);
+
+/* ---- control_transcript.c: what is said in sessions ---- */
+void qm_transcript_open(struct qm *q);
+void qm_transcript_close(struct qm *q);
+void qm_transcript_reload(struct qm *q);
+/* How many bytes of it are wanted of this task, which has its hosts and recipients; 0: none. */
+uint32_t qm_transcript_wanted(struct qm *q, const struct qm_txn *txn, const struct sm_msg_task *m);
+/* `body`: the message `transcript`, decoded before, about these recipients (struct qm_rcpt.link).
+ */
+void qm_transcript_keep(struct qm *q, struct sm_id ta, const struct sm_list *rcpts,
+                        struct sm_str body);
 
 /* ---- queue.c: all of it ---- */
 /* Replay, then open every part; conf, proc, users and groups are set. The loop is to run then.

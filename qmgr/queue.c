@@ -95,6 +95,7 @@ int qm_queue_open(struct qm *q)
 	int err;
 
 	qm_txn_table_init(&q->txns);
+	qm_transcript_open(q);
 	qm_blocked_init(&q->blocked, (size_t)q->conf->occ_max_entries);
 	qm_look_at_clock(q);
 	qm_resources_init(&q->resources);
@@ -128,6 +129,7 @@ void qm_queue_close(struct qm *q)
 	qm_verify_close(q);
 	qm_incoming_close(q);
 	qm_delivery_close(q);
+	qm_transcript_close(q);
 	qm_resolver_close(q);
 	qm_expand_close(q);
 	qm_bulk_close(q);
@@ -176,5 +178,6 @@ void qm_queue_reload(struct qm *q, const struct qm_conf *conf)
 	sched = sched_conf(q);
 	qm_sched_reload(&q->sched, &sched, sm_loop_now_ms());
 	qm_verify_reload(q);
+	qm_transcript_reload(q);
 	qm_incoming_reload(q);
 }
