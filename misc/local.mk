@@ -50,6 +50,13 @@ sendmail_parts = misc/sendmail.h misc/sendmail_addr.c misc/sendmail_head.c misc/
 	misc/sendmail_conf.c smtps/complete.c
 sendmail_SOURCES = misc/sendmail.c misc/sendmail_send.c misc/submit.h misc/submit.c misc/qmgrctl_mailq.c $(sendmail_parts) $(qc_parts)
 sendmail_LDADD = libsm.a $(JANSSON_LIBS) $(LIBS)
+dist_man_MANS += doc/man/sendmail.8
+# Who calls it by this name is told how aliases are made; mailq is a program of its own.
+install-exec-hook: install-newaliases
+.PHONY: install-newaliases
+install-newaliases: install-binPROGRAMS
+	$(MKDIR_P) $(DESTDIR)$(bindir)
+	cd $(DESTDIR)$(bindir) && rm -f newaliases && ln -s $(sbindir)/sendmail newaliases
 misc_metaqueue_SOURCES = misc/metaqueue.c misc/qmgrctl_mailq.c $(qc_parts)
 misc_metaqueue_LDADD = libqm.a libsm.a $(JANSSON_LIBS) $(LIBS)
 if HAVE_CMOCKA
@@ -78,7 +85,7 @@ install-completion:
 	$(INSTALL_DATA) $(srcdir)/misc/smarctl.bash $(DESTDIR)$(completionsdir)/smarctl
 	cd $(DESTDIR)$(completionsdir) && rm -f qmgrctl.sh && ln -s qmgrctl qmgrctl.sh
 uninstall-hook:
-	rm -f $(DESTDIR)$(completionsdir)/qmgrctl $(DESTDIR)$(completionsdir)/qmgrctl.sh $(DESTDIR)$(completionsdir)/createmap $(DESTDIR)$(completionsdir)/smarctl
+	rm -f $(DESTDIR)$(bindir)/newaliases $(DESTDIR)$(completionsdir)/qmgrctl $(DESTDIR)$(completionsdir)/qmgrctl.sh $(DESTDIR)$(completionsdir)/createmap $(DESTDIR)$(completionsdir)/smarctl
 
 # The greylist for operators: one program, two names.
 sbin_PROGRAMS += greyprint greyrm

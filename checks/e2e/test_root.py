@@ -212,7 +212,7 @@ def test_right_user_wrong_bytes(site, works, path, user):
 def installed(site, tmp_path_factory):
     """The environment in which sm.check.sh sees this site as installed: with copies of the programs, for damage."""
     top = tmp_path_factory.mktemp("installed")
-    for d, programs in (("sbin", ["mcp/mcp"]), ("libexec", [f"{c}/{c}" for c in COMPONENTS]), ("bin", ["misc/qmgrctl", "smconf"])):
+    for d, programs in (("sbin", ["mcp/mcp", "sendmail"]), ("libexec", [f"{c}/{c}" for c in COMPONENTS]), ("bin", ["misc/qmgrctl", "smconf"])):
         os.mkdir(top / d)
         for p in programs:
             shutil.copy(os.path.join(BUILD, p), top / d)
