@@ -262,7 +262,7 @@ def blocks(page="setups.md"):
 def test_files_of_the_page(tmp_path):
     """What doc/setups.md says to write is what the programs take."""
     found = list(blocks())
-    assert [p for _, p, _ in found] == ["/etc/smx/smx.conf", "/etc/smx/mt", "/etc/smx/access", "/etc/smx/smx.conf"]
+    assert [p for _, p, _ in found] == ["/etc/smx/smx.conf", "/etc/smx/mt", "/etc/smx/access", "/etc/smx/smx.conf", "/etc/smx/smx.conf", "/etc/smx/mt"]
     for _, path, text in found:
         file = tmp_path / os.path.basename(path)
         file.write_text(text)

@@ -1,6 +1,7 @@
 """sendmail: the command line that programs know, and programs that use it: cron's way, mailx, s-nail, git send-email, PHP, Python."""
 import email
 import email.policy
+import grp
 import os
 import re
 import shutil
@@ -9,7 +10,7 @@ import subprocess
 
 import pytest
 from lib.debian import Unavailable, unpacked
-from lib.paths import BUILD
+from lib.paths import BUILD, SRC
 from lib.sink import Close, Content, Expect, Hang, Send, Serve, Sink
 from lib.site import Site
 from lib.wait import PATIENCE, SLOW, until
@@ -511,6 +512,38 @@ def test_any_user(sink, to):
         # smtps on its other listener knows nobody, and relays for nobody
         with s.client() as c:
             assert c.mail("a@src.test").code == 250 and c.rcpt("b@far.test").code == 550
+
+
+def page(heading, name):
+    """A file as doc/setups.md has it."""
+    with open(os.path.join(SRC, "doc/setups.md"), encoding="utf-8") as f:
+        part = f.read().partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    return part.partition(f"```\n# /etc/smx/{name}\n")[2].partition("```\n")[0]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="not root: no other users")
+def test_host_that_only_sends(sink):
+    """The configuration of doc/setups.md, with the places of this site."""
+    with Site(users="real") as s:
+        s.stop()
+        conf = page("A host that only sends", "smx.conf").replace("/etc/smx/", s.dir + "/").replace(
+            "CDB_gid = 262", f"CDB_gid = {grp.getgrnam('smxc').gr_gid}").replace(
+            "sendmail {", f'sendmail {{ socket = "{s.spool}/submit/smtp"; control_socket = "{s.spool}/ctl/qmgr";')
+        conf, n = re.subn(r"/usr/local/libexec/(\w+)", lambda m: os.path.join(BUILD, m[1], m[1]), conf)
+        assert n == 4
+        with open(s.conf, "w", encoding="utf-8") as f:
+            f.write(conf)
+        with open(os.path.join(s.dir, "mt"), "w", encoding="utf-8") as f:
+            f.write(page("A host that only sends", "mt").replace("esmtp:smart.example.org", f"{sink.port}^esmtp:[127.0.0.1]"))
+        s.start(wait=False)
+        until(lambda: os.path.exists(os.path.join(s.spool, "submit/smtp")), "the socket is there")
+        Sendmail(s, ["setpriv", "--reuid=1", "--regid=1", "--clear-groups"])("-i", "-oem", "root", text=b"Subject: only sends\n\nx\n")
+        m, = sink.wait("only sends")
+        assert m.rcpts == ["root@example.org"] and m.sender == "daemon@example.org" and b"by web1.example.org" in m.header
+        until(lambda: "uid:1" in s.qmgrctl("users"), "its user is counted")
+        # no port is open
+        ports = subprocess.run(["ss", "-Hltnp"], capture_output=True, text=True, check=True).stdout
+        assert not [p for pids in s.all_pids().values() for p in pids if f"pid={p}," in ports]
 
 
 def test_no_rights():
