@@ -56,6 +56,11 @@ static uint32_t share(const struct qm *q, int64_t max)
 	return (uint32_t)SM_MAX(1, max * q->resources.credit / 100);
 }
 
+uint32_t qm_credit_waiting(const struct qm *q)
+{
+	return (uint32_t)SM_MIN(q->txns.rcpts + qm_edbc_rcpt_count(q->edbc), (size_t)UINT32_MAX);
+}
+
 void qm_credit(const struct qm *q, enum qm_refusal why, size_t servers, struct sm_msg_credit *out)
 {
 	int64_t iqdb = q->conf->iqdb_max_entries / (int64_t)SM_MAX((size_t)1, servers);
@@ -66,5 +71,6 @@ void qm_credit(const struct qm *q, enum qm_refusal why, size_t servers, struct s
 	    .max_rcpts = share(q, SM_MIN(q->conf->smtps.max_rcpts, iqdb)),
 	    .code = replies[why].code,
 	    .text = sm_str(replies[why].text),
+	    .waiting = qm_credit_waiting(q),
 	};
 }

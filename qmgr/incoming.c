@@ -17,6 +17,8 @@ struct session {
 	struct qm_client *client;
 };
 
+#define WAITING_MS 1000 /* so often smtps hears how much waits, when nothing else is new */
+
 /* ---- ids ---- */
 
 static uint64_t reserve_block(struct qm *q, uint8_t proc, pid_t pid, uint64_t *first)
@@ -109,10 +111,15 @@ static bool before_sleep(void *arg)
 	struct qm *q = arg;
 	bool moved = qm_credit_measure(q, q->in->committing);
 	enum qm_refusal now = qm_credit_refusal(q);
+	/* It always moves. The look at the space wakes us often enough for the last of it. */
+	bool waiting = qm_credit_waiting(q) != q->in->told_waiting &&
+	               sm_loop_now_ms() - q->in->told_ms >= WAITING_MS;
 
-	if (now == q->in->told && !moved)
+	if (now == q->in->told && !moved && !waiting)
 		return false;
 	q->in->told = now;
+	q->in->told_waiting = qm_credit_waiting(q);
+	q->in->told_ms = sm_loop_now_ms();
 	send_credits(q);
 	return true;
 }

@@ -29,7 +29,9 @@ struct qm_incoming {
 	struct sm_rpc_server *rpc;
 	struct sm_hook hook;
 	enum qm_refusal told; /* to every smtps */
-	size_t committing;    /* recipients that wait for the disk */
+	uint32_t told_waiting;
+	int64_t told_ms;
+	size_t committing; /* recipients that wait for the disk */
 	struct sm_list servers;
 	struct qm_clients clients;
 	struct qm_holders holders;

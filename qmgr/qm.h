@@ -98,6 +98,8 @@ struct sm_msg_verdict qm_refusal_reply(enum qm_refusal why); /* code 0 for QM_TA
 /* Look at what is used of that which changes from turn to turn; `committing`: recipients that wait
  * for the disk. True: the credit has changed, everybody is to be told. */
 bool qm_credit_measure(struct qm *q, size_t committing);
+/* Recipients in the queue, wherever. */
+uint32_t qm_credit_waiting(const struct qm *q);
 /* What one of `servers` smtps processes may have open. */
 void qm_credit(const struct qm *q, enum qm_refusal why, size_t servers, struct sm_msg_credit *out);
 

@@ -65,14 +65,17 @@ static void serve(struct ss_listener *l, int fd, const struct sm_sa *client)
 	struct ss *ss = l->ss;
 	size_t max = SM_MIN((size_t)ss->conf->max_threads, (size_t)ss->credit.max_sessions);
 
-	if (ss->session_count >= max) {
+	enum ss_reply_name no =
+	    ss->session_count >= max ? SS_R_TOO_MANY_SESS : ss_pressure_refusal(ss);
+
+	if (no != SS_R_NONE) {
 		sm_log(SM_NOTICE, "ss.full",
-		       "client=%A listener=%s where=connect stat=421 sessions=%zu", client, l->name,
-		       ss->session_count);
+		       "client=%A listener=%s where=connect stat=421 text=%S sessions=%zu", client,
+		       l->name, ss_reply_text(no), ss->session_count);
 		if (ss_tls_implicit(ss->conf, l->name))
 			(void)close(fd); /* no words in clear */
 		else
-			turn_away(fd, SS_R_TOO_MANY_SESS);
+			turn_away(fd, no);
 		return;
 	}
 	int err = ss_session_start(ss, fd, client, l->name);

@@ -132,6 +132,11 @@ static bool admit(struct ss_session *s, const struct mail *m)
 		refuse(s, m, credit->code, sm_str(credit->text));
 		return false;
 	}
+	r = ss_pressure_mail(s);
+	if (r != SS_R_NONE) {
+		refuse_by(s, m, r);
+		return false;
+	}
 	if (s->ss->txn_count >= credit->max_transactions) {
 		refuse_by(s, m, SS_R_NO_ROOM);
 		return false;

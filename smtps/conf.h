@@ -89,6 +89,10 @@ struct ss_conf {
 	} xclient;
 	int64_t warn_one_client; /* sessions; 0: never */
 
+	/* From which load average and number of waiting recipients on clients wait, or are refused;
+	 * 0: never. */
+	int64_t delay_la, refuse_la, delay_waiting, refuse_waiting, pressure_delay_ms;
+
 	/* What MAIL needs of TLS. */
 	struct {
 		int level; /* enum ss_tls_level */

@@ -11,6 +11,7 @@
 #include "smtps/ask.h"
 #include "smtps/milters.h"
 #include "smtps/peers.h"
+#include "smtps/pressure.h"
 #include "smtps/session.h"
 #include "smtps/xclient.h"
 
@@ -145,6 +146,12 @@ bool ss_greet(struct ss_session *s)
 	if (!wait_id(s)) {
 		s->mute = implicit;
 		ss_say_and_close(s, SS_R_NO_ID, "no ids");
+		log_connect(s);
+		return false;
+	}
+	if (!ss_pressure_wait(s)) {
+		s->mute = implicit;
+		ss_say_and_close(s, SS_R_SHUTDOWN, "shutdown");
 		log_connect(s);
 		return false;
 	}

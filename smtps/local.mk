@@ -7,7 +7,7 @@ libsmtps_a_SOURCES = smtps/replies.def \
 	smtps/cmds.h smtps/cmds.c smtps/cmd_helo.c smtps/cmd_mail.c smtps/cmd_rcpt.c smtps/cmd_data.c smtps/cmd_bdat.c smtps/cmd_misc.c \
 	smtps/commit.h smtps/commit.c smtps/content.h smtps/content.c smtps/conf.h smtps/conf.c \
 	smtps/greet.h smtps/greet.c smtps/idblock.h smtps/idblock.c smtps/limits.h smtps/limits.c \
-	smtps/now.h smtps/now.c smtps/params.h smtps/params.c smtps/peers.h smtps/peers.c smtps/policy.h smtps/policy.c \
+	smtps/now.h smtps/now.c smtps/params.h smtps/params.c smtps/peers.h smtps/peers.c smtps/policy.h smtps/policy.c smtps/pressure.h smtps/pressure.c \
 	smtps/received.h smtps/received.c smtps/reply.h smtps/reply.c smtps/replies.c smtps/scan.h smtps/scan.c \
 	smtps/tls.h smtps/tls_ctx.c smtps/cmd_starttls.c smtps/session.h smtps/session.c smtps/ss.h smtps/txn.h smtps/txn.c
 # Who the client is when another tells it, what a session needs, what submission completes.
@@ -23,7 +23,7 @@ libsmtps_a_SOURCES += smtps/milter_conf.h smtps/milter_conf.c smtps/milter_proto
 smtps_smtps_SOURCES = smtps/main.c
 smtps_smtps_LDADD = libsmtps.a libcdb.a libsm.a $(TLS_LIBS) $(SASL_LIBS) $(SECCOMP_LIBS)
 
-SMTPS_TESTS = smtps/t_cmds smtps/t_idblock smtps/t_limits smtps/t_params smtps/t_policy smtps/t_received
+SMTPS_TESTS = smtps/t_cmds smtps/t_idblock smtps/t_limits smtps/t_pressure smtps/t_params smtps/t_policy smtps/t_received
 SMTPS_TESTS += smtps/t_verdicts
 SMTPS_TESTS += smtps/t_milter_proto smtps/t_edit
 smtps_t_milter_proto_SOURCES = smtps/t_milter_proto.c
@@ -42,6 +42,8 @@ smtps_t_cmds_SOURCES = smtps/t_cmds.c
 smtps_t_cmds_LDADD = $(smtps_t_link)
 smtps_t_idblock_SOURCES = smtps/t_idblock.c
 smtps_t_idblock_LDADD = $(smtps_t_link)
+smtps_t_pressure_SOURCES = smtps/t_pressure.c
+smtps_t_pressure_LDADD = $(smtps_t_link)
 smtps_t_limits_SOURCES = smtps/t_limits.c
 smtps_t_limits_LDADD = $(smtps_t_link)
 smtps_t_params_SOURCES = smtps/t_params.c

@@ -206,6 +206,7 @@ static void on_reload(struct sm_proc *p, const void *new_conf)
 
 	ss->conf = new_conf;
 	ss_tls_reload(ss);
+	ss_pressure_watch(ss);
 }
 
 /* From the supervisor: a listener, without a pass_fd_socket, or one of open_files. */
@@ -293,6 +294,7 @@ static int start(struct server *sv)
 	/* What mcp may read and we may not is here already. */
 	sm_proc_take_files(p);
 	ss_tls_open(ss, p->section);
+	ss_pressure_open(ss);
 	if (err == 0)
 		err = drop_rights(sv, base, qmgr, smar);
 	if (err == 0)
@@ -301,6 +303,7 @@ static int start(struct server *sv)
 		return err;
 	sm_co_limit((size_t)ss->conf->max_threads + 64);
 	sm_rpc_self(SM_ROLE_SMTPS, ss->proc);
+	ss_pressure_watch(ss);
 	ss_peers_open(ss, qmgr, smar, &users);
 	err = take_standard_input(ss);
 	/* With a supervisor that hands listeners over we are ready when the first has come. */
@@ -360,6 +363,7 @@ int main(int argc, char **argv)
 	}
 	ss_accept_stop(ss);
 	ss_handover_close();
+	ss_pressure_close(ss);
 	/* A helper that still waits for saslauthd is not waited for. */
 	if (ss->session_count == 0 && ss_sasl_busy() == 0) {
 		ss_sasl_fini();

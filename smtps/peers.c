@@ -109,6 +109,7 @@ static int on_qmgr_frame(struct sm_peer *p SM_UNUSED, const struct sm_frame *f, 
 	 * looked at. */
 	ss->credit.code = m.code >= 400 && m.code < 500 ? m.code : m.code != 0 ? 451 : 0;
 	sm_str_cut(m.text, ss->credit.text, sizeof(ss->credit.text));
+	ss_pressure_waiting(ss, m.waiting);
 	return 0;
 }
 

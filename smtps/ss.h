@@ -12,6 +12,7 @@
 #include "smtps/conf.h"
 #include "smtps/idblock.h"
 #include "smtps/one_client.h"
+#include "smtps/pressure.h"
 #include "smtps/tls.h"
 
 /* What qmgr lets us have open (the last `credit` message). */
@@ -41,6 +42,7 @@ struct ss {
 	size_t txn_count, rcpt_count;
 
 	struct ss_one_client one_client; /* greet.c */
+	struct ss_pressure_state pressure;
 	/* cmd_auth.c */
 	struct ss_authlimit authlimit;
 	struct ss_tls_state tls; /* tls_ctx.c */
