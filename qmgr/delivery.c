@@ -30,6 +30,7 @@ struct task {
 	struct sm_list rcpts; /* DELIVERING */
 	uint64_t number;
 	int64_t begun_ms;
+	uint32_t hop_count; /* of the route, with those that are dead now */
 	uint32_t address_count;
 	struct sm_sa address[]; /* of its hosts, as smtpc numbers them */
 };
@@ -172,6 +173,18 @@ static bool crowded_out(struct qm *q, struct qm_route *route, struct qm_rcpt *r,
 	return true;
 }
 
+/* That no server does what is required can be said when all were asked: not while one of them is
+ * dead, or there was no time for it. */
+static enum sm_outcome outcome_of(const struct task *t, const struct sm_msg_task_result *m,
+                                  const struct sm_msg_rcpt_result *res)
+{
+	bool no_server = res->stage == SM_STAGE_TLS || res->stage == SM_STAGE_AUTH;
+
+	return no_server && res->outcome == SM_OUTCOME_PERM && m->tried_count < t->hop_count
+	           ? SM_OUTCOME_TEMP
+	           : (enum sm_outcome)res->outcome;
+}
+
 static void settle(struct qm *q, struct task *t, const struct sm_msg_task_result *m, bool died)
 {
 	struct sm_list *e;
@@ -186,7 +199,7 @@ static void settle(struct qm *q, struct task *t, const struct sm_msg_task_result
 			undecided(q, r);
 			continue;
 		}
-		const struct qm_try last = {.outcome = res->outcome,
+		const struct qm_try last = {.outcome = outcome_of(t, m, res),
 		                            .code = res->code,
 		                            .text = res->text,
 		                            .host = res->host,
@@ -293,6 +306,7 @@ static void send_task(struct qm *q, const struct qm_pick *pick, struct sm_list *
 	t->host = pick->host;
 	t->agent = pick->agent;
 	t->txn = pick->txn;
+	t->hop_count = most;
 	t->number = m.task;
 	t->begun_ms = sm_loop_now_ms();
 	sm_list_init(&t->rcpts);

@@ -135,8 +135,8 @@ static void copy(char *to, size_t size, struct sm_str s)
 
 #define COPY(to, s) copy(to, sizeof(to), s)
 
-/* The name of a recipient says what its server will: temp, perm, dead; local: smtpc has trouble;
- * else fine. */
+/* The name of a recipient says what its server will: temp, perm, dead, unsafe (for good); local:
+ * smtpc has trouble; else fine. Whatever it is, the first host of the task was tried only. */
 void t_answer(struct t_smtpc *c, struct t_task *t)
 {
 	struct sm_msg_rcpt_result *r = sm_calloc(t->count, sizeof(*r));
@@ -175,6 +175,12 @@ void t_answer(struct t_smtpc *c, struct t_task *t)
 			x->outcome = SM_OUTCOME_PERM;
 			x->code = 550;
 			x->text = SM_STR("5.1.1 no such user");
+		} else if (strncmp(name, "unsafe", 6) == 0) {
+			x->outcome = SM_OUTCOME_PERM;
+			x->stage = SM_STAGE_TLS;
+			x->code = 0;
+			x->text = SM_STR("5.7.4 TLS is required");
+			tried.reach = SM_REACH_NONE;
 		} else if (strncmp(name, "dead", 4) == 0) {
 			x->outcome = SM_OUTCOME_TEMP;
 			x->stage = SM_STAGE_CONNECT;
@@ -274,17 +280,17 @@ static void give_members(const struct sm_frame *f, const struct sm_msg_route_get
 	put(&w.smar, SM_MSG_route, SM_FRAME_REPLY, f->tag, &r);
 }
 
-/* By the domain: nowhere.test is refused, later.test is not known yet, local.test is for LMTP; any
- * other is a route of its own. */
+/* By the domain: nowhere.test is refused, later.test is not known yet, local.test is for LMTP,
+ * two.test has two hosts; any other is a route of its own. */
 static void smar_frame(const struct sm_frame *f)
 {
-	struct sm_msg_host host = {.name = SM_STR("mx.test")};
+	struct sm_msg_host host[2] = {{.name = SM_STR("mx.test")}};
 	struct sm_msg_route r = {.status = SM_ROUTE_OK,
 	                         .agent = SM_AGENT_SMTP,
 	                         .ttl_s = 60,
 	                         .text = SM_STR(""),
 	                         .hosts_count = 1,
-	                         .hosts = &host};
+	                         .hosts = host};
 	struct sm_msg_route_get m;
 
 	assert_int_equal(f->type, SM_MSG_route_get);
@@ -299,9 +305,9 @@ static void smar_frame(const struct sm_frame *f)
 	}
 	if (sm_str_eq(r.key, SM_STR("m.test")))
 		assert_int_equal(m.flags, SM_ROUTE_FINAL);
-	host.sa.len = sizeof(host.sa.u.in4);
-	host.sa.u.in4.sin_family = AF_INET;
-	host.sa.u.in4.sin_addr.s_addr = (uint32_t)sm_hash_str(r.key);
+	host[0].sa.len = sizeof(host[0].sa.u.in4);
+	host[0].sa.u.in4.sin_family = AF_INET;
+	host[0].sa.u.in4.sin_addr.s_addr = (uint32_t)sm_hash_str(r.key);
 	if (sm_str_eq(r.key, SM_STR("nowhere.test"))) {
 		r.status = SM_ROUTE_PERM;
 		r.code = 550;
@@ -310,6 +316,10 @@ static void smar_frame(const struct sm_frame *f)
 		r.status = SM_ROUTE_TEMP;
 		r.code = 451;
 		r.text = SM_STR("4.4.3 name server");
+	} else if (sm_str_eq(r.key, SM_STR("two.test"))) {
+		host[1] = host[0];
+		host[1].sa.u.in4.sin_addr.s_addr++;
+		r.hosts_count = 2;
 	} else if (sm_str_eq(r.key, SM_STR("local.test"))) {
 		r.agent = SM_AGENT_LMTP;
 	}

@@ -344,6 +344,19 @@ static void our_own_trouble_fails_nothing(void **state)
 	assert_int_equal(w.q.stats.dsns, 0);
 }
 
+/* No server does what is required, and the mail fails for it: when all of them were asked. */
+static void fails_when_all_were_tried(void **state)
+{
+	(void)state;
+	t_qm_all();
+	t_taken("s@a.test", "unsafe@two.test");
+	t_wait_n(t_deferred, 1);
+	assert_int_equal(w.q.stats.failed, 0);
+	t_commit_at("s@a.test", "unsafe@b.test", sm_wall_s(), SM_NOTIFY_NEVER);
+	while (w.q.stats.failed == 0)
+		t_turns(1);
+}
+
 /* ---- operators, the end ---- */
 
 static void operators_look(void **state)
@@ -419,6 +432,7 @@ int main(void)
 	    T(a_dsn_that_waits_keeps_the_content),
 	    T(too_old),
 	    T(our_own_trouble_fails_nothing),
+	    T(fails_when_all_were_tried),
 	    T(operators_look),
 	    T(the_end_waits_for_results),
 	};
