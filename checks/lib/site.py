@@ -107,6 +107,8 @@ class Site:
         """More of a section of the configuration, at its beginning; @ stands for the site's directory."""
         with open(self.conf) as f:
             conf = f.read()
+        if "relay_from_local" in text:  # the last one counts, and that would be the site's own
+            conf = re.sub(r"(?m)^ *relay_from_local = \{ submit \};\n", "", conf)
         conf, n = re.subn(rf"(?m)^{re.escape(section)} \{{$", lambda m: m.group(0) + "\n" + text.replace("@", self.dir), conf, count=1)
         assert n == 1, section
         with open(self.conf, "w") as f:
