@@ -91,7 +91,7 @@ static void find_hostname(void)
 	    me.hostname[0] == '\0')
 		sm_proc_hostname(me.hostname, sizeof(me.hostname));
 	if (!sm_domain_valid(sm_str(me.hostname), false))
-		(void)strcpy(me.hostname, "localhost");
+		(void)snprintf(me.hostname, sizeof(me.hostname), "localhost");
 }
 
 /* ---- what there is to do ---- */
