@@ -214,7 +214,8 @@ FUZZ_TARGETS += checks/fuzz/fuzz_authname
 checks_fuzz_fuzz_authname_SOURCES = checks/fuzz/fuzz_authname.c $(fuzz_main)
 checks_fuzz_fuzz_authname_LDADD = libsmtps.a $(fuzz_link)
 FUZZ_TARGETS += checks/fuzz/fuzz_smtps_session
-checks_fuzz_fuzz_smtps_session_SOURCES = checks/fuzz/puppet_sasl.h checks/fuzz/puppet_sasl.c checks/fuzz/fuzz_smtps_session.c $(fuzz_main)
+checks_fuzz_fuzz_smtps_session_SOURCES = checks/fuzz/puppet_sasl.h checks/fuzz/puppet_sasl.c smtps/t_puppets.h smtps/t_puppets.c \
+	checks/fuzz/fuzz_smtps_session.c $(fuzz_main)
 checks_fuzz_fuzz_smtps_session_LDADD = libsmtps.a $(fuzz_link) $(TLS_LIBS)
 FUZZ_TARGETS += checks/fuzz/fuzz_mapsrc
 checks_fuzz_fuzz_mapsrc_SOURCES = checks/fuzz/fuzz_mapsrc.c $(fuzz_main)

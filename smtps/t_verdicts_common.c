@@ -1,5 +1,5 @@
-/* Shared by the tests of what smtps makes of verdicts, see t_verdicts.h: qmgr, smar and the content
- * store, played in the place of rpc and cdb, and a client. */
+/* Shared by the tests of what smtps makes of verdicts, see t_verdicts.h: what the puppets answer,
+ * the content store in the place of cdb, and a client. */
 #include "smtps/t_verdicts.h"
 
 #include <stdio.h>
@@ -9,43 +9,11 @@
 #include "libsm/err.h"
 #include "libsm/loop.h"
 #include "libsm/t_patience.h"
+#include "smtps/t_puppets.h"
 
 /* ---- qmgr and smar ---- */
 
 struct t_played played;
-static struct sm_list calls = SM_LIST_INIT(calls);
-
-struct sm_peer *sm_link_peer(struct sm_link *l SM_UNUSED)
-{
-	static char somebody;
-
-	return (struct sm_peer *)(void *)&somebody;
-}
-int sm_link_wait(struct sm_link *l SM_UNUSED, int64_t deadline_ms SM_UNUSED)
-{
-	return 0;
-}
-struct sm_link *sm_link_open(const struct sm_link_conf *conf SM_UNUSED)
-{
-	return NULL;
-}
-void sm_link_free(struct sm_link **l SM_UNUSED)
-{
-}
-const char *sm_link_trouble(struct sm_link *l SM_UNUSED)
-{
-	return "";
-}
-void sm_peer_close(struct sm_peer *p SM_UNUSED, const char *why SM_UNUSED)
-{
-}
-const char *sm_peer_why(const struct sm_peer *p SM_UNUSED)
-{
-	return "";
-}
-void sm_peer_send(struct sm_peer *p SM_UNUSED, uint16_t type SM_UNUSED, const void *m SM_UNUSED)
-{
-}
 
 static void note(char *to, size_t size, struct sm_str what)
 {
@@ -69,9 +37,14 @@ static const struct t_told *told_of(struct sm_str addr)
 	return told_by(played.verdicts, addr);
 }
 
-void sm_call(struct sm_call *c, struct sm_peer *p, uint16_t type, const void *m,
-             int64_t deadline_ms, void (*cb)(int err, const struct sm_frame *f, void *arg),
-             void *arg)
+struct sm_str puppet_text(uint16_t code)
+{
+	return code >= 500   ? SM_STR("5.7.1 told so")
+	       : code >= 400 ? SM_STR("4.7.1 told so")
+	                     : SM_STR("");
+}
+
+struct ss_answer puppet_answer(uint16_t type, const void *m)
 {
 	const struct t_told *t = told_of(SM_STR("nobody"));
 
@@ -93,59 +66,9 @@ void sm_call(struct sm_call *c, struct sm_peer *p, uint16_t type, const void *m,
 		t = told_by(played.hop, r->rcpt);
 		note(played.probed, sizeof(played.probed), r->rcpt);
 	}
-	*c = (struct sm_call){
-	    .peer = p, .tag = type, .deadline_ms = deadline_ms, .cb = cb, .arg = arg};
-	/* Kept where rpc would keep other things. */
-	c->err = t->code;
-	c->node.hash = t->flags;
-	sm_list_push(&calls, &c->link);
-}
-
-void sm_call_cancel(struct sm_call *c)
-{
-	sm_list_remove(&c->link);
-}
-
-static bool answer_all(void *arg SM_UNUSED)
-{
-	struct sm_list *l;
-	bool any = false;
-
-	while ((l = sm_list_shift(&calls)) != NULL) {
-		struct sm_call *c = SM_LIST_ENTRY(l, struct sm_call, link);
-		struct sm_frame f = {.type = SM_MSG_verdict, .flags = SM_FRAME_REPLY};
-		struct sm_str text = c->err >= 500   ? SM_STR("5.7.1 told so")
-		                     : c->err >= 400 ? SM_STR("4.7.1 told so")
-		                                     : SM_STR("");
-		struct sm_buf b;
-
-		any = true;
-		sm_buf_init(&b, 4096);
-		if (c->tag == SM_MSG_id_block_get) {
-			struct sm_msg_id_block m = {.first = 1000, .count = 1000};
-			f.type = SM_MSG_id_block;
-			sm_msg_id_block_encode(&b, &m);
-		} else if (c->tag == SM_MSG_conn_check) {
-			struct sm_msg_conn_verdict m = {.code = (uint16_t)c->err,
-			                                .flags = (uint32_t)c->node.hash,
-			                                .text = text,
-			                                .client_name = SM_STR("c.test")};
-			f.type = SM_MSG_conn_verdict;
-			sm_msg_conn_verdict_encode(&b, &m);
-		} else {
-			struct sm_msg_verdict m = {.code = (uint16_t)c->err,
-			                           .flags = (uint32_t)c->node.hash,
-			                           .text = text};
-			sm_msg_verdict_encode(&b, &m);
-		}
-		f.body = sm_buf_view(&b);
-		if (c->err == T_NO_ANSWER)
-			c->cb(SM_E_TIMEOUT, NULL, c->arg);
-		else
-			c->cb(0, &f, c->arg);
-		sm_buf_fini(&b);
-	}
-	return any;
+	if (t->code == T_NO_ANSWER)
+		return (struct ss_answer){.err = SM_E_TIMEOUT};
+	return (struct ss_answer){.code = t->code, .flags = t->flags};
 }
 
 int sm_rpc(struct sm_peer *p SM_UNUSED, uint16_t type, const void *m, uint16_t reply_type SM_UNUSED,
@@ -195,29 +118,6 @@ int cdb_commit(struct cdb_writer **w, uint32_t *offset, uint64_t *size)
 int cdb_unlink(struct cdb *s SM_UNUSED, struct sm_id id SM_UNUSED)
 {
 	return 0;
-}
-
-/* Only filters want to have a content otherwise, and there are none here. */
-int cdb_reread(struct cdb_writer *w SM_UNUSED, struct cdb_reader **out)
-{
-	*out = NULL;
-	return SM_E_BUG;
-}
-int cdb_rewrite(struct cdb_writer **w SM_UNUSED, struct cdb_writer **former)
-{
-	*former = NULL;
-	return SM_E_BUG;
-}
-struct cdb_writer *cdb_scratch(struct cdb *s SM_UNUSED, struct sm_id id SM_UNUSED)
-{
-	return NULL;
-}
-ssize_t cdb_read(struct cdb_reader *r SM_UNUSED, const char **p SM_UNUSED)
-{
-	return SM_E_BUG;
-}
-void cdb_read_close(struct cdb_reader **r SM_UNUSED)
-{
 }
 
 /* ---- the client ---- */
@@ -280,7 +180,6 @@ static void stop(void *arg SM_UNUSED)
 
 const char *t_play(uint32_t flags, const struct t_told *told, const char *lines)
 {
-	static struct sm_hook hook;
 	static struct sm_arena a;
 	struct ss ss = {.spare_fd = -1, .hostname = SM_STR("mx.local.test")};
 	struct sm_sa sa;
@@ -292,7 +191,7 @@ const char *t_play(uint32_t flags, const struct t_told *told, const char *lines)
 	if (a.name == NULL) {
 		sm_arena_init(&a, "test", 1024, 65536);
 		assert_int_equal(sm_loop_init(), 0);
-		sm_loop_before_sleep(&hook, answer_all, NULL);
+		puppets_start();
 	}
 	sm_conf_defaults(ss_conf_opts, &conf, &a);
 	conf.flags = flags;

@@ -1,6 +1,6 @@
 /*
- * Fuzz a whole session of smtps: a client on a socket pair sends the input in pieces, qmgr, smar
- * and the content store are played here (linked in the place of rpc and cdb). What they answer is
+ * Fuzz a whole session of smtps: a client on a socket pair sends the input in pieces, qmgr and
+ * smar are puppets (smtps/t_puppets.c), the content store is played here. What they answer is
  * told by the addresses: "bad", "tmp", "close", "lost", "away" and others (told_by) at the
  * beginning of a local part; only local.test is local.
  *
@@ -23,6 +23,7 @@
 #include "libsm/offload.h"
 #include "smtps/peers.h"
 #include "smtps/session.h"
+#include "smtps/t_puppets.h"
 
 enum { CONTENT_MAX = 1 << 20, REPLIES_MAX = 1 << 22 };
 
@@ -30,45 +31,11 @@ static struct ss_conf rules;
 
 /* ---- qmgr and smar ---- */
 
-static struct sm_list calls = SM_LIST_INIT(calls);
-static uint64_t next_counter, taken;
+static uint64_t taken;
 static uint8_t commit_plan;
 static bool committed_before; /* ta_query: did the frame arrive? */
 static bool may_relay, by_map;
 static struct sm_str front_ends[] = {SM_STR("0.0.0.0/0")};
-
-struct sm_link *sm_link_open(const struct sm_link_conf *conf SM_UNUSED)
-{
-	return NULL;
-}
-void sm_link_free(struct sm_link **l SM_UNUSED)
-{
-}
-struct sm_peer *sm_link_peer(struct sm_link *l SM_UNUSED)
-{
-	static char somebody;
-
-	return (struct sm_peer *)(void *)&somebody;
-}
-int sm_link_wait(struct sm_link *l SM_UNUSED, int64_t deadline_ms SM_UNUSED)
-{
-	return 0;
-}
-const char *sm_link_trouble(struct sm_link *l SM_UNUSED)
-{
-	return "";
-}
-void sm_peer_close(struct sm_peer *p SM_UNUSED, const char *why SM_UNUSED)
-{
-}
-const char *sm_peer_why(const struct sm_peer *p SM_UNUSED)
-{
-	return "";
-}
-void sm_peer_send(struct sm_peer *p SM_UNUSED, uint16_t type, const void *m SM_UNUSED)
-{
-	sm_assert(type == SM_MSG_sess_close);
-}
 
 /* The answer that an address asks for: a code, or SM_E_* for none; and flags. */
 static int told_by(struct sm_str addr, uint32_t *flags)
@@ -100,9 +67,12 @@ static int told_by(struct sm_str addr, uint32_t *flags)
 	return 0;
 }
 
-void sm_call(struct sm_call *c, struct sm_peer *p, uint16_t type, const void *m,
-             int64_t deadline_ms, void (*cb)(int err, const struct sm_frame *f, void *arg),
-             void *arg)
+struct sm_str puppet_text(uint16_t code)
+{
+	return code != 0 ? SM_STR("5.1.1 no\nway") : SM_STR("");
+}
+
+struct ss_answer puppet_answer(uint16_t type, const void *m)
 {
 	int answer = 0;
 	uint32_t flags = 0;
@@ -115,58 +85,9 @@ void sm_call(struct sm_call *c, struct sm_peer *p, uint16_t type, const void *m,
 		if (sm_str_has_suffix(r->rcpt, SM_STR("@local.test")))
 			flags |= SM_VERDICT_LOCAL;
 	}
-	*c = (struct sm_call){
-	    .peer = p, .tag = type, .deadline_ms = deadline_ms, .cb = cb, .arg = arg};
-	/* Kept where rpc would keep other things. */
-	c->err = answer;
-	c->node.hash = flags;
-	sm_list_push(&calls, &c->link);
-}
-
-void sm_call_cancel(struct sm_call *c)
-{
-	sm_list_remove(&c->link);
-}
-
-/* Before the loop sleeps: every question gets its answer. */
-static bool answer_all(void *arg SM_UNUSED)
-{
-	struct sm_list *l;
-	bool any = false;
-
-	while ((l = sm_list_shift(&calls)) != NULL) {
-		struct sm_call *c = SM_LIST_ENTRY(l, struct sm_call, link);
-		struct sm_frame f = {.type = SM_MSG_verdict, .flags = SM_FRAME_REPLY};
-		struct sm_buf b;
-
-		any = true;
-		if (c->err < 0) {
-			c->cb(c->err, NULL, c->arg);
-			continue;
-		}
-		sm_buf_init(&b, 4096);
-		if (c->tag == SM_MSG_id_block_get) {
-			struct sm_msg_id_block m = {.first = next_counter, .count = 1000};
-			next_counter += 1000;
-			f.type = SM_MSG_id_block;
-			sm_msg_id_block_encode(&b, &m);
-		} else if (c->tag == SM_MSG_conn_check) {
-			struct sm_msg_conn_verdict m = {.text = SM_STR(""),
-			                                .client_name = SM_STR("c.test")};
-			f.type = SM_MSG_conn_verdict;
-			sm_msg_conn_verdict_encode(&b, &m);
-		} else {
-			struct sm_msg_verdict m = {.code = (uint16_t)c->err,
-			                           .flags = (uint32_t)c->node.hash,
-			                           .text = c->err ? SM_STR("5.1.1 no\nway")
-			                                          : SM_STR("")};
-			sm_msg_verdict_encode(&b, &m);
-		}
-		f.body = sm_buf_view(&b);
-		c->cb(0, &f, c->arg);
-		sm_buf_fini(&b);
-	}
-	return any;
+	if (answer < 0)
+		return (struct ss_answer){.err = answer};
+	return (struct ss_answer){.code = (uint16_t)answer, .flags = flags};
 }
 
 static void check_commit(const struct sm_msg_ta_commit *m);
@@ -249,29 +170,6 @@ int cdb_unlink(struct cdb *s SM_UNUSED, struct sm_id id)
 {
 	sm_assert(sm_id_eq(id, last_id));
 	return 0;
-}
-
-/* Only filters want to have a content otherwise, and there are none here. */
-int cdb_reread(struct cdb_writer *w SM_UNUSED, struct cdb_reader **out)
-{
-	*out = NULL;
-	return SM_E_BUG;
-}
-int cdb_rewrite(struct cdb_writer **w SM_UNUSED, struct cdb_writer **former)
-{
-	*former = NULL;
-	return SM_E_BUG;
-}
-struct cdb_writer *cdb_scratch(struct cdb *s SM_UNUSED, struct sm_id id SM_UNUSED)
-{
-	return NULL;
-}
-ssize_t cdb_read(struct cdb_reader *r SM_UNUSED, const char **p SM_UNUSED)
-{
-	return SM_E_BUG;
-}
-void cdb_read_close(struct cdb_reader **r SM_UNUSED)
-{
 }
 
 static bool vanishing(struct sm_str addr)
@@ -441,8 +339,6 @@ static uint64_t check_replies(struct sm_str s)
 
 /* ---- a run ---- */
 
-static struct sm_hook hook;
-
 static void setup(void)
 {
 	static struct sm_str trusted[] = {SM_STR("DIGEST-MD5")};
@@ -460,7 +356,7 @@ static void setup(void)
 	rules.auth.delay_ms = rules.auth.max_delay_ms = 0;
 	rules.auth.trusted = (struct sm_conf_list){1, trusted};
 	sm_assert(sm_loop_init() == 0);
-	sm_loop_before_sleep(&hook, answer_all, NULL);
+	puppets_start();
 	sm_log_level(0);
 }
 
@@ -518,7 +414,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 	taken = 0;
 	ss.conf = &rules;
 	ss_idblock_add(&ss.ids, 1, 4);
-	next_counter = 5;
+	puppet_next_id = 5;
 	ss.credit = (struct ss_credit){100, 100, 1000, 0, ""};
 	sm_list_init(&ss.sessions);
 	sm_list_init(&ss.transactions);
@@ -546,8 +442,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 	sm_assert(accepted <= taken || vanishes);
 	sm_assert(writers == 0 && ss.txn_count == 0 && ss.rcpt_count == 0);
 	sm_assert(sm_list_empty(&ss.sessions) && sm_list_empty(&ss.transactions));
-	sm_assert(sm_list_empty(&calls) || ss.ids.asked); /* for ids, at the most */
-	sm_list_init(&calls);
+	sm_assert(puppets_forget() == 0 || ss.ids.asked); /* for ids, at the most */
 	sm_assert(puppet_sasl_open == 0);
 	ss_authlimit_fini(&ss.authlimit);
 	sm_assert(unknown || vanishes || accepted == taken || sm_buf_err(&c.replies) != 0);
