@@ -20,7 +20,7 @@ int ar_check_domain(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str
 	int rc = ar_mt_lookup(ar, ctx, domain, &e);
 
 	*routed = rc == 0 && e != NULL;
-	*local = *routed && e->agent == SM_AGENT_LMTP;
+	*local = *routed && ar_mt_is_local(e);
 	if (rc == 0 || rc == SM_E_AGAIN)
 		return rc;
 	sm_log(SM_WARN, "ar.mailertable", "domain=%S error=%E", domain, rc);

@@ -11,7 +11,7 @@ int ar_local_domain(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str
 
 	if (rc != 0)
 		return rc == SM_E_NOTFOUND ? SM_E_IO : rc;
-	return e != NULL && e->agent == SM_AGENT_LMTP ? 0 : SM_E_NOTFOUND;
+	return e != NULL && ar_mt_is_local(e) ? 0 : SM_E_NOTFOUND;
 }
 
 static int find_user(const struct ar *ar, const struct ar_ctx *ctx, struct ar_map *users,

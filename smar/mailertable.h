@@ -34,7 +34,7 @@ struct ar_mt_entry {
 	struct sm_hash_node node;
 	struct sm_str domain;
 	int line;
-	enum sm_agent agent; /* LMTP: the domain is local */
+	enum sm_agent agent; /* LMTP: the domain is local, see ar_mt_is_local */
 	uint16_t port;
 	struct sm_str key; /* of the route: equal for lines with equal right hand sides */
 	size_t count;      /* 0: LMTP over the socket that smtpc knows */
@@ -45,6 +45,13 @@ struct ar_mt {
 	struct sm_arena arena;
 	struct sm_hash by_domain;
 };
+
+/* What goes by LMTP is ours, and anybody may send to it; but "." names no domain: "everything else
+ * to a filter" makes nobody an open relay. */
+static inline bool ar_mt_is_local(const struct ar_mt_entry *e)
+{
+	return e->agent == SM_AGENT_LMTP && !sm_str_eq(e->domain, SM_STR("."));
+}
 
 /* Read the file. On error (SM_E_NOTFOUND ..., SM_E_SYNTAX with "file:line: what" in the diag) there
  * is no table. Blocks; any thread. */

@@ -198,12 +198,27 @@ static void files(void **state)
 	unlink(path);
 }
 
+/* Whose domains may anybody send to? Not to all of the world, because all goes to a filter. */
+static void what_is_ours(void **state)
+{
+	struct ar_mt *mt = parse("ours.example lmtp:\n.ours.example 24^lmtp:[10.0.0.7]\n"
+	                         "gate.example [10.0.0.7]\n. 10024^lmtp:[127.0.0.1]\n");
+
+	(void)state;
+	assert_true(ar_mt_is_local(find(mt, "ours.example")));
+	assert_true(ar_mt_is_local(find(mt, "sub.ours.example")));
+	assert_false(ar_mt_is_local(find(mt, "gate.example")));
+	assert_int_equal(find(mt, "other.example")->agent, SM_AGENT_LMTP);
+	assert_false(ar_mt_is_local(find(mt, "other.example")));
+	ar_mt_unref(&mt);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(meaning), cmocka_unit_test(no_default),
 	    cmocka_unit_test(errors),  cmocka_unit_test(too_many_hosts),
-	    cmocka_unit_test(files),
+	    cmocka_unit_test(files),   cmocka_unit_test(what_is_ours),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

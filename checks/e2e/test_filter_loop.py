@@ -1,6 +1,7 @@
 """A content filter in the loop: mail comes in, goes to the filter by SMTP or LMTP, comes back on another port and leaves. Debian's amavisd-new, with one
 instance of smx, whose section for the way back bypasses the filter, and with two, each with a queue of its own."""
 import contextlib
+import grp
 import os
 import re
 import subprocess
@@ -10,9 +11,9 @@ from lib.amavis import BAD, NAME, Amavis
 from lib.client import Client, message
 from lib.debian import Unavailable
 from lib.ledger import judge
-from lib.paths import free_port, program
+from lib.paths import BUILD, SRC, free_port, program
 from lib.programs import Load, SinkProgram
-from lib.sections import listener, split_smtps
+from lib.sections import edit, listener, split_smtps
 from lib.sink import Sink
 from lib.site import Site
 from lib.tap import Tap
@@ -220,6 +221,66 @@ def test_while_it_is_slow_others_flow(stack, tmp_path, tag):
     until(lambda: sum(len(m.rcpts) for m in sink.accepted) >= 40 + 40 * 50 or (loop.site.qmgrctl("flush", "all", check=False) and None), "all has come", every=1)
     loop.wait_empty()
     assert loop.tap.most <= LIMIT
+
+
+# ---- as doc/setups.md has it ----
+
+def page(name):
+    with open(os.path.join(SRC, "doc/setups.md"), encoding="utf-8") as f:
+        part = f.read().partition("\n## A content filter in the loop\n")[2].partition("\n## ")[0]
+    text = part.partition(f"```\n# {name}\n")[2].partition("```\n")[0]
+    assert text, name
+    return text
+
+
+def write(site, etc, port, places):
+    """The files of the page into a site, with its places."""
+    for name in ("smx.conf", "mt", "access", "qmgr_conf"):
+        text = page(f"{etc if name in ('smx.conf', 'mt') else '/etc/smx'}/{name}")
+        text = text.replace(etc + "/", site.dir + "/").replace("CDB_gid = 262", f"CDB_gid = {grp.getgrnam('smxc').gr_gid}").replace(
+            "port = 25;", f"address = 127.0.0.1; port = {port};")
+        for was, now in places.items():
+            text = text.replace(was, now)
+        text = re.sub(r"/usr/local/libexec/(\w+)", lambda m: os.path.join(BUILD, m[1], m[1]), text)
+        with open(os.path.join(site.dir, name), "w", encoding="utf-8") as f:
+            f.write(text)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="not root: no other users")
+@pytest.mark.parametrize("form", ["one", "two"])
+def test_the_page(stack, tag, form):
+    sink, back = stack.enter_context(Sink()), free_port()
+    try:
+        f = Amavis(back, servers=5)
+    except Unavailable as e:
+        pytest.skip(str(e))
+    stack.callback(f.remove)
+    stack.callback(f.stop)
+    f.start()
+    tap = stack.enter_context(Tap(f.port))
+    places = {"10024": str(tap.port), "10025": str(back), "esmtp:[10.1.2.3]": f"{sink.port}^esmtp:[127.0.0.1]", "delay_LA = 8; refuse_LA = 12;": "",
+              "min_disk_space = 2000000KB; ok_disk_space = 2500000KB;": "min_disk_space = 120000KB; ok_disk_space = 160000KB;"}
+    sites = []
+    for etc in ("/etc/smx", "/etc/smx-rx")[:1 if form == "one" else 2]:
+        s = Site(users="real")
+        write(s, etc, s.port, places)
+        if form == "two" and etc == "/etc/smx":  # TX: without the section for the Internet
+            edit(s, lambda text: re.sub(r"(?ms)^smtps MTA \{.*?^\}\n", "", text))
+            s.start(wait=False)
+        else:
+            s.start()
+        stack.callback(s.stop)
+        sites.append(s)
+    with Client(sites[-1].port) as c:
+        assert c.send_mail("a@src.test", "b@example.org", message(tag)).code == 250
+        assert c.send_mail("a@src.test", "b@example.org", message(tag + "-bad", BAD.encode() + b"\r\n")).code == 250
+        assert c.mail("a@src.test").code == 250 and c.rcpt("b@elsewhere.test").code == 550
+    m, = sink.wait(tag)
+    assert len(fields_of(m, b"Received")) == 3 and fields_of(m, b"X-Virus-Scanned")
+    until(lambda: not any(s.content_files() for s in sites), "all is done")
+    assert len(f.quarantine()) == 1 and len(sink.messages) == 1
+    assert b"XFORWARD " in tap.said("C") and b"LHLO " in tap.said("C")
+    assert f"{tap.port}" in sites[-1].qmgrctl("dest", f"127.0.0.1:{tap.port}") and "/5 " in sites[-1].qmgrctl("dest", f"127.0.0.1:{tap.port}")
 
 
 # ---- two instances ----
