@@ -28,7 +28,8 @@ enum {
 	SM_VERDICT_GREYLISTED = 64, /* the refusal is greylisting: it may be said at DATA */
 	SM_VERDICT_VERIFY = 128, /* ask the next hop whether it knows the recipient (rcpt_verify) */
 	SM_VERDICT_VERIFY_ACCEPT = 256, /* ... and take it when that cannot be told */
-	SM_VERDICT_UNRESOLVED = 512 /* cltresolve: refuses, which is not meant for who may relay */
+	SM_VERDICT_UNRESOLVED = 512, /* cltresolve: refuses, which is not meant for who may relay */
+	SM_VERDICT_ON_DEMAND = 1024  /* a domain of on_demand: whoever brings mail for it may */
 };
 /* *_check.flags: what the listener is configured to, and what the session may. */
 enum {
@@ -46,7 +47,8 @@ enum {
 	SM_CHECK_PROTECT_DETAIL = 1024,
 	SM_CHECK_STORED =
 	    2048, /* a rejection of before holds unless quick:ok or quick:relay is found */
-	SM_CHECK_SESSION_CONF = 4096 /* conn_check: look up smtps_session_conf: */
+	SM_CHECK_SESSION_CONF = 4096, /* conn_check: look up smtps_session_conf: */
+	SM_CHECK_NO_DNS = 8192        /* the mail will wait for a queue run: ask no name server */
 };
 enum sm_resolve {
 	SM_RESOLVE_NONE,
@@ -70,9 +72,21 @@ enum {
 };
 enum sm_ret { SM_RET_NONE, SM_RET_FULL, SM_RET_HDRS };
 enum { SM_NOTIFY_NEVER = 1, SM_NOTIFY_SUCCESS = 2, SM_NOTIFY_FAILURE = 4, SM_NOTIFY_DELAY = 8 };
-enum sm_route_status { SM_ROUTE_OK, SM_ROUTE_TEMP, SM_ROUTE_PERM, SM_ROUTE_ALIAS };
-/* route_get.flags: the address came from an alias that is expanded already */
-enum { SM_ROUTE_FINAL = 1 };
+enum sm_route_status {
+	SM_ROUTE_OK,
+	SM_ROUTE_TEMP,
+	SM_ROUTE_PERM,
+	SM_ROUTE_ALIAS,
+	SM_ROUTE_WAIT /* mail for it waits, as `wait` says; nobody was asked for a way */
+};
+/* route_get.flags */
+enum {
+	SM_ROUTE_FINAL = 1,   /* the address came from an alias that is expanded already */
+	SM_ROUTE_RUN = 2,     /* its mail need not wait: a queue run, or somebody asked for it */
+	SM_ROUTE_ASK_WAIT = 4 /* only say whether it waits: OK or WAIT, without hosts */
+};
+/* What mail for a domain waits for (smar's on_demand) */
+enum sm_wait { SM_WAIT_NO, SM_WAIT_RUN /* a queue run */, SM_WAIT_ASKED /* who asks for it */ };
 enum sm_reload_status { SM_RELOAD_TAKEN, SM_RELOAD_REFUSED, SM_RELOAD_LATER };
 /* alias_item.flags */
 enum { SM_ALIAS_FINAL = 1, SM_ALIAS_LIST = 2 };

@@ -11,6 +11,7 @@ const struct sm_word sm_verdict_words[] = {
     {"greylisted", SM_VERDICT_GREYLISTED, "the refusal is greylisting"},
     {"verify", SM_VERDICT_VERIFY, "the next hop is asked whether it knows the recipient"},
     {"unresolved", SM_VERDICT_UNRESOLVED, "cltresolve: refuses, not meant for who may relay"},
+    {"on_demand", SM_VERDICT_ON_DEMAND, "a domain of on_demand: its mail may be brought by all"},
     {0},
 };
 
@@ -26,6 +27,13 @@ const struct sm_word sm_resolve_words[] = {
 const struct sm_word sm_agent_words[] = {
     {"smtp", SM_AGENT_SMTP, "the next hop speaks SMTP"},
     {"lmtp", SM_AGENT_LMTP, "the next hop speaks LMTP"},
+    {0},
+};
+
+const struct sm_word sm_wait_words[] = {
+    {"nothing", SM_WAIT_NO, "mail goes out at once"},
+    {"queue_run", SM_WAIT_RUN, "mail waits for the next queue run"},
+    {"being_asked", SM_WAIT_ASKED, "mail waits until somebody asks for it"},
     {0},
 };
 

@@ -9,6 +9,7 @@
 extern const struct sm_word sm_verdict_words[]; /* SM_VERDICT_*, bits */
 extern const struct sm_word sm_resolve_words[]; /* enum sm_resolve */
 extern const struct sm_word sm_agent_words[];   /* enum sm_agent */
+extern const struct sm_word sm_wait_words[];    /* enum sm_wait */
 
 /* NULL: there is none. */
 const char *sm_word_of(const struct sm_word *words, uint32_t value);

@@ -23,6 +23,7 @@ _qmgrctl_words() { # program verb
 	list | summary) echo "$_qmgrctl_conditions" ;;
 	hold | release | remove | bounce | requeue) echo "$_qmgrctl_conditions all" ;;
 	flush) echo "$_qmgrctl_conditions"; _qmgrctl_domains "$1" ;;
+	run) echo all; _qmgrctl_domains "$1" ;;
 	why | dest | suspend) _qmgrctl_domains "$1" ;;
 	resume) timeout 1 "$1" status 2>/dev/null | sed -n 's/^suspended: \([^,]*\),.*/\1/p' ;;
 	stop | start) echo 'accepting delivering' ;;
@@ -33,7 +34,7 @@ _qmgrctl_words() { # program verb
 	esac
 }
 
-_qmgrctl_verbs='status list summary show why dest flush hold release remove bounce requeue suspend resume stop start reload loglevel forget orphans users'
+_qmgrctl_verbs='status list summary show why dest flush run hold release remove bounce requeue suspend resume stop start reload loglevel forget orphans users'
 
 _qmgrctl() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} verb='' i words

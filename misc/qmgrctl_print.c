@@ -41,7 +41,7 @@ static void address(struct sm_buf *b, const char *addr, unsigned width)
 
 /* ---- status ---- */
 
-enum kind { NUMBER, BYTES, TIME, FLAG };
+enum kind { NUMBER, BYTES, TIME, FLAG, AHEAD };
 
 static const struct figure {
 	const char *label, *key;
@@ -60,6 +60,9 @@ static const struct figure {
     {"deferred mails", "deferred_transactions", NUMBER},
     {"  recipients", "deferred_recipients", NUMBER},
     {"  held", "held_recipients", NUMBER},
+    {"  waiting for a run", "queued_recipients", NUMBER},
+    {"  waiting to be asked", "on_demand_recipients", NUMBER},
+    {"next queue run in", "next_run_s", AHEAD},
     {"routes known", "routes_known", NUMBER},
     {"accepted mails", "accepted", NUMBER},
     {"  recipients", "accepted_recipients", NUMBER},
@@ -99,6 +102,9 @@ static void figure(struct sm_buf *b, const json_t *o, const struct figure *f)
 		break;
 	case TIME:
 		sm_buf_printf(b, "%s\n", qc_duration(n, text));
+		break;
+	case AHEAD:
+		sm_buf_printf(b, "%s\n", until(n, text));
 		break;
 	case FLAG:
 		sm_buf_printf(b, "%s\n", qc_true(o, f->key) ? "yes" : "NO");
@@ -275,6 +281,13 @@ static void envelope(struct qc_print *p, const json_t *o)
 		              qc_num(o, "transcripts"), qc_str(o, "id"));
 }
 
+static const char *wait_text(const char *word)
+{
+	return strcmp(word, "queue_run") == 0     ? "the next queue run"
+	       : strcmp(word, "being_asked") == 0 ? "somebody who asks for it"
+	                                          : "";
+}
+
 static void rcpt(struct qc_print *p, const json_t *o)
 {
 	struct sm_buf *b = &p->out;
@@ -287,6 +300,7 @@ static void rcpt(struct qc_print *p, const json_t *o)
 	sm_buf_char(b, '\n');
 	field(b, "  original", qc_str(o, "orcpt"));
 	field(b, "  waits for", qc_str(o, "route"));
+	field(b, "  waits for", wait_text(qc_str(o, "waits_for")));
 	if (qc_num(o, "tries") || *qc_str(o, "text")) {
 		sm_buf_printf(b, "%-12s %" PRId64 ", ", "  tries", qc_num(o, "tries"));
 		if (*qc_str(o, "host")) {
@@ -340,6 +354,18 @@ static void act(struct qc_print *p, const json_t *o)
 	if (rcpts)
 		sm_buf_printf(&p->out, ", %" PRId64 " recipient%s", rcpts, rcpts == 1 ? "" : "s");
 	sm_buf_char(&p->out, '\n');
+}
+
+static void run(struct qc_print *p, const json_t *o)
+{
+	int64_t mails = qc_num(o, "mails"), rcpts = qc_num(o, "rcpts");
+
+	p->rows++;
+	sm_buf_printf(&p->out, "run: %" PRId64 " mail%s, %" PRId64 " recipient%s\n", mails,
+	              mails == 1 ? "" : "s", rcpts, rcpts == 1 ? "" : "s");
+	if (mails == 0 && strcmp(qc_str(o, "on_demand"), "no") == 0)
+		sm_buf_cstr(&p->out,
+		            "mail for this domain does not wait: it is in no on_demand of smar\n");
 }
 
 static void done(struct qc_print *p, const json_t *o)
@@ -475,6 +501,8 @@ static const struct {
     {"window_full", "the host has all the sessions it may have now"},
     {"message_rate", "the host has all the messages it may have in a minute"},
     {"next_hops_dead", "its hosts do not take mail"},
+    {"queue_run", "it has its turn at the next queue run"},
+    {"on_demand", "it goes when somebody asks for it (qmgrctl run, ETRN)"},
     {"held", "held"},
     {"retry_time", "deferred"},
     {"none", "nothing holds it"},
@@ -526,10 +554,11 @@ static void waiting(struct qc_print *p, const json_t *o)
 
 	sm_buf_printf(b,
 	              "waiting: %" PRId64 " mails, %" PRId64 " recipients: %" PRId64
-	              " active, %" PRId64 " deferred, %" PRId64 " held; next try %s\n",
+	              " active, %" PRId64 " deferred, %" PRId64 " queued, %" PRId64
+	              " on demand, %" PRId64 " held; next try %s\n",
 	              qc_num(o, "mails"), qc_num(o, "rcpts"), qc_num(o, "active"),
-	              qc_num(o, "deferred"), qc_num(o, "held"),
-	              until(qc_num(o, "next_try_s"), next));
+	              qc_num(o, "deferred"), qc_num(o, "queued"), qc_num(o, "on_demand"),
+	              qc_num(o, "held"), until(qc_num(o, "next_try_s"), next));
 	json_array_foreach(json_object_get(o, "reasons"), i, r)
 	{
 		sm_buf_printf(b, "%8" PRId64 "  ", qc_num(r, "rcpts"));
@@ -554,6 +583,7 @@ static const struct {
     {"missing", missing},
     {"act", act},
     {"done", done},
+    {"run", run},
     {"reloaded", reloaded},
     {"loglevel", loglevel},
     {"forgotten", forgotten},

@@ -12,8 +12,8 @@
 	"  sender=GLOB  rcpt=GLOB  domain=NAME  host=GLOB  dest=NAME  reason=GLOB\n"          \
 	"  state=WORD  age>2h  age<1d  size>1M  tries>=3  next<10m  id=S00...\n"              \
 	"Several values with commas: any of them. A ! in front: not. sender=<> is the null\n" \
-	"sender, domain=.example.org all below it. States: active, deferred, held, failed,\n" \
-	"delivered. A lone - reads ids from standard input.\n"
+	"sender, domain=.example.org all below it. States: active, deferred, queued,\n"       \
+	"on_demand, held, failed, delivered. A lone - reads ids from standard input.\n"
 
 #define ACTS CONDITIONS "The word all, instead of conditions, is all mail. --dry-run counts only.\n"
 
@@ -37,9 +37,14 @@ const struct qc_verb qc_verbs[] = {
      "A bare word is a destination. Its hosts are tried at once, beginning with one session.\n"
      "Nothing: all.\n",
      QC_DRY_RUN},
+    {"run", "[DOMAIN | @DOMAIN | all]", "try now what waits for a queue run",
+     "DOMAIN: all that waits for it, also what waits until it is asked for; @DOMAIN: and for what\n"
+     "is below it; all: for all domains. Nothing: what the schedule would run.\n",
+     0},
     {"hold", "CONDITION | ID ... | all", "keep mail from being tried", ACTS,
      QC_REASON | QC_DRY_RUN},
-    {"release", "CONDITION | ID ... | all", "let held mail go", ACTS, QC_REASON | QC_DRY_RUN},
+    {"release", "CONDITION | ID ... | all", "let held mail go, and mail that waits for a run", ACTS,
+     QC_REASON | QC_DRY_RUN},
     {"remove", "CONDITION | ID ... | all", "remove mail; nobody is told", ACTS,
      QC_REASON | QC_DRY_RUN},
     {"bounce", "CONDITION | ID ... | all", "give mail back to its sender now", ACTS,

@@ -84,6 +84,9 @@ static bool concerns(enum qm_mark_verb verb, enum qm_view_state state)
 		return verb != QM_MARK_RELEASE && verb != QM_MARK_NONE;
 	case QM_VIEW_DEFERRED:
 		return verb != QM_MARK_RELEASE;
+	case QM_VIEW_QUEUED:
+	case QM_VIEW_ON_DEMAND:
+		return verb != QM_MARK_NONE; /* who flushes does not run */
 	case QM_VIEW_HELD:
 		return verb != QM_MARK_HOLD && verb != QM_MARK_NONE;
 	default:

@@ -253,6 +253,14 @@ const struct sm_opt qm_conf_opts[] = {
      .offset = 0,
      .help = "what is kept of what was said in sessions",
      .man = "Which mail that is, qmgrctl transcript says. It is in memory only."},
+    {.name = "queue_run",
+     .type = SM_OPT_SECTION,
+     .sub = qm_conf_run_opts,
+     .offset = 0,
+     .help = "when mail is tried that waits for a queue run",
+     .man = "Mail waits that came by an smtps section with deliver = queue, or goes where smar's "
+            "section on_demand says so. What a run cannot deliver waits for the next one. What "
+            "waits until it is asked for has no run of its own."},
     {.name = "wait_for_client",
      .type = SM_OPT_TIME,
      .offset = AT(wait_for_client_ms),
@@ -288,6 +296,8 @@ int qm_conf_check(const struct qm_conf *c)
 {
 	int err = qm_conf_check_dsn(c);
 
+	if (err == 0)
+		err = qm_conf_check_run(c);
 	if (err != 0)
 		return err;
 	if (c->ok_disk_bytes < c->min_disk_bytes)

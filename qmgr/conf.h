@@ -38,6 +38,10 @@ struct qm_conf {
 	struct {
 		int64_t max_bytes, max_one_bytes, keep_ms;
 	} transcripts;
+	struct {
+		int64_t interval_ms; /* 0: none */
+		struct sm_conf_list schedule;
+	} run;
 	int64_t wait_for_client_ms, wait_for_server_ms;
 	int64_t unlink_threads, orphan_delay_ms;
 };

@@ -42,6 +42,7 @@ static const struct qm_ctl_verb verbs[] = {
     {"bounce", true, QM_CTL_FILTER | QM_CTL_WORDS | QM_CTL_REASON | QM_CTL_DRY_RUN, qm_ctl_mark},
     {"requeue", true, QM_CTL_FILTER | QM_CTL_WORDS | QM_CTL_REASON | QM_CTL_DRY_RUN, qm_ctl_mark},
     {"flush", true, QM_CTL_FILTER | QM_CTL_WORDS | QM_CTL_DRY_RUN, qm_ctl_flush},
+    {"run", true, QM_CTL_WORDS, qm_ctl_run},
     {"suspend", true, QM_CTL_WORDS | QM_CTL_FOR | QM_CTL_REASON, qm_ctl_suspend},
     {"resume", true, QM_CTL_WORDS, qm_ctl_resume},
     {"stop", true, QM_CTL_WORDS | QM_CTL_FOR | QM_CTL_REASON, qm_ctl_stop},

@@ -2,10 +2,10 @@
  * What the files of the control socket share: a request under way, its words, its answer.
  *
  * control.c has the socket, the rights and the table of verbs, control_words.c what may follow a
- * verb; control_list.c, control_show.c, control_act.c and control_dest.c each answer some of them.
- * An answer is a stream of JSON objects, a line each (doc/formats.md), and an end with an exit
- * status. Whatever takes long is done in steps, a little each turn of the loop, and not while the
- * reader is behind.
+ * verb; control_list.c, control_show.c, control_act.c, control_run.c and control_dest.c each answer
+ * some of them. An answer is a stream of JSON objects, a line each (doc/formats.md), and an end
+ * with an exit status. Whatever takes long is done in steps, a little each turn of the loop, and
+ * not while the reader is behind.
  */
 #ifndef QM_CONTROL_H
 #define QM_CONTROL_H
@@ -207,7 +207,8 @@ void qm_ctl_ask_reload(struct qm_ctl *c, qm_ctl_reload_cb *cb);
 /* ---- verbs ---- */
 qm_ctl_cb qm_ctl_status, qm_ctl_list, qm_ctl_summary, qm_ctl_show, qm_ctl_mark, qm_ctl_flush,
     qm_ctl_suspend, qm_ctl_resume, qm_ctl_stop, qm_ctl_start, qm_ctl_reload, qm_ctl_loglevel,
-    qm_ctl_forget, qm_ctl_orphans, qm_ctl_dest, qm_ctl_why, qm_ctl_users, qm_ctl_transcript;
+    qm_ctl_forget, qm_ctl_orphans, qm_ctl_dest, qm_ctl_why, qm_ctl_users, qm_ctl_transcript,
+    qm_ctl_run;
 
 /* What an operator has stopped, a line each: for status and dest. Gives how many. */
 unsigned qm_ctl_suspensions(struct qm_ctl *c, const struct qm_ctl_dest *dest);

@@ -430,6 +430,8 @@ static void reloaded(struct qm_ctl *c, const struct sm_msg_maps_reloaded *m)
 {
 	bool taken = m != NULL && m->status == SM_RELOAD_TAKEN;
 
+	if (taken)
+		qm_run_check(c->q);
 	qm_ctl_begin(c, "reloaded");
 	qm_ctl_str(c, "map", c->q->conf->conf_map);
 	qm_ctl_bool(c, "found", c->q->limits && !qm_limits_absent(c->q->limits));

@@ -7,6 +7,7 @@
 #include "qmgr/control.h"
 
 #include "libsm/time.h"
+#include "qmgr/schedule.h"
 #include "qmgr/suspend.h"
 
 #define REASONS_MAX 200
@@ -213,7 +214,7 @@ struct why {
 	uint32_t host_count;
 	/* the mail */
 	struct qm_walk walk;
-	uint64_t mails, rcpts, of_domain, active, held, deferred;
+	uint64_t mails, rcpts, of_domain, active, held, deferred, queued, on_demand;
 	int64_t next_try_s;
 	struct reason reasons[REASONS_MAX];
 	unsigned reason_count;
@@ -276,7 +277,7 @@ static void of_the_whole(struct qm_ctl *c)
 	if (w->asked && !w->answered)
 		cause(c, "no_smar", 0, 0, SM_STR(""),
 		      SM_STR("the address resolver does not answer"));
-	else if (w->asked && w->status != SM_ROUTE_OK)
+	else if (w->asked && w->status != SM_ROUTE_OK && w->status != SM_ROUTE_WAIT)
 		cause(c, "no_route", 0, w->code, SM_STR(""), w->text);
 }
 
@@ -308,6 +309,12 @@ static void of_host(struct qm_ctl *c, const struct sm_msg_host *h, const struct 
 	}
 }
 
+/* 0: none. */
+static int64_t next_run_s(const struct qm *q)
+{
+	return qm_run_next_s(q) == QM_NO_RUN ? 0 : qm_run_next_s(q);
+}
+
 static void of_the_mail(struct qm_ctl *c)
 {
 	struct why *w = c->work;
@@ -319,6 +326,12 @@ static void of_the_mail(struct qm_ctl *c)
 		cause(c, "next_hops_dead", wall_of(until_ms), 0, SM_STR(""), text);
 	if (w->held)
 		cause(c, "held", 0, 0, SM_STR(""), SM_STR("recipients are held by an operator"));
+	if (w->queued)
+		cause(c, "queue_run", next_run_s(c->q), 0, SM_STR(""),
+		      SM_STR("recipients wait for the next queue run"));
+	if (w->on_demand)
+		cause(c, "on_demand", 0, 0, SM_STR(""),
+		      SM_STR("recipients wait until somebody asks for them"));
 	if (w->deferred && w->next_try_s > sm_wall_s())
 		cause(c, "retry_time", w->next_try_s, 0, SM_STR(""),
 		      SM_STR("deferred recipients wait for their next try"));
@@ -335,6 +348,8 @@ static void mail_line(struct qm_ctl *c)
 	qm_ctl_num(c, "active", (int64_t)w->active);
 	qm_ctl_num(c, "deferred", (int64_t)w->deferred);
 	qm_ctl_num(c, "held", (int64_t)w->held);
+	qm_ctl_num(c, "queued", (int64_t)w->queued);
+	qm_ctl_num(c, "on_demand", (int64_t)w->on_demand);
 	qm_ctl_time(c, "next_try_s", w->next_try_s);
 	qm_ctl_array(c, "reasons");
 	/* The three that most of it waits for. */
@@ -428,6 +443,8 @@ static void count_rcpt(struct qm_ctl *c, struct why *w, const struct qm_view_rcp
 	w->active += r->state == QM_VIEW_ACTIVE;
 	w->held += r->state == QM_VIEW_HELD;
 	w->deferred += r->state == QM_VIEW_DEFERRED;
+	w->queued += r->state == QM_VIEW_QUEUED;
+	w->on_demand += r->state == QM_VIEW_ON_DEMAND;
 	count_reason(c, w, r->reason);
 }
 

@@ -6,9 +6,11 @@
  */
 #include "qmgr/control.h"
 
+#include "libsm/msg_words.h"
 #include "libsm/offload.h"
 #include "libsm/time.h"
 #include "qmgr/marks.h"
+#include "qmgr/schedule.h"
 
 #define RECORD_ARENA (16 * QM_LOG_RECORD_MAX)
 
@@ -114,6 +116,10 @@ void qm_ctl_status(struct qm_ctl *c)
 	qm_ctl_num(c, "deferred_transactions", (int64_t)qm_edbc_count(q->edbc));
 	qm_ctl_num(c, "deferred_recipients", (int64_t)qm_edbc_rcpt_count(q->edbc));
 	qm_ctl_num(c, "held_recipients", (int64_t)qm_edbc_held_count(q->edbc));
+	qm_ctl_num(c, "queued_recipients", (int64_t)qm_edbc_wait_count(q->edbc, SM_WAIT_RUN));
+	qm_ctl_num(c, "on_demand_recipients", (int64_t)qm_edbc_wait_count(q->edbc, SM_WAIT_ASKED));
+	qm_ctl_time(c, "next_run_s", qm_run_next_s(q) == QM_NO_RUN ? 0 : qm_run_next_s(q));
+	qm_ctl_time(c, "last_run_s", qm_run_last_s(q));
 	qm_ctl_num(c, "standing_marks", (int64_t)qm_store_marks(q->store)->count);
 	qm_ctl_num(c, "tasks_running", (int64_t)qm_delivery_tasks(q));
 	qm_ctl_num(c, "routes_known", (int64_t)q->sched.routes.count);
@@ -176,6 +182,7 @@ struct recipient {
 	uint8_t notify;
 	int64_t last_try_s, next_try_s;
 	struct sm_str route;    /* where it waits; empty: nowhere */
+	enum sm_wait wait;      /* for what, beside its time */
 	enum qm_mark_verb mark; /* what an operator wants to happen */
 };
 
@@ -274,9 +281,10 @@ static void recipient_line(struct qm_ctl *c, struct sm_id ta, const struct recip
 	qm_ctl_str(c, "host", r->host);
 	qm_ctl_str(c, "tls", r->tls);
 	qm_ctl_time(c, "last_try_s", r->last_try_s);
-	qm_ctl_time(c, "next_try_s", r->held ? 0 : r->next_try_s);
+	qm_ctl_time(c, "next_try_s", r->held || r->wait != SM_WAIT_NO ? 0 : r->next_try_s);
 	qm_ctl_num(c, "notify", r->notify);
 	qm_ctl_str(c, "route", r->route);
+	qm_ctl_str(c, "waits_for", sm_str(sm_word_of(sm_wait_words, r->wait)));
 	qm_ctl_str(c, "wanted",
 	           r->mark == QM_MARK_NONE ? SM_STR("") : sm_str(qm_mark_word(r->mark)));
 	qm_ctl_line(c);
@@ -378,6 +386,7 @@ static void show_txn(struct qm_ctl *c, const struct qm_txn *txn)
 		x.mark = (enum qm_mark_verb)r->mark;
 		if (r->state != QM_RCPT_DEFERRED)
 			x.next_try_s = 0;
+		x.wait = qm_rcpt_waits(r) ? qm_wait_of(r->flags) : SM_WAIT_NO;
 		if (r->state == QM_RCPT_READY && r->group)
 			x.route = r->group->route->key;
 		recipient_line(c, txn->id, &x);
@@ -409,7 +418,7 @@ static void show_rec(struct qm_ctl *c, const struct qm_rec_txn *rec, const struc
 	                           .size = rec->size,
 	                           .received_s = rec->received_s,
 	                           .queued_s = rec->queued_s,
-	                           .next_try_s = qm_edbc_next_try(x),
+	                           .next_try_s = qm_edbc_all_waits(x) ? 0 : qm_edbc_next_try(x),
 	                           .dsn_kind = rec->dsn_kind,
 	                           .rcpt_count = rec->rcpts_count};
 	struct qm_marks_of *of;
@@ -428,6 +437,7 @@ static void show_rec(struct qm_ctl *c, const struct qm_rec_txn *rec, const struc
 				out.tls = rec->ways[k].tls;
 
 		out.mark = qm_edbc_marked(c->q->edbc, x, r->index, &out.held);
+		out.wait = qm_edbc_waiting(c->q->edbc, x, r->index);
 		recipient_line(c, rec->ta, &out);
 		acts(c, rec->ta, of, r->index);
 	}

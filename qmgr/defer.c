@@ -196,7 +196,7 @@ int64_t qm_defer_far_s(const struct qm *q, int64_t now_s)
 }
 
 /* What is not due yet waits on, and what is held. */
-static void wake_due(const struct qm *q, struct qm_txn *txn, bool all)
+static void wake_due(struct qm *q, struct qm_txn *txn, bool all)
 {
 	int64_t now_s = sm_wall_s(), far_s = qm_defer_far_s(q, now_s);
 
@@ -204,7 +204,11 @@ static void wake_due(const struct qm *q, struct qm_txn *txn, bool all)
 		struct qm_rcpt *r = &txn->rcpts[i];
 		bool waits = !all && r->next_try_s > now_s + DUE_SLACK_S && r->next_try_s <= far_s;
 
-		if (r->state == QM_RCPT_NEW && (waits || (r->flags & QM_RCPT_HELD)))
+		if (r->state != QM_RCPT_NEW)
+			continue;
+		if (qm_rcpt_waits(r))
+			waits = !(r->flags & QM_RCPT_HELD) && !qm_run_due(q, r, now_s);
+		if (waits || (r->flags & QM_RCPT_HELD))
 			qm_rcpt_set(r, QM_RCPT_DEFERRED);
 	}
 }
@@ -260,6 +264,8 @@ static void activate(struct load *l)
 	txn->changed = txn->acted = qm_edbc_is_marked(q->edbc, e);
 	if (txn->changed && take_marks(q, txn, e))
 		wanted = due_s <= FLUSHED_S;
+	if (qm_run_loaded(q, txn, e))
+		wanted = false; /* a run is for what waits for it */
 	qm_edbc_remove(q->edbc, l->id);
 	wake_due(q, txn, wanted);
 	if (txn->busy > 0)
@@ -481,8 +487,8 @@ void qm_defer_run(struct qm *q)
 			put_by(l, qm_edbc_next_try(e));
 			continue;
 		}
-		if (qm_halt_entry(q, e) || put_off_blocked(q, e, now_s) ||
-		    put_off_large(q, e, now_s)) {
+		if (qm_run_entry(q, e, now_s) || qm_halt_entry(q, e) ||
+		    put_off_blocked(q, e, now_s) || put_off_large(q, e, now_s)) {
 			if (++blocked == BLOCKED_MAX)
 				break;
 			continue;

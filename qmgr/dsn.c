@@ -127,6 +127,9 @@ static struct qm_txn *make_child(struct qm *q, struct sm_id id, struct qm_txn *p
 	child->received_s = child->queued_s = sm_wall_s();
 	to->addr = addressee(q, child, parent);
 	to->notify = SM_NOTIFY_NEVER;
+	/* With the mail's line up, so is its report's. */
+	if (parent->deliver == SM_DELIVER_QUEUE)
+		child->deliver = parent->deliver;
 	child->dsn_kind = kind;
 	child->dsn_of = parent->id;
 	child->dsn_received_s = parent->received_s;
@@ -138,6 +141,7 @@ static struct qm_txn *make_child(struct qm *q, struct sm_id id, struct qm_txn *p
 	for (unsigned i = 0; i < count; i++) {
 		const struct qm_rcpt *r = rcpts[i];
 
+		to->flags |= qm_run_inherited(r, child->deliver);
 		child->dsn_rcpts[i] = (struct sm_msg_dsn_rcpt){
 		    .addr = keep(child, r->addr),
 		    .orcpt = keep(child, r->orcpt),

@@ -33,11 +33,13 @@ static void init(struct qm_edbc *e)
 	e->bucket = sm_calloc(FIRST, sizeof(*e->bucket));
 	memset(e->bucket, 0xff, FIRST * sizeof(*e->bucket));
 	qm_pool_init(&e->tails, place, e);
+	qm_edbc_waits_init(e);
 	sm_buf_init(&e->scratch, QM_POOL_MOST);
 }
 
 static void fini(struct qm_edbc *e)
 {
+	qm_edbc_waits_fini(e);
 	qm_pool_fini(&e->tails);
 	sm_buf_fini(&e->scratch);
 	sm_free(e->v);
@@ -149,6 +151,7 @@ static uint32_t take_free(struct qm_edbc *e)
 		return i;
 	}
 	if (e->used == e->cap) {
+		qm_edbc_waits_grow(e, larger(e->cap));
 		e->cap = larger(e->cap);
 		e->v = sm_realloc(e->v, e->cap, sizeof(*e->v));
 		e->heap = sm_realloc(e->heap, e->cap, sizeof(*e->heap));
@@ -173,17 +176,22 @@ static void put(struct qm_edbc *e, struct sm_id id, const struct qm_edbc_draft *
 		chain_in(e, i);
 	} else {
 		at = e->v[i].heap_at;
+		qm_edbc_wait_out(e, i);
 		qm_edbc_tail_drop(e, &e->v[i]);
 	}
 	x = &e->v[i];
 	x->loc = loc;
 	x->rcpts = (uint16_t)d->rcpts;
-	x->flags = d->rcpts > 0 && d->held == d->rcpts ? QM_EDBC_ALL_HELD : 0;
-	x->next_try_s = cut_time(d->rcpts == 0 ? 0 : x->flags ? QM_EDBC_NEVER : d->due_s);
+	x->next_try_s = cut_time(d->rcpts == 0         ? 0
+	                         : d->held == d->rcpts ? QM_EDBC_NEVER
+	                                               : d->due_s);
 	e->rcpts += d->rcpts;
 	e->held += d->held;
 	x->tail = qm_pool_put(&e->tails, i, sm_buf_view(&e->scratch));
+	qm_edbc_flags(e, x);
 	qm_edbc_heap_settle(e, at, i);
+	if (d->waits > 0)
+		qm_edbc_wait_in(e, i);
 }
 
 void qm_edbc_put_txn(struct qm_edbc *e, const struct qm_txn *txn, struct qm_loc loc)
@@ -208,6 +216,7 @@ void qm_edbc_remove(struct qm_edbc *e, struct sm_id id)
 
 	if (i == NONE)
 		return;
+	qm_edbc_wait_out(e, i);
 	qm_edbc_tail_drop(e, &e->v[i]);
 	chain_out(e, i);
 	at = e->v[i].heap_at;
@@ -262,7 +271,7 @@ size_t qm_edbc_set_all(struct qm_edbc *e, int64_t next_try_s)
 	for (uint32_t at = 0; at < e->count; at++) {
 		struct qm_edbc_entry *x = &e->v[e->heap[at]];
 
-		if (x->flags & QM_EDBC_ALL_HELD)
+		if (x->flags & (QM_EDBC_ALL_HELD | QM_EDBC_ALL_WAITS))
 			continue;
 		x->next_try_s = cut_time(next_try_s);
 		n++;
@@ -298,8 +307,8 @@ size_t qm_edbc_held_count(const struct qm_edbc *e)
 size_t qm_edbc_bytes(const struct qm_edbc *e)
 {
 	return sizeof(*e) + e->cap * (sizeof(*e->v) + sizeof(*e->heap)) +
-	       e->bucket_cap * sizeof(*e->bucket) + qm_pool_bytes(&e->tails) +
-	       qm_atoms_bytes(e->names) + qm_atoms_bytes(e->reasons);
+	       e->bucket_cap * sizeof(*e->bucket) + qm_edbc_waits_bytes(e) +
+	       qm_pool_bytes(&e->tails) + qm_atoms_bytes(e->names) + qm_atoms_bytes(e->reasons);
 }
 
 const struct qm_edbc_entry *qm_edbc_walk(const struct qm_edbc *e, uint64_t *cursor)

@@ -36,7 +36,8 @@ const struct qm_edbc_entry *qm_edbc_top(const struct qm_edbc *e);
 /* Change when it is due: false when it is not there. QM_EDBC_NEVER parks it, and what is all held
  * stays so. */
 bool qm_edbc_set(struct qm_edbc *e, struct sm_id id, int64_t next_try_s);
-/* All that are not held to the same time. Gives their number. */
+/* All that are not held to the same time, and do not wait for a queue run. Gives
+ * their number. */
 size_t qm_edbc_set_all(struct qm_edbc *e, int64_t next_try_s);
 /* Its snapshot was copied to another place: everything else stays. */
 bool qm_edbc_moved(struct qm_edbc *e, struct sm_id id, struct qm_loc loc);
@@ -84,6 +85,10 @@ struct qm_edbc_rcpt {
 	uint16_t index, tries;
 	bool held, failed, delivered; /* the last two: a DSN is owed */
 	enum qm_mark_verb mark;       /* what waits for it */
+	enum sm_wait wait;            /* for what it waits, beside its time; NO: nothing */
+	bool run;                     /* it need not wait any more: a run has begun for it */
+	bool by_dest;                 /* it waits because of where it goes */
+	int64_t tell_s; /* of what waits: when its sender is told, or it is given up */
 };
 struct qm_edbc_reader {
 	uint32_t sender;
@@ -97,5 +102,56 @@ bool qm_edbc_read_rcpt(struct qm_edbc_reader *r, struct qm_edbc_rcpt *out); /* f
 /* The strings behind the numbers. `qm_edbc_names`: senders, domains, hosts. */
 const struct qm_atoms *qm_edbc_names(const struct qm_edbc *e);
 const struct qm_atoms *qm_edbc_reasons(const struct qm_edbc *e);
+
+/* ---- what waits for a queue run, or to be asked for, by destination (edbc_wait.c) ---- */
+
+/*
+ * A mail of which something waits is in the list of its destination, in the order they came; one
+ * that waits for several is in a list apart, QM_EDBC_SEVERAL. Mail of which nothing waits pays
+ * nothing for that.
+ */
+#define QM_EDBC_SEVERAL 0u
+#define QM_EDBC_NO_DEST UINT32_MAX
+
+/* What is meant: recipients in a domain (without case; empty: in all; `below`: and below it) that
+ * wait for one of `waits` (bits 1 << SM_WAIT_*), and for whom no run has begun. */
+struct qm_call {
+	struct sm_str dest;
+	bool below, by_dest; /* by_dest: only those that wait because of where they go */
+	unsigned waits;
+};
+bool qm_call_means(const struct qm_call *c, struct sm_str domain, enum sm_wait wait, bool by_dest);
+
+/* The list of a domain; QM_EDBC_NO_DEST: nothing waits for it alone. Numbers of lists are below
+ * qm_edbc_dests(), and with a gap here and there: qm_edbc_dest gives p NULL then. */
+uint32_t qm_edbc_dest_find(const struct qm_edbc *e, struct sm_str domain);
+uint32_t qm_edbc_dests(const struct qm_edbc *e);
+struct sm_str qm_edbc_dest(const struct qm_edbc *e, uint32_t dest); /* as it is compared */
+size_t qm_edbc_dest_mails(const struct qm_edbc *e, uint32_t dest);
+/* Recipients that wait in it, of one kind; by_dest: of these, those that do so for where they go.
+ */
+size_t qm_edbc_dest_rcpts(const struct qm_edbc *e, uint32_t dest, enum sm_wait wait, bool by_dest);
+/* All recipients that wait, of one kind. */
+size_t qm_edbc_wait_count(const struct qm_edbc *e, enum sm_wait wait);
+
+/* Walk over a list, as it was when `until` was asked for: each of its mails comes once, whatever
+ * comes and goes meanwhile. One walk at a time. */
+uint32_t qm_edbc_wait_now(const struct qm_edbc *e);
+const struct qm_edbc_entry *qm_edbc_wait_next(struct qm_edbc *e, uint32_t dest, uint32_t until);
+
+/* Those that are meant are to be tried from `at_s` on; gives their number. */
+unsigned qm_edbc_call(struct qm_edbc *e, struct sm_id id, const struct qm_call *c, int64_t at_s);
+/* Those that are meant wait for something else. */
+unsigned qm_edbc_rewait(struct qm_edbc *e, struct sm_id id, const struct qm_call *c,
+                        enum sm_wait wait);
+/* The run is over for those in this domain: they wait again. Gives their number. */
+unsigned qm_edbc_run_over(struct qm_edbc *e, struct sm_id id, struct sm_str domain);
+/* Does something in it wait, or has a run begun for it? */
+bool qm_edbc_has_waits(const struct qm_edbc_entry *x);
+/* For what this recipient waits, if no run has begun for it. */
+enum sm_wait qm_edbc_waiting(const struct qm_edbc *e, const struct qm_edbc_entry *x,
+                             uint16_t index);
+/* Does nothing in it have a time, because all waits or is held? */
+bool qm_edbc_all_waits(const struct qm_edbc_entry *x);
 
 #endif

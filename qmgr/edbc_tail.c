@@ -2,11 +2,13 @@
  * What an index entry knows of its transaction: one packed piece of bytes, its tail.
  *
  *     tail = sender received_s(4 bytes) size_KiB 1*rcpt
- *     rcpt = flags(1 byte) domain host reason tries index local_length local
+ *     rcpt = flags(1 byte) [wait(1 byte) tell_s(4 bytes)] domain host reason tries index
+ * local_length local
  *
- * All but flags, received_s and the bytes of the local part are numbers of 7 bits a byte, low
+ * Of those that wait for a queue run there is also for what, and when somebody has to be told.
+ * All but flags, wait, times and the bytes of the local part are numbers of 7 bits a byte, low
  * first; senders, domains, hosts and reasons are atoms. Invariant: a tail in the pool counts as a
- * user of each atom that it names. Only the flags of a tail ever change.
+ * user of each atom that it names. Only flags and wait of a tail ever change.
  */
 #include "qmgr/edbc_int.h"
 
@@ -16,7 +18,15 @@
 #define REASONS_SHORT_MOST 20480
 
 /* Flags of a recipient in a tail; the verb that waits for it is above. */
-enum { HELD = 1, WAS_HELD = 2 /* in the snapshot */, FAILED = 4, DELIVERED = 8, VERB_SHIFT = 4 };
+enum {
+	HELD = 1,
+	WAS_HELD = 2 /* in the snapshot */,
+	FAILED = 4,
+	DELIVERED = 8,
+	VERB_SHIFT = 4,
+	VERB = 0x70,
+	WAITS = 0x80
+};
 
 static uint32_t cut_u32(int64_t v)
 {
@@ -72,17 +82,33 @@ static void draft_begin(struct qm_edbc *e, struct sm_str sender, int64_t receive
 	sm_buf_commit(&e->scratch, (size_t)(q - p));
 }
 
+static uint8_t *put_wait(uint8_t *p, const struct qm_rec_rcpt *s, bool by_dest)
+{
+	uint32_t tell = cut_u32(s->next_try_s);
+
+	*p++ = (uint8_t)(qm_wait_of(s->flags) | (s->flags & QM_RCPT_RUN ? QM_EDBC_WAIT_RUN : 0) |
+	                 (by_dest ? QM_EDBC_WAIT_DEST : 0));
+	memcpy(p, &tell, sizeof(tell));
+	return p + sizeof(tell);
+}
+
 static void draft_rcpt(struct qm_edbc *e, struct qm_edbc_draft *d, const struct qm_rec_rcpt *s)
 {
 	ptrdiff_t split = sm_str_rchr(s->addr, '@');
 	struct sm_str local = split < 0 ? s->addr : sm_str_head(s->addr, (size_t)split);
 	struct sm_str domain = split < 0 ? SM_STR("") : sm_str_from(s->addr, (size_t)split + 1);
 	bool held = s->flags & QM_RCPT_HELD;
-	uint8_t *p = (uint8_t *)sm_buf_reserve(&e->scratch, 1 + 6 * 5 + local.n), *q = p;
+	uint8_t *p = (uint8_t *)sm_buf_reserve(&e->scratch, 1 + 5 + 6 * 5 + local.n), *q = p;
+	enum sm_wait wait = s->state == QM_REC_OPEN ? qm_wait_of(s->flags) : SM_WAIT_NO;
 
-	*q++ = (uint8_t)((held ? HELD | WAS_HELD : 0) | (s->state == QM_REC_FAILED ? FAILED
-	                                                 : s->state == QM_REC_OPEN ? 0
-	                                                                           : DELIVERED));
+	*q++ = (uint8_t)((held ? HELD | WAS_HELD : 0) | (wait != SM_WAIT_NO ? WAITS : 0) |
+	                 (s->state == QM_REC_FAILED ? FAILED
+	                  : s->state == QM_REC_OPEN ? 0
+	                                            : DELIVERED));
+	if (wait != SM_WAIT_NO) {
+		q = put_wait(q, s, qm_deliver_wait(d->deliver) == SM_WAIT_NO);
+		d->waits++;
+	}
 	q = put_number(q, qm_atoms_take(e->names, domain));
 	q = put_number(q, qm_atoms_take(e->names, s->host));
 	q = put_number(q, take_reason(e, s->code, s->text));
@@ -102,6 +128,7 @@ static void draft_rcpt(struct qm_edbc *e, struct qm_edbc_draft *d, const struct 
 void qm_edbc_draft_txn(struct qm_edbc *e, const struct qm_txn *txn, struct qm_edbc_draft *d)
 {
 	draft_begin(e, txn->sender, txn->received_s, txn->size, d);
+	d->deliver = txn->deliver;
 	for (unsigned i = 0; i < txn->rcpt_count; i++) {
 		struct qm_rec_rcpt r = qm_rcpt_to_rec(&txn->rcpts[i]);
 
@@ -113,6 +140,7 @@ void qm_edbc_draft_txn(struct qm_edbc *e, const struct qm_txn *txn, struct qm_ed
 void qm_edbc_draft_rec(struct qm_edbc *e, const struct qm_rec_txn *rec, struct qm_edbc_draft *d)
 {
 	draft_begin(e, rec->sender, rec->received_s, rec->size, d);
+	d->deliver = rec->deliver;
 	for (uint32_t i = 0; i < rec->rcpts_count; i++)
 		draft_rcpt(e, d, &rec->rcpts[i]);
 }
@@ -132,6 +160,29 @@ struct qm_edbc_reader qm_edbc_read(const struct qm_edbc *e, const struct qm_edbc
 	return r;
 }
 
+/* Gives where the rest of the recipient begins. */
+static const uint8_t *get_wait(const uint8_t *p, struct qm_edbc_rcpt *out)
+{
+	uint32_t tell;
+
+	out->wait = SM_WAIT_NO;
+	out->run = out->by_dest = false;
+	out->tell_s = 0;
+	if (!(*p++ & WAITS))
+		return p;
+	out->wait = (enum sm_wait)(*p & QM_EDBC_WAIT_KIND);
+	out->run = *p & QM_EDBC_WAIT_RUN;
+	out->by_dest = *p & QM_EDBC_WAIT_DEST;
+	memcpy(&tell, p + 1, sizeof(tell));
+	out->tell_s = tell;
+	return p + 1 + sizeof(tell);
+}
+
+uint8_t *qm_edbc_wait_byte(const struct qm_edbc_reader *r)
+{
+	return *r->at & WAITS ? (uint8_t *)(uintptr_t)r->at + 1 : NULL;
+}
+
 bool qm_edbc_read_rcpt(struct qm_edbc_reader *r, struct qm_edbc_rcpt *out)
 {
 	const uint8_t *p = r->at;
@@ -143,8 +194,8 @@ bool qm_edbc_read_rcpt(struct qm_edbc_reader *r, struct qm_edbc_rcpt *out)
 	out->held = *p & HELD;
 	out->failed = *p & FAILED;
 	out->delivered = *p & DELIVERED;
-	out->mark = (enum qm_mark_verb)(*p >> VERB_SHIFT);
-	p++;
+	out->mark = (enum qm_mark_verb)((*p & VERB) >> VERB_SHIFT);
+	p = get_wait(p, out);
 	out->domain = get_number(&p);
 	out->host = get_number(&p);
 	out->reason = get_number(&p);
@@ -179,7 +230,7 @@ void qm_edbc_tail_drop(struct qm_edbc *e, struct qm_edbc_entry *x)
 /* The flags of a recipient after an act. */
 static uint8_t acted(uint8_t flags, enum qm_mark_verb verb)
 {
-	enum qm_mark_verb waits = (enum qm_mark_verb)(flags >> VERB_SHIFT);
+	enum qm_mark_verb waits = (enum qm_mark_verb)((flags & VERB) >> VERB_SHIFT);
 
 	if (waits == QM_MARK_REMOVE || waits == QM_MARK_BOUNCE || (flags & (FAILED | DELIVERED)))
 		return flags;
@@ -188,19 +239,42 @@ static uint8_t acted(uint8_t flags, enum qm_mark_verb verb)
 	if (verb == QM_MARK_RELEASE)
 		return (uint8_t)(flags & ~HELD);
 	/* Whatever else happens to it, it is not held any more. */
-	return (uint8_t)((flags & ((1u << VERB_SHIFT) - 1) & ~(unsigned)HELD) | verb << VERB_SHIFT);
+	return (uint8_t)((flags & ~(unsigned)(HELD | VERB)) | verb << VERB_SHIFT);
 }
 
-static bool differs(uint8_t flags)
+static bool differs(uint8_t flags, const uint8_t *wait)
 {
-	return flags >> VERB_SHIFT || !(flags & HELD) != !(flags & WAS_HELD);
+	return flags & VERB || !(flags & HELD) != !(flags & WAS_HELD) ||
+	       (wait && *wait & QM_EDBC_WAIT_RELEASED);
+}
+
+void qm_edbc_flags(struct qm_edbc *e, struct qm_edbc_entry *x)
+{
+	bool marked = false, all_held = x->rcpts > 0, waits = false, all_waits = true;
+	struct qm_edbc_reader r;
+	struct qm_edbc_rcpt rcpt;
+
+	for (r = qm_edbc_read(e, x); r.left > 0;) {
+		const uint8_t *wait = qm_edbc_wait_byte(&r);
+		uint8_t flags = *r.at;
+		bool held = (flags & HELD) && !(flags & VERB);
+
+		marked |= differs(flags, wait);
+		all_held &= held;
+		waits |= wait != NULL;
+		all_waits &= held || (wait && !(*wait & QM_EDBC_WAIT_RUN) && !(flags & VERB));
+		(void)qm_edbc_read_rcpt(&r, &rcpt);
+	}
+	x->flags = (uint8_t)((marked ? QM_EDBC_MARKED : 0) | (all_held ? QM_EDBC_ALL_HELD : 0) |
+	                     (waits ? QM_EDBC_WAITS : 0) |
+	                     (waits && all_waits && !all_held ? QM_EDBC_ALL_WAITS : 0));
 }
 
 bool qm_edbc_mark(struct qm_edbc *e, struct sm_id id, uint16_t index, enum qm_mark_verb verb,
                   int64_t at_s)
 {
 	struct qm_edbc_entry *x = qm_edbc_entry_of(e, id);
-	bool found = false, now = false, all_held = true, marked = false;
+	bool found = false, now = false;
 	struct qm_edbc_reader r;
 	struct qm_edbc_rcpt rcpt;
 
@@ -208,6 +282,7 @@ bool qm_edbc_mark(struct qm_edbc *e, struct sm_id id, uint16_t index, enum qm_ma
 		return false;
 	for (r = qm_edbc_read(e, x); r.left > 0;) {
 		uint8_t *flags = (uint8_t *)(uintptr_t)r.at, old = *flags;
+		uint8_t *wait = qm_edbc_wait_byte(&r);
 
 		(void)qm_edbc_read_rcpt(&r, &rcpt);
 		if (index == QM_MARK_ALL || index == rcpt.index) {
@@ -216,12 +291,12 @@ bool qm_edbc_mark(struct qm_edbc *e, struct sm_id id, uint16_t index, enum qm_ma
 			e->held += (*flags & HELD) != 0;
 			e->held -= (old & HELD) != 0;
 			now |= *flags != old && verb != QM_MARK_HOLD;
+			now |= verb == QM_MARK_RELEASE && !(old & VERB) &&
+			       qm_edbc_wait_release(e, x, wait);
 		}
-		all_held &= (*flags & HELD) && *flags >> VERB_SHIFT == 0;
-		marked |= differs(*flags);
 	}
-	x->flags = (uint8_t)((marked ? QM_EDBC_MARKED : 0) | (all_held ? QM_EDBC_ALL_HELD : 0));
-	if (all_held)
+	qm_edbc_flags(e, x);
+	if (x->flags & QM_EDBC_ALL_HELD)
 		qm_edbc_due(e, x, QM_EDBC_NEVER);
 	else if (now)
 		qm_edbc_due(e, x, SM_MIN(at_s, (int64_t)x->next_try_s));

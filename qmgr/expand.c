@@ -212,7 +212,8 @@ static struct qm_txn *make_child(struct qm *q, struct sm_id id, const struct qm_
 		to->addr = keep(child, v[i].addr);
 		to->orcpt = orcpt;
 		to->notify = notify_of(r, list, several);
-		to->flags = v[i].flags & SM_ALIAS_FINAL ? QM_RCPT_FINAL : 0;
+		to->flags = (v[i].flags & SM_ALIAS_FINAL ? QM_RCPT_FINAL : 0) |
+		            qm_run_inherited(r, child->deliver);
 	}
 	return child;
 }

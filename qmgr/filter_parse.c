@@ -60,8 +60,9 @@ static const struct key {
     [QM_KEY_REASON] = {"reason", values_patterns, NULL, "a part of a reply, with * and ?", true,
                        false},
     [QM_KEY_TRIES] = {"tries", values_numbers, no_units, "a number", true, true},
-    [QM_KEY_STATE] = {"state", values_states, NULL, "active, deferred, held, failed or delivered",
-                      true, false},
+    [QM_KEY_STATE] = {"state", values_states, NULL,
+                      "active, deferred, queued, on_demand, held, failed or delivered", true,
+                      false},
 };
 
 /* For people: what they typed, without what could harm a terminal. */
@@ -208,10 +209,10 @@ static int values_states(struct sm_str list, struct sm_arena *a, struct qm_cond 
 		struct sm_str v = sm_str_split(list, ',', &list);
 		unsigned s = QM_VIEW_ACTIVE;
 
-		while (s <= QM_VIEW_DELIVERED &&
+		while (s < QM_VIEW_STATES &&
 		       !sm_str_caseeq(v, sm_str(qm_view_state_word((enum qm_view_state)s))))
 			s++;
-		if (s > QM_VIEW_DELIVERED)
+		if (s == QM_VIEW_STATES)
 			return complain(all, &keys[c->key], v);
 		c->states |= 1u << s;
 	}

@@ -44,24 +44,34 @@ void qm_unkeep(struct qm *q, struct qm_txn *txn)
 }
 
 /* What is due, or all that is open when the clock was set back far. */
-static void make_new(const struct qm *q, struct qm_txn *txn)
+static void make_new(struct qm *q, struct qm_txn *txn)
 {
 	int64_t now_s = sm_wall_s(), far_s = qm_defer_far_s(q, now_s);
 
 	for (unsigned i = 0; i < txn->rcpt_count; i++) {
 		struct qm_rcpt *r = &txn->rcpts[i];
 
-		if (r->state == QM_RCPT_DEFERRED && !(r->flags & QM_RCPT_HELD) &&
-		    (r->next_try_s <= now_s + DUE_SLACK_S || r->next_try_s > far_s))
+		if (r->state != QM_RCPT_DEFERRED || (r->flags & QM_RCPT_HELD))
+			continue;
+		if (qm_rcpt_waits(r)
+		        ? qm_run_due(q, r, now_s)
+		        : r->next_try_s <= now_s + DUE_SLACK_S || r->next_try_s > far_s)
 			qm_rcpt_set(r, QM_RCPT_NEW);
 	}
 }
 
 static bool is_due(const struct qm *q, const struct qm_txn *txn)
 {
-	int64_t now_s = sm_wall_s(), due_s = qm_txn_due_s(txn);
+	int64_t now_s = sm_wall_s(), far_s = qm_defer_far_s(q, now_s);
 
-	return due_s <= now_s || (due_s > qm_defer_far_s(q, now_s) && due_s != INT64_MAX);
+	for (unsigned i = 0; i < txn->rcpt_count; i++) {
+		const struct qm_rcpt *r = &txn->rcpts[i];
+
+		if (r->state != QM_RCPT_SETTLED && !(r->flags & QM_RCPT_HELD) &&
+		    (r->next_try_s <= now_s || (r->next_try_s > far_s && !qm_rcpt_waits(r))))
+			return true;
+	}
+	return false;
 }
 
 static void wake(struct qm *q, struct qm_txn *txn)

@@ -5,10 +5,10 @@ QM_TESTS =
 QM_LDADD = libqm.a $(UNIT_LDADD)
 
 # Records, transactions and policy: what unit tests and tools want.
-libqm_a_SOURCES += qmgr/rec.h qmgr/rec.c qmgr/txn.h qmgr/txn.c qmgr/sched.h qmgr/sched_int.h qmgr/sched.c qmgr/routes.c qmgr/hosts.h qmgr/hosts.c qmgr/probe.h qmgr/probe.c qmgr/verify_cache.h qmgr/verify_cache.c qmgr/limits.h qmgr/limits.c qmgr/blocked.h qmgr/blocked.c qmgr/retry.h qmgr/retry.c qmgr/resource.h qmgr/resource.c \
-	qmgr/clients.h qmgr/clients.c qmgr/users.h qmgr/users.c qmgr/transcript.h qmgr/transcript.c qmgr/holders.h qmgr/holders.c qmgr/conf.h qmgr/conf_int.h qmgr/conf.c qmgr/conf_dsn.c qmgr/conf_limits.c qmgr/store.h qmgr/store_int.h qmgr/store.c qmgr/replay.h qmgr/takeover.c qmgr/replay.c qmgr/recover.c \
+libqm_a_SOURCES += qmgr/rec.h qmgr/rec.c qmgr/txn.h qmgr/txn.c qmgr/sched.h qmgr/sched_int.h qmgr/sched.c qmgr/routes.c qmgr/hosts.h qmgr/hosts.c qmgr/probe.h qmgr/probe.c qmgr/verify_cache.h qmgr/verify_cache.c qmgr/limits.h qmgr/limits.c qmgr/blocked.h qmgr/blocked.c qmgr/schedule.h qmgr/schedule.c qmgr/retry.h qmgr/retry.c qmgr/resource.h qmgr/resource.c \
+	qmgr/clients.h qmgr/clients.c qmgr/users.h qmgr/users.c qmgr/transcript.h qmgr/transcript.c qmgr/holders.h qmgr/holders.c qmgr/conf.h qmgr/conf_int.h qmgr/conf.c qmgr/conf_dsn.c qmgr/conf_limits.c qmgr/conf_run.c qmgr/store.h qmgr/store_int.h qmgr/store.c qmgr/replay.h qmgr/takeover.c qmgr/replay.c qmgr/recover.c \
 	qmgr/pool.h qmgr/pool.c qmgr/atoms.h qmgr/atoms.c qmgr/reason.h qmgr/reason.c \
-	qmgr/edbc.h qmgr/edbc_int.h qmgr/edbc.c qmgr/edbc_heap.c qmgr/edbc_tail.c qmgr/view.h qmgr/view.c \
+	qmgr/edbc.h qmgr/edbc_int.h qmgr/edbc.c qmgr/edbc_heap.c qmgr/edbc_tail.c qmgr/edbc_wait.c qmgr/view.h qmgr/view.c \
 	qmgr/filter.h qmgr/filter_int.h qmgr/filter.c qmgr/filter_parse.c qmgr/control_words.c \
 	qmgr/marks.h qmgr/marks.c qmgr/suspend.h qmgr/suspend.c
 EXTRA_DIST += qmgr/rec.def
@@ -63,6 +63,9 @@ qmgr_t_hosts_SOURCES = qmgr/t_hosts.c
 qmgr_t_hosts_LDADD = $(QM_LDADD)
 qmgr_t_limits_SOURCES = qmgr/t_limits.c qmgr/limits_load.c
 qmgr_t_limits_LDADD = $(QM_LDADD) $(BDB_LIBS)
+QM_TESTS += qmgr/t_schedule
+qmgr_t_schedule_SOURCES = qmgr/t_schedule.c
+qmgr_t_schedule_LDADD = $(QM_LDADD)
 qmgr_t_retry_SOURCES = qmgr/t_retry.c
 qmgr_t_retry_LDADD = $(QM_LDADD)
 qmgr_t_holders_SOURCES = qmgr/t_holders.c
@@ -75,8 +78,8 @@ qmgr_t_txn_SOURCES = qmgr/t_txn.c
 qmgr_t_txn_LDADD = $(QM_LDADD)
 
 libexec_PROGRAMS += qmgr/qmgr
-qm_parts = qmgr/qm.h qmgr/bulk.h qmgr/bulk_int.h qmgr/bulk.c qmgr/bulk_choose.c qmgr/bulk_write.c qmgr/bulk_apply.c qmgr/halt.h qmgr/halt.c qmgr/queue.c qmgr/incoming_int.h qmgr/incoming.c qmgr/incoming_commit.c qmgr/credit.c qmgr/resolve.c qmgr/delivery.c qmgr/settle.c qmgr/verify.c qmgr/poison.c qmgr/child.c qmgr/expand.c qmgr/dsn.c qmgr/defer.c qmgr/kept.c \
-	qmgr/compact.c qmgr/content.c qmgr/space.c qmgr/control.h qmgr/control.c qmgr/control_list.c qmgr/control_show.c qmgr/control_act.c qmgr/control_users.c qmgr/control_transcript.c qmgr/control_dest.c qmgr/control_ask.c qmgr/control_name.c qmgr/limits_load.c
+qm_parts = qmgr/qm.h qmgr/bulk.h qmgr/bulk_int.h qmgr/bulk.c qmgr/bulk_choose.c qmgr/bulk_write.c qmgr/bulk_apply.c qmgr/halt.h qmgr/halt.c qmgr/run_int.h qmgr/run.h qmgr/run.c qmgr/run_wait.c qmgr/run_check.c qmgr/queue.c qmgr/incoming_int.h qmgr/incoming.c qmgr/incoming_commit.c qmgr/credit.c qmgr/resolve.c qmgr/delivery.c qmgr/settle.c qmgr/verify.c qmgr/poison.c qmgr/child.c qmgr/expand.c qmgr/dsn.c qmgr/defer.c qmgr/kept.c \
+	qmgr/compact.c qmgr/content.c qmgr/space.c qmgr/control.h qmgr/control.c qmgr/control_list.c qmgr/control_show.c qmgr/control_act.c qmgr/control_users.c qmgr/control_run.c qmgr/control_transcript.c qmgr/control_dest.c qmgr/control_ask.c qmgr/control_name.c qmgr/limits_load.c
 qmgr_qmgr_SOURCES = qmgr/main.c $(qm_parts)
 qmgr_qmgr_LDADD = libqm.a libcdb.a libsm.a $(SECCOMP_LIBS) $(BDB_LIBS)
 
@@ -125,6 +128,9 @@ qmgr_t_expand_LDADD = $(QM_WHOLE_LDADD)
 QM_TESTS += qmgr/t_suspend
 qmgr_t_suspend_SOURCES = qmgr/t_suspend.c $(t_qm_whole)
 qmgr_t_suspend_LDADD = $(QM_WHOLE_LDADD)
+QM_TESTS += qmgr/t_run
+qmgr_t_run_SOURCES = qmgr/t_run.c $(t_qm_whole)
+qmgr_t_run_LDADD = $(QM_WHOLE_LDADD)
 QM_TESTS += qmgr/t_control
 qmgr_t_control_SOURCES = qmgr/t_control.c $(t_qm_whole)
 qmgr_t_control_LDADD = $(QM_WHOLE_LDADD)

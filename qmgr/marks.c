@@ -513,9 +513,11 @@ bool qm_mark_rcpt(struct qm_rcpt *r, const struct qm_act *act)
 		r->flags |= QM_RCPT_HELD;
 		break;
 	case QM_MARK_RELEASE:
-		if (r->flags & QM_RCPT_HELD)
+		if (r->flags & (QM_RCPT_HELD | QM_RCPT_QUEUED | QM_RCPT_ASKED))
 			r->next_try_s = 0;
 		r->flags &= (uint8_t)~QM_RCPT_HELD;
+		if (r->flags & (QM_RCPT_QUEUED | QM_RCPT_ASKED))
+			r->flags |= QM_RCPT_RUN;
 		break;
 	case QM_MARK_REMOVE:
 		qm_rcpt_set(r, QM_RCPT_SETTLED);
@@ -530,7 +532,8 @@ bool qm_mark_rcpt(struct qm_rcpt *r, const struct qm_act *act)
 		break;
 	case QM_MARK_REQUEUE:
 		r->txn->queued_s = SM_MAX(r->txn->queued_s, act->at_s);
-		r->flags &= (uint8_t) ~(QM_RCPT_HELD | QM_RCPT_DELAY_TOLD);
+		r->flags &= (uint8_t) ~(QM_RCPT_HELD | QM_RCPT_DELAY_TOLD | QM_RCPT_QUEUED |
+		                        QM_RCPT_ASKED | QM_RCPT_RUN);
 		r->next_try_s = 0;
 		break;
 	}

@@ -19,6 +19,7 @@
 #include "qmgr/halt.h"
 #include "qmgr/resource.h"
 #include "qmgr/retry.h"
+#include "qmgr/run.h"
 #include "qmgr/sched.h"
 #include "qmgr/store.h"
 #include "qmgr/transcript.h"
@@ -66,6 +67,7 @@ struct qm {
 	struct qm_compact *compact;
 	struct qm_bulk *bulk;
 	struct qm_halt *halt;
+	struct qm_runs *runs;
 	struct sm_timer stop_timer;
 	struct sm_timer dsn_look;         /* while failures wait for what is still in work */
 	void (*on_running)(struct qm *q); /* may be NULL */
@@ -154,6 +156,9 @@ struct qm_try qm_try_dead(const struct qm_host *host);
 void qm_look_at_clock(struct qm *q);
 /* Change and record one recipient. Afterwards qm_progress once for the transaction. */
 void qm_settle_rcpt(struct qm *q, struct qm_rcpt *r, const struct qm_try *t);
+/* It waits for a run: its time is when its sender is to be told (then it is `late`), or when it is
+ * given up. */
+void qm_settle_wait(struct qm *q, struct qm_rcpt *r);
 /* Nothing in work any more? Then report failures, and end or defer the transaction. May free it. */
 void qm_progress(struct qm *q, struct qm_txn *txn);
 /* A durable new transaction begins its life. */

@@ -74,8 +74,10 @@ static int open_parts(struct qm *q, struct qm_recovered *found)
 
 	qm_expand_open(q);
 	if ((err = qm_defer_open(q)) != 0 || (err = qm_kept_open(q)) != 0 ||
-	    (err = qm_bulk_open(q)) != 0 || (err = qm_halt_open(q)) != 0 ||
-	    (err = qm_space_open(q)) != 0 || (err = qm_content_open(q, found)) != 0 ||
+	    (err = qm_bulk_open(q)) != 0 || (err = qm_halt_open(q)) != 0)
+		return err;
+	qm_run_open(q);
+	if ((err = qm_space_open(q)) != 0 || (err = qm_content_open(q, found)) != 0 ||
 	    (err = qm_resolver_open(q)) != 0)
 		return err;
 	/* Before delivery: what is free at a hop is offered to its few probes first. */
@@ -126,6 +128,7 @@ void qm_queue_close(struct qm *q)
 	sm_offload_fini();
 	qm_compact_close(q);
 	qm_control_close(q);
+	qm_run_close(q);
 	qm_verify_close(q);
 	qm_incoming_close(q);
 	qm_delivery_close(q);
@@ -179,5 +182,6 @@ void qm_queue_reload(struct qm *q, const struct qm_conf *conf)
 	qm_sched_reload(&q->sched, &sched, sm_loop_now_ms());
 	qm_verify_reload(q);
 	qm_transcript_reload(q);
+	qm_run_reload(q);
 	qm_incoming_reload(q);
 }

@@ -23,7 +23,10 @@ enum {
 	QM_RCPT_HELD = 1,
 	QM_RCPT_DELAY_TOLD = 2,
 	QM_RCPT_SUSPECT = 4,
-	QM_RCPT_FINAL = 8 /* of an alias that is expanded: aliases are not asked again */
+	QM_RCPT_FINAL = 8,   /* of an alias that is expanded: aliases are not asked again */
+	QM_RCPT_QUEUED = 16, /* waits for a queue run */
+	QM_RCPT_ASKED = 32,  /* waits until somebody asks for it */
+	QM_RCPT_RUN = 64     /* of these: the time has come, it is tried once */
 };
 #define QM_CURSORS_MAX 32 /* expansions under way in one transaction, as rec.def has it */
 

@@ -106,6 +106,10 @@ static void routed(struct qm *q, struct qm_rcpt *r, struct sm_msg_route *m)
 		qm_expand(q, r, m);
 		return;
 	}
+	if (m->status == SM_ROUTE_WAIT) {
+		qm_run_put_off(q, r, (enum sm_wait)m->wait);
+		return;
+	}
 	if (m->status != SM_ROUTE_OK) {
 		t.outcome = m->status == SM_ROUTE_PERM ? SM_OUTCOME_PERM : SM_OUTCOME_TEMP;
 		t.code = m->code;
@@ -113,6 +117,7 @@ static void routed(struct qm *q, struct qm_rcpt *r, struct sm_msg_route *m)
 		qm_settle_rcpt(q, r, &t);
 		return;
 	}
+	qm_run_routed(q, r, m);
 	if (qm_halt_catch(q, r, m))
 		return;
 	route = qm_route_get(&q->sched, m, sm_loop_now_ms());
@@ -193,12 +198,18 @@ static void answered(int err, const struct sm_frame *f, void *arg)
 		qm_progress(q, txn);
 }
 
+static uint32_t flags_of(const struct qm_rcpt *r)
+{
+	return (r->flags & QM_RCPT_FINAL ? SM_ROUTE_FINAL : 0) |
+	       (r->flags & QM_RCPT_RUN ? SM_ROUTE_RUN : 0);
+}
+
 static void ask(struct qm *q, struct sm_peer *peer, struct qm_rcpt *r)
 {
 	const struct sm_msg_route_get m = {.ta = r->txn->id,
 	                                   .rcpt = r->addr,
 	                                   .sender = r->txn->sender,
-	                                   .flags = r->flags & QM_RCPT_FINAL ? SM_ROUTE_FINAL : 0,
+	                                   .flags = flags_of(r),
 	                                   .level = r->txn->level,
 	                                   .after = r->after,
 	                                   .route = r->txn->route};
@@ -284,6 +295,10 @@ void qm_resolve(struct qm *q, struct qm_txn *txn)
 			if (txn->rcpts[i].state == QM_RCPT_NEW)
 				routed(q, &txn->rcpts[i], &m);
 		release(q, txn);
+		qm_progress(q, txn);
+		return;
+	}
+	if (qm_run_catch(q, txn) && txn->busy == 0) {
 		qm_progress(q, txn);
 		return;
 	}

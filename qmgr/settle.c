@@ -70,6 +70,19 @@ void qm_look_at_clock(struct qm *q)
 		       (long long)(q->clock.ahead_s - before_s));
 }
 
+void qm_settle_wait(struct qm *q, struct qm_rcpt *r)
+{
+	struct qm_retry_conf rc = retry_conf(q);
+	int64_t now = sm_wall_s(), queued = r->txn->queued_s;
+	int64_t seen = SM_MAX(queued, r->last_try_s);
+
+	qm_look_at_clock(q);
+	r->next_try_s = queued + rc.return_s > now ? queued + rc.return_s : now + rc.max_s;
+	if (qm_dsn_wants_delay(r))
+		r->late = qm_retry_late(&rc, queued, now, false, seen, q->clock.stepped_s,
+		                        &r->next_try_s);
+}
+
 void qm_settle_rcpt(struct qm *q, struct qm_rcpt *r, const struct qm_try *t)
 {
 	struct qm_retry_conf rc = retry_conf(q);
@@ -101,6 +114,12 @@ void qm_settle_rcpt(struct qm *q, struct qm_rcpt *r, const struct qm_try *t)
 		    qm_retry_expired(&rc, r->txn->queued_s, now, r->tries + (unsigned)t->no_try,
 		                     seen, q->clock.stepped_s)) {
 			fail(q, r, now);
+			break;
+		}
+		if (qm_run_missed(r, t)) {
+			qm_settle_wait(q, r);
+			qm_rcpt_set(r, QM_RCPT_DEFERRED);
+			q->stats.deferred++;
 			break;
 		}
 		r->next_try_s = t->retry_in_s
@@ -179,6 +198,9 @@ void qm_progress(struct qm *q, struct qm_txn *txn)
 void qm_activate(struct qm *q, struct qm_txn *txn)
 {
 	size_t room = (size_t)q->conf->aq_max_entries;
+	/* What waits for a run only comes by. */
+	bool stays = qm_deliver_wait(txn->deliver) == SM_WAIT_NO ||
+	             (txn->rcpt_count > 0 && (txn->rcpts[0].flags & QM_RCPT_RUN));
 
 	/* Members of long lists leave a quarter of it to new mail. */
 	if (!sm_id_none(txn->child_of))
@@ -187,7 +209,7 @@ void qm_activate(struct qm *q, struct qm_txn *txn)
 	/* Held from the beginning, as a whole: a filter wants it so. */
 	if (txn->rcpt_count > 0 && (txn->rcpts[0].flags & QM_RCPT_HELD))
 		room = 0;
-	if (q->txns.rcpts <= room) {
+	if (q->txns.rcpts <= room || (room > 0 && !stays)) {
 		qm_resolve(q, txn);
 		return;
 	}

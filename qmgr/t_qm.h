@@ -78,6 +78,8 @@ struct t_qm {
 	char after[64], route_sender[64]; /* of the last question for it */
 	uint8_t level;
 	bool smar_hold;
+	uint8_t deliver;   /* of mail that is committed */
+	bool no_on_demand; /* hold*.test and queue*.test do not wait */
 	unsigned questions;
 	struct puppet ctl;
 	char ctl_text[65536];

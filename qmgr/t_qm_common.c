@@ -284,6 +284,7 @@ struct sm_id t_commit_raw(struct t_smtps *s, struct sm_id id, const char *sender
 	                             .size = 24,
 	                             .envid = SM_STR("env"),
 	                             .received_s = received_s,
+	                             .deliver = w.deliver,
 	                             .rcpts = r};
 	struct sm_str rest = sm_str(rcpts);
 

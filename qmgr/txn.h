@@ -160,6 +160,24 @@ bool qm_rcpt_owed(const struct qm_rcpt *r);
 int64_t qm_txn_due_s(const struct qm_txn *txn);
 /* A snapshot says that it has all acts so far: not yet of a mail at smtpc for which one waits. */
 bool qm_txn_act_waits(const struct qm_txn *txn);
+/* What it waits for, apart from retry times; it does not wait while a run goes on for it. */
+static inline enum sm_wait qm_wait_of(uint8_t flags)
+{
+	return flags & QM_RCPT_QUEUED  ? SM_WAIT_RUN
+	       : flags & QM_RCPT_ASKED ? SM_WAIT_ASKED
+	                               : SM_WAIT_NO;
+}
+static inline bool qm_rcpt_waits(const struct qm_rcpt *r)
+{
+	return (r->flags & (QM_RCPT_QUEUED | QM_RCPT_ASKED)) && !(r->flags & QM_RCPT_RUN);
+}
+/* Does all mail that came this way wait, and for what? */
+static inline enum sm_wait qm_deliver_wait(uint8_t deliver)
+{
+	return deliver == SM_DELIVER_QUEUE  ? SM_WAIT_RUN
+	       : deliver == SM_DELIVER_HOLD ? SM_WAIT_ASKED
+	                                    : SM_WAIT_NO;
+}
 /* NULL when no such recipient is held. */
 struct qm_rcpt *qm_txn_rcpt(struct qm_txn *txn, uint16_t index);
 

@@ -8,9 +8,17 @@
 
 const char *qm_view_state_word(enum qm_view_state s)
 {
-	static const char *const words[] = {"active", "deferred", "held", "failed", "delivered"};
+	static const char *const words[] = {"active",    "deferred", "held",     "failed",
+	                                    "delivered", "queued",   "on_demand"};
 
 	return words[s];
+}
+
+static enum qm_view_state waiting(enum sm_wait wait, bool run)
+{
+	return wait == SM_WAIT_NO || run ? QM_VIEW_DEFERRED
+	       : wait == SM_WAIT_RUN     ? QM_VIEW_QUEUED
+	                                 : QM_VIEW_ON_DEMAND;
 }
 
 static enum qm_view_state state_of(const struct qm_rcpt *r)
@@ -30,7 +38,9 @@ static enum qm_view_state state_of(const struct qm_rcpt *r)
 	case QM_RCPT_NEW:
 		return r->flags & QM_RCPT_HELD ? QM_VIEW_HELD : QM_VIEW_ACTIVE;
 	default:
-		return r->flags & QM_RCPT_HELD ? QM_VIEW_HELD : QM_VIEW_DEFERRED;
+		return r->flags & QM_RCPT_HELD
+		           ? QM_VIEW_HELD
+		           : waiting(qm_wait_of(r->flags), r->flags & QM_RCPT_RUN);
 	}
 }
 
@@ -85,7 +95,7 @@ static enum qm_view_state entry_state(const struct qm_edbc_rcpt *r)
 	       : r->mark == QM_MARK_BOUNCE ? QM_VIEW_FAILED
 	       : r->held                   ? QM_VIEW_HELD
 	       : r->failed                 ? QM_VIEW_FAILED
-	                                   : QM_VIEW_DEFERRED;
+	                                   : waiting(r->wait, r->run);
 }
 
 void qm_view_of_entry(const struct qm_edbc *e, const struct qm_edbc_entry *x, struct sm_arena *a,
@@ -101,7 +111,7 @@ void qm_view_of_entry(const struct qm_edbc *e, const struct qm_edbc_entry *x, st
 	    .sender_atom = atom(names, r.sender),
 	    .size = r.size,
 	    .received_s = r.received_s,
-	    .next_try_s = qm_edbc_next_try(x),
+	    .next_try_s = qm_edbc_all_waits(x) ? QM_EDBC_NEVER : qm_edbc_next_try(x),
 	    .rcpts = sm_arena_must(a, r.left * sizeof(*v->rcpts)),
 	};
 	while (qm_edbc_read_rcpt(&r, &rcpt)) {

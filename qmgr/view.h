@@ -13,11 +13,14 @@
 #include "qmgr/txn.h"
 
 enum qm_view_state {
-	QM_VIEW_ACTIVE,   /* being routed, waiting for a connection, or at smtpc */
-	QM_VIEW_DEFERRED, /* waits for its next try */
-	QM_VIEW_HELD,     /* waits for an operator */
-	QM_VIEW_FAILED,   /* a DSN is owed */
-	QM_VIEW_DELIVERED /* a DSN is owed that says so */
+	QM_VIEW_ACTIVE,    /* being routed, waiting for a connection, or at smtpc */
+	QM_VIEW_DEFERRED,  /* waits for its next try */
+	QM_VIEW_HELD,      /* waits for an operator */
+	QM_VIEW_FAILED,    /* a DSN is owed */
+	QM_VIEW_DELIVERED, /* a DSN is owed that says so */
+	QM_VIEW_QUEUED,    /* waits for a queue run */
+	QM_VIEW_ON_DEMAND, /* waits until it is asked for */
+	QM_VIEW_STATES
 };
 
 /* The number of a string in the index, for filters that remember their verdicts; 0: none. With

@@ -81,7 +81,8 @@ static int resolve_client(const struct ar_ctx *ctx, const struct sm_msg_conn_che
 		take_name(ctx->a, m, out);
 		return 0;
 	}
-	if (!ar_reverse_name(client, SM_STR("in-addr.arpa"), SM_STR("ip6.arpa"), name)) {
+	if ((m->flags & SM_CHECK_NO_DNS) ||
+	    !ar_reverse_name(client, SM_STR("in-addr.arpa"), SM_STR("ip6.arpa"), name)) {
 		out->resolve = SM_RESOLVE_NONE;
 		return 0;
 	}
@@ -189,6 +190,7 @@ int ar_check_conn(const struct ar *ar, const struct ar_ctx *ctx, const struct sm
                   struct sm_msg_conn_verdict *out)
 {
 	bool access = (m->flags & SM_CHECK_ACCESS) != 0;
+	bool lists = access && !(m->flags & SM_CHECK_NO_DNS);
 	struct ar_action action = {.kind = AR_ACTION_CONT};
 	struct sm_msg_verdict v = {.text = SM_STR("")};
 	int rc = 0;
@@ -196,14 +198,14 @@ int ar_check_conn(const struct ar *ar, const struct ar_ctx *ctx, const struct sm
 	*out = (struct sm_msg_conn_verdict){.text = SM_STR(""), .conf = SM_STR("")};
 	if (access)
 		rc = find_address(ar, ctx, &m->client, &action);
-	if (rc == 0 && access && action.kind == AR_ACTION_CONT)
+	if (rc == 0 && lists && action.kind == AR_ACTION_CONT)
 		ar_dnsbl_ask(ar, &m->client);
 	/* Who is refused at once needs no name. */
 	if (rc == 0 && !(action.kind == AR_ACTION_ERROR && action.quick))
 		rc = resolve_client(ctx, m, out);
 	if (rc == 0 && access && action.kind == AR_ACTION_CONT)
 		rc = check_name(ar, ctx, out, &action);
-	if (rc == 0 && access && action.kind == AR_ACTION_CONT)
+	if (rc == 0 && lists && action.kind == AR_ACTION_CONT)
 		rc = ar_dnsbl_check(ar, ctx, &m->client, &action);
 	if (rc == 0 && ar_access_apply(ctx, &action, &v)) {
 		out->code = v.code;

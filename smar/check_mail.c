@@ -166,7 +166,7 @@ int ar_check_mail(const struct ar *ar, const struct ar_ctx *ctx, const struct sm
 		return 0;
 	f = SM_ARENA_NEW(ctx->a, struct found);
 	rc = ar_check_domain(ar, ctx, parts.domain, &f->routed, &local, out);
-	if (rc == 0 && out->code == 0 && access)
+	if (rc == 0 && out->code == 0 && access && !(m->flags & SM_CHECK_NO_DNS))
 		rc = check_routable(ar, ctx, parts.domain, f, out);
 	if (rc == 0 && out->code == 0 && local)
 		rc =

@@ -28,6 +28,18 @@ int ar_check_domain(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str
 	return ar_refuse(out, 451, "4.3.0 Routes cannot be looked up now, try again later");
 }
 
+int ar_check_demand(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str domain,
+                    struct ar_demand *demand, struct sm_msg_verdict *out)
+{
+	int rc = ar_on_demand(ar, ctx, domain, demand);
+
+	if (rc == 0 || rc == SM_E_AGAIN)
+		return rc;
+	sm_log(SM_WARN, "ar.on_demand", "domain=%S error=%E", domain, rc);
+	ar_trace_failed(ctx, domain, sm_diag());
+	return ar_refuse(out, 451, "4.3.0 Routes cannot be looked up now, try again later");
+}
+
 int ar_check_local(const struct ar *ar, const struct ar_ctx *ctx, const struct ar_parts *parts,
                    uint16_t code, const char *text, struct sm_msg_verdict *out)
 {
@@ -48,6 +60,7 @@ struct rcpt {
 	const struct sm_msg_rcpt_check *m;
 	struct ar_parts parts;
 	bool local;              /* its domain is */
+	struct ar_demand demand; /* what mail for its domain waits for */
 	bool allowed;            /* to have it relayed, or it need not be */
 	struct ar_action action; /* of its to: entry */
 };
@@ -60,8 +73,8 @@ static bool has(const struct rcpt *r, uint32_t flags)
 /* Is it allowed whatever its entry says? */
 static bool allowed_without_map(const struct rcpt *r)
 {
-	return (r->local && !has(r, SM_CHECK_LMTP_NO_RELAY)) || has(r, SM_CHECK_MAY_RELAY) ||
-	       has(r, SM_CHECK_SESSION_RELAY);
+	return ((r->local || r->demand.relay) && !has(r, SM_CHECK_LMTP_NO_RELAY)) ||
+	       has(r, SM_CHECK_MAY_RELAY) || has(r, SM_CHECK_SESSION_RELAY);
 }
 
 /*
@@ -129,7 +142,10 @@ int ar_check_rcpt(const struct ar *ar, const struct ar_ctx *ctx, const struct sm
 	rc = ar_check_domain(ar, ctx, r.parts.domain, &routed, &r.local, out);
 	if (rc != 0 || out->code != 0)
 		return rc;
-	out->flags = r.local ? SM_VERDICT_LOCAL : 0;
+	rc = ar_check_demand(ar, ctx, r.parts.domain, &r.demand, out);
+	if (rc != 0 || out->code != 0)
+		return rc;
+	out->flags = r.local ? SM_VERDICT_LOCAL : r.demand.relay ? SM_VERDICT_ON_DEMAND : 0;
 	r.allowed = allowed_without_map(&r);
 	rc = find_entry(ar, ctx, &r);
 	if (rc != 0)
@@ -150,7 +166,9 @@ int ar_check_rcpt(const struct ar *ar, const struct ar_ctx *ctx, const struct sm
 	/* Who vanishes is not written down, and learns nothing. */
 	if (out->code != 0 || (out->flags & SM_VERDICT_DISCARD))
 		return 0;
-	rc = ar_check_verify(ar, ctx, r.parts.domain, out);
+	/* Who is called on demand only is not called for a question. */
+	if (r.demand.wait == SM_WAIT_NO)
+		rc = ar_check_verify(ar, ctx, r.parts.domain, out);
 	if (rc != 0 || out->code != 0 || !has(&r, SM_CHECK_GREYLIST))
 		return rc;
 	return check_greylist(ar, ctx, m, out);

@@ -56,6 +56,10 @@ const struct sm_opt ar_conf_opts[] = {
      .help = "domains for whose recipients the next hop is asked before they are accepted",
      .man = "For gateways and backup MX hosts. smtps asks qmgr, which remembers the answers (its section verify_recipient) and has "
             "smtpc ask the next hop by MAIL and RCPT, without sending anything."},
+    {.name = "on_demand", .type = SM_OPT_SECTION, .offset = CONF(on_demand), .sub = ar_demand_opts,
+     .help = "domains whose mail waits for a queue run, or until it is asked for",
+     .man = "For lines that cost, and for customers who are not always there. No name server is asked for such a domain before its "
+            "mail goes out."},
     {.name = "max_cache_entries", .type = SM_OPT_INT, .offset = CONF(max_cache_entries), .def = "20000",
      .min = 100, .max = 10000000, .help = "DNS answers kept; the longest unused go first"},
     {.name = "max_queries", .type = SM_OPT_INT, .offset = CONF(max_queries), .def = "2000",
@@ -96,12 +100,29 @@ int ar_conf_server(struct sm_str text, struct sm_sa *sa)
 	return 0;
 }
 
+/* Those of a section: "domain", ".domain", ".". */
+static int check_domains(const char *section, const struct sm_conf_list *domains)
+{
+	for (size_t i = 0; i < domains->count; i++) {
+		struct sm_str d = domains->v[i];
+
+		if (sm_str_eq(d, SM_STR(".")))
+			continue;
+		if (!sm_domain_valid_utf8(d.n > 0 && d.p[0] == '.' ? sm_str_from(d, 1) : d, true))
+			return sm_fail(SM_E_SYNTAX, "%s.domains: " SM_STR_FMT " is no domain",
+			               section, SM_STR_ARG(sm_str_head(d, 100)));
+	}
+	return 0;
+}
+
 int ar_conf_check(const struct ar_conf *conf)
 {
+	int rc;
+
 	for (size_t i = 0; i < conf->nameserver.count; i++) {
 		struct sm_sa sa;
-		int rc = ar_conf_server(conf->nameserver.v[i], &sa);
 
+		rc = ar_conf_server(conf->nameserver.v[i], &sa);
 		if (rc != 0)
 			return rc;
 	}
@@ -109,18 +130,10 @@ int ar_conf_check(const struct ar_conf *conf)
 		if (!sm_domain_valid_utf8(conf->own_names.v[i], false))
 			return sm_fail(SM_E_SYNTAX, "own_names: " SM_STR_FMT " is no domain name",
 			               SM_STR_ARG(sm_str_head(conf->own_names.v[i], 100)));
-	for (size_t i = 0; i < conf->verify.domains.count; i++) {
-		struct sm_str d = conf->verify.domains.v[i];
-
-		if (sm_str_eq(d, SM_STR(".")))
-			continue;
-		if (!sm_domain_valid_utf8(d.n > 0 && d.p[0] == '.' ? sm_str_from(d, 1) : d, true))
-			return sm_fail(SM_E_SYNTAX,
-			               "verify_recipient.domains: " SM_STR_FMT " is no domain",
-			               SM_STR_ARG(sm_str_head(d, 100)));
-	}
-	int rc = ar_map_conf_check(conf);
-
+	if ((rc = check_domains("verify_recipient", &conf->verify.domains)) != 0 ||
+	    (rc = check_domains("on_demand", &conf->on_demand.domains)) != 0)
+		return rc;
+	rc = ar_map_conf_check(conf);
 	if (rc == 0)
 		rc = ar_dnsbl_conf_check(conf);
 	return rc != 0 ? rc : ar_grey_conf_check(&conf->greylisting);

@@ -26,6 +26,7 @@ struct ar_conf {
 	struct sm_conf_sections dnsbl; /* of struct ar_dnsbl_conf */
 	struct ar_grey_conf greylisting;
 	struct ar_verify_conf verify;
+	struct ar_demand_conf on_demand;
 	int64_t map_check_interval_ms; /* 0: never */
 	struct sm_str control_socket;  /* empty: none */
 	int64_t max_cache_entries, max_queries, max_requests, max_hosts;

@@ -77,6 +77,7 @@ static uint8_t put_route(struct ar_ctl *c, const struct sm_msg_route *r)
 		sm_ctl_str(&c->out, "key", r->key);
 		put_hosts(&c->out, r);
 	}
+	sm_ctl_str(&c->out, "waits_for", sm_str(sm_word_of(sm_wait_words, r->wait)));
 	sm_ctl_num(&c->out, "ttl_s", r->ttl_s);
 	sm_ctl_line(&c->out);
 	return results[r->status].status;
@@ -84,8 +85,11 @@ static uint8_t put_route(struct ar_ctl *c, const struct sm_msg_route *r)
 
 uint8_t ar_ctl_route(struct ar_ctl *c, const char **why)
 {
-	struct sm_msg_route_get m = {
-	    .rcpt = c->words.word[0], .sender = c->words.from, .after = SM_STR("")};
+	struct sm_msg_route_get m = {/* Where it will go when it does not wait any more. */
+	                             .rcpt = c->words.word[0],
+	                             .sender = c->words.from,
+	                             .flags = SM_ROUTE_RUN,
+	                             .after = SM_STR("")};
 	uint8_t status = SM_CTL_OK;
 	bool first = true;
 
@@ -134,6 +138,8 @@ static struct ar_map *map_of(const struct ar *ar, struct sm_str name)
 		return ar_maps_mailertable(ar->maps);
 	if (sm_str_caseeq(name, SM_STR("verify_recipient")))
 		return ar_maps_verify(ar->maps);
+	if (sm_str_caseeq(name, SM_STR("on_demand")))
+		return ar_maps_on_demand(ar->maps);
 	return NULL;
 }
 
@@ -141,7 +147,8 @@ static struct ar_map *map_of(const struct ar *ar, struct sm_str name)
 static bool of_domains(struct sm_str name)
 {
 	return sm_str_caseeq(name, SM_STR("mailertable")) ||
-	       sm_str_caseeq(name, SM_STR("verify_recipient"));
+	       sm_str_caseeq(name, SM_STR("verify_recipient")) ||
+	       sm_str_caseeq(name, SM_STR("on_demand"));
 }
 
 /* As what a key is taken when nobody says. */

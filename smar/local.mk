@@ -20,7 +20,7 @@ libsmar_a_SOURCES += smar/macro.h smar/macro.c smar/alias_rhs.h smar/alias_rhs.c
 	smar/alias.h smar/alias.c smar/alias_tree.h smar/alias_tree.c smar/alias_expand.c smar/local.h smar/local.c smar/resolve.h smar/resolve.c
 # The access map.
 libsmar_a_SOURCES += smar/access_rhs.h smar/access_rhs.c smar/access.h smar/access.c smar/check_int.h \
-	smar/check_cert.c smar/check_mail.c smar/check_rcpt.c smar/check_verify.c smar/protect.h smar/protect.c \
+	smar/check_cert.c smar/check_mail.c smar/check_rcpt.c smar/check_verify.c smar/on_demand.h smar/on_demand.c smar/protect.h smar/protect.c \
 	smar/server_conf.h smar/server_conf.c
 
 libexec_PROGRAMS += smar/smar
@@ -32,7 +32,7 @@ AR_MAP_LIBS = $(BDB_LIBS) $(LMDB_LIBS) $(TINYCDB_LIBS) $(PCRE2_LIBS)
 SMAR_TESTS = smar/t_map smar/t_reload smar/t_map_hash smar/t_lookup smar/t_mailertable smar/t_mx smar/t_dns_msg smar/t_dns smar/t_route smar/t_handlers
 SMAR_TESTS += smar/t_alias_rhs smar/t_include smar/t_alias smar/t_alias_many
 SMAR_TESTS += smar/t_access_rhs smar/t_map_files smar/t_map_socket smar/t_map_passwd
-SMAR_TESTS += smar/t_check smar/t_dnsbl smar/t_grey smar/t_grey_db smar/t_greylist
+SMAR_TESTS += smar/t_check smar/t_on_demand smar/t_dnsbl smar/t_grey smar/t_grey_db smar/t_greylist
 SMAR_LDADD = libsmar.a $(UNIT_LDADD) $(CARES_LIBS) $(AR_MAP_LIBS)
 smar_t_dnsd = smar/t_dnsd.h smar/t_dnsd.c
 smar_t_alias_site = smar/t_alias_site.h smar/t_alias_site.c
@@ -53,6 +53,8 @@ smar_t_lookup_SOURCES = smar/t_lookup.c
 smar_t_lookup_LDADD = $(SMAR_LDADD)
 smar_t_check_SOURCES = smar/t_check.c smar/t_dns_run.h $(smar_t_dnsd)
 smar_t_check_LDADD = $(SMAR_LDADD)
+smar_t_on_demand_SOURCES = smar/t_on_demand.c smar/t_dns_run.h $(smar_t_dnsd)
+smar_t_on_demand_LDADD = $(SMAR_LDADD)
 smar_t_access_rhs_SOURCES = smar/t_access_rhs.c
 smar_t_access_rhs_LDADD = $(SMAR_LDADD)
 smar_t_mailertable_SOURCES = smar/t_mailertable.c

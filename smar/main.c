@@ -148,6 +148,7 @@ static int drop_rights(const struct ar_conf *conf)
 	add_file(&places, conf->access_map.file);
 	add_file(&places, conf->aliases.use.file);
 	add_file(&places, conf->verify.use.file);
+	add_file(&places, conf->on_demand.use.file);
 	add_file(&places, conf->server_auth.file);
 	rc = add_lists(&places, conf->aliases.include_directory);
 	if (rc != 0)

@@ -22,13 +22,13 @@ struct ar_map {
 };
 
 /* Those of sections that name a file come behind the declared ones. */
-enum { USES = 5 };
+enum { USES = 7 };
 struct ar_maps {
 	unsigned refs;
 	size_t count, declared;
 	struct ar_map *v;
 	struct ar_map_conf uses[USES];
-	struct ar_map *access, *aliases, *users, *mailertable, *verify, *server_auth;
+	struct ar_map *access, *aliases, *users, *mailertable, *verify, *on_demand, *server_auth;
 };
 
 /* ---- files ---- */
@@ -60,7 +60,7 @@ uint64_t ar_maps_look(const struct ar_conf *conf)
 		h = look_at(h, declared[i].file);
 	h = look_at(look_at(h, conf->access_map.file), conf->aliases.use.file);
 	h = look_at(look_at(h, conf->local_user_map.file), conf->verify.use.file);
-	h = look_at(h, conf->server_auth.file);
+	h = look_at(look_at(h, conf->on_demand.use.file), conf->server_auth.file);
 	if (conf->mailertable.name.n == 0)
 		h = look_at(h, conf->mailertable.file);
 	return h;
@@ -134,6 +134,8 @@ int ar_maps_open(const struct ar_conf *conf, struct ar_maps **out)
 	if (rc == 0)
 		rc = use_map(set, &conf->verify.use, "verify_recipient", &set->verify);
 	if (rc == 0)
+		rc = use_map(set, &conf->on_demand.use, "on_demand", &set->on_demand);
+	if (rc == 0)
 		rc = use_map(set, &conf->server_auth, "server_auth", &set->server_auth);
 	if (rc != 0)
 		ar_maps_unref(&set);
@@ -194,6 +196,11 @@ struct ar_map *ar_maps_mailertable(const struct ar_maps *set)
 struct ar_map *ar_maps_verify(const struct ar_maps *set)
 {
 	return set != NULL ? set->verify : NULL;
+}
+
+struct ar_map *ar_maps_on_demand(const struct ar_maps *set)
+{
+	return set != NULL ? set->on_demand : NULL;
 }
 
 struct ar_map *ar_maps_server_auth(const struct ar_maps *set)

@@ -79,6 +79,7 @@ struct ar_map *ar_maps_access(const struct ar_maps *m);
 struct ar_map *ar_maps_aliases(const struct ar_maps *m);
 struct ar_map *ar_maps_users(const struct ar_maps *m);  /* local_user_map */
 struct ar_map *ar_maps_verify(const struct ar_maps *m); /* verify_recipient */
+struct ar_map *ar_maps_on_demand(const struct ar_maps *m);
 struct ar_map *ar_maps_server_auth(const struct ar_maps *m);
 /* mailertable.name; NULL: a text file. */
 struct ar_map *ar_maps_mailertable(const struct ar_maps *m);

@@ -1,6 +1,7 @@
 /* The options of maps and of the sections that use them, and what a table cannot say. Pure. */
 #include "smar/conf.h"
 
+#include "libsm/msg.h"
 #include "libsm/net.h"
 
 enum { SEQUENCE_DEPTH_MAX = 8 };
@@ -9,6 +10,7 @@ enum { SEQUENCE_DEPTH_MAX = 8 };
 #define USE(m)     offsetof(struct ar_map_use, m)
 #define ALIASES(m) offsetof(struct ar_aliases_conf, m)
 #define VERIFY(m)  offsetof(struct ar_verify_conf, m)
+#define DEMAND(m)  offsetof(struct ar_demand_conf, m)
 
 /* clang-format off */
 static const struct sm_word type_words[] = {
@@ -137,6 +139,23 @@ const struct sm_opt ar_verify_opts[] = {
      .help = "what to do with a recipient when it cannot be told whether it is known",
      .man = "The next hop is away, busy, or does not say. With accept mail is taken and queued, and fails later if the recipient "
             "does not exist; with 450 the client comes again."},
+    SM_OPT_END,
+};
+
+static const struct sm_word demand_words[] = {
+    {"queue", SM_WAIT_RUN, "until the next queue run"},
+    {"hold", SM_WAIT_ASKED, "until it is asked for: qmgrctl run DOMAIN, or ETRN"},
+    {0},
+};
+const struct sm_opt ar_demand_opts[] = {
+    {.name = "domains", .type = SM_OPT_LIST, .offset = DEMAND(domains), .def = "", .max = 1000, .reload = true,
+     .help = "domains whose mail waits; \".domain\" means all below it, \".\" all that are not local",
+     .man = "Mail for them is taken from everybody, as with to:DOMAIN relay in the access map. \".\" gives nobody that right."},
+    USE_FILE("A map whose keys are domains, instead of the list domains, or beside it. Its values are queue, hold, default (as "
+             "deliver), or no: it does not wait. A changed file counts for mail that waits already, too."),
+    USE_NAME,
+    {.name = "deliver", .type = SM_OPT_ENUM, .offset = DEMAND(deliver), .def = "hold", .words = demand_words, .reload = true,
+     .help = "how long mail for the domains waits"},
     SM_OPT_END,
 };
 /* clang-format on */
@@ -279,6 +298,7 @@ int ar_map_conf_check(const struct ar_conf *conf)
 	    (rc = check_use(conf, &conf->aliases.use, "aliases")) != 0 ||
 	    (rc = check_use(conf, &conf->local_user_map, "local_user_map")) != 0 ||
 	    (rc = check_use(conf, &conf->verify.use, "verify_recipient")) != 0 ||
+	    (rc = check_use(conf, &conf->on_demand.use, "on_demand")) != 0 ||
 	    (rc = check_use(conf, &conf->server_auth, "server_auth")) != 0)
 		return rc;
 	return check_use(conf, &mailertable, "mailertable");

@@ -56,6 +56,12 @@ struct ar_verify_conf {
 	struct sm_conf_list domains;
 	int on_failure; /* enum ar_on_failure */
 };
+/* The section on_demand. */
+struct ar_demand_conf {
+	struct ar_map_use use; /* first: it is bound as such */
+	struct sm_conf_list domains;
+	int deliver; /* enum sm_wait */
+};
 static inline bool ar_map_used(const struct ar_map_use *u)
 {
 	return u->file.n > 0 || u->name.n > 0;
@@ -71,6 +77,7 @@ extern const struct sm_opt ar_users_opts[];   /* local_user_map */
 extern const struct sm_opt ar_mailertable_opts[];
 extern const struct sm_opt ar_server_auth_opts[]; /* server_auth */
 extern const struct sm_opt ar_verify_opts[];      /* of struct ar_verify_conf: verify_recipient */
+extern const struct sm_opt ar_demand_opts[];      /* of struct ar_demand_conf: on_demand */
 
 /* What the tables cannot say: SM_E_SYNTAX with diag, "line N: ..." where there is a line. */
 struct ar_conf;

@@ -7,6 +7,7 @@
 #include "libsm/log.h"
 #include "smar/alias.h"
 #include "smar/local.h"
+#include "smar/on_demand.h"
 #include "smar/route.h"
 #include "smar/server_conf.h"
 
@@ -26,11 +27,38 @@ static int known(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str rc
 	return rc == 0 && local ? ar_local_known(ar, ctx, &parts) : rc;
 }
 
+/* Its mail waits, unless it is asked for now; 0: no more is to be said of it. */
+static int wait_or_go(const struct ar *ar, const struct ar_ctx *ctx,
+                      const struct sm_msg_route_get *m, struct ar_demand *demand,
+                      struct sm_msg_route *out)
+{
+	int rc = ar_on_demand_rcpt(ar, ctx, m->rcpt, demand);
+
+	if (rc == SM_E_AGAIN)
+		return rc;
+	*out = (struct sm_msg_route){.ttl_s = 60, .wait = (uint8_t)demand->wait};
+	if (rc != 0) {
+		sm_log(SM_WARN, "ar.on_demand", "ss_ta=%?I rcpt=<%S> error=%E", m->ta, m->rcpt, rc);
+		ar_trace_failed(ctx, m->rcpt, sm_diag());
+		out->status = SM_ROUTE_TEMP;
+		out->code = 451;
+		out->text = SM_STR("4.3.0 the domains that wait cannot be looked up now");
+		return 0;
+	}
+	out->status = demand->wait == SM_WAIT_NO ? SM_ROUTE_OK : SM_ROUTE_WAIT;
+	if (m->flags & SM_ROUTE_ASK_WAIT)
+		return 0;
+	return demand->wait == SM_WAIT_NO || (m->flags & SM_ROUTE_RUN) ? SM_E_NOTFOUND : 0;
+}
+
 int ar_resolve(const struct ar *ar, const struct ar_ctx *ctx, const struct sm_msg_route_get *m,
                struct sm_msg_route *out)
 {
+	struct ar_demand demand;
 	int rc;
 
+	if (m->flags & SM_ROUTE_ASK_WAIT)
+		return wait_or_go(ar, ctx, m, &demand, out);
 	if (!sm_str_empty(m->route)) {
 		rc = ar_route_told(ar, ctx, m->route, out);
 		return rc == 0 ? ar_rcpt_conf(ar, ctx, m->rcpt, out) : rc;
@@ -40,7 +68,11 @@ int ar_resolve(const struct ar *ar, const struct ar_ctx *ctx, const struct sm_ms
 		return rc;
 	rc = known(ar, ctx, m->rcpt);
 	if (rc == 0) {
+		rc = wait_or_go(ar, ctx, m, &demand, out);
+		if (rc != SM_E_NOTFOUND)
+			return rc;
 		rc = ar_route(ar, ctx, m->rcpt, out);
+		out->wait = (uint8_t)demand.wait;
 		return rc == 0 ? ar_rcpt_conf(ar, ctx, m->rcpt, out) : rc;
 	}
 	if (rc == SM_E_AGAIN)

@@ -114,6 +114,10 @@ static const struct {
     /* An entry that nobody understands lets nobody in, and refuses nobody for good. */
     {"192.0.2.7", SM_CHECK_ACCESS, 451, 0, SM_RESOLVE_NO, ""},
     {"192.0.2.7", 0, 0, 0, SM_RESOLVE_NO, ""},
+    /* Without name servers there is no name, and nothing is said of it. */
+    {"2001:db8::1", SM_CHECK_ACCESS | SM_CHECK_NO_DNS, 0, 0, SM_RESOLVE_NONE, ""},
+    {"192.0.2.9", SM_CHECK_ACCESS | SM_CHECK_NO_DNS, 0, 0, SM_RESOLVE_NONE, ""},
+    {"192.0.2.7", SM_CHECK_ACCESS | SM_CHECK_NO_DNS, 451, 0, SM_RESOLVE_NONE, ""},
 };
 
 static void body_clients(void)
@@ -162,6 +166,9 @@ static const struct {
     {"u@servfail.example", SM_CHECK_ACCESS, "451 4.1.8 "},
     {"u@none-yet.example", SM_CHECK_ACCESS, "451 4.1.8 "},
     {"u@servfail.example", 0, ""},
+    {"u@servfail.example", SM_CHECK_ACCESS | SM_CHECK_NO_DNS, ""},
+    {"U@A.Example", SM_CHECK_ACCESS | SM_CHECK_NO_DNS, "550 5.7.0 Rejected."},
+    {"u@own.example", SM_CHECK_ACCESS | SM_CHECK_NO_DNS, ""},
     {"u@own.example", SM_CHECK_ACCESS, "551 5.7.1 bad four"},
     {"u@[127.0.0.9]", SM_CHECK_ACCESS, "551 5.7.1 bad four"},
     {"u@[IPv6:2001:db8:bad::7]", SM_CHECK_ACCESS, "551 5.7.1 bad six"},

@@ -114,6 +114,8 @@ static const struct sm_word deliver_words[] = {
     {"background", SM_DELIVER_BACKGROUND, "the client has its reply when the mail is in the queue"},
     {"now", SM_DELIVER_NOW,
      "with LMTP: each recipient is tried once, and the client hears what became of it"},
+    {"queue", SM_DELIVER_QUEUE, "it waits for the next queue run; no name server is asked before"},
+    {"hold", SM_DELIVER_HOLD, "the same, until it is asked for (qmgrctl run, ETRN)"},
     {0},
 };
 
@@ -395,6 +397,8 @@ uint32_t ss_conf_check_flags(const struct ss_conf *c)
 	for (size_t i = 0; i < SM_ARRAY_SIZE(same); i++)
 		if (c->flags & same[i].flag)
 			out |= same[i].check;
+	if (c->deliver == SM_DELIVER_QUEUE || c->deliver == SM_DELIVER_HOLD)
+		out |= SM_CHECK_NO_DNS;
 	if (c->protected_recipients.allow_by & SS_ALLOW_SENDER)
 		out |= SM_CHECK_PROTECT_SENDER;
 	if (c->protected_recipients.allow_by & SS_ALLOW_CLIENT_IP)

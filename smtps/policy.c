@@ -9,8 +9,8 @@
 
 enum ss_policy_result ss_policy_rcpt(const struct ss_policy *p)
 {
-	bool allowed = (p->local && !p->local_needs_right) || p->map_relays || p->domain_listed ||
-	               p->session_may_relay;
+	bool allowed = ((p->local || p->on_demand) && !p->local_needs_right) || p->map_relays ||
+	               p->domain_listed || p->session_may_relay;
 
 	/* A temporary verdict may mean that `local`, `map_relays` and `overrides` are not known. */
 	if (p->code >= 400 && p->code < 500)
@@ -73,6 +73,7 @@ struct ss_policy ss_policy_of(const struct ss_conf *conf, const struct ss_standi
 	return (struct ss_policy){
 	    .code = ss_policy_grey_later(conf, flags) ? 0 : code,
 	    .local = (flags & SM_VERDICT_LOCAL) != 0,
+	    .on_demand = (flags & SM_VERDICT_ON_DEMAND) != 0,
 	    .map_relays = map && (flags & SM_VERDICT_RELAY) != 0,
 	    .domain_listed = ss_conf_domain_in(&conf->relay_to, domain),
 	    .session_may_relay = who->may_relay,

@@ -11,6 +11,7 @@
 struct ss_policy {
 	int code;           /* smar's verdict on the recipient; 0: go on */
 	bool local;         /* its domain is ours (mailertable: lmtp:) */
+	bool on_demand;     /* mail for its domain waits for those who ask for it (smar) */
 	bool map_relays;    /* the access map lets everybody relay to it */
 	bool domain_listed; /* -T, relay_to */
 	bool
