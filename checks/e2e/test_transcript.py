@@ -56,7 +56,7 @@ def test_of_a_domain(site, sink, tag):
     assert said[0].startswith("EHLO ") and said[1].startswith("MAIL FROM:<a@src.test>")
     assert [s for s in said if s.startswith("RCPT")] == ["RCPT TO:<x@seen.test>", "RCPT TO:<y@seen.test>"]
     assert any(s.startswith("<") and s.endswith(" bytes>") for s in said)
-    assert lines[0] == ("note", f"connecting to 127.0.0.1 at 127.0.0.1:{sink.port}")
+    assert lines[0] == ("note", f"connecting to [127.0.0.1] at 127.0.0.1:{sink.port}")
     assert lines[-1][0] == "server" and lines[-1][1].startswith("250")
     head, = [x for x in asked(site, ta) if x["type"] == "transcript"]
     assert [(r["index"], r["rcpt"]) for r in head["rcpts"]] == [(0, "x@seen.test"), (1, "y@seen.test")] and head["id"] == ta
