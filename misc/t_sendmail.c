@@ -37,14 +37,19 @@ static void is_list(const char *text, const char *want)
 	sm_buf_fini(&b);
 }
 
-static void is_none(const char *text)
+static void is_none_n(const char *text, size_t n)
 {
 	struct sm_buf b;
 
 	sm_buf_init(&b, 100000);
-	if (sl_addresses(sm_str(text), note, &b) != SM_E_SYNTAX)
+	if (sl_addresses(sm_str_n(text, n), note, &b) != SM_E_SYNTAX)
 		fail_msg("%s: was taken: %s", text, sm_buf_c(&b));
 	sm_buf_fini(&b);
+}
+
+static void is_none(const char *text)
+{
+	is_none_n(text, strlen(text));
 }
 
 static void test_addresses(void **state)
@@ -91,8 +96,7 @@ static void test_addresses(void **state)
 	is_none("<@x a@b>");
 	is_none("<a@b> c");
 	is_none(":include:/etc/passwd");
-	assert_int_equal(sl_addresses(sm_str_n("a\0b", 3), note, &(struct sm_buf){.max = 100}),
-	                 SM_E_SYNTAX);
+	is_none_n("a\0b", 3);
 }
 
 static void test_deep_and_long(void **state)
@@ -251,7 +255,7 @@ static void test_phrase(void **state)
 static struct sl_conf conf = {
     .qualify_domain = SM_STR("q.test"), .max_message_bytes = 3000000, .max_rcpts = 10};
 static struct sl_opts opts;
-static char *args[20];
+static char *args[40];
 
 /* What becomes of input that comes in pieces of so many bytes. */
 static int message(struct sl_mail *m, const char *in, size_t n, size_t piece)
