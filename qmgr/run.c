@@ -65,7 +65,7 @@ static void finish(struct run *r)
 		return;
 	r->done.took_ms = sm_now_ms() - r->began_ms;
 	if (!r->silent || r->done.rcpts > 0)
-		sm_log(r->silent ? SM_INFO : SM_NOTICE, "qm.run",
+		sm_log(r->silent || r->done.mails == 0 ? SM_INFO : SM_NOTICE, "qm.run",
 		       "destination=%S by=%s uid=%u transactions=%zu recipients=%zu took_ms=%lld",
 		       r->dest[0] ? sm_str(r->dest) : SM_STR("all"), r->by, r->uid, r->done.mails,
 		       r->done.rcpts, (long long)r->done.took_ms);
