@@ -267,6 +267,9 @@ static void envelope(struct qc_print *p, const json_t *o)
 	when(b, "requeued", qc_num(o, "requeued_s"), false);
 	when(b, "next try", qc_num(o, "next_try_s"), true);
 	field(b, "envid", qc_str(o, "envid"));
+	field(b, "id at client", qc_str(o, "xid"));
+	if (!sm_str_eq(sm_str(qc_str(o, "deliver")), SM_STR("background")))
+		field(b, "deliver", qc_str(o, "deliver"));
 	field(b, "needs", qc_str(o, "needs"));
 	field(b, "DSN", qc_str(o, "dsn"));
 	field(b, "DSN about", qc_str(o, "dsn_of"));

@@ -148,6 +148,15 @@ const struct sm_opt qm_conf_opts[] = {
      .offset = AT(defedb),
      .sub = defedb_opts,
      .help = "deferred queue"},
+    {.name = "deliver_now",
+     .type = SM_OPT_SECTION,
+     .offset = 0,
+     .sub = qm_conf_now_opts,
+     .help = "what is remembered of mail whose clients wait (smtps' deliver = now)",
+     .man =
+         "A client that was cut off and sends a mail again under the same id of its own (XFORWARD "
+         "IDENT) hears of the recipients that were delivered meanwhile, and no second copy is "
+         "sent. A restart of qmgr forgets them, but for those of mail that was open."},
     {.name = "DSN_handling",
      .type = SM_OPT_SECTION,
      .offset = 0,

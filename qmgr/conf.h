@@ -42,6 +42,9 @@ struct qm_conf {
 		int64_t interval_ms; /* 0: none */
 		struct sm_conf_list schedule;
 	} run;
+	struct {
+		int64_t remember_entries, remember_ms, grace_ms;
+	} now;
 	int64_t wait_for_client_ms, wait_for_server_ms;
 	int64_t unlink_threads, orphan_delay_ms;
 };

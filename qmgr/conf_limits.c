@@ -239,6 +239,38 @@ const struct sm_opt qm_conf_verify_opts[] = {
      .man = "smtps waits for verify_timeout; what comes later is remembered."},
     SM_OPT_END};
 
+const struct sm_opt qm_conf_now_opts[] = {
+    {.name = "grace_time",
+     .type = SM_OPT_TIME,
+     .reload = true,
+     .offset = AT(now.grace_ms),
+     .def = "2m",
+     .min = 100,
+     .max = 120000,
+     .unit = "s",
+     .help = "at the end of smtps' deliver_timeout, wait so long for what smtpc is delivering"},
+    {.name = "remember_entries",
+     .type = SM_OPT_INT,
+     .reload = true,
+     .offset = AT(now.remember_entries),
+     .def = "100000",
+     .min = 1000,
+     .max = 10000000,
+     .unit = "entries",
+     .help = "most recipients that are remembered; the oldest go first",
+     .man = "Each takes about 400 bytes."},
+    {.name = "remember_time",
+     .type = SM_OPT_TIME,
+     .reload = true,
+     .offset = AT(now.remember_ms),
+     .def = "12h",
+     .min = 1000,
+     .max = 30 * MS_DAY,
+     .unit = "s",
+     .help = "how long a recipient is remembered",
+     .man = "Longer than the client waits between two tries of a mail."},
+    SM_OPT_END};
+
 int qm_conf_check_limits(const struct qm_conf *c)
 {
 	if (c->smtpc.max_connections < c->smtpc.initial_connections)

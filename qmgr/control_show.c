@@ -166,6 +166,8 @@ struct reading {
 struct envelope {
 	struct sm_id id, content, dsn_of, child_of;
 	const char *queue;
+	struct sm_str xid; /* its id at the client */
+	uint8_t deliver;   /* SM_DELIVER_* */
 	struct sm_str sender, envid;
 	uint8_t utf8, body;
 	uint64_t size;
@@ -241,6 +243,16 @@ static int64_t transcripts(const struct qm_transcripts *t, struct sm_id id)
 	return n;
 }
 
+static const char *deliver_word(uint8_t deliver)
+{
+	static const char *const words[] = {[SM_DELIVER_BACKGROUND] = "background",
+	                                    [SM_DELIVER_NOW] = "now",
+	                                    [SM_DELIVER_QUEUE] = "queue",
+	                                    [SM_DELIVER_HOLD] = "hold"};
+
+	return deliver < SM_ARRAY_SIZE(words) ? words[deliver] : "other";
+}
+
 static void envelope_line(struct qm_ctl *c, const struct envelope *e)
 {
 	qm_ctl_begin(c, "envelope");
@@ -248,6 +260,8 @@ static void envelope_line(struct qm_ctl *c, const struct envelope *e)
 	qm_ctl_str(c, "queue", sm_str(e->queue));
 	qm_ctl_str(c, "sender", e->sender);
 	qm_ctl_str(c, "envid", e->envid);
+	qm_ctl_str(c, "xid", e->xid);
+	qm_ctl_str(c, "deliver", sm_str(deliver_word(e->deliver)));
 	qm_ctl_str(c, "needs", sm_str(needs_word(e)));
 	qm_ctl_num(c, "size", (int64_t)e->size);
 	qm_ctl_id(c, "content", e->content);
@@ -360,6 +374,8 @@ static void show_txn(struct qm_ctl *c, const struct qm_txn *txn)
 	                           .queue = "active",
 	                           .sender = txn->sender,
 	                           .envid = txn->envid,
+	                           .xid = txn->client.xid,
+	                           .deliver = txn->deliver,
 	                           .utf8 = txn->utf8,
 	                           .body = txn->body,
 	                           .size = txn->size,
@@ -413,6 +429,8 @@ static void show_rec(struct qm_ctl *c, const struct qm_rec_txn *rec, const struc
 	                           .queue = "deferred",
 	                           .sender = rec->sender,
 	                           .envid = rec->envid,
+	                           .xid = rec->xid,
+	                           .deliver = rec->deliver,
 	                           .utf8 = rec->utf8,
 	                           .body = rec->body,
 	                           .size = rec->size,

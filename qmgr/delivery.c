@@ -7,7 +7,7 @@
  * level 13 each that is handed out (`qm.give`), written before smtpc can have it: so what may come
  * twice after a crash can be told from the log, and tests hold it against what did.
  */
-#include "qmgr/qm.h"
+#include "qmgr/now.h"
 
 #include "libsm/rand.h"
 #include "libsm/time.h"
@@ -127,7 +127,7 @@ static void undecided(struct qm *q, struct qm_rcpt *r)
 		r->lost++;
 	/* At the end nothing is written about it: it is open in the log, and due at the next start.
 	 */
-	if (r->lost >= LOST_MAX && !q->stopping)
+	if ((r->lost >= LOST_MAX || r->txn->now != NULL) && !q->stopping)
 		qm_settle_rcpt(q, r, &t);
 	else
 		qm_rcpt_set(r, QM_RCPT_NEW);
@@ -162,7 +162,7 @@ static bool crowded_out(struct qm *q, struct qm_route *route, struct qm_rcpt *r,
 {
 	if (res->outcome != SM_OUTCOME_TEMP || res->stage < SM_STAGE_CONNECT ||
 	    res->stage > SM_STAGE_HELO || r->crowded_out >= CROWDED_MAX || q->stopping ||
-	    r->mark != QM_MARK_NONE || (r->flags & QM_RCPT_HELD) ||
+	    r->mark != QM_MARK_NONE || (r->flags & QM_RCPT_HELD) || qm_now_over(r) ||
 	    qm_route_dead(&q->sched, route, sm_loop_now_ms()) != NULL)
 		return false;
 	r->crowded_out++;
@@ -282,6 +282,7 @@ static void send_task(struct qm *q, const struct qm_pick *pick, struct sm_list *
 	    .helo = txn->client.helo,
 	    .proto = txn->client.proto,
 	    .xid = txn->client.xid,
+	    .within_ms = qm_now_within_ms(txn),
 	    .agent = pick->route->agent,
 	    .key = pick->route->key,
 	    .conf = pick->route->conf,

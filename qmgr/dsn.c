@@ -284,6 +284,8 @@ bool qm_dsn_report(struct qm *q, struct qm_txn *txn)
 {
 	unsigned failed;
 
+	if (txn->now != NULL)
+		return true; /* its client is told */
 	/* Those in work may have to be told as well, and each one that ends comes by here: the rest
 	 * is looked at every few seconds. */
 	if (txn->busy > 0 && txn->owed > 0 && !q->stopping && !sm_timer_is_set(&q->dsn_look))

@@ -12,7 +12,7 @@
  * What goes on to the members is RFC 3461 5.2.7: an alias passes on who is to be told what; for a
  * list with an owner, this is a new mail, and the owner is told.
  */
-#include "qmgr/qm.h"
+#include "qmgr/now.h"
 
 #include "libsm/smtp_cmd.h"
 #include "libsm/time.h"
@@ -334,6 +334,33 @@ static void put_off(struct qm *q, struct qm_rcpt *r, const char *text, int64_t r
 	qm_settle_rcpt(q, r, &t);
 }
 
+/* Its client waits: the alias becomes a mail of its own, and that is expanded as any. So nobody has
+ * to wait for a long list, nor to give up in the middle of one. */
+static void hand_over(struct qm *q, struct qm_rcpt *r)
+{
+	const struct sm_msg_alias_item same = {.addr = r->addr, .sender = SM_STR("")};
+	const struct qm_try taken = {.outcome = SM_OUTCOME_DONE,
+	                             .code = 250,
+	                             .text = SM_STR("2.1.5 alias, taken for its members"),
+	                             .host = SM_STR("")};
+	struct qm_txn *child;
+	struct sm_id id;
+
+	if (!qm_incoming_own_id(q, &id)) {
+		put_off(q, r, "4.3.0 no id at hand, try again", CURSOR_RETRY_S);
+		return;
+	}
+	child = make_child(q, id, r, &same, 1, false);
+	child->level = r->txn->level;
+	child->deliver = SM_DELIVER_BACKGROUND;
+	qm_rcpt_note(r, taken.code, taken.text, taken.host, sm_wall_s());
+	qm_rcpt_set(r, QM_RCPT_EXPANDED);
+	qm_store_expand(q->store, r, child);
+	log_child(r, child);
+	qm_child_begin(q, child, r->txn);
+	qm_now_known(q, r, &taken);
+}
+
 void qm_expand(struct qm *q, struct qm_rcpt *r, const struct sm_msg_route *m)
 {
 	const struct qm_try too_deep = {.outcome = SM_OUTCOME_PERM,
@@ -349,6 +376,8 @@ void qm_expand(struct qm *q, struct qm_rcpt *r, const struct sm_msg_route *m)
 		qm_settle_rcpt(q, r, &too_deep);
 	} else if (qm_edbc_count(q->edbc) >= (size_t)q->conf->edbc_max_entries) {
 		put_off(q, r, "4.3.1 the deferred queue is full", FULL_RETRY_S);
+	} else if (r->txn->now != NULL) {
+		hand_over(q, r);
 	} else if (!has_room(q)) {
 		wait_for_room(q, r);
 	} else if (m->aliases_count == 0) {

@@ -3,6 +3,7 @@
  * their limits. What becomes of the mail they bring is in incoming_commit.c.
  */
 #include "qmgr/incoming_int.h"
+#include "qmgr/now.h"
 
 #include <unistd.h>
 #include "libsm/time.h"
@@ -169,6 +170,7 @@ static void expect_company(struct qm *q)
 
 static void session_close(struct qm *q, struct qm_in_server *s, struct session *se)
 {
+	qm_now_gone(q, se->id);
 	qm_client_close(&q->in->clients, se->client);
 	sm_hash_remove(&s->sessions, &se->node);
 	sm_free(se);
@@ -331,6 +333,8 @@ static int on_frame(struct sm_peer *peer, const struct sm_frame *f, void *arg)
 	}
 	if (f->type == SM_MSG_rcpt_verify)
 		return qm_verify_ask(q, peer, f);
+	if (f->type == SM_MSG_ta_wait)
+		return qm_now_wait(q, peer, f);
 	for (size_t i = 0; i < SM_ARRAY_SIZE(handlers); i++)
 		if (handlers[i].type == f->type)
 			return handlers[i].handle(q, s, f);

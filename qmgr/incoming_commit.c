@@ -7,6 +7,7 @@
  * for a while after it has ended.
  */
 #include "qmgr/incoming_int.h"
+#include "qmgr/now.h"
 
 #define MAX_PENDING_BYTES (64u * 1024 * 1024)
 
@@ -41,7 +42,10 @@ static void commit_durable(void *arg)
 
 	qm_in_verdict(p->peer, p->tag, 0, SM_STR("")); /* who is gone will come back and ask */
 	p->q->in->committing -= txn->rcpt_count;
-	qm_activate(p->q, txn);
+	if (txn->deliver == SM_DELIVER_NOW)
+		qm_now_begin(p->q, txn, p->sess);
+	else
+		qm_activate(p->q, txn);
 	sm_free(p);
 }
 
@@ -117,6 +121,7 @@ int qm_in_commit(struct qm *q, struct qm_in_server *s, const struct sm_frame *f)
 	p->peer = s->peer;
 	p->tag = f->tag;
 	p->txn = txn;
+	p->sess = m.sess;
 	qm_store_after(q->store, qm_store_ibdb(q->store), lsn, &p->wait, commit_durable, p);
 	q->stats.accepted++;
 	q->stats.accepted_rcpts += m.rcpts_count;

@@ -22,6 +22,7 @@ struct qm_in_pending {
 	struct sm_peer *peer; /* is answered in any case, also when it is gone */
 	uint64_t tag;
 	struct qm_txn *txn;
+	struct sm_id sess; /* that it came by */
 	struct sm_msg_id_block block;
 };
 

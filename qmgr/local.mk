@@ -11,6 +11,7 @@ libqm_a_SOURCES += qmgr/rec.h qmgr/rec.c qmgr/txn.h qmgr/txn.c qmgr/sched.h qmgr
 	qmgr/edbc.h qmgr/edbc_int.h qmgr/edbc.c qmgr/edbc_heap.c qmgr/edbc_tail.c qmgr/edbc_wait.c qmgr/view.h qmgr/view.c \
 	qmgr/filter.h qmgr/filter_int.h qmgr/filter.c qmgr/filter_parse.c qmgr/control_words.c \
 	qmgr/marks.h qmgr/marks.c qmgr/suspend.h qmgr/suspend.c
+libqm_a_SOURCES += qmgr/memory.h qmgr/memory.c
 EXTRA_DIST += qmgr/rec.def
 
 QM_TESTS += qmgr/t_rec
@@ -80,6 +81,8 @@ qmgr_t_txn_LDADD = $(QM_LDADD)
 libexec_PROGRAMS += qmgr/qmgr
 qm_parts = qmgr/qm.h qmgr/bulk.h qmgr/bulk_int.h qmgr/bulk.c qmgr/bulk_choose.c qmgr/bulk_write.c qmgr/bulk_apply.c qmgr/halt.h qmgr/halt.c qmgr/run_int.h qmgr/run.h qmgr/run.c qmgr/run_wait.c qmgr/run_check.c qmgr/queue.c qmgr/incoming_int.h qmgr/incoming.c qmgr/incoming_commit.c qmgr/credit.c qmgr/resolve.c qmgr/delivery.c qmgr/settle.c qmgr/verify.c qmgr/poison.c qmgr/child.c qmgr/expand.c qmgr/dsn.c qmgr/defer.c qmgr/kept.c \
 	qmgr/compact.c qmgr/content.c qmgr/space.c qmgr/control.h qmgr/control.c qmgr/control_list.c qmgr/control_show.c qmgr/control_act.c qmgr/control_users.c qmgr/control_run.c qmgr/control_transcript.c qmgr/control_dest.c qmgr/control_ask.c qmgr/control_name.c qmgr/limits_load.c
+# Mail whose client waits.
+qm_parts += qmgr/now.h qmgr/now.c
 qmgr_qmgr_SOURCES = qmgr/main.c $(qm_parts)
 qmgr_qmgr_LDADD = libqm.a libcdb.a libsm.a $(SECCOMP_LIBS) $(BDB_LIBS)
 
@@ -122,6 +125,11 @@ qmgr_t_orphans_LDADD = $(QM_WHOLE_LDADD)
 QM_TESTS += qmgr/t_dsn
 qmgr_t_dsn_SOURCES = qmgr/t_dsn.c $(t_qm_whole)
 qmgr_t_dsn_LDADD = $(QM_WHOLE_LDADD)
+QM_TESTS += qmgr/t_now qmgr/t_memory
+qmgr_t_now_SOURCES = qmgr/t_now.c $(t_qm_whole)
+qmgr_t_now_LDADD = $(QM_WHOLE_LDADD)
+qmgr_t_memory_SOURCES = qmgr/t_memory.c
+qmgr_t_memory_LDADD = $(QM_LDADD)
 QM_TESTS += qmgr/t_expand
 qmgr_t_expand_SOURCES = qmgr/t_expand.c $(t_qm_whole)
 qmgr_t_expand_LDADD = $(QM_WHOLE_LDADD)

@@ -7,13 +7,21 @@
  * one that follows its release. What it is suspected of, and that it is held, is recorded at once,
  * with the release before it in the snapshot: replay applies acts after changes.
  */
-#include "qmgr/qm.h"
+#include "qmgr/now.h"
 
 void qm_suspect(struct qm *q, struct qm_rcpt *r, struct sm_str who)
 {
 	struct qm_try t = {
 	    .outcome = SM_OUTCOME_TEMP, .code = 451, .text = who, .host = SM_STR("")};
 
+	/* Its client has to decide whether it comes again. */
+	if (r->txn->now != NULL) {
+		sm_log(SM_WARN, "qm.suspect", "ss_ta=%I rcpt=<%S> rcpt_idx=%u why=%S", r->txn->id,
+		       r->addr, r->index, who);
+		t.local = true;
+		qm_settle_rcpt(q, r, &t);
+		return;
+	}
 	if ((r->flags & QM_RCPT_SUSPECT) == 0) {
 		r->flags |= QM_RCPT_SUSPECT;
 		r->txn->changed = true;

@@ -61,6 +61,7 @@ struct qm {
 	struct qm_defer *defer;
 	struct qm_keeping *keeping;
 	struct qm_expand *expand;
+	struct qm_nows *nows;
 	struct qm_content *content;
 	struct qm_space *space;
 	struct qm_control *control;

@@ -4,7 +4,7 @@
  * Invariant: a part is opened after everything it calls, and closed before it; helpers end before
  * what they work on is freed.
  */
-#include "qmgr/qm.h"
+#include "qmgr/now.h"
 
 #include "libsm/offload.h"
 #include "libsm/time.h"
@@ -73,6 +73,7 @@ static int open_parts(struct qm *q, struct qm_recovered *found)
 	int err;
 
 	qm_expand_open(q);
+	qm_now_open(q, found);
 	if ((err = qm_defer_open(q)) != 0 || (err = qm_kept_open(q)) != 0 ||
 	    (err = qm_bulk_open(q)) != 0 || (err = qm_halt_open(q)) != 0)
 		return err;
@@ -134,6 +135,7 @@ void qm_queue_close(struct qm *q)
 	qm_delivery_close(q);
 	qm_transcript_close(q);
 	qm_resolver_close(q);
+	qm_now_close(q);
 	qm_expand_close(q);
 	qm_bulk_close(q);
 	qm_halt_close(q);
@@ -184,4 +186,5 @@ void qm_queue_reload(struct qm *q, const struct qm_conf *conf)
 	qm_transcript_reload(q);
 	qm_run_reload(q);
 	qm_incoming_reload(q);
+	qm_now_reload(q);
 }

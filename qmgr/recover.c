@@ -14,6 +14,7 @@
 #include <unistd.h>
 #include "libsm/log.h"
 #include "libsm/time.h"
+#include "qmgr/memory.h"
 
 #define COPY_PENDING_BYTES (16 * 1024 * 1024)
 #define UNPIN_MS           50
@@ -104,6 +105,27 @@ static uint64_t end(struct qm_store *st, struct sm_id id)
 	return qm_log_append(st->defedb, QM_REC_end, sm_buf_view(&st->scratch), NULL);
 }
 
+/* Its client waited, has heard nothing, and keeps it: it is over, and what was delivered of it is
+ * remembered, in case it comes again. */
+static void give_back(struct qm_replay *rp, struct qm_txn *txn)
+{
+	int64_t now_ms = sm_now_ms();
+
+	if (rp->told == NULL)
+		rp->told = qm_memory_new((size_t)rp->conf->now.remember_entries,
+		                         rp->conf->now.remember_ms);
+	for (unsigned i = 0; i < txn->rcpt_count; i++) {
+		struct qm_rcpt *r = &txn->rcpts[i];
+		const struct qm_memory_key key = {txn->client.xid, txn->sender, r->addr};
+		bool done = r->state == QM_RCPT_DELIVERED || r->state == QM_RCPT_EXPANDED;
+
+		qm_rcpt_set(r, QM_RCPT_SETTLED);
+		if (done && key.xid.n > 0 && qm_memory_find(rp->told, &key, now_ms) == NULL)
+			qm_memory_delivered(rp->told, qm_memory_add(rp->told, &key, r), r->code,
+			                    r->text, now_ms);
+	}
+}
+
 /* Write a snapshot to DEFEDB and index it, or end it when nothing is owed any more. The transaction
  * is freed; its content, if it was the last user, is found as an orphan. */
 static void copy(struct qm_replay *rp, struct qm_txn *txn)
@@ -113,6 +135,8 @@ static void copy(struct qm_replay *rp, struct qm_txn *txn)
 	tell_open(txn, txn->log == st->ibdb ? "ibdb" : "defedb");
 	txn->loc = (struct qm_loc){0};
 	qm_marks_fold(&st->marks, txn);
+	if (txn->deliver == SM_DELIVER_NOW)
+		give_back(rp, txn);
 	if (txn->open > 0) {
 		qm_store_txn(st, txn, st->defedb);
 		qm_edbc_put_txn(rp->edbc, txn, txn->loc);
@@ -395,6 +419,7 @@ static int recover(struct qm_replay *rp, struct qm_recovered *found)
 	/* The counters, before the segments that tell of them are let go. */
 	st->grant_lsn = qm_store_id_block(st, rp->next_counter, 0, SM_ID_PROC_QMGR, getpid());
 	tell_ended(rp, found);
+	found->told = rp->told;
 	found->deferred = qm_edbc_count(rp->edbc);
 	found->quarantined = st->damages;
 	found->next_counter = rp->next_counter;
@@ -416,6 +441,7 @@ int qm_store_open(const struct qm_conf *conf, struct qm_txn_table *txns, struct 
 	qm_suspends_init(&st->suspends);
 	sm_list_init(&st->overs);
 	qm_replay_init(&rp, st, txns, edbc);
+	rp.conf = conf;
 	if ((err = open_log(st, "ibdb", &conf->ibdb, &st->ibdb)) == 0 &&
 	    (err = open_log(st, "defedb", &conf->defedb, &st->defedb)) == 0)
 		err = recover(&rp, found);

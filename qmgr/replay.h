@@ -29,6 +29,8 @@ struct qm_replay {
 	uint64_t birth;        /* as the newest grant has it */
 	struct sm_id *ended;   /* the newest QM_ENDED_MAX of `ended_count`, as a ring */
 	size_t ended_count;
+	const struct qm_conf *conf;
+	struct qm_memory *told; /* for qm_recovered */
 };
 
 void qm_replay_init(struct qm_replay *rp, struct qm_store *st, struct qm_txn_table *txns,

@@ -6,7 +6,7 @@
  * route go together. While smar is away recipients wait here, for at most wait_for_server; when the
  * active queue is nearly full they do not wait for slow name servers: nothing in it waits for ever.
  */
-#include "qmgr/qm.h"
+#include "qmgr/now.h"
 
 #include "libsm/rand.h"
 #include "libsm/time.h"
@@ -102,6 +102,11 @@ static void routed(struct qm *q, struct qm_rcpt *r, struct sm_msg_route *m)
 
 	if (qm_bulk_caught(q, r))
 		return;
+	if (qm_now_over(r)) {
+		t = qm_now_try_late();
+		qm_settle_rcpt(q, r, &t);
+		return;
+	}
 	if (m->status == SM_ROUTE_ALIAS) {
 		qm_expand(q, r, m);
 		return;

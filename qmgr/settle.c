@@ -3,9 +3,9 @@
  * settled and transactions end.
  *
  * Invariant: a transaction that has nothing in work either waits for a record to be durable, or
- * waits in DEFEDB.
+ * waits in DEFEDB; one whose client waits ends instead (now.h).
  */
-#include "qmgr/qm.h"
+#include "qmgr/now.h"
 
 #include "libsm/rand.h"
 #include "libsm/time.h"
@@ -94,6 +94,12 @@ void qm_settle_rcpt(struct qm *q, struct qm_rcpt *r, const struct qm_try *t)
 	qm_rcpt_note_tls(r, t->tls);
 	if (!t->no_try && !t->local && r->tries < UINT16_MAX)
 		r->tries++;
+	if (r->txn->now != NULL) {
+		qm_now_decide(q, r, t);
+		log_try(r, t, now);
+		qm_now_known(q, r, t);
+		return;
+	}
 	switch (t->outcome) {
 	case SM_OUTCOME_DONE:
 		r->next_try_s = now;
@@ -183,6 +189,11 @@ void qm_progress(struct qm *q, struct qm_txn *txn)
 {
 	if (txn->state != QM_TXN_ACTIVE)
 		return;
+	if (txn->now != NULL) {
+		if (qm_now_progress(q, txn))
+			end(q, txn);
+		return;
+	}
 	/* Without an id at hand the DSN is made when the transaction is read back: what it tells is
 	 * durable, nothing is lost. */
 	(void)qm_dsn_report(q, txn);

@@ -43,6 +43,8 @@ struct qm_recovered {
 	 * whoever committed them may have missed the answer. The caller's: sm_free. */
 	struct sm_id *ended;
 	size_t ended_count;
+	/* What was delivered while a client waited for it; NULL: nothing. The caller's. */
+	struct qm_memory *told;
 };
 
 /*

@@ -29,6 +29,10 @@ struct t_smtps {
 	unsigned credits;
 	unsigned outcomes;
 	int taken;
+	unsigned decisions; /* ta_decided, in all; the last one by index: */
+	unsigned decided_count;
+	uint16_t decided[16];
+	char decided_text[16][64];
 };
 
 struct t_task {
@@ -40,7 +44,7 @@ struct t_task {
 	uint16_t index[1000];
 	char rcpt[40][64]; /* the first ones */
 	uint8_t dsn_kind, notify, ret;
-	uint32_t probe_ms;
+	uint32_t probe_ms, within_ms;
 	char host[64]; /* the first one */
 	int64_t dsn_received_s, dsn_until_s;
 	uint64_t dsn_max_bytes;

@@ -123,6 +123,18 @@ static void smtps_frame(struct t_smtps *s, const struct sm_frame *f)
 		assert_int_equal(sm_msg_ta_outcome_decode(f->body, &w.frame, &m), 0);
 		s->outcomes++;
 		s->taken = m.taken;
+	} else if (f->type == SM_MSG_ta_decided) {
+		struct sm_msg_ta_decided m;
+
+		assert_int_equal(sm_msg_ta_decided_decode(f->body, &w.frame, &m), 0);
+		s->decisions++;
+		s->decided_count = m.results_count;
+		for (uint32_t i = 0; i < m.results_count && i < 16; i++) {
+			assert_int_equal(m.results[i].index, i);
+			s->decided[i] = m.results[i].code;
+			snprintf(s->decided_text[i], sizeof(s->decided_text[i]), "%.*s",
+			         (int)m.results[i].text.n, m.results[i].text.p);
+		}
 	} else {
 		fail_msg("smtps got %u", f->type);
 	}
@@ -221,7 +233,8 @@ static void smtpc_frame(struct t_smtpc *c, const struct sm_frame *f)
 	                     .dsn_until_s = m.dsn_until_s,
 	                     .dsn_max_bytes = m.dsn_max_bytes,
 	                     .ret = m.ret,
-	                     .probe_ms = m.probe_ms};
+	                     .probe_ms = m.probe_ms,
+	                     .within_ms = m.within_ms};
 	assert_true(m.hosts_count > 0);
 	COPY(t->host, m.hosts[0].name);
 	COPY(t->sender, m.sender);

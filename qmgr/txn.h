@@ -17,6 +17,7 @@
 #include "qmgr/rec.h"
 
 struct qm_group;
+struct qm_now;
 
 enum qm_rcpt_state {
 	QM_RCPT_NEW,        /* wants a route */
@@ -111,6 +112,7 @@ struct qm_txn {
 	bool changed;          /* the snapshot lacks more than how and when it was last tried */
 	bool acted;            /* it lacks an act of an operator */
 	uint64_t snapshot_lsn; /* of the newest that was written; 0: it was read back */
+	struct qm_now *now;    /* its client waits: now.c; NULL: it is a mail as any */
 	struct qm_kept *kept;  /* DEFEDB had no room for it: kept.c */
 	uint64_t last_lsn;     /* of its newest record */
 	uint64_t child_lsn;    /* of the newest record that made a child of it; 0: none */
