@@ -111,6 +111,14 @@ static void routed(struct qm *q, struct qm_rcpt *r, struct sm_msg_route *m)
 		qm_expand(q, r, m);
 		return;
 	}
+	if (m->status == SM_ROUTE_WAIT && r->txn->now != NULL) {
+		t.outcome = SM_OUTCOME_TEMP;
+		t.code = 450;
+		t.text = SM_STR("4.2.1 destination takes mail only when it is asked for");
+		t.local = true;
+		qm_settle_rcpt(q, r, &t);
+		return;
+	}
 	if (m->status == SM_ROUTE_WAIT) {
 		qm_run_put_off(q, r, (enum sm_wait)m->wait);
 		return;
