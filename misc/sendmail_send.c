@@ -86,28 +86,6 @@ static int open_session(const struct sl_mail *m, struct sb **s)
 	return rc == 0 ? 0 : failed(m, *s, rc);
 }
 
-static int envelope(const struct sl_mail *m, struct sb *s, struct sb_rcpt *rcpts)
-{
-	struct sb_mail mail = {.sender = m->sender.p,
-	                       .envid = m->opts->envid,
-	                       .ret = m->opts->ret,
-	                       .body = m->eight_bit ? SM_BODY_8BITMIME : SM_BODY_NONE,
-	                       .utf8 = m->utf8,
-	                       .size = m->size};
-	uint64_t max = sb_max_size(s);
-	int rc;
-
-	if (max > 0 && m->size > max) {
-		sl_complain(m->opts, "the message has %llu bytes, smx takes %llu at the most",
-		            (unsigned long long)m->size, (unsigned long long)max);
-		return SL_DATAERR;
-	}
-	for (size_t i = 0; i < m->rcpt_count; i++)
-		rcpts[i] = (struct sb_rcpt){.addr = m->rcpts[i].p, .notify = m->opts->notify};
-	rc = sb_envelope(s, &mail, rcpts, m->rcpt_count);
-	return rc == 0 ? 0 : failed(m, s, rc);
-}
-
 /* How many were accepted; the status of the others in *status. */
 static size_t judge(const struct sl_mail *m, const struct sb_rcpt *rcpts, int *status)
 {
@@ -117,10 +95,9 @@ static size_t judge(const struct sl_mail *m, const struct sb_rcpt *rcpts, int *s
 	for (size_t i = 0; i < m->rcpt_count; i++) {
 		int code = rcpts[i].code;
 
-		if (code / 100 == 2) {
-			accepted++;
+		accepted += code / 100 == 2;
+		if (code == 0 || code / 100 == 2)
 			continue;
-		}
 		sl_complain(m->opts, "%s: %d %s", rcpts[i].addr, code, rcpts[i].text);
 		if (code / 100 == 5)
 			*status = SL_NOUSER;
@@ -128,6 +105,33 @@ static size_t judge(const struct sl_mail *m, const struct sb_rcpt *rcpts, int *s
 			*status = m->opts->tempfail;
 	}
 	return accepted;
+}
+
+static int envelope(const struct sl_mail *m, struct sb *s, struct sb_rcpt *rcpts)
+{
+	struct sb_mail mail = {.sender = m->sender.p,
+	                       .envid = m->opts->envid,
+	                       .ret = m->opts->ret,
+	                       .body = m->eight_bit ? SM_BODY_8BITMIME : SM_BODY_NONE,
+	                       .utf8 = m->utf8,
+	                       .size = m->size};
+	uint64_t max = sb_max_size(s);
+	int rc, status, refused;
+
+	if (max > 0 && m->size > max) {
+		sl_complain(m->opts, "the message has %llu bytes, smx takes %llu at the most",
+		            (unsigned long long)m->size, (unsigned long long)max);
+		return SL_DATAERR;
+	}
+	for (size_t i = 0; i < m->rcpt_count; i++)
+		rcpts[i] = (struct sb_rcpt){.addr = m->rcpts[i].p, .notify = m->opts->notify};
+	rc = sb_envelope(s, &mail, rcpts, m->rcpt_count);
+	if (rc == 0)
+		return 0;
+	status = failed(m, s, rc);
+	/* Of too many that are wrong, smtps has enough; what is wrong with them stays wrong. */
+	(void)judge(m, rcpts, &refused);
+	return refused == SL_NOUSER ? refused : status;
 }
 
 static void free_rcpts(const struct sl_mail *m, struct sb_rcpt **rcpts)

@@ -129,7 +129,9 @@ const struct sm_opt qm_conf_smtps_opts[] = {
      .max = 1000000000,
      .unit = "messages",
      .help = "messages of one authenticated user within user_period; more: 450; 0: no limit",
-     .man = "The first refusal within a period is told: in the log as qm.user, and to mcp. qmgrctl "
+     .man = "Whoever runs a program that comes over a Unix socket, to a listener of "
+            "relay_from_local, is the user uid:NUMBER. The first refusal within a period is told: "
+            "in the log as qm.user, and to mcp. qmgrctl "
             "users shows who has sent how much. What was sent is forgotten by a restart."},
     {.name = "max_recipients_per_user",
      .type = SM_OPT_INT,

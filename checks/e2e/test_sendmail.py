@@ -228,6 +228,7 @@ SAID = [GREETING, EHLO, OK, Expect(rb"MAIL"), OK, Expect(rb"RCPT"), OK, Expect(r
     ([*SAID, Send(b"554 5.3.0 no\r\n"), Hang()], UNAVAILABLE),
     ([*SAID, Send(b"451 4.3.0 later\r\n"), Hang()], TEMPFAIL),
     ([*SAID, OK, Hang()], 0),
+    ([*SAID[:6], Send(b"550 5.1.1 no\r\n421 4.7.0 enough\r\n"), Close()], NOUSER),
 ])
 def test_server_says(site, tmp_path, script, status):
     """A server that ends midway, or says strange things."""
@@ -235,7 +236,7 @@ def test_server_says(site, tmp_path, script, status):
     conf.write_text(f'hostname = "mx.test"; sendmail {{ socket = "{socket}"; }}\n')
     # who greets with a no, or is not understood, is left
     with Sink(unix=socket, scripts=[[x for x in script if not isinstance(x, Hang)] + [Serve(greet=False)] if any(isinstance(x, Hang) for x in script) else script]):
-        r = subprocess.run([os.path.join(BUILD, "sendmail"), "-C", str(conf), "-f", "a@src.test", "b@far.test"], input=HELLO, capture_output=True,
+        r = subprocess.run([os.path.join(BUILD, "sendmail"), "-C", str(conf), "-f", "a@src.test", "b@far.test", *(["c@far.test"] if status == NOUSER else [])], input=HELLO, capture_output=True,
                            timeout=PATIENCE * SLOW)
     assert r.returncode == status and (r.stderr if status else not r.stderr), r
 
