@@ -121,8 +121,8 @@ static void undecided(struct qm *q, struct qm_rcpt *r)
 	                   .text = SM_STR("4.3.0 delivery agent went away"),
 	                   .host = SM_STR("")};
 
-	sm_log(SM_WARN, "qm.undecided", "ss_ta=%I rcpt=<%S> rcpt_idx=%u", r->txn->id, r->addr,
-	       r->index);
+	sm_log(SM_WARN, "qm.undecided", "ss_ta=%I xid=%?S rcpt=<%S> rcpt_idx=%u", r->txn->id,
+	       r->txn->client.xid, r->addr, r->index);
 	if (r->lost < UINT8_MAX)
 		r->lost++;
 	/* At the end nothing is written about it: it is open in the log, and due at the next start.
@@ -320,8 +320,8 @@ static void send_task(struct qm *q, const struct qm_pick *pick, struct sm_list *
 		m.rcpts[m.rcpts_count++] =
 		    (struct sm_msg_rcpt_task){r->index, r->addr, r->orcpt, r->notify};
 		qm_rcpt_set(r, QM_RCPT_DELIVERING);
-		sm_log(SM_DEBUG, "qm.give", "ss_ta=%I task=%llu rcpt=<%S> rcpt_idx=%u", txn->id,
-		       (unsigned long long)t->number, r->addr, r->index);
+		sm_log(SM_DEBUG, "qm.give", "ss_ta=%I xid=%?S task=%llu rcpt=<%S> rcpt_idx=%u",
+		       txn->id, txn->client.xid, (unsigned long long)t->number, r->addr, r->index);
 	}
 	m.transcript_bytes = qm_transcript_wanted(q, txn, &m);
 	sm_call(&t->call, pick->agent->peer, SM_MSG_task, &m, SM_NEVER, finished, t);

@@ -45,10 +45,11 @@ static void log_try(const struct qm_rcpt *r, const struct qm_try *t, int64_t now
 	const struct qm_txn *txn = r->txn;
 
 	sm_log(r->state == QM_RCPT_FAILED ? SM_NOTICE : SM_INFO, "qm.rcpt",
-	       "ss_ta=%I dsn_of=%?I rcpt=<%S> rcpt_idx=%u stat=%s tries=%u delay=%lld xdelay=%?m "
+	       "ss_ta=%I xid=%?S dsn_of=%?I rcpt=<%S> rcpt_idx=%u stat=%s tries=%u delay=%lld "
+	       "xdelay=%?m "
 	       "next_try=%?lld host=%?S reply=%u text=%S",
-	       txn->id, txn->dsn_of, r->addr, r->index, outcome_word(r->state), r->tries,
-	       (long long)(now_s - txn->received_s), t->took_ms,
+	       txn->id, txn->client.xid, txn->dsn_of, r->addr, r->index, outcome_word(r->state),
+	       r->tries, (long long)(now_s - txn->received_s), t->took_ms,
 	       (long long)(r->state == QM_RCPT_DEFERRED ? r->next_try_s - now_s : 0), r->host,
 	       r->code, r->text);
 }
@@ -167,8 +168,8 @@ static void end_durable(void *arg)
 		qm_content_remove(q, txn->content);
 	qm_incoming_taken(q, txn->id);
 	q->stats.ended++;
-	sm_log(SM_INFO, "qm.end", "ss_ta=%I dsn_of=%?I delay=%lld", txn->id, txn->dsn_of,
-	       (long long)(sm_wall_s() - txn->received_s));
+	sm_log(SM_INFO, "qm.end", "ss_ta=%I xid=%?S dsn_of=%?I delay=%lld", txn->id,
+	       txn->client.xid, txn->dsn_of, (long long)(sm_wall_s() - txn->received_s));
 	qm_txn_free(&q->txns, &txn);
 	qm_defer_run(q);
 }

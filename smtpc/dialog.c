@@ -24,9 +24,10 @@
 
 enum {
 	BATCH_BYTES =
-	    32 * 1024,        /* commands in one batch: fits into what stream and sockets buffer */
-	ROUNDS_MAX = 100,     /* transactions for one task on one session, beyond its recipients */
-	LAST_WORDS_MS = 1000, /* for a reply after the server has stopped to take content */
+	    32 * 1024,    /* commands in one batch: fits into what stream and sockets buffer */
+	ROUNDS_MAX = 100, /* transactions for one task on one session, beyond its recipients */
+	WITHIN_GRACE_MS = 120 * 1000, /* task.within_ms: for the reply to the end of data */
+	LAST_WORDS_MS = 1000,         /* for a reply after the server has stopped to take content */
 	TOO_MANY = 452, /* RFC 5321 4.5.3.1.10: too many recipients; 552 is the same by history */
 	TOO_MANY_OLD = 552,
 	ORCPT_MAX = 490, /* RFC 3461 4.2: 500 with its type */
@@ -319,9 +320,10 @@ static void unknown_fate(struct round *r, int err)
 	if (err < 0)
 		sm_log(
 		    SM_WARN, "sc.maybe_duplicate",
-		    "da_sess=%C da_ta=%C ss_ta=%I server=%s address=%A where=final stat=0 reply=%s",
-		    sc_session_id(r->s->id), r->s->id, r->t->in.ta, r->s->host, &r->s->sa,
-		    why.text);
+		    "da_sess=%C da_ta=%C ss_ta=%I xid=%?S server=%s address=%A where=final stat=0 "
+		    "reply=%s",
+		    sc_session_id(r->s->id), r->s->id, r->t->in.ta, r->t->in.xid, r->s->host,
+		    &r->s->sa, why.text);
 	sc_result_set_all(r->t, SC_RCPT_ACCEPTED, true, r->s, SM_OUTCOME_TEMP, &why);
 }
 
@@ -400,6 +402,9 @@ static int send_content(struct round *r, size_t *done)
 	    r->bdat ? sc_data_send_chunk(r->t, r->s, &local) : sc_data_send(r->t, r->s, &local);
 	sc_transcript_content_end(r->s);
 	if (rc == 0) {
+		/* All of it is there, and what becomes of it is to be known. */
+		if (r->t->in.within_ms > 0)
+			r->s->end_ms += WITHIN_GRACE_MS;
 		*done = read_results(r);
 		return 0;
 	}

@@ -159,9 +159,9 @@ static void log_result(const struct sc_task *t, const struct sc_rcpt *r, const s
 		return;
 	}
 	sm_log(SM_INFO, events[r->r.outcome],
-	       "da_sess=%?C da_ta=%?C ss_ta=%I dsn_of=%?I rcpt_idx=%u server=%S address=%A "
+	       "da_sess=%?C da_ta=%?C ss_ta=%I xid=%?S dsn_of=%?I rcpt_idx=%u server=%S address=%A "
 	       "port=%u tls=%?S where=%s rcpt=<%S> xdelay=%m stat=%d reply=%S",
-	       sc_session_id(transaction), transaction, t->in.ta, t->in.dsn_of,
+	       sc_session_id(transaction), transaction, t->in.ta, t->in.xid, t->in.dsn_of,
 	       (unsigned)r->in->index, t->host_name, &t->host, (unsigned)sm_sa_port(&t->host),
 	       r->r.tls, sc_stage_name((enum sm_stage)r->r.stage), r->in->addr,
 	       t->begun_ms ? sm_loop_now_ms() - t->begun_ms : 0, (int)r->r.code, r->r.text);

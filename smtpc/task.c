@@ -46,6 +46,8 @@ struct sc_task *sc_task_new(struct sc *sc, struct sm_str body)
 	t->end_ms = sm_loop_now_ms() + sc->conf->max_task_time_ms;
 	if (t->in.probe_ms > 0)
 		t->end_ms = SM_MIN(t->end_ms, sm_loop_now_ms() + t->in.probe_ms);
+	if (t->in.within_ms > 0)
+		t->end_ms = SM_MIN(t->end_ms, sm_loop_now_ms() + t->in.within_ms);
 	sc_content_init(&t->content);
 	t->transcript = sc_transcript_new(t->in.transcript_bytes);
 	sm_list_push(&sc->tasks, &t->link);

@@ -230,12 +230,13 @@ void ss_cmd_mail(struct ss_session *s, struct sm_str arg)
 	s->txn.mail_text = sm_arena_str(&s->txn.arena, m.later_text);
 	ss_prefetch_verify(s);
 	ss_say(s, SS_R_SENDER_OK);
-	sm_log(SM_INFO, "ss.mail",
-	       "ss_sess=%I ss_ta=%I where=mail mail=<%S> size=%?llu body=%?u ret=%?u utf8=%?u "
-	       "envid=%?S auth=%?S user=%?S on_behalf=%?S stat=%d",
-	       s->id, id, m.sender.mailbox, (unsigned long long)m.params.size,
-	       (unsigned)s->txn.body, (unsigned)s->txn.ret, (unsigned)s->txn.utf8, s->txn.envid,
-	       s->auth.mech, s->auth.user, m.params.auth, s->reply_code);
+	sm_log(
+	    SM_INFO, "ss.mail",
+	    "ss_sess=%I ss_ta=%I xid=%?S where=mail mail=<%S> size=%?llu body=%?u ret=%?u utf8=%?u "
+	    "envid=%?S auth=%?S user=%?S on_behalf=%?S stat=%d",
+	    s->id, id, s->txn.xid, m.sender.mailbox, (unsigned long long)m.params.size,
+	    (unsigned)s->txn.body, (unsigned)s->txn.ret, (unsigned)s->txn.utf8, s->txn.envid,
+	    s->auth.mech, s->auth.user, m.params.auth, s->reply_code);
 out:
 	if (!s->txn.open)
 		ss_prefetch_drop(s);

@@ -23,9 +23,10 @@ static void log_accepted(const struct ss_session *s)
 	const struct sm_msg_rcpt_new *r = &s->txn.rcpts[s->txn.rcpt_count - 1];
 
 	sm_log(SM_INFO, "ss.rcpt",
-	       "ss_sess=%I ss_ta=%I where=rcpt rcpt=<%S> rcpt_idx=%u orcpt=%?S notify=%?u stat=%d",
-	       s->id, s->txn.id, r->addr, s->txn.rcpt_count - 1, r->orcpt, (unsigned)r->notify,
-	       s->reply_code);
+	       "ss_sess=%I ss_ta=%I xid=%?S where=rcpt rcpt=<%S> rcpt_idx=%u orcpt=%?S notify=%?u "
+	       "stat=%d",
+	       s->id, s->txn.id, s->txn.xid, r->addr, s->txn.rcpt_count - 1, r->orcpt,
+	       (unsigned)r->notify, s->reply_code);
 }
 
 static void log_refused(const struct ss_session *s, struct sm_str rcpt)

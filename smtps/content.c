@@ -248,9 +248,10 @@ static void log_final(struct ss_session *s, struct sm_id id, uint32_t offset, ui
 
 	s->txn.told = true;
 	sm_log(SM_INFO, "ss.final",
-	       "ss_sess=%I ss_ta=%I where=final nrcpts=%u offset=%?u size=%llu msgid=%S hops=%lld "
+	       "ss_sess=%I ss_ta=%I xid=%?S where=final nrcpts=%u offset=%?u size=%llu msgid=%S "
+	       "hops=%lld "
 	       "utf8=%?u starttls=%?s cipher=%?s verify=%?s stat=%d text=%s",
-	       s->id, id, s->txn.rcpt_count, offset, (unsigned long long)size,
+	       s->id, id, s->txn.xid, s->txn.rcpt_count, offset, (unsigned long long)size,
 	       sm_str_n(c->scan.msgid, c->scan.msgid_n), (long long)c->scan.hops,
 	       (unsigned)s->txn.utf8, s->tls.facts.protocol, s->tls.facts.cipher,
 	       s->tls.facts.verify_word, s->reply_code, s->reply_text);

@@ -144,8 +144,8 @@ void ss_txn_reset(struct ss_session *s, bool accepted)
 	if (t->open) {
 		if (!t->told && !accepted)
 			sm_log(SM_INFO, "ss.abort",
-			       "ss_sess=%I ss_ta=%I client=%A mail=<%S> nrcpts=%u why=%s", s->id,
-			       t->id, &s->client, t->sender, t->rcpt_count,
+			       "ss_sess=%I ss_ta=%I xid=%?S client=%A mail=<%S> nrcpts=%u why=%s",
+			       s->id, t->id, t->xid, &s->client, t->sender, t->rcpt_count,
 			       s->why[0] ? s->why : "reset");
 		sm_list_remove(&t->link);
 		s->ss->txn_count--;
