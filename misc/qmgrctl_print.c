@@ -557,11 +557,13 @@ static void waiting(struct qc_print *p, const json_t *o)
 
 	sm_buf_printf(b,
 	              "waiting: %" PRId64 " mails, %" PRId64 " recipients: %" PRId64
-	              " active, %" PRId64 " deferred, %" PRId64 " queued, %" PRId64
-	              " on demand, %" PRId64 " held; next try %s\n",
+	              " active, %" PRId64 " deferred, %" PRId64 " held",
 	              qc_num(o, "mails"), qc_num(o, "rcpts"), qc_num(o, "active"),
-	              qc_num(o, "deferred"), qc_num(o, "queued"), qc_num(o, "on_demand"),
-	              qc_num(o, "held"), until(qc_num(o, "next_try_s"), next));
+	              qc_num(o, "deferred"), qc_num(o, "held"));
+	if (qc_num(o, "queued") || qc_num(o, "on_demand"))
+		sm_buf_printf(b, ", %" PRId64 " queued, %" PRId64 " on demand", qc_num(o, "queued"),
+		              qc_num(o, "on_demand"));
+	sm_buf_printf(b, "; next try %s\n", until(qc_num(o, "next_try_s"), next));
 	json_array_foreach(json_object_get(o, "reasons"), i, r)
 	{
 		sm_buf_printf(b, "%8" PRId64 "  ", qc_num(r, "rcpts"));

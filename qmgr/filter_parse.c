@@ -61,7 +61,7 @@ static const struct key {
                        false},
     [QM_KEY_TRIES] = {"tries", values_numbers, no_units, "a number", true, true},
     [QM_KEY_STATE] = {"state", values_states, NULL,
-                      "active, deferred, queued, on_demand, held, failed or delivered", true,
+                      "active, deferred, held, failed, delivered, queued or on_demand", true,
                       false},
 };
 

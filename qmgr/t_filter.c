@@ -228,7 +228,7 @@ static void complaints(void **state)
 	    {"size>-1", "size>-1: \"-1\" is not right; size takes a size: 2000, 64K, 10M, 1G"},
 	    {"tries>many", "tries>many: \"many\" is not right; tries takes a number"},
 	    {"state=sleeping", "state=sleeping: \"sleeping\" is not right; state takes active, "
-	                       "deferred, queued, on_demand, held, failed or delivered"},
+	                       "deferred, held, failed, delivered, queued or on_demand"},
 	    {"id=S12",
 	     "id=S12: \"S12\" is not right; id takes a transaction id (S and 18 hex digits)"},
 	    {"host=", "host=: a value is missing; host takes a host name, with * and ?"},

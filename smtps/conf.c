@@ -28,6 +28,9 @@ static const struct sm_word flag_words[] = {
     {"soft_bounce", SS_F_SOFT_BOUNCE, "answer 4yz where 5yz would be said"},
     {"strict_ehlo_checks", SS_F_STRICT_EHLO, "the argument of EHLO must be a domain or an address"},
     {"access", SS_F_ACCESS, "ask the access map; look up client names"},
+    {"offline", SS_F_OFFLINE,
+     "ask no name server about clients and senders, as with deliver = queue: no names of clients, "
+     "no dnsbl, and whether mail could go back to a sender is not looked at"},
     {"greylisting", SS_F_GREYLISTING, "clients that are not known have to come twice"},
     {"delay_greylisting_error_until_DATA", SS_F_GREY_AT_DATA,
      "say the refusal of greylisting at DATA, so that RCPT tells which addresses exist"},
@@ -386,6 +389,7 @@ uint32_t ss_conf_check_flags(const struct ss_conf *c)
 	    {SS_F_LMTP_NO_RELAY, SM_CHECK_LMTP_NO_RELAY},
 	    {SS_F_SUBMISSION, SM_CHECK_LMTP_NO_RELAY},
 	    {SS_F_SESSION_CONF, SM_CHECK_SESSION_CONF},
+	    {SS_F_OFFLINE, SM_CHECK_NO_DNS},
 	};
 	static const uint32_t match[] = {
 	    [SS_MATCH_EXACT] = 0,

@@ -28,6 +28,7 @@ enum {
 	SS_F_CHUNKING = 1 << 16,
 	SS_F_BINARYMIME = 1 << 17,
 	SS_F_SMTPUTF8 = 1 << 18,
+	SS_F_OFFLINE = 1 << 19,
 };
 /* hide_extensions */
 enum {

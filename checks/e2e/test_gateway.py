@@ -263,7 +263,8 @@ def test_files_of_the_page(tmp_path):
     """What doc/setups.md says to write is what the programs take."""
     found = list(blocks())
     assert [p for _, p, _ in found] == ["/etc/smx/smx.conf", "/etc/smx/mt", "/etc/smx/access", "/etc/smx/smx.conf", "/etc/smx/smx.conf", "/etc/smx/mt",
-                                      "/etc/smx/smx.conf", "/etc/smx/mt", "/etc/smx/access", "/etc/smx/qmgr_conf"]
+                                      "/etc/smx/smx.conf", "/etc/smx/mt", "/etc/smx/access", "/etc/smx/qmgr_conf",
+                                      "/etc/smx/smx.conf", "/etc/smx/mt", "/etc/smx/smx.conf", "/etc/smx/on_demand"]
     for _, path, text in found:
         file = tmp_path / os.path.basename(path)
         file.write_text(text)
@@ -271,6 +272,8 @@ def test_files_of_the_page(tmp_path):
             continue  # test_filter_loop.py lets qmgr read it
         if path.endswith("smx.conf"):
             command = [program("smconf"), "-q", str(file)]
+        elif path.endswith("on_demand"):
+            command = [program("createmap"), str(tmp_path / "map.cdb"), str(file)]
         else:
             command = [program("createmap"), "-k", "access" if path.endswith("access") else "mailertable", str(tmp_path / "map.cdb"), str(file)]
         r = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)

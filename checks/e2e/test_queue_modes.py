@@ -1,11 +1,13 @@
 """Mail that waits: for a queue run, or until it is asked for. By the listener it came by, and by where it goes. No name server hears of it before its time."""
+import grp
 import os
+import re
 import threading
 
 import pytest
 from lib.client import message
 from lib.dns import MX, A, Dns
-from lib.paths import is_testing_build
+from lib.paths import BUILD, SRC, is_testing_build
 from lib.sink import Serve, Sink
 from lib.site import Site
 from lib.wait import never, until
@@ -241,3 +243,63 @@ def test_by_the_schedule(names, sink, tag):
             sink.wait(tag, timeout=60)
             assert ctl.lines("status")[0]["last_run_s"]
         assert "by=schedule" in site.log_lines("qmgr", "qm.run")[0]
+
+
+# ---- as doc/setups.md has it ----
+
+def page(half):
+    """The files of one end of the line: name -> text."""
+    with open(os.path.join(SRC, "doc/setups.md"), encoding="utf-8") as f:
+        part = f.read().partition("\n## A dial-up line\n")[2].partition("\n## ")[0]
+    part = part.partition("**The provider**")[0 if half == "site" else 2]
+    return dict(re.findall(r"(?s)```\n# /etc/smx/(\S+)\n(.*?)```", part))
+
+
+def site_of(half, names, places, more=None):
+    s = Site(users="real", dns=names.address, environment={"SM_TEST_LOOPBACK": "1"})
+    for name, text in {**page(half), **(more or {})}.items():
+        text = text.replace("/etc/smx/", s.dir + "/").replace("CDB_gid = 262", f"CDB_gid = {grp.getgrnam('smxc').gr_gid}")
+        text = text.replace("port = 25;", f"address = 127.0.0.1; port = {s.port};")
+        for was, now in places.items():
+            text = text.replace(was, now)
+        text = re.sub(r"/usr/local/libexec/(\w+)", lambda m: os.path.join(BUILD, m[1], m[1]), text)
+        with open(os.path.join(s.dir, name), "w", encoding="utf-8") as f:
+            f.write(text)
+    s.add("smar", f'nameserver = "{names.address}";')
+    return s
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="not root: no other users")
+def test_the_page(names, tag):
+    """Both ends: what the site sends comes to its provider, what comes for it there waits until the site is asked for."""
+    names.add("smtp.isp.example.net", MX("host.isp.example.net", 10))
+    names.add("host.isp.example.net", A("127.0.0.1"))
+    names.add("mail.cust1.example.org", MX("host.cust1.example.org", 10))
+    names.add("host.cust1.example.org", A("127.0.0.1"))
+    with Sink(lmtp=True) as users:
+        site = site_of("site", names, {"lmtp:\n": f"{users.port}^lmtp:[127.0.0.1]\n", "192.168.7": "127.0.0.9"})
+        back = {"mt": f"cust1.example.org {site.port}^esmtp:mail.cust1.example.org\n"}
+        isp = site_of("provider", names, {}, back)
+        with open(os.path.join(site.dir, "mt")) as f:
+            mt = f.read().replace("smtp.isp.example.net", f"{isp.port}^esmtp:smtp.isp.example.net")
+        with open(os.path.join(site.dir, "mt"), "w") as f:
+            f.write(mt)
+        with isp, site:
+            send(site, tag + "-in", "u@cust1.example.org")
+            users.wait(tag + "-in")
+            send(site, tag + "-out", "x@cust2.example.org")
+            ctl, at_isp = Ctl(site), Ctl(isp)
+            waiting(ctl, "queued", 1)
+            assert not [n for n, t, _ in names.asked if t != "PTR"]
+            ctl("run")
+            waiting(at_isp, "queued", 1)  # cust2 is one of its customers, too
+            send(isp, tag + "-back", "u@cust1.example.org")
+            send(isp, tag + "-deep", "u@sub.cust1.example.org")
+            waiting(at_isp, "on_demand", 2)
+            assert "mail.cust1.example.org" not in [n for n, *_ in names.asked]
+            assert at_isp.one("run", "cust1.example.org")["mails"] == 1
+            users.wait(tag + "-back")
+            waiting(at_isp, "on_demand", 1)
+            assert at_isp.one("remove", "all")["mails"] == 2
+            isp.wait_empty()
+            site.wait_empty()
