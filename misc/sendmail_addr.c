@@ -16,8 +16,6 @@
 
 #include "libsm/err.h"
 
-enum { COMMENT_DEPTH = 100 };
-
 struct reader {
 	const char *p, *end, *start;
 	struct sm_buf spec;
@@ -55,13 +53,13 @@ static bool is_atext(char c)
 
 static int skip_comment(struct reader *r)
 {
-	int depth = 0;
+	size_t depth = 0;
 
 	for (; !at_end(r); r->p++) {
 		if (*r->p == '\\' && r->p + 1 < r->end)
 			r->p++;
-		else if (*r->p == '(' && ++depth > COMMENT_DEPTH)
-			return bad(r, "comments too deep");
+		else if (*r->p == '(')
+			depth++;
 		else if (*r->p == ')' && --depth == 0) {
 			r->p++;
 			return 0;

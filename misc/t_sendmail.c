@@ -325,6 +325,7 @@ static void test_text(void **state)
 	text(IN "\na\n..\n.b\n. \n", "\r\na\r\n..\r\n.b\r\n. \r\n");
 	text(IN "\na\r.\rb\n", "\r\na\r\n.\r\nb\r\n");
 	text(IN "\na\n.\rb\n", "\r\na\r\n.\r\nb\r\n");
+	text(IN "\na\n\r.\nb\n", "\r\na\r\n\r\n.\r\nb\r\n");
 	text(IN ".\nb\n", "");
 	opts.ignore_dots = true;
 	text(IN "\na\n.\nb\n.", "\r\na\r\n.\r\nb\r\n.\r\n");
