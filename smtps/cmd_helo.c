@@ -5,6 +5,7 @@
 #include "smtps/milters.h"
 #include "smtps/session.h"
 #include "smtps/xclient.h"
+#include "smtps/xforward.h"
 
 /* The name is checked, never believed: it goes into the Received: header and the log. */
 static bool greet(struct ss_session *s, struct sm_str name, bool esmtp)
@@ -74,6 +75,7 @@ void ss_cmd_ehlo(struct ss_session *s, struct sm_str arg)
 	if (ss_offers_smtputf8(c))
 		sm_buf_cstr(&b, "SMTPUTF8\n");
 	ss_xclient_offer(s, &b);
+	ss_xforward_offer(s, &b);
 	ss_auth_offer(s, &b);
 	if (!ss_hides(c, SS_X_SIZE))
 		sm_buf_printf(&b, "SIZE %lld\n", (long long)c->max_message_bytes);

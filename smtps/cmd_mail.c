@@ -15,6 +15,7 @@
 #include "smtps/qualify.h"
 #include "smtps/require.h"
 #include "smtps/session.h"
+#include "smtps/xforward.h"
 
 enum { SCRATCH_CAP = 8192 };
 
@@ -228,6 +229,7 @@ void ss_cmd_mail(struct ss_session *s, struct sm_str arg)
 	s->txn.discard = m.discard;
 	s->txn.mail_code = m.later_code;
 	s->txn.mail_text = sm_arena_str(&s->txn.arena, m.later_text);
+	ss_xforward_mail(s);
 	ss_prefetch_verify(s);
 	ss_say(s, SS_R_SENDER_OK);
 	sm_log(

@@ -21,6 +21,7 @@ static const struct ss_cmd table[] = {
     {SM_STR("EXPN"), SS_ST_ANY, SS_CMD_NOP, ss_cmd_expn},
     {SM_STR("HELP"), SS_ST_ANY, SS_CMD_NOP | SS_CMD_ANYBODY, ss_cmd_help},
     {SM_STR("XCLIENT"), SS_ST_NEW | SS_ST_READY, SS_CMD_LAST | SS_CMD_ANYBODY, ss_cmd_xclient},
+    {SM_STR("XFORWARD"), SS_ST_READY, SS_CMD_NOP, ss_cmd_xforward},
 };
 
 const struct ss_cmd *ss_cmd_table(size_t *count)

@@ -63,6 +63,7 @@ void ss_cmd_vrfy(struct ss_session *s, struct sm_str arg);
 void ss_cmd_expn(struct ss_session *s, struct sm_str arg);
 void ss_cmd_help(struct ss_session *s, struct sm_str arg);
 void ss_cmd_xclient(struct ss_session *s, struct sm_str arg);
+void ss_cmd_xforward(struct ss_session *s, struct sm_str arg);
 void ss_cmd_quit(struct ss_session *s, struct sm_str arg);
 
 #endif

@@ -10,6 +10,7 @@
 #include "libsm/log.h"
 #include "libsm/offload.h"
 #include "smtps/session.h"
+#include "smtps/xforward.h"
 
 enum { HELO_MAX = 512 }; /* as ta_commit.helo */
 
@@ -84,6 +85,7 @@ enum ss_outcome ss_commit(struct ss_session *s, uint32_t offset, uint64_t size, 
 	bool theirs = false; /* a frame has left, and nothing was said since */
 	int err;
 
+	ss_xforward_client(s, &m);
 	for (;;) {
 		struct sm_peer *qmgr;
 

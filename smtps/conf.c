@@ -58,6 +58,7 @@ static const struct sm_word extension_words[] = {
     {"binarymime", SS_X_BINARYMIME, "no binary content"},
     {"smtputf8", SS_X_SMTPUTF8, "no UTF-8 in addresses and headers"},
     {"xclient", SS_X_XCLIENT, "nobody is told of another client"},
+    {"xforward", SS_X_XFORWARD, "nobody tells who first brought a mail"},
     {"auth", SS_X_AUTH, "nobody logs in"},
     {"size", SS_X_SIZE, "the largest message is not told; max_message_size holds"},
     {"dsn", SS_X_DSN, "no RET, ENVID, NOTIFY, ORCPT"},
@@ -147,6 +148,14 @@ static const struct sm_opt xclient_opts[] = {
 	SM_OPT_END,
 };
 
+static const struct sm_opt xforward_opts[] = {
+	{.name = "from", .type = SM_OPT_LIST, .def = "", .max = 1000, .reload = true,
+	 .offset = offsetof(struct ss_conf, xforward.from) - AT(xforward),
+	 .help = "addresses and networks of filters and other mail systems that may say XFORWARD: as proxy.from",
+	 .man = "It is for the log, and for whoever the mail is passed on to; checks and limits are about who speaks."},
+	SM_OPT_END,
+};
+
 static const struct sm_opt require_opts[] = {
 	{.name = "level", .type = SM_OPT_ENUM, .def = "none", .words = level_words, .reload = true, .session = true,
 	 .offset = offsetof(struct ss_conf, require_tls.level) - AT(require_tls), .help = "what the session must have"},
@@ -218,6 +227,8 @@ const struct sm_opt ss_conf_opts[] = {
 	 .help = "listeners behind a proxy that tells the client's address first of all"},
 	{.name = "xclient", .type = SM_OPT_SECTION, .offset = AT(xclient), .sub = xclient_opts,
 	 .help = "front ends that tell the client's address by the command XCLIENT"},
+	{.name = "xforward", .type = SM_OPT_SECTION, .offset = AT(xforward), .sub = xforward_opts,
+	 .help = "who may tell, by the command XFORWARD, who first brought a mail, and which id it has there"},
 	{.name = "warn_one_client", .type = SM_OPT_INT, .offset = AT(warn_one_client), .def = "500", .min = 0, .max = 1000000000,
 	 .unit = "sessions", .reload = true, .help = "warn once when so many sessions all come from one private address; 0: never",
 	 .man = "Then a gateway or a container's network hides the clients, and what counts by address counts all of them as one."},
@@ -360,6 +371,8 @@ int ss_conf_check(const struct ss_conf *c)
 		return sm_fail_in(SM_E_SYNTAX, "proxy.from");
 	if (ss_nets_check(&c->xclient.from) != 0)
 		return sm_fail_in(SM_E_SYNTAX, "xclient.from");
+	if (ss_nets_check(&c->xforward.from) != 0)
+		return sm_fail_in(SM_E_SYNTAX, "xforward.from");
 	return 0;
 }
 

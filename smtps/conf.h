@@ -45,6 +45,7 @@ enum {
 	SS_X_DSN = 1024,
 	SS_X_LIMITS = 2048,
 	SS_X_HELP = 4096,
+	SS_X_XFORWARD = 8192,
 };
 /* protected_recipients.allow_by */
 enum { SS_ALLOW_SENDER = 1, SS_ALLOW_CLIENT_IP = 2 };
@@ -88,6 +89,9 @@ struct ss_conf {
 		struct sm_conf_list from;
 		uint32_t flags; /* SS_XCLIENT_* */
 	} xclient;
+	struct {
+		struct sm_conf_list from;
+	} xforward;
 	int64_t warn_one_client; /* sessions; 0: never */
 
 	/* From which load average and number of waiting recipients on clients wait, or are refused;

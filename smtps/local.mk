@@ -12,7 +12,8 @@ libsmtps_a_SOURCES = smtps/replies.def \
 	smtps/tls.h smtps/tls_ctx.c smtps/cmd_starttls.c smtps/session.h smtps/session.c smtps/ss.h smtps/txn.h smtps/txn.c
 # Who the client is when another tells it, what a session needs, what submission completes.
 libsmtps_a_SOURCES += smtps/nets.h smtps/nets.c smtps/one_client.h smtps/one_client.c smtps/proxy.h smtps/proxy.c smtps/proxy_parse.c \
-	smtps/xclient.h smtps/xclient.c smtps/cmd_xclient.c smtps/qualify.h smtps/qualify.c smtps/require.h smtps/require.c smtps/complete.h smtps/complete.c
+	smtps/xclient.h smtps/xclient.c smtps/cmd_xclient.c smtps/attributes.h smtps/attributes.c smtps/xforward.h smtps/xforward.c smtps/cmd_xforward.c \
+	smtps/qualify.h smtps/qualify.c smtps/require.h smtps/require.c smtps/complete.h smtps/complete.c
 # AUTH.
 libsmtps_a_SOURCES += smtps/auth.h smtps/auth_conf.h smtps/auth_conf.c smtps/authlimit.h smtps/authlimit.c smtps/authname.h smtps/authname.c \
 	smtps/cmd_auth.c smtps/sasl.h smtps/sasl_int.h smtps/sasl.c smtps/sasl_lib.c
@@ -52,13 +53,15 @@ smtps_t_policy_SOURCES = smtps/t_policy.c
 smtps_t_policy_LDADD = $(smtps_t_link)
 smtps_t_received_SOURCES = smtps/t_received.c
 smtps_t_received_LDADD = $(smtps_t_link)
-SMTPS_TESTS += smtps/t_nets smtps/t_proxy smtps/t_xclient smtps/t_complete smtps/t_require
+SMTPS_TESTS += smtps/t_nets smtps/t_proxy smtps/t_xclient smtps/t_xforward smtps/t_complete smtps/t_require
 smtps_t_nets_SOURCES = smtps/t_nets.c
 smtps_t_nets_LDADD = $(smtps_t_link)
 smtps_t_proxy_SOURCES = smtps/t_proxy.c
 smtps_t_proxy_LDADD = $(smtps_t_link)
 smtps_t_xclient_SOURCES = smtps/t_xclient.c
 smtps_t_xclient_LDADD = $(smtps_t_link)
+smtps_t_xforward_SOURCES = smtps/t_xforward.c
+smtps_t_xforward_LDADD = $(smtps_t_link)
 smtps_t_complete_SOURCES = smtps/t_complete.c
 smtps_t_complete_LDADD = $(smtps_t_link)
 smtps_t_require_SOURCES = smtps/t_require.c

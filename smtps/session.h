@@ -12,6 +12,7 @@
 #include "smtps/txn.h"
 
 struct ss_listener;
+struct ss_xforward;
 
 struct ss_session {
 	struct ss *ss;
@@ -52,7 +53,8 @@ struct ss_session {
 	struct ss_milters *milters; /* NULL: there are none for this session */
 
 	struct ss_txn txn;
-	struct sm_list prefetch; /* prefetch.c */
+	struct ss_xforward *xforward; /* who first brought the next mail; NULL: nobody told */
+	struct sm_list prefetch;      /* prefetch.c */
 	struct ss_limits limits;
 	int64_t began_ms, ends_ms; /* session_timeout */
 	bool refused; /* MAIL or RCPT was: what a pipelining client sent behind it is no offence */

@@ -17,10 +17,11 @@ static const struct {
 	const char *verb;
 	const char *new_ready_mail_rcpt_chunks;
 } matrix[] = {
-    {"EHLO", "....."}, {"HELO", "....."},    {"MAIL", "E.NNC"},     {"RCPT", "EM..C"},
-    {"DATA", "EMR.C"}, {"BDAT", "EMR.."},    {"RSET", "....."},     {"NOOP", "....."},
-    {"VRFY", "....."}, {"EXPN", "....."},    {"HELP", "....."},     {"QUIT", "....."},
-    {"AUTH", "E.NNC"}, {"XCLIENT", "..NNC"}, {"STARTTLS", "E.NNC"}, {"LHLO", "....."},
+    {"EHLO", "....."},     {"HELO", "....."},    {"MAIL", "E.NNC"},     {"RCPT", "EM..C"},
+    {"DATA", "EMR.C"},     {"BDAT", "EMR.."},    {"RSET", "....."},     {"NOOP", "....."},
+    {"VRFY", "....."},     {"EXPN", "....."},    {"HELP", "....."},     {"QUIT", "....."},
+    {"AUTH", "E.NNC"},     {"XCLIENT", "..NNC"}, {"STARTTLS", "E.NNC"}, {"LHLO", "....."},
+    {"XFORWARD", "E.NNC"},
 };
 
 static void test_matrix(void **state)

@@ -155,6 +155,7 @@ void ss_txn_reset(struct ss_session *s, bool accepted)
 	SM_FREE(t->rcpts);
 	SM_FREE(t->turns);
 	SM_FREE(t->in);
+	SM_FREE(s->xforward);
 	sm_arena_fini(&t->arena);
 	ss_txn_init(t);
 	/* Last, because it yields: the transaction is gone already. */

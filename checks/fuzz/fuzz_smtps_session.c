@@ -393,10 +393,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 		rules.flags |= SS_F_BINARYMIME;
 	if (p[2] & 64)
 		rules.flags |= SS_F_SMTPUTF8;
-	/* A submission server behind a front end that may say XCLIENT. */
+	/* A submission server behind a front end that may say XCLIENT and XFORWARD. */
 	if (p[2] & 128)
 		rules.flags |= SS_F_SUBMISSION;
 	rules.xclient.from = (struct sm_conf_list){p[2] & 128 ? 1 : 0, front_ends};
+	rules.xforward.from = rules.xclient.from;
 	by_map = (rules.flags & SS_F_ACCESS) != 0;
 	commit_plan = p[1];
 	unknown = false;
