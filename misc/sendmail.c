@@ -185,10 +185,13 @@ static int show_queue(void)
 	return fflush(stdout) == 0 && !ferror(stdout) ? status : SL_OSERR;
 }
 
+/* What waits for a queue run, and what waits for its next try: other queues know no difference. */
 static int run_queue(void)
 {
-	int status = ask_qmgr("flush", ignore, NULL);
+	int status = ask_qmgr("run", ignore, NULL);
 
+	if (status == QC_OK || status == QC_NOTHING)
+		status = ask_qmgr("flush", ignore, NULL);
 	return status == QC_NOTHING ? QC_OK : status;
 }
 

@@ -274,6 +274,26 @@ def test_queue(site, sendmail):
     sendmail("-q", text=b"")
 
 
+def test_queue_run(to):
+    """-q is tried now: what waits for a run, and what waits for its next try."""
+    with Sink(scripts=[[Serve({"GREETING": b"421 4.3.2 not now\r\n"})]]) as away:
+        with Site(routes=[f". {away.port}^esmtp:[127.0.0.1]"], settings={"qmgr.retry_min_delay": "1h", "qmgr.retry_max_delay": "1h"}) as s:
+            sendmail = Sendmail(s)
+            sendmail(to)
+            until(lambda: '"deferred"' in s.qmgrctl("-j", "list", check=False), "it waits")
+            assert to in sendmail("-bp", text=b"")
+            away.script([Serve()])
+            sendmail("-q", text=b"")
+            arrived(away, to)
+    with Sink() as there, Site(routes=[f". {there.port}^esmtp:[127.0.0.1]"], settings={"smtps.deliver": "queue", "qmgr.queue_run.interval": "0s"}) as s:
+        sendmail = Sendmail(s)
+        sendmail(to)
+        until(lambda: to in sendmail("-bp", text=b""), "it waits")
+        assert not there.messages
+        sendmail("-q", text=b"")
+        arrived(there, to)
+
+
 def test_verbose(sendmail, sink, to):
     out = sendmail("-v", to)
     assert ">>> MAIL FROM:<" in out and ">>> ." in out and re.search(r"(?m)^250 .*S[0-9A-F]{18}", out)
