@@ -6,6 +6,7 @@
  * whole, and is taken when it has changed again. Invariant: what is in force was opened by one
  * configuration at one time. Thread: the loop's, but for open_all, look and ar_reload_open.
  */
+#include "smar/alias.h"
 #include "smar/reload.h"
 
 #include "libsm/log.h"
@@ -108,6 +109,7 @@ static void opened(int rc, void *arg)
 		r.ar->mt = a->ar.mt;
 		a->ar.maps = NULL;
 		a->ar.mt = NULL;
+		ar_alias_fini(); /* who reads maps again means lists, too */
 		tell_all();
 	}
 	go_on();
