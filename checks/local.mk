@@ -78,14 +78,14 @@ TESTS += checks/t_log_schema.sh
 EXTRA_DIST += checks/t_log_schema.sh checks/log_schema.awk
 # Scenarios of the schedule with a clock of their own.
 check_PROGRAMS += checks/replay/replay
-checks_replay_replay_SOURCES = checks/replay/replay.h checks/replay/replay.c checks/replay/script.c checks/replay/world.c
+checks_replay_replay_SOURCES = checks/replay/replay.h checks/replay/replay.c checks/replay/script.c checks/replay/world.c checks/replay/runs.c
 checks_replay_replay_LDADD = libqm.a libsm.a
 TESTS += checks/replay/run.sh
 EXTRA_DIST += checks/replay/back-off.scn checks/replay/backup-mx.scn checks/replay/clock-back.scn \
 	checks/replay/clock-step.scn checks/replay/dead-mx-refused.scn checks/replay/dead-mx-returns.scn \
 	checks/replay/dead-mx.scn checks/replay/delay-clock-step.scn checks/replay/delay-timeout.scn checks/replay/fair-busy-agents.scn checks/replay/fair-destinations.scn \
 	checks/replay/fair-senders.scn checks/replay/limits.scn checks/replay/many-slow.scn checks/replay/one-transaction.scn \
-	checks/replay/penalty.scn checks/replay/rate.scn checks/replay/retry-times.scn checks/replay/return-timeout.scn \
+	checks/replay/penalty.scn checks/replay/queue-runs.scn checks/replay/queue-run-clock.scn checks/replay/rate.scn checks/replay/retry-times.scn checks/replay/return-timeout.scn \
 	checks/replay/run.sh checks/replay/shared-host.scn checks/replay/slow-start.scn
 
 # Fuzz targets: a program checks/fuzz/fuzz_NAME for each parser of outside bytes, with a corpus in checks/fuzz/corpus/NAME and, if its

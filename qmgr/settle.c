@@ -75,13 +75,14 @@ void qm_settle_wait(struct qm *q, struct qm_rcpt *r)
 {
 	struct qm_retry_conf rc = retry_conf(q);
 	int64_t now = sm_wall_s(), queued = r->txn->queued_s;
-	int64_t seen = SM_MAX(queued, r->last_try_s);
+	int64_t since;
 
 	qm_look_at_clock(q);
+	/* After the clock was set forward it only seems to have waited for long. */
+	since = SM_MAX(queued, q->clock.stepped_s);
 	r->next_try_s = queued + rc.return_s > now ? queued + rc.return_s : now + rc.max_s;
 	if (qm_dsn_wants_delay(r))
-		r->late = qm_retry_late(&rc, queued, now, false, seen, q->clock.stepped_s,
-		                        &r->next_try_s);
+		r->late = qm_retry_late(&rc, since, now, true, since, 0, &r->next_try_s);
 }
 
 void qm_settle_rcpt(struct qm *q, struct qm_rcpt *r, const struct qm_try *t)

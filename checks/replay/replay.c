@@ -8,9 +8,12 @@
  * A line is a command; # begins a comment; times are seconds from the start, with fractions.
  *
  *     conf NAME NUMBER          oci ocm omr octo penalty penalty_max retry_min retry_max return
- *                               delay aq rcpts tasks
+ *                               delay aq rcpts tasks interval
  *     limit KEY VALUE           a line of the map qmgr_conf
  *     route DOMAIN HOST...      its hosts, ADDRESS[/PREFERENCE]; equal hosts: one route
+ *     waits DOMAIN run|asked    its mail waits for a queue run, or until it is asked for
+ *     schedule DAYS [FROM-TO] EVERY       a row of queue_run; the clock begins on Tuesday,
+ *                               2023-11-14 22:13:20
  *     host ADDRESS takes S      time for one message there (0.1)
  *     host ADDRESS dead FROM TO [AFTER]   no connection then; it is known after S (0)
  *     host ADDRESS temp FROM TO           answers each recipient with 451
@@ -19,12 +22,13 @@
  *     at T step S               the wall clock is set forward (or back)
  *     at T set NAME NUMBER      the configuration is changed and read again
  *     at T limit KEY VALUE      likewise
+ *     at T run [DOMAIN]                   qmgrctl run
  *     at T expect WHAT NAME OP NUMBER     OP is one of = < > <= >=
  *
  * WHAT: delivered, failed, deferrals, reads (back from the deferred queue), told (that it takes
  * long) of a DOMAIN; delivered, by `from`, of a SENDER; tries of a domain: those that came to a
  * host; window, running, peak (most connections at a time), connections, transactions of a HOST; aq
- * (recipients), peak of NAME "-".
+ * (recipients), peak, runs (of the schedule) of NAME "-".
  */
 #include "checks/replay/replay.h"
 
@@ -44,6 +48,7 @@ static void begin(void)
 	w.aq_max = 8192;
 	w.tasks = 400;
 	w.now_ms = MONO_0;
+	w.run_due_s = QM_NO_RUN;
 	w.limits = qm_limits_new();
 	w.conf.hosts.limits = w.limits;
 	qm_blocked_init(&w.blocked, 10000);
@@ -68,6 +73,8 @@ static int64_t next_moment(void)
 		next = n->key / ORDERS;
 	if ((n = sm_heap_top(&w.deferred)) != NULL && w.txns.rcpts < w.aq_max * 3 / 4)
 		next = SM_MIN(next, w.now_ms + look_in_ms(n->key));
+	if (w.run_due_s != QM_NO_RUN)
+		next = SM_MIN(next, w.now_ms + schedule_in_ms());
 	return SM_MIN(next, wake);
 }
 
@@ -95,6 +102,7 @@ static void play(void)
 			dispatch();
 		}
 		(void)qm_clock_look(&w.clock, wall_s(), w.now_ms);
+		look_at_schedule();
 		read_back();
 		dispatch();
 	}
@@ -110,6 +118,7 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	w.file = argv[1];
+	setenv("TZ", "UTC", 1);
 	begin();
 	read_file(f);
 	(void)fclose(f);

@@ -11,6 +11,7 @@
 #include "qmgr/blocked.h"
 #include "qmgr/retry.h"
 #include "qmgr/sched.h"
+#include "qmgr/schedule.h"
 
 enum { NAMES_MAX = 256, HOPS_MAX = 8, TEXT_MAX = 80 };
 #define WALL_0 1700000000
@@ -28,6 +29,7 @@ struct domain {
 	char name[TEXT_MAX], key[256];
 	struct sm_msg_host hops[HOPS_MAX];
 	uint32_t hop_count;
+	enum sm_wait waits; /* what its mail waits for */
 	unsigned delivered, failed, deferrals, reads, tries, told;
 };
 
@@ -41,6 +43,7 @@ struct letter {
 	int64_t next_s, last_s;
 	unsigned tries;
 	bool over, told; /* its sender knows that it takes long */
+	bool run;        /* of mail that waits: its time has come */
 };
 
 struct mail {
@@ -85,7 +88,11 @@ struct world {
 	struct server server[NAMES_MAX];
 	struct domain domain[NAMES_MAX];
 	struct from from[NAMES_MAX];
-	unsigned servers, domains, froms;
+	unsigned servers, domains, froms, runs;
+	struct qm_schedule schedule;
+	char row[QM_SCHEDULE_ROWS][TEXT_MAX];
+	unsigned rows;
+	int64_t interval_ms, run_due_s, looked_s;
 	int64_t now_ms, ahead_s; /* monotonic; how far the wall clock was set */
 	uint64_t next_id, dice;
 	struct mail **mails; /* by id */
@@ -107,6 +114,19 @@ struct domain *domain_of(const char *name);
 struct from *from_of(const char *name);
 /* Mails for the recipients, see the command. */
 void queue(unsigned n, const char *sender, char **rcpt, unsigned rcpts);
+
+/* ---- mail that waits for a queue run: runs.c ---- */
+
+void schedule_set(void); /* from rows and interval */
+void look_at_schedule(void);
+int64_t schedule_in_ms(void); /* so long until that is to be looked at */
+/* What waits for a run, or all that waits for this domain. */
+void run(const char *domain);
+bool waits(const struct letter *l);
+/* It waits on: when is somebody to be told, or is it to be given up? */
+void wait_on(const struct mail *m, struct letter *l);
+/* All of a mail that is due waits on: true, and it has its time. */
+bool put_off_waiting(struct mail *m);
 
 /* ---- what happens when nobody says anything ---- */
 

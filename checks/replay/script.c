@@ -43,6 +43,8 @@ static int64_t figure(const char *what, const char *name)
 
 	if (strcmp(what, "aq") == 0)
 		return strcmp(name, "peak") == 0 ? (int64_t)w.aq_peak : (int64_t)w.txns.rcpts;
+	if (strcmp(what, "runs") == 0)
+		return w.runs;
 	if (strcmp(what, "from") == 0)
 		return from_of(name)->delivered;
 	for (unsigned i = 0; i < SM_ARRAY_SIZE(of_domain); i++) {
@@ -116,8 +118,11 @@ static void conf_set(const char *name, const char *value)
 		w.conf.smtp_max_rcpts = n;
 	else if (strcmp(name, "tasks") == 0)
 		w.tasks = n;
+	else if (strcmp(name, "interval") == 0)
+		w.interval_ms = n * 1000LL;
 	else
 		broken("no such option", name);
+	schedule_set();
 	if (w.started)
 		qm_sched_reload(&w.sched, &w.conf, w.now_ms);
 }
@@ -170,6 +175,26 @@ static void host(char **word, unsigned n)
 	}
 }
 
+/* DAYS [FROM-TO] EVERY */
+static void schedule(char **word, unsigned n)
+{
+	char *row = w.row[w.rows];
+
+	if (w.rows == QM_SCHEDULE_ROWS)
+		broken("too many rows", word[1]);
+	for (unsigned i = 1; i < n; i++)
+		snprintf(row + strlen(row), TEXT_MAX - strlen(row), "%s ", word[i]);
+	w.rows++;
+	schedule_set();
+}
+
+static void wait_for(const char *domain, const char *what)
+{
+	if (strcmp(what, "run") != 0 && strcmp(what, "asked") != 0)
+		broken("waits for run or asked, not", what);
+	domain_of(domain)->waits = strcmp(what, "run") == 0 ? SM_WAIT_RUN : SM_WAIT_ASKED;
+}
+
 static unsigned split(char *line, char **word)
 {
 	unsigned n = 0;
@@ -197,6 +222,12 @@ static void command(char **word, unsigned n)
 		route(word, n);
 	else if (strcmp(word[0], "host") == 0 && n >= 4)
 		host(word, n);
+	else if (strcmp(word[0], "schedule") == 0 && n >= 3)
+		schedule(word, n);
+	else if (strcmp(word[0], "waits") == 0 && n == 3)
+		wait_for(word[1], word[2]);
+	else if (strcmp(word[0], "run") == 0 && n <= 2)
+		run(n == 2 ? word[1] : NULL);
 	else if (strcmp(word[0], "expect") == 0 && n == 5)
 		expect(word[1], word[2], word[3], word[4]);
 	else

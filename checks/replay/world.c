@@ -122,6 +122,12 @@ static void settle(struct qm_rcpt *r, struct outcome o)
 		return;
 	}
 	l->domain->deferrals++;
+	if (l->domain->waits != SM_WAIT_NO && !o.local) {
+		l->run = false;
+		wait_on(m, l);
+		qm_rcpt_set(r, QM_RCPT_DEFERRED);
+		return;
+	}
 	l->next_s =
 	    o.retry_in_s ? now + o.retry_in_s : qm_retry_next(&w.retry, m->queued_s, now, chance());
 	if (!o.local && l->tries + o.no_try > 0 && !l->told &&
@@ -304,6 +310,11 @@ static void resolve(struct qm_rcpt *r)
 	                         .hosts = d->hops};
 	struct qm_route *route;
 
+	if (waits(letter_of(r))) {
+		wait_on(mail_of(r->txn), letter_of(r));
+		qm_rcpt_set(r, QM_RCPT_DEFERRED);
+		return;
+	}
 	if (d->hop_count == 0)
 		broken("domain without route", d->name);
 	route = qm_route_get(&w.sched, &m, w.now_ms);
@@ -333,8 +344,12 @@ static void activate(struct mail *m)
 	for (unsigned i = 0; i < m->count; i++) {
 		struct qm_rcpt *r = &txn->rcpts[i];
 
+		if (waits(&m->rcpt[i]) && now - m->queued_s >= w.retry.return_s)
+			m->rcpt[i].run = true; /* a last try */
 		if (m->rcpt[i].over)
 			qm_rcpt_set(r, QM_RCPT_SETTLED);
+		else if (waits(&m->rcpt[i]) && m->rcpt[i].next_s > now)
+			qm_rcpt_set(r, QM_RCPT_DEFERRED);
 		else if (m->rcpt[i].next_s > now + 5 && m->rcpt[i].next_s <= far_s())
 			qm_rcpt_set(r, QM_RCPT_DEFERRED);
 		else
@@ -378,7 +393,7 @@ void read_back(void)
 	       w.txns.rcpts < w.aq_max * 3 / 4) {
 		struct mail *m = SM_CONTAINER_OF(n, struct mail, due);
 
-		if (put_off_blocked(m, wall_s()))
+		if (put_off_waiting(m) || put_off_blocked(m, wall_s()))
 			continue;
 		if (count++ == LOADS_MAX) {
 			w.more = true;
