@@ -71,7 +71,7 @@ def running(port, *argv):
         except OSError:
             return False
     try:
-        until(answers, f"{argv[0]} listens", 60)
+        until(answers, f"{argv[0]} listens", 300)
         yield process
     finally:
         foreign.end(process)
