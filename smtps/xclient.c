@@ -62,9 +62,10 @@ int ss_xclient_parse(struct sm_str arg, struct sm_arena *a, struct ss_xclient *o
                      struct sm_str *what)
 {
 	struct ss_attribute all[COUNT] = {
-	    [ADDR] = {"ADDR"},         [PORT] = {"PORT"},         [NAME] = {"NAME"},
-	    [PROTO] = {"PROTO"},       [HELO] = {"HELO"},         [LOGIN] = {"LOGIN"},
-	    [DESTADDR] = {"DESTADDR"}, [DESTPORT] = {"DESTPORT"},
+	    [ADDR] = {.keyword = "ADDR"},         [PORT] = {.keyword = "PORT"},
+	    [NAME] = {.keyword = "NAME"},         [PROTO] = {.keyword = "PROTO"},
+	    [HELO] = {.keyword = "HELO"},         [LOGIN] = {.keyword = "LOGIN"},
+	    [DESTADDR] = {.keyword = "DESTADDR"}, [DESTPORT] = {.keyword = "DESTPORT"},
 	};
 	const char *wrong;
 	int rc;

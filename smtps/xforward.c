@@ -94,8 +94,10 @@ int ss_xforward_parse(struct sm_str arg, struct sm_arena *scratch, struct ss_xfo
                       struct sm_str *what)
 {
 	struct ss_attribute all[COUNT] = {
-	    [NAME] = {"NAME"}, [ADDR] = {"ADDR"},   [PORT] = {"PORT"},     [PROTO] = {"PROTO"},
-	    [HELO] = {"HELO"}, [IDENT] = {"IDENT"}, [SOURCE] = {"SOURCE"},
+	    [NAME] = {.keyword = "NAME"},     [ADDR] = {.keyword = "ADDR"},
+	    [PORT] = {.keyword = "PORT"},     [PROTO] = {.keyword = "PROTO"},
+	    [HELO] = {.keyword = "HELO"},     [IDENT] = {.keyword = "IDENT"},
+	    [SOURCE] = {.keyword = "SOURCE"},
 	};
 	struct ss_xforward next = *x;
 	const char *wrong;
