@@ -19,10 +19,11 @@
 #include "smtpc/sc.h"
 #include "smtpc/server_conf.h"
 #include "smtpc/task.h"
+#include "smtpc/transcript.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { PATIENCE = 30 /* rounds of the others */ };
+enum { PATIENCE = 30 /* rounds of the others */, TRANSCRIPT_BYTES = 3000 };
 
 static struct sc sc;
 static struct sc_conf conf;
@@ -131,11 +132,37 @@ static void server(void *arg)
 	sm_net_close(&r->server);
 }
 
+/* It is for the eyes of an operator, within its bounds, and has no content. */
+static void look_at_transcript(struct sc_task *t)
+{
+	struct sm_msg_transcript m = {.task = 1};
+	struct sm_buf b;
+	size_t bytes = 0;
+
+	sc_transcript_take(t->transcript, &t->arena, &m);
+	for (uint32_t i = 0; i < m.lines_count; i++) {
+		struct sm_str line = m.lines[i].text;
+
+		for (size_t k = 0; k < line.n; k++)
+			sm_assert(line.p[k] >= ' ' && line.p[k] <= '~');
+		bytes += line.n;
+		sm_assert(m.lines[i].who != SM_SAID_CLIENT ||
+		          (!sm_str_has_prefix(line, SM_STR("line")) &&
+		           !sm_str_has_prefix(line, SM_STR("Subject:"))));
+	}
+	sm_assert(bytes <= TRANSCRIPT_BYTES + 1000);
+	sm_buf_init(&b, SM_FRAME_MAX);
+	sm_msg_transcript_encode(&b, &m);
+	sm_assert(sm_buf_err(&b) == 0);
+	sm_buf_fini(&b);
+}
+
 static void on_answer(struct sc_task *t, const struct sm_msg_task_result *m)
 {
 	struct run *r = t->answer_arg;
 
 	r->answers++;
+	look_at_transcript(t);
 	sm_assert(m->results_count == r->task.rcpts_count);
 	for (size_t i = 0; i < m->results_count; i++) {
 		const struct sm_msg_rcpt_result *x = &m->results[i];
@@ -237,6 +264,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	    .rcpts_count = 1 + (data[0] >> 2 & 7),
 	    .rcpts = r.rcpts,
 	    .probe_ms = data[0] & 32 ? 10000 : 0,
+	    .transcript_bytes = TRANSCRIPT_BYTES,
 	    .helo = SM_STR("\r\nRSET\xc3\xbc="),
 	    .proto = SM_STR("ESMTP"),
 	};
