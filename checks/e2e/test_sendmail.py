@@ -530,6 +530,12 @@ def test_any_user(sink, to):
         assert m.sender == "uid54321@mx.test"  # who has no name in the list of accounts
         r = Sendmail(s, ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups"]).run("-bp")
         assert r.returncode == NOPERM or r.returncode == UNAVAILABLE, r
+        # in a container he is still who he is here
+        container = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "unshare", "--user", "--map-root-user"]
+        if runs(*container, "true"):
+            Sendmail(s, container)(f"container-{to}")
+            m = arrived(sink, f"container-{to}")
+            assert b"(uid 65534)" in m.header and m.sender == "root@mx.test"
         # smtps on its other listener knows nobody, and relays for nobody
         with s.client() as c:
             assert c.mail("a@src.test").code == 250 and c.rcpt("b@far.test").code == 550
