@@ -270,6 +270,13 @@ const struct sm_opt qm_conf_opts[] = {
      .man = "Mail waits that came by an smtps section with deliver = queue, or goes where smar's "
             "section on_demand says so. What a run cannot deliver waits for the next one. What "
             "waits until it is asked for has no run of its own."},
+    {.name = "etrn",
+     .type = SM_OPT_SECTION,
+     .sub = qm_conf_etrn_opts,
+     .offset = 0,
+     .help = "how often mail that waits may be asked for (ETRN)",
+     .man =
+         "Who may ask at all, smtps' section etrn says. All who ask count, whatever came of it."},
     {.name = "wait_for_client",
      .type = SM_OPT_TIME,
      .offset = AT(wait_for_client_ms),

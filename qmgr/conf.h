@@ -45,6 +45,9 @@ struct qm_conf {
 	struct {
 		int64_t remember_entries, remember_ms, grace_ms;
 	} now;
+	struct {
+		int64_t max_client, max_node, period_ms, max_entries;
+	} etrn;
 	int64_t wait_for_client_ms, wait_for_server_ms;
 	int64_t unlink_threads, orphan_delay_ms;
 };

@@ -1,4 +1,4 @@
-/* The options of qmgr's section queue_run. */
+/* The options of qmgr's sections queue_run and etrn. */
 #include "qmgr/conf_int.h"
 #include "qmgr/schedule.h"
 
@@ -22,6 +22,45 @@ const struct sm_opt qm_conf_run_opts[] = {
      .help = "rows \"DAYS [FROM-TO] HOW_OFTEN\", by the local clock: \"Mon-Fri 08:00-18:00 15m\"",
      .man = "The first row that a time is in decides; HOW_OFTEN is counted from the beginning of "
             "its window, and may be never. \"*\" stands for all days."},
+    SM_OPT_END};
+
+const struct sm_opt qm_conf_etrn_opts[] = {
+    {.name = "max_per_client",
+     .type = SM_OPT_INT,
+     .reload = true,
+     .offset = AT(etrn.max_client),
+     .def = "20",
+     .min = 0,
+     .max = 1000000,
+     .unit = "commands",
+     .help = "how often one address may ask within period; 0: no limit",
+     .man = "Clients of Unix sockets are not limited."},
+    {.name = "max_per_node",
+     .type = SM_OPT_INT,
+     .reload = true,
+     .offset = AT(etrn.max_node),
+     .def = "10",
+     .min = 0,
+     .max = 1000000,
+     .unit = "commands",
+     .help = "how often one node may be asked for within period, by whomever; 0: no limit"},
+    {.name = "period",
+     .type = SM_OPT_TIME,
+     .reload = true,
+     .offset = AT(etrn.period_ms),
+     .def = "10m",
+     .min = 1000,
+     .max = MS_DAY,
+     .help = "the sliding period of both"},
+    {.name = "max_entries",
+     .type = SM_OPT_INT,
+     .reload = true,
+     .offset = AT(etrn.max_entries),
+     .def = "10000",
+     .min = 10,
+     .max = 1000000,
+     .unit = "entries",
+     .help = "so many addresses, and as many nodes, are remembered; the longest unused go first"},
     SM_OPT_END};
 
 int qm_conf_check_run(const struct qm_conf *c)

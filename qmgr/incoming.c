@@ -335,6 +335,8 @@ static int on_frame(struct sm_peer *peer, const struct sm_frame *f, void *arg)
 		return qm_verify_ask(q, peer, f);
 	if (f->type == SM_MSG_ta_wait)
 		return qm_now_wait(q, peer, f);
+	if (f->type == SM_MSG_etrn)
+		return qm_etrn_ask(q, peer, f);
 	for (size_t i = 0; i < SM_ARRAY_SIZE(handlers); i++)
 		if (handlers[i].type == f->type)
 			return handlers[i].handle(q, s, f);

@@ -69,6 +69,7 @@ struct qm {
 	struct qm_bulk *bulk;
 	struct qm_halt *halt;
 	struct qm_runs *runs;
+	struct qm_etrn *etrn;
 	struct sm_timer stop_timer;
 	struct sm_timer dsn_look;         /* while failures wait for what is still in work */
 	void (*on_running)(struct qm *q); /* may be NULL */
@@ -137,6 +138,13 @@ struct qm_verify_stat {
 void qm_verify_stat(const struct qm *q, struct qm_verify_stat *out);
 /* Forget an address, "@domain", or all (empty). Gives how many. */
 size_t qm_verify_forget(struct qm *q, struct sm_str which);
+
+/* ---- etrn.c: who asks for mail that waits ---- */
+void qm_etrn_open(struct qm *q);
+void qm_etrn_close(struct qm *q); /* before runs are */
+void qm_etrn_reload(struct qm *q);
+/* A question of smtps; it gets its answer, now or later. */
+int qm_etrn_ask(struct qm *q, struct sm_peer *peer, const struct sm_frame *f) SM_MUST_CHECK;
 
 /* ---- settle.c: what a try came to ---- */
 struct qm_try {

@@ -78,6 +78,7 @@ static int open_parts(struct qm *q, struct qm_recovered *found)
 	    (err = qm_bulk_open(q)) != 0 || (err = qm_halt_open(q)) != 0)
 		return err;
 	qm_run_open(q);
+	qm_etrn_open(q);
 	if ((err = qm_space_open(q)) != 0 || (err = qm_content_open(q, found)) != 0 ||
 	    (err = qm_resolver_open(q)) != 0)
 		return err;
@@ -129,6 +130,7 @@ void qm_queue_close(struct qm *q)
 	sm_offload_fini();
 	qm_compact_close(q);
 	qm_control_close(q);
+	qm_etrn_close(q);
 	qm_run_close(q);
 	qm_verify_close(q);
 	qm_incoming_close(q);
@@ -185,6 +187,7 @@ void qm_queue_reload(struct qm *q, const struct qm_conf *conf)
 	qm_verify_reload(q);
 	qm_transcript_reload(q);
 	qm_run_reload(q);
+	qm_etrn_reload(q);
 	qm_incoming_reload(q);
 	qm_now_reload(q);
 }

@@ -25,6 +25,7 @@ struct t_smtps {
 	uint64_t next_id;
 	unsigned verdicts; /* in all */
 	uint16_t code;     /* of the last one */
+	char text[200];    /* ... */
 	uint16_t credit;
 	unsigned credits;
 	unsigned outcomes;

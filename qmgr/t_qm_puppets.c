@@ -105,6 +105,7 @@ static void smtps_frame(struct t_smtps *s, const struct sm_frame *f)
 		assert_int_equal(sm_msg_verdict_decode(f->body, &w.frame, &m), 0);
 		s->verdicts++;
 		s->code = m.code;
+		sm_str_cut(m.text, s->text, sizeof(s->text));
 	} else if (f->type == SM_MSG_credit) {
 		struct sm_msg_credit m;
 

@@ -5,6 +5,7 @@
  */
 #include "smar/access_rhs.h"
 
+#include "libsm/addr.h"
 #include "libsm/conf.h"
 #include "libsm/err.h"
 #include "libsm/net.h"
@@ -161,23 +162,27 @@ int ar_restriction_next(struct sm_str *rest, struct ar_restriction *out)
 
 enum key_kind { KEY_ADDRESS, KEY_NET, KEY_NAME, KEY_RESOLVE, KEY_DN, KEY_LISTED };
 
+enum value_kind { VALUE_ACTION, VALUE_RESTRICTIONS, VALUE_CONF, VALUE_DOMAINS };
+
 static const struct tag {
 	struct sm_str name;
 	enum key_kind key;
-	bool may_relay, restrictions, conf;
+	enum value_kind value;
+	bool may_relay;
 } tags[] = {
-    {SM_STR("from:"), KEY_ADDRESS, false, false, false},
-    {SM_STR("to:"), KEY_ADDRESS, true, false, false},
-    {SM_STR("cltaddr:"), KEY_NET, true, false, false},
-    {SM_STR("cltname:"), KEY_NAME, true, false, false},
-    {SM_STR("cltresolve:"), KEY_RESOLVE, false, false, false},
-    {SM_STR("mxbadip:"), KEY_NET, false, false, false},
-    {SM_STR("certissuer:"), KEY_DN, true, false, false},
-    {SM_STR("certsubject:"), KEY_DN, true, false, false},
-    {SM_STR("protectedrcpt:"), KEY_ADDRESS, false, true, false},
-    {SM_STR("smtps_session_conf:"), KEY_NAME, false, false, true},
-    {SM_STR("smtpc_session_conf:"), KEY_NAME, false, false, true},
-    {SM_STR("smtpc_rcpt_conf:"), KEY_ADDRESS, false, false, true},
+    {SM_STR("from:"), KEY_ADDRESS, VALUE_ACTION, false},
+    {SM_STR("to:"), KEY_ADDRESS, VALUE_ACTION, true},
+    {SM_STR("cltaddr:"), KEY_NET, VALUE_ACTION, true},
+    {SM_STR("cltname:"), KEY_NAME, VALUE_ACTION, true},
+    {SM_STR("cltresolve:"), KEY_RESOLVE, VALUE_ACTION, false},
+    {SM_STR("mxbadip:"), KEY_NET, VALUE_ACTION, false},
+    {SM_STR("certissuer:"), KEY_DN, VALUE_ACTION, true},
+    {SM_STR("certsubject:"), KEY_DN, VALUE_ACTION, true},
+    {SM_STR("protectedrcpt:"), KEY_ADDRESS, VALUE_RESTRICTIONS, false},
+    {SM_STR("smtps_session_conf:"), KEY_NAME, VALUE_CONF, false},
+    {SM_STR("smtpc_session_conf:"), KEY_NAME, VALUE_CONF, false},
+    {SM_STR("smtpc_rcpt_conf:"), KEY_ADDRESS, VALUE_CONF, false},
+    {SM_STR("etrn:"), KEY_ADDRESS, VALUE_DOMAINS, false},
 };
 /* Of black and white lists. */
 static const struct tag listed = {.key = KEY_LISTED, .may_relay = true};
@@ -252,6 +257,22 @@ static int check_restrictions(struct sm_str value)
 	return rc;
 }
 
+static int check_domains(struct sm_str value)
+{
+	struct sm_str word = sm_str_word(&value);
+
+	if (word.n == 0)
+		return sm_fail(SM_E_SYNTAX, "no domain");
+	for (; word.n > 0; word = sm_str_word(&value)) {
+		struct sm_str domain = word.p[0] == '.' ? sm_str_from(word, 1) : word;
+
+		if (!sm_str_eq(word, SM_STR(".")) && !sm_domain_valid_utf8(domain, true))
+			return sm_fail(SM_E_SYNTAX, "\"" SM_STR_FMT "\" is no domain",
+			               SM_STR_ARG(sm_str_head(word, 60)));
+	}
+	return 0;
+}
+
 int ar_access_check_conf(struct sm_str value)
 {
 	struct sm_conf_file f;
@@ -286,10 +307,12 @@ int ar_access_check_entry(struct sm_str key, struct sm_str value)
 		                              "the answer of a black list"
 		                            : "\"" SM_STR_FMT "\" will never be looked up",
 		               SM_STR_ARG(sm_str_head(key, 100)));
-	if (t->restrictions)
+	if (t->value == VALUE_RESTRICTIONS)
 		return check_restrictions(value);
-	if (t->conf)
+	if (t->value == VALUE_CONF)
 		return ar_access_check_conf(value);
+	if (t->value == VALUE_DOMAINS)
+		return check_domains(value);
 	rc = ar_action_parse(value, &action);
 	if (rc != 0)
 		return rc;

@@ -11,6 +11,10 @@
  *   restriction = ( "from:" / "list:" ) address / "cltaddr:" ip
  *   address     = "<" pattern ">" / pattern
  *
+ * and for etrn: the domains that may be asked for, ".domain" for all below it, "." for all:
+ *
+ *   value       = domain *( blanks domain )
+ *
  * Behind smtps_session_conf:, smtpc_session_conf: and smtpc_rcpt_conf: stands text of the
  * configuration language.
  *

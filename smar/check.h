@@ -8,6 +8,7 @@
  *   RCPT     local recipient known, relaying, protectedrcpt:, to:, greylisting   check_rcpt.c
  *            its next hop to be asked                                          check_verify.c
  *   TLS      certissuer:, certsubject:                                           check_cert.c
+ *   ETRN     etrn:                                                               check_etrn.c
  */
 #ifndef AR_CHECK_H
 #define AR_CHECK_H
@@ -26,6 +27,10 @@ int ar_check_rcpt(const struct ar *ar, const struct ar_ctx *ctx, const struct sm
 /* RELAY or nothing; 4xx: it cannot be told now. Issuer and subject are encoded already, where they
  * came from (sm_tls_dn): what is a part of a value and what is not can be told there only. */
 int ar_check_cert(const struct ar *ar, const struct ar_ctx *ctx, const struct sm_msg_cert_check *m,
+                  struct sm_msg_verdict *out) SM_YIELDS SM_MUST_CHECK;
+
+/* May this client ask for the mail of a node? OK or nothing; 4xx: it cannot be told now. */
+int ar_check_etrn(const struct ar *ar, const struct ar_ctx *ctx, const struct sm_msg_etrn_check *m,
                   struct sm_msg_verdict *out) SM_YIELDS SM_MUST_CHECK;
 
 /*

@@ -152,6 +152,23 @@ static int cert_check(const struct ar *ar, const struct ar_ctx *ctx, struct sm_s
 	return rc;
 }
 
+static int etrn_check(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str body,
+                      struct answer *out)
+{
+	struct sm_msg_etrn_check m;
+	int rc = sm_msg_etrn_check_decode(body, ctx->a, &m);
+
+	if (rc != 0)
+		return rc;
+	out->type = SM_MSG_verdict;
+	rc = ar_check_etrn(ar, ctx, &m, &out->m.verdict);
+	if (rc == 0)
+		sm_log(SM_INFO, "ar.etrn",
+		       "ss_sess=%I client=%A user=%?S destination=%?S result=%s", m.sess, &m.client,
+		       m.user, m.node, out->m.verdict.flags & SM_VERDICT_OK ? "allowed" : "denied");
+	return rc;
+}
+
 static void verdict_busy(const struct ar_ctx *ctx SM_UNUSED, struct sm_str body SM_UNUSED,
                          struct answer *out)
 {
@@ -258,7 +275,7 @@ static const struct handler handlers[] = {
     {SM_MSG_conn_check, conn_check, conn_busy},     {SM_MSG_mail_check, mail_check, verdict_busy},
     {SM_MSG_rcpt_check, rcpt_check, verdict_busy},  {SM_MSG_cert_check, cert_check, verdict_busy},
     {SM_MSG_route_get, route_get, route_busy},      {SM_MSG_maps_reload, maps_reload, reload_busy},
-    {SM_MSG_server_conf, server_conf, server_busy},
+    {SM_MSG_server_conf, server_conf, server_busy}, {SM_MSG_etrn_check, etrn_check, verdict_busy},
 };
 
 /* ---- with patience ---- */

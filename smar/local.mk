@@ -20,7 +20,7 @@ libsmar_a_SOURCES += smar/macro.h smar/macro.c smar/alias_rhs.h smar/alias_rhs.c
 	smar/alias.h smar/alias.c smar/alias_tree.h smar/alias_tree.c smar/alias_expand.c smar/local.h smar/local.c smar/resolve.h smar/resolve.c
 # The access map.
 libsmar_a_SOURCES += smar/access_rhs.h smar/access_rhs.c smar/access.h smar/access.c smar/check_int.h \
-	smar/check_cert.c smar/check_mail.c smar/check_rcpt.c smar/check_verify.c smar/on_demand.h smar/on_demand.c smar/protect.h smar/protect.c \
+	smar/check_cert.c smar/check_etrn.c smar/check_mail.c smar/check_rcpt.c smar/check_verify.c smar/on_demand.h smar/on_demand.c smar/protect.h smar/protect.c \
 	smar/server_conf.h smar/server_conf.c
 
 libexec_PROGRAMS += smar/smar

@@ -203,6 +203,12 @@ static const struct {
     {"cltname:@host.domain", "ok", false},
     {"form:@spammer.domain", "reject", false},
     {"protectedrcpt:list1", "reject", false},
+    {"etrn:192.0.2.7", "cust1.dom .cust1.dom", true},
+    {"etrn:joe@", ".", true},
+    {"etrn:.isp.dom", "cust1.dom", true},
+    {"etrn:192.0.2.7", "", false},
+    {"etrn:192.0.2.7", "@cust1.dom", false},
+    {"etrn:192.0.2.7", "cust1.dom, cust2.dom", false},
     {"protectedrcpt:list1", "", false},
     {"protectedrcpt:list1", "from:<a@b> relay", false},
 };

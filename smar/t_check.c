@@ -45,7 +45,10 @@ static const char config[] =
     "\"certissuer:" DARTH " relay\", \"certissuer:/cn=ca cont\", \"certissuer:/cn=ok ok\",\n"
     "\"certissuer:/cn=wrong relais\",\n"
     "\"certsubject:/c=us/cn=deathstar/emailaddress=deathstar@endmail.org relay\",\n"
-    "\"certsubject:/cn=star ok\" }; }\n"
+    "\"certsubject:/cn=star ok\",\n"
+    "\"etrn:192.0.2.7 a.example .b.example\", \"etrn:2001:db8 .\", \"etrn:joe@ u.example "
+    ".u.example\",\n"
+    "\"etrn:joe@other.example w.example\", \"etrn:.isp.example a.example\" }; }\n"
     "access_map { name = a; }\n"
     "map v { type = inline; entries = {\n"
     "\"a.map.example accept\", \"b.map.example 450\", \"c.map.example default\",\n"
@@ -284,6 +287,61 @@ static void test_certs(void **state SM_UNUSED)
 	}
 }
 
+/* ---- who may ask for mail ---- */
+
+static const struct {
+	const char *client, *name, *user, *node;
+	bool ok;
+} etrn[] = {
+    {"192.0.2.7", "", "", "a.example", true},
+    {"192.0.2.7", "", "", "A.example", true},
+    {"192.0.2.7", "", "", "x.a.example", false},
+    {"192.0.2.7", "", "", "@a.example", false},
+    {"192.0.2.7", "", "", "b.example", false},
+    {"192.0.2.7", "", "", "x.y.b.example", true},
+    {"192.0.2.7", "", "", "@y.b.example", true},
+    {"192.0.2.7", "", "", "@b.example", false},
+    {"192.0.2.7", "", "", "xb.example", false},
+    {"192.0.2.7", "", "", "", true},
+    {"192.0.2.8", "", "", "a.example", false},
+    {"192.0.2.8", "", "", "", false},
+    {"2001:db8:1::2", "", "", "whatever", true},
+    {"2001:db8:1::2", "", "", "@what.ever", true},
+    {"2001:db9::2", "", "", "whatever", false},
+    {"192.0.2.8", "c.isp.example", "", "a.example", true},
+    {"192.0.2.8", "c.isp.example", "", "b.example", false},
+    {"192.0.2.8", "isp.example", "", "a.example", false},
+    {"192.0.2.8", "", "joe", "u.example", true},
+    {"192.0.2.8", "", "JOE", "@u.example", true},
+    {"192.0.2.8", "", "joe", "w.example", false},
+    {"192.0.2.8", "", "joe@other.example", "w.example", true},
+    {"192.0.2.8", "", "joe@other.example", "u.example", false},
+    {"192.0.2.8", "", "ann", "u.example", false},
+    /* None takes away what another one gives. */
+    {"192.0.2.7", "c.isp.example", "joe", "x.b.example", true},
+    {"192.0.2.7", "c.isp.example", "joe", "u.example", true},
+    {"192.0.2.7", "c.isp.example", "joe", "w.example", false},
+    {"192.0.2.7", "", "", "@", false},
+};
+
+static void test_etrn(void **state SM_UNUSED)
+{
+	struct sm_msg_verdict v;
+
+	ctx = (struct ar_ctx){.a = &arena};
+	for (size_t i = 0; i < SM_ARRAY_SIZE(etrn); i++) {
+		struct sm_msg_etrn_check m = {.client_name = sm_str(etrn[i].name),
+		                              .user = sm_str(etrn[i].user),
+		                              .node = sm_str(etrn[i].node)};
+
+		assert_int_equal(sm_sa_ip(&m.client, sm_str(etrn[i].client), 25), 0);
+		assert_int_equal(ar_check_etrn(&ar, &ctx, &m, &v), 0);
+		assert_int_equal(v.code, 0);
+		if (v.flags != (etrn[i].ok ? SM_VERDICT_OK : 0))
+			fail_msg("row %zu: flags %u", i, v.flags);
+	}
+}
+
 /* ---- recipients to be verified ---- */
 
 enum { VERIFY = SM_VERDICT_VERIFY, ACCEPT = VERIFY | SM_VERDICT_VERIFY_ACCEPT };
@@ -405,6 +463,7 @@ int main(void)
 	                                   cmocka_unit_test(test_without_patience),
 	                                   cmocka_unit_test(test_dn),
 	                                   cmocka_unit_test(test_certs),
+	                                   cmocka_unit_test(test_etrn),
 	                                   cmocka_unit_test(test_verified),
 	                                   cmocka_unit_test(test_restrictions)};
 

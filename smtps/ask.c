@@ -15,8 +15,9 @@
 
 static struct sm_link *link_of(const struct ss_ask *a)
 {
-	return a->kind == SS_ASK_SESSION || a->kind == SS_ASK_VERIFY ? a->s->ss->qmgr
-	                                                             : a->s->ss->smar;
+	bool qmgr = a->kind == SS_ASK_SESSION || a->kind == SS_ASK_VERIFY || a->kind == SS_ASK_ETRN;
+
+	return qmgr ? a->s->ss->qmgr : a->s->ss->smar;
 }
 
 static struct sm_str put(char **p, struct sm_str s)
@@ -141,6 +142,21 @@ static void ask(struct ss_ask *a, struct sm_peer *peer)
 		sm_call(&a->call, peer, SM_MSG_rcpt_verify, &m, a->deadline_ms, on_answer, a);
 		break;
 	}
+	case SS_ASK_MAY_ETRN: {
+		struct sm_msg_etrn_check m = {.sess = s->id,
+		                              .client = s->client,
+		                              .client_name = s->client_name,
+		                              .user = s->auth.done ? s->auth.user : SM_STR(""),
+		                              .node = sm_str(a->rcpt)};
+		sm_call(&a->call, peer, SM_MSG_etrn_check, &m, a->deadline_ms, on_answer, a);
+		break;
+	}
+	case SS_ASK_ETRN: {
+		struct sm_msg_etrn m = {
+		    .sess = s->id, .client = s->client, .node = sm_str(a->rcpt)};
+		sm_call(&a->call, peer, SM_MSG_etrn, &m, a->deadline_ms, on_answer, a);
+		break;
+	}
 	case SS_ASK_RCPT: {
 		struct sm_msg_rcpt_check m = {.sess = s->id,
 		                              .ta = s->txn.id,
@@ -197,9 +213,9 @@ void ss_ask_verify(struct ss_ask *a)
 
 int ss_ask_wait(struct ss_ask *a)
 {
-	static const char *const doing[] = {"session wait qmgr", "connection wait smar",
-	                                    "MAIL wait smar",    "RCPT wait smar",
-	                                    "RCPT wait qmgr",    "certificate wait smar"};
+	static const char *const doing[] = {
+	    "session wait qmgr", "connection wait smar",  "MAIL wait smar", "RCPT wait smar",
+	    "RCPT wait qmgr",    "certificate wait smar", "ETRN wait smar", "ETRN wait qmgr"};
 
 	for (;;) {
 		int err;

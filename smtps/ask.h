@@ -9,12 +9,14 @@
 struct ss_session;
 
 enum ss_ask_kind {
-	SS_ASK_SESSION, /* qmgr: sess_open */
-	SS_ASK_CONN,    /* smar: conn_check */
-	SS_ASK_MAIL,    /* smar: mail_check */
-	SS_ASK_RCPT,    /* smar: rcpt_check */
-	SS_ASK_VERIFY,  /* qmgr: rcpt_verify */
-	SS_ASK_CERT,    /* smar: cert_check; sender is the issuer, rcpt the subject */
+	SS_ASK_SESSION,  /* qmgr: sess_open */
+	SS_ASK_CONN,     /* smar: conn_check */
+	SS_ASK_MAIL,     /* smar: mail_check */
+	SS_ASK_RCPT,     /* smar: rcpt_check */
+	SS_ASK_VERIFY,   /* qmgr: rcpt_verify */
+	SS_ASK_CERT,     /* smar: cert_check; sender is the issuer, rcpt the subject */
+	SS_ASK_MAY_ETRN, /* smar: etrn_check; rcpt is the node, empty: of any? */
+	SS_ASK_ETRN,     /* qmgr: etrn; rcpt is the node */
 };
 
 struct ss_ask {

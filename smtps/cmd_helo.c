@@ -77,6 +77,7 @@ void ss_cmd_ehlo(struct ss_session *s, struct sm_str arg)
 	ss_xclient_offer(s, &b);
 	ss_xforward_offer(s, &b);
 	ss_auth_offer(s, &b);
+	ss_etrn_offer(s, &b);
 	if (!ss_hides(c, SS_X_SIZE))
 		sm_buf_printf(&b, "SIZE %lld\n", (long long)c->max_message_bytes);
 	if (ss_offers_dsn(c))

@@ -13,7 +13,6 @@
 #include "smtps/peers.h"
 #include "smtps/prefetch.h"
 #include "smtps/qualify.h"
-#include "smtps/require.h"
 #include "smtps/session.h"
 #include "smtps/xforward.h"
 
@@ -89,26 +88,6 @@ static bool parse(struct ss_session *s, struct sm_str arg, struct sm_arena *a, s
 	return true;
 }
 
-/* SS_R_NONE: the session is what it has to be. */
-static enum ss_reply_name required(const struct ss_session *s)
-{
-	const struct sm_tls_facts *tls = &s->tls.facts;
-	struct ss_safety is = {.may_relay = s->who.may_relay, .authenticated = s->auth.done};
-
-	if (s->net.tls != NULL) {
-		is.encrypted = true;
-		is.bits = tls->bits;
-	}
-	/* Behind XCLIENT the certificate is the front end's. */
-	if (s->net.tls != NULL && !s->told_by_xclient) {
-		is.verified = tls->verify == SM_TLS_OK;
-		is.issuer = tls->issuer;
-		is.subject = tls->subject;
-		is.name = tls->name;
-	}
-	return ss_require(s->conf, &is);
-}
-
 /* What there is room for now. */
 static bool admit(struct ss_session *s, const struct mail *m)
 {
@@ -119,7 +98,7 @@ static bool admit(struct ss_session *s, const struct mail *m)
 		ss_say_and_close(s, SS_R_SHUTDOWN, "shutdown");
 		return false;
 	}
-	r = required(s);
+	r = ss_session_lacks(s);
 	if (r != SS_R_NONE) {
 		refuse_by(s, m, r);
 		return false;

@@ -20,6 +20,7 @@ static const struct ss_cmd table[] = {
     {SM_STR("VRFY"), SS_ST_ANY, SS_CMD_NOP, ss_cmd_vrfy},
     {SM_STR("EXPN"), SS_ST_ANY, SS_CMD_NOP, ss_cmd_expn},
     {SM_STR("HELP"), SS_ST_ANY, SS_CMD_NOP | SS_CMD_ANYBODY, ss_cmd_help},
+    {SM_STR("ETRN"), SS_ST_READY, SS_CMD_NOP, ss_cmd_etrn},
     {SM_STR("XCLIENT"), SS_ST_NEW | SS_ST_READY, SS_CMD_LAST | SS_CMD_ANYBODY, ss_cmd_xclient},
     {SM_STR("XFORWARD"), SS_ST_READY, SS_CMD_NOP, ss_cmd_xforward},
 };

@@ -64,6 +64,10 @@ void ss_cmd_expn(struct ss_session *s, struct sm_str arg);
 void ss_cmd_help(struct ss_session *s, struct sm_str arg);
 void ss_cmd_xclient(struct ss_session *s, struct sm_str arg);
 void ss_cmd_xforward(struct ss_session *s, struct sm_str arg);
+void ss_cmd_etrn(struct ss_session *s, struct sm_str arg);
+/* "ETRN\n" for EHLO, where this client may ask for the mail of any node. Yields. */
+struct sm_buf;
+void ss_etrn_offer(struct ss_session *s, struct sm_buf *b);
 void ss_cmd_quit(struct ss_session *s, struct sm_str arg);
 
 #endif

@@ -61,6 +61,7 @@ static const struct sm_word extension_words[] = {
     {"xforward", SS_X_XFORWARD, "nobody tells who first brought a mail"},
     {"auth", SS_X_AUTH, "nobody logs in"},
     {"size", SS_X_SIZE, "the largest message is not told; max_message_size holds"},
+    {"etrn", SS_X_ETRN, "nobody asks for mail that waits"},
     {"dsn", SS_X_DSN, "no RET, ENVID, NOTIFY, ORCPT"},
     {"limits", SS_X_LIMITS, "limits are not told; they hold"},
     {"help", SS_X_HELP, "no HELP"},
@@ -90,6 +91,13 @@ static const struct sm_word match_words[] = {
 
 static const struct sm_word xclient_words[] = {
     {"login", SS_XCLIENT_LOGIN, "whom LOGIN names is authenticated, and may relay"},
+    {0},
+};
+
+static const struct sm_word etrn_words[] = {
+    {"authenticated", SS_ETRN_AUTH, "who has authenticated may ask for any domain"},
+    {"access", SS_ETRN_ACCESS,
+     "what the entries etrn: of the access map give a user, a client address or a client name"},
     {0},
 };
 
@@ -153,6 +161,17 @@ static const struct sm_opt xforward_opts[] = {
 	 .offset = offsetof(struct ss_conf, xforward.from) - AT(xforward),
 	 .help = "addresses and networks of filters and other mail systems that may say XFORWARD: as proxy.from",
 	 .man = "It is for the log, and for whoever the mail is passed on to; checks and limits are about who speaks."},
+	SM_OPT_END,
+};
+
+static const struct sm_opt etrn_opts[] = {
+	{.name = "from", .type = SM_OPT_LIST, .def = "", .max = 1000, .reload = true, .session = true,
+	 .offset = offsetof(struct ss_conf, etrn.from) - AT(etrn),
+	 .help = "addresses and networks of clients that may ask for any domain: as proxy.from"},
+	{.name = "flags", .type = SM_OPT_FLAGS, .def = "", .words = etrn_words, .reload = true, .session = true,
+	 .offset = offsetof(struct ss_conf, etrn.flags) - AT(etrn), .help = "who else may ask",
+	 .man = "access needs the flag access of the section: \"etrn:192.0.2.7\", \"etrn:joe@\" (a user without domain) or \"etrn:.isp.example\" "
+	 "with the domains that may be asked for: \"cust.example .cust.example\"; \".\" stands for all."},
 	SM_OPT_END,
 };
 
@@ -229,6 +248,9 @@ const struct sm_opt ss_conf_opts[] = {
 	 .help = "front ends that tell the client's address by the command XCLIENT"},
 	{.name = "xforward", .type = SM_OPT_SECTION, .offset = AT(xforward), .sub = xforward_opts,
 	 .help = "who may tell, by the command XFORWARD, who first brought a mail, and which id it has there"},
+	{.name = "etrn", .type = SM_OPT_SECTION, .offset = AT(etrn), .sub = etrn_opts,
+	 .help = "who may ask for mail that waits (ETRN, RFC 1985); without it nobody may",
+	 .man = "For domains of smar's on_demand. How often, qmgr's section etrn says."},
 	{.name = "warn_one_client", .type = SM_OPT_INT, .offset = AT(warn_one_client), .def = "500", .min = 0, .max = 1000000000,
 	 .unit = "sessions", .reload = true, .help = "warn once when so many sessions all come from one private address; 0: never",
 	 .man = "Then a gateway or a container's network hides the clients, and what counts by address counts all of them as one."},
@@ -373,6 +395,10 @@ int ss_conf_check(const struct ss_conf *c)
 		return sm_fail_in(SM_E_SYNTAX, "xclient.from");
 	if (ss_nets_check(&c->xforward.from) != 0)
 		return sm_fail_in(SM_E_SYNTAX, "xforward.from");
+	if (ss_nets_check(&c->etrn.from) != 0)
+		return sm_fail_in(SM_E_SYNTAX, "etrn.from");
+	if ((c->etrn.flags & SS_ETRN_ACCESS) && !(c->flags & SS_F_ACCESS))
+		return sm_fail(SM_E_SYNTAX, "etrn: the flag access needs that of the section");
 	return 0;
 }
 

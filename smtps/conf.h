@@ -46,11 +46,14 @@ enum {
 	SS_X_LIMITS = 2048,
 	SS_X_HELP = 4096,
 	SS_X_XFORWARD = 8192,
+	SS_X_ETRN = 16384,
 };
 /* protected_recipients.allow_by */
 enum { SS_ALLOW_SENDER = 1, SS_ALLOW_CLIENT_IP = 2 };
 /* xclient.flags */
 enum { SS_XCLIENT_LOGIN = 1 };
+/* etrn.flags */
+enum { SS_ETRN_AUTH = 1, SS_ETRN_ACCESS = 2 };
 enum ss_tls_level { SS_TLS_NONE, SS_TLS_ENCRYPTED, SS_TLS_VERIFIED };
 enum ss_violation { SS_VIOLATION_PERM, SS_VIOLATION_TEMP, SS_VIOLATION_ABORT };
 enum ss_protocol { SS_PROTOCOL_SMTP, SS_PROTOCOL_LMTP };
@@ -92,6 +95,11 @@ struct ss_conf {
 	struct {
 		struct sm_conf_list from;
 	} xforward;
+	/* Who may ask for mail that waits. */
+	struct {
+		struct sm_conf_list from;
+		uint32_t flags; /* SS_ETRN_* */
+	} etrn;
 	int64_t warn_one_client; /* sessions; 0: never */
 
 	/* From which load average and number of waiting recipients on clients wait, or are refused;

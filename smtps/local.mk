@@ -12,7 +12,7 @@ libsmtps_a_SOURCES = smtps/replies.def \
 	smtps/tls.h smtps/tls_ctx.c smtps/cmd_starttls.c smtps/session.h smtps/session.c smtps/ss.h smtps/txn.h smtps/txn.c
 # Who the client is when another tells it, what a session needs, what submission completes.
 libsmtps_a_SOURCES += smtps/nets.h smtps/nets.c smtps/one_client.h smtps/one_client.c smtps/proxy.h smtps/proxy.c smtps/proxy_parse.c \
-	smtps/xclient.h smtps/xclient.c smtps/cmd_xclient.c smtps/attributes.h smtps/attributes.c smtps/xforward.h smtps/xforward.c smtps/cmd_xforward.c \
+	smtps/xclient.h smtps/xclient.c smtps/cmd_xclient.c smtps/cmd_etrn.c smtps/attributes.h smtps/attributes.c smtps/xforward.h smtps/xforward.c smtps/cmd_xforward.c \
 	smtps/qualify.h smtps/qualify.c smtps/require.h smtps/require.c smtps/complete.h smtps/complete.c
 # AUTH.
 libsmtps_a_SOURCES += smtps/auth.h smtps/auth_conf.h smtps/auth_conf.c smtps/authlimit.h smtps/authlimit.c smtps/authname.h smtps/authname.c \
@@ -32,6 +32,9 @@ smtps_t_milter_proto_LDADD = $(smtps_t_link)
 smtps_t_edit_SOURCES = smtps/t_edit.c libcdb/t_cdb_common.c libcdb/t_cdb.h
 smtps_t_edit_LDADD = $(smtps_t_link)
 smtps_t_verdicts_SOURCES = smtps/t_verdicts.c smtps/t_verdicts_common.c smtps/t_verdicts.h smtps/t_puppets.c smtps/t_puppets.h
+SMTPS_TESTS += smtps/t_etrn
+smtps_t_etrn_SOURCES = smtps/t_etrn.c smtps/t_verdicts_common.c smtps/t_verdicts.h smtps/t_puppets.c smtps/t_puppets.h
+smtps_t_etrn_LDADD = libsmtps.a $(UNIT_LDADD) $(TLS_LIBS) $(SASL_LIBS)
 smtps_t_verdicts_LDADD = libsmtps.a $(UNIT_LDADD) $(TLS_LIBS) $(SASL_LIBS)
 smtps_t_link = libsmtps.a libcdb.a $(UNIT_LDADD) $(TLS_LIBS) $(SASL_LIBS)
 SMTPS_TESTS += smtps/t_authlimit smtps/t_authname

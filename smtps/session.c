@@ -20,6 +20,7 @@
 #include "smtps/policy.h"
 #include "smtps/proxy.h"
 #include "smtps/received.h"
+#include "smtps/require.h"
 
 #define UID_PREFIX "uid:" /* no name of an account has a colon */
 
@@ -153,6 +154,25 @@ int ss_session_configure(struct ss_session *s, struct sm_str text)
 	s->ends_ms = s->began_ms + own->session_timeout_ms;
 	stand(s);
 	return 0;
+}
+
+enum ss_reply_name ss_session_lacks(const struct ss_session *s)
+{
+	const struct sm_tls_facts *tls = &s->tls.facts;
+	struct ss_safety is = {.may_relay = s->who.may_relay, .authenticated = s->auth.done};
+
+	if (s->net.tls != NULL) {
+		is.encrypted = true;
+		is.bits = tls->bits;
+	}
+	/* Behind XCLIENT the certificate is the front end's. */
+	if (s->net.tls != NULL && !s->told_by_xclient) {
+		is.verified = tls->verify == SM_TLS_OK;
+		is.issuer = tls->issuer;
+		is.subject = tls->subject;
+		is.name = tls->name;
+	}
+	return ss_require(s->conf, &is);
 }
 
 bool ss_early_input(struct ss_session *s)

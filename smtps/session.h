@@ -114,6 +114,8 @@ int ss_session_configure(struct ss_session *s, struct sm_str text) SM_MUST_CHECK
 /* As it was before the greeting: nothing is known of the client but its address, qmgr knows of no
  * session. */
 void ss_session_anew(struct ss_session *s) SM_YIELDS;
+/* What it is not that it has to be before it may do something (require.h); SS_R_NONE: nothing. */
+enum ss_reply_name ss_session_lacks(const struct ss_session *s);
 /* As whom the session sends: who has proved it by AUTH; else the owner of a local client on a
  * listener that trusts those (relay_from_local); empty: nobody known. */
 struct sm_str ss_session_user(const struct ss_session *s);

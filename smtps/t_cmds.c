@@ -21,7 +21,7 @@ static const struct {
     {"DATA", "EMR.C"},     {"BDAT", "EMR.."},    {"RSET", "....."},     {"NOOP", "....."},
     {"VRFY", "....."},     {"EXPN", "....."},    {"HELP", "....."},     {"QUIT", "....."},
     {"AUTH", "E.NNC"},     {"XCLIENT", "..NNC"}, {"STARTTLS", "E.NNC"}, {"LHLO", "....."},
-    {"XFORWARD", "E.NNC"},
+    {"XFORWARD", "E.NNC"}, {"ETRN", "E.NNC"},
 };
 
 static void test_matrix(void **state)

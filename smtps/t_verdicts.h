@@ -26,7 +26,11 @@ extern struct t_played {
 	const struct t_told *hop; /* what that says; NULL: knows all */
 	uint32_t rcpt_flags;      /* of the last question about a recipient */
 	unsigned mail_asked;
-	const char *last; /* reply */
+	/* ETRN: who may ask, as the section of the configuration; of smar and qmgr. */
+	uint32_t etrn;
+	const char *may_ask_for; /* nodes begin with it; NULL: smar does not answer */
+	char runs[500];          /* nodes that qmgr was asked for */
+	const char *last;        /* reply */
 } played;
 
 /* Plays `lines`, separated by LF; "|": the next one goes with it. Gives the codes of all replies,

@@ -65,6 +65,19 @@ struct ss_answer puppet_answer(uint16_t type, const void *m)
 		sm_assert(!sm_id_none(r->ta) && !sm_id_none(r->sess));
 		t = told_by(played.hop, r->rcpt);
 		note(played.probed, sizeof(played.probed), r->rcpt);
+	} else if (type == SM_MSG_etrn_check) {
+		const struct sm_msg_etrn_check *r = m;
+
+		if (played.may_ask_for == NULL)
+			return (struct ss_answer){.err = SM_E_TIMEOUT};
+		if (sm_str_has_prefix(r->node, sm_str(played.may_ask_for)) || r->node.n == 0)
+			return (struct ss_answer){.flags = SM_VERDICT_OK};
+		return (struct ss_answer){0};
+	} else if (type == SM_MSG_etrn) {
+		const struct sm_msg_etrn *r = m;
+
+		note(played.runs, sizeof(played.runs), r->node);
+		t = told_by(played.hop, r->node);
 	}
 	if (t->code == T_NO_ANSWER)
 		return (struct ss_answer){.err = SM_E_TIMEOUT};
@@ -195,6 +208,8 @@ const char *t_play(uint32_t flags, const struct t_told *told, const char *lines)
 	}
 	sm_conf_defaults(ss_conf_opts, &conf, &a);
 	conf.flags = flags;
+	conf.etrn.flags = played.etrn;
+	played.runs[0] = '\0';
 	the_client = (struct client){.lines = lines};
 	ss.conf = &conf;
 	ss_idblock_add(&ss.ids, 1, 100);
