@@ -141,6 +141,7 @@ void qm_now_decide(struct qm *q, struct qm_rcpt *r, const struct qm_try *t)
 		q->stats.failed++;
 		break;
 	case SM_OUTCOME_TEMP:
+		r->next_try_s = sm_wall_s(); /* it is its client that waits */
 		qm_rcpt_set(r, QM_RCPT_DEFERRED);
 		q->stats.deferred++;
 		break;
@@ -190,9 +191,11 @@ static struct sm_msg_rcpt_decided decided(const struct qm_rcpt *r)
 			d.code = 554;
 		break;
 	case QM_RCPT_DEFERRED:
+		/* No reply at all: a connection that could not be had, or trouble of our own. */
 		if (kind != 4)
-			d = (struct sm_msg_rcpt_decided){
-			    r->index, 451, SM_STR("4.4.0 not delivered, try again later")};
+			d.code = 451;
+		if (d.text.n == 0)
+			d.text = SM_STR("4.4.0 not delivered, try again later");
 		break;
 	default:
 		d.code = 451;
