@@ -11,7 +11,7 @@
 #include "qmgr/atoms.h"
 #include "qmgr/filter.h"
 #include "qmgr/run_int.h"
-#include "qmgr/t_qm.h"
+#include "qmgr/t_full.h"
 
 static struct qm_run_done last;
 static unsigned runs;
@@ -285,6 +285,68 @@ static void members_have_the_run_of_their_alias(void **state)
 	assert_int_equal(w.sc.tasks, 1);
 }
 
+/* A run is for what waits for it, and for nobody who is beside. */
+static void others_of_the_mail(void **state)
+{
+	(void)state;
+	t_slow_retries();
+	t_qm_all();
+	(void)t_waiting("s@a.test", "x@hold.test temp@b.test temp@queue.test");
+	assert_int_equal(w.sc.tasks, 1);
+	run_of("hold.test", false);
+	t_wait_n(t_tasks, 2);
+	t_wait_n(t_deferred, 1);
+	t_turns(200);
+	assert_int_equal(w.sc.tasks, 2);
+	assert_string_equal(w.sc.task[1].rcpt[0], "x@hold.test");
+	assert_int_equal(waits(SM_WAIT_RUN), 1);
+	w.sc.fine = true;
+	t_ask_ctl("flush", NULL);
+	t_wait_n(t_tasks, 3);
+	t_wait_n(t_deferred, 1);
+	t_turns(200);
+	assert_int_equal(w.sc.tasks, 3); /* the one in b.test */
+	run_of("", false);
+	t_wait_over();
+}
+
+#ifdef SM_TESTING
+
+static bool x_waits(void)
+{
+	SM_LIST_FOR (txn, &w.q.txns.active, struct qm_txn, link)
+		return qm_rcpt_waits(&txn->rcpts[1]);
+	return false;
+}
+
+/* DEFEDB has no room: it waits in the active queue, for the same. */
+static void no_room_for_it(void **state)
+{
+	(void)state;
+	w.conf.retry_min_ms = w.conf.retry_max_ms = 1000;
+	t_qm_no_smtpc();
+	t_taken("s@a.test", "temp@c.test temp@hold.test");
+	assert_true(t_wait(x_waits));
+	t_fill();
+	t_smtpc_up(&w.sc, 10);
+	t_wait_n(t_tasks, 2); /* by its retry time */
+	t_wait_n(t_kept, 1);
+	assert_int_equal(t_given("temp@hold.test"), 0);
+	run_of("hold.test", false);
+	assert_int_equal(last.mails, 1);
+	t_wait_n(t_tasks, w.sc.tasks + 3);
+	assert_int_equal(t_given("temp@hold.test"), 1);
+	t_still_full();
+	t_make_room();
+	t_wait_n(t_deferred, 1);
+	assert_int_equal(waits(SM_WAIT_ASKED), 1);
+	w.sc.fine = true;
+	run_of("hold.test", false);
+	t_wait_over();
+}
+
+#endif
+
 static bool delay_told(void)
 {
 	return w.sc.tasks >= 1 && w.sc.task[0].dsn_kind == SM_DSN_DELAYED;
@@ -518,6 +580,10 @@ int main(void)
 	    T(waits_beside_others),
 	    T(its_hosts_are_dead),
 	    T(members_have_the_run_of_their_alias),
+	    T(others_of_the_mail),
+#ifdef SM_TESTING
+	    T(no_room_for_it),
+#endif
 	    T(too_long),
 	    T(waits_over_a_restart),
 	    T(waits_over_a_crash),
