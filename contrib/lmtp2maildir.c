@@ -3,6 +3,7 @@
  * as an example of a foreign program under mcp.
  *
  * The listening socket is descriptor 0 (start_action accept), or -u PATH / -l ADDR:PORT makes one.
+ * When descriptor 0 is a connection (start_action nostartaccept) it serves that, and ends.
  * Mail for local@domain goes to DIR/local@domain/new, made when it is missing. A message counts as
  * delivered when file and directory are synced.
  */
@@ -32,6 +33,7 @@
 
 static const char *base_dir;
 static uint64_t deliveries;
+static bool single; /* one connection, no listener */
 
 struct session {
 	struct sm_net net;
@@ -295,6 +297,8 @@ static void session(void *arg) SM_YIELDS
 out:
 	sm_stream_fini(&se.s);
 	sm_arena_fini(&se.arena);
+	if (single)
+		sm_loop_stop(SM_EXIT_OK);
 }
 
 /* ---- start
@@ -348,9 +352,22 @@ static int listen_on(int argc, char **argv)
 	return err != 0 || base_dir == NULL ? SM_E_SYNTAX : fd;
 }
 
-int main(int argc, char **argv)
+static int begin(int fd)
 {
 	static struct sm_fd listener;
+	int listens = 1;
+	socklen_t len = sizeof(listens);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) == 0 && !listens) {
+		single = true;
+		(void)fcntl(fd, F_SETFL, O_NONBLOCK);
+		return sm_co_spawn("lmtp", session, (void *)(intptr_t)fd) != NULL ? 0 : SM_E_FULL;
+	}
+	return sm_fd_open(&listener, fd, on_accept, NULL);
+}
+
+int main(int argc, char **argv)
+{
 	int fd = listen_on(argc, argv), status;
 
 	if (fd == SM_E_SYNTAX) {
@@ -358,8 +375,7 @@ int main(int argc, char **argv)
 		                "one descriptor 0 is the listener\n");
 		return SM_EXIT_USAGE;
 	}
-	if (fd < 0 || sm_loop_init() != 0 || sm_offload_init(2) != 0 ||
-	    sm_fd_open(&listener, fd, on_accept, NULL) != 0 ||
+	if (fd < 0 || sm_loop_init() != 0 || sm_offload_init(2) != 0 || begin(fd) != 0 ||
 	    sm_loop_signal(SIGTERM, on_term, NULL) != 0 ||
 	    sm_loop_signal(SIGINT, on_term, NULL) != 0) {
 		fprintf(stderr, "lmtp2maildir: %s\n", sm_diag());

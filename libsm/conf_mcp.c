@@ -86,6 +86,15 @@ const struct sm_opt sm_conf_mcp_opts[] = {
     {.name = "processes", .type = SM_OPT_INT, .offset = SERVICE(processes), .def = "0", .min = 0,
      .max = 255, .unit = "processes",
      .help = "so many processes: min_processes and max_processes; 0: as these say"},
+    {.name = "max_start_rate", .type = SM_OPT_INT, .offset = SERVICE(max_start_rate), .def = "0",
+     .min = 0, .max = 10000, .unit = "processes",
+     .help = "nostartaccept: most processes started in a second; 0: no limit",
+     .man = "Other connections wait to be accepted."},
+    {.name = "max_run_time", .type = SM_OPT_TIME, .offset = SERVICE(max_run_time_ms), .def = "0s",
+     .min = 0, .max = 604800000, .unit = "s",
+     .help = "nostartaccept: end a process that runs for so long; 0: never",
+     .man = "By the TERM signal and, after stop_timeout, the KILL signal, for all that it started. "
+            "One that hangs would keep one of max_processes for ever."},
     {.name = "open_files", .type = SM_OPT_LIST, .offset = SERVICE(open_files), .def = "",
      .max = 32,
      .help = "files that mcp opens for reading before it gives up its rights, and hands to the program",
@@ -189,6 +198,12 @@ int sm_conf_mcp_check(const struct sm_conf_file *f, const struct sm_conf_node *s
 		return sm_fail(SM_E_RANGE, "%s:%d: min_processes %lld is above max_processes %lld",
 		               f->path, section->line, (long long)s->min_processes,
 		               (long long)s->max_processes);
+	if (s->start_action != SM_START_NOSTARTACCEPT &&
+	    (s->max_start_rate > 0 || s->max_run_time_ms > 0))
+		return sm_fail(SM_E_SYNTAX,
+		               "%s:%d: max_start_rate and max_run_time go with start_action = "
+		               "nostartaccept only",
+		               f->path, section->line);
 	if (s->restart_min_delay_ms > s->restart_max_delay_ms)
 		return sm_fail(SM_E_RANGE, "%s:%d: restart_min_delay is above restart_max_delay",
 		               f->path, section->line);

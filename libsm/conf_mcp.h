@@ -47,6 +47,8 @@ struct sm_conf_service {
 	struct sm_str arguments; /* split by sm_conf_mcp_argv */
 	struct sm_str pass_id;   /* empty: none */
 	int64_t min_processes, max_processes, processes;
+	int64_t max_start_rate;         /* nostartaccept: per second; 0: no limit */
+	int64_t max_run_time_ms;        /* nostartaccept: of one program; 0: no limit */
 	struct sm_conf_list open_files; /* opened by mcp, handed over as descriptors */
 	int64_t max_descriptors;        /* RLIMIT_NOFILE of the program; 0: as mcp has it */
 	int64_t watchdog_ms;      /* 0: off; counts from the first packet that the program sends */

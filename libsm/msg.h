@@ -81,9 +81,10 @@ enum sm_route_status {
 };
 /* route_get.flags */
 enum {
-	SM_ROUTE_FINAL = 1,   /* the address came from an alias that is expanded already */
-	SM_ROUTE_RUN = 2,     /* its mail need not wait: a queue run, or somebody asked for it */
-	SM_ROUTE_ASK_WAIT = 4 /* only say whether it waits: OK or WAIT, without hosts */
+	SM_ROUTE_FINAL = 1,    /* the address came from an alias that is expanded already */
+	SM_ROUTE_RUN = 2,      /* its mail need not wait: a queue run, or somebody asked for it */
+	SM_ROUTE_ASK_WAIT = 4, /* only say whether it waits: OK or WAIT, without hosts */
+	SM_ROUTE_AGAIN = 8     /* it was put off before */
 };
 /* What mail for a domain waits for (smar's on_demand) */
 enum sm_wait { SM_WAIT_NO, SM_WAIT_RUN /* a queue run */, SM_WAIT_ASKED /* who asks for it */ };

@@ -63,6 +63,10 @@ static void services(void **state)
 	     "f:1: min_processes 3 is above max_processes 2"},
 	    {"s { start_action = wait; pass_fd_socket = x;" RUN "}",
 	     "f:1: pass_fd_socket goes with start_action = pass only"},
+	    {"s { start_action = wait; max_start_rate = 5;" RUN "}",
+	     "f:1: max_start_rate and max_run_time go with start_action = nostartaccept only"},
+	    {"s { start_action = wait; max_run_time = 5m;" RUN "}",
+	     "f:1: max_start_rate and max_run_time go with start_action = nostartaccept only"},
 	    {"s { start_action = run;" RUN "}",
 	     "f:1: start_action knows no \"run\", only wait, nostartaccept, accept, pass"},
 	};

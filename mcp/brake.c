@@ -1,7 +1,8 @@
 /*
  * The brake on restarts. Invariant: between two starts of a process that keeps dying there are at
  * least min_delay * 2^(deaths - 1), up to max_delay; a process whose exit status says "do not try
- * again" is not tried again. No clock, no state of its own; any thread.
+ * again" is not tried again. And the rate of starts for connections. No clock, no state of its own;
+ * any thread.
  */
 #include "mcp/brake.h"
 
@@ -58,4 +59,22 @@ struct mc_brake_next mc_brake_ended(struct mc_brake *b, const struct mc_brake_ru
 		return (struct mc_brake_next){MC_GIVEUP, 0};
 	return (struct mc_brake_next){worth_telling(b->deaths) ? MC_LOOP : MC_AGAIN,
 	                              backoff(rule, b->deaths)};
+}
+
+#define SECOND_US 1000000
+
+int64_t mc_rate_wait_ms(const struct mc_rate *r, int64_t per_second, int64_t now_ms)
+{
+	int64_t ahead_us;
+
+	if (per_second == 0)
+		return 0;
+	ahead_us = r->free_us - now_ms * 1000 + SECOND_US / per_second - SECOND_US;
+	return ahead_us <= 0 ? 0 : (ahead_us + 999) / 1000;
+}
+
+void mc_rate_take(struct mc_rate *r, int64_t per_second, int64_t now_ms)
+{
+	if (per_second > 0)
+		r->free_us = SM_MAX(r->free_us, now_ms * 1000) + SECOND_US / per_second;
 }

@@ -35,6 +35,17 @@ struct mc_brake_next {
  */
 #define MC_LOOP_DEATHS 5
 
+/*
+ * How fast programs are started for connections: so many a second, and at once no more than would
+ * be started in a second. Zeroed memory is a good start.
+ */
+struct mc_rate {
+	int64_t free_us; /* when those so far are paid for */
+};
+/* 0: one may be started now; else in so many ms. `per_second` 0: no limit. */
+int64_t mc_rate_wait_ms(const struct mc_rate *r, int64_t per_second, int64_t now_ms);
+void mc_rate_take(struct mc_rate *r, int64_t per_second, int64_t now_ms);
+
 /* `status` as waitpid gives it. */
 struct mc_brake_next mc_brake_ended(struct mc_brake *b, const struct mc_brake_rule *rule,
                                     int64_t ran_ms, int status);

@@ -56,7 +56,7 @@ struct mc_child {
 	bool aborted;      /* by the watchdog: the next time it is killed */
 	bool asked;        /* was told to end */
 	int64_t started_ms, heard_ms;
-	struct sm_timer watchdog;
+	struct sm_timer watchdog; /* nostartaccept: max_run_time */
 	struct sm_timer handover; /* passing listeners: next try */
 	unsigned handover_tries;  /* that were worth a complaint */
 	char status[120];         /* what it last said of itself */
@@ -92,7 +92,8 @@ struct mc_service {
 
 	struct mc_slot *slots;
 	size_t slot_count;
-	size_t alive; /* slots with a child */
+	size_t alive;        /* slots with a child */
+	struct mc_rate rate; /* nostartaccept: of starts */
 	bool up, stopping, again, gone;
 	struct mc_service *next;     /* configuration to take over when the processes are gone */
 	struct sm_timer kill_timer;  /* stop_timeout */

@@ -108,6 +108,19 @@ static void kill_group(const struct mc_child *c, int sig)
 		(void)kill(c->pid, sig);
 }
 
+/* A connection is not worth more than this time. First it may say good-bye. */
+static void overrun(void *arg)
+{
+	struct mc_child *c = arg;
+
+	sm_log(SM_WARN, "mc.overrun", "service=%s child_pid=%d ran_ms=%lld", c->service->name,
+	       (int)c->pid, (long long)(sm_loop_now_ms() - c->started_ms));
+	kill_group(c, c->killed ? SIGKILL : SIGTERM);
+	c->killed = true;
+	sm_timer_set(&c->watchdog, sm_loop_now_ms() + SM_MAX(1, c->service->conf.stop_timeout_ms),
+	             overrun, c);
+}
+
 static int start_process(struct mc_slot *slot, int connection)
 {
 	struct mc_service *s = slot->service;
@@ -136,6 +149,8 @@ static int start_process(struct mc_slot *slot, int connection)
 	       slot->id);
 	if (sp.talk_fd >= 0)
 		(void)close(sp.talk_fd);
+	if (per_connection(s) && s->conf.max_run_time_ms > 0)
+		sm_timer_set(&c->watchdog, c->started_ms + s->conf.max_run_time_ms, overrun, c);
 	if (!per_connection(s)) {
 		mc_talk_send_files(c);
 		if (sp.pass_fd_path != NULL)
@@ -198,10 +213,10 @@ static void resume_accept(void *arg)
 	accept_level(arg, SM_RD);
 }
 
-static void pause_accept(struct mc_service *s)
+static void pause_accept(struct mc_service *s, int64_t ms)
 {
 	accept_level(s, 0);
-	sm_timer_set(&s->start_timer, sm_loop_now_ms() + ACCEPT_PAUSE_MS, resume_accept, s);
+	sm_timer_set(&s->start_timer, sm_loop_now_ms() + ms, resume_accept, s);
 }
 
 static void on_connection(struct sm_fd *f, unsigned events, void *arg)
@@ -213,7 +228,14 @@ static void on_connection(struct sm_fd *f, unsigned events, void *arg)
 	(void)f;
 	(void)events;
 	for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
+		int64_t wait_ms =
+		    mc_rate_wait_ms(&s->rate, s->conf.max_start_rate, sm_loop_now_ms());
 		int fd, rc;
+
+		if (wait_ms > 0) {
+			pause_accept(s, wait_ms);
+			return;
+		}
 		/* Full: the others wait in the kernel's queue; the next end of a process resumes.
 		 */
 		if ((slot = free_slot(s)) == NULL) {
@@ -227,14 +249,15 @@ static void on_connection(struct sm_fd *f, unsigned events, void *arg)
 				continue;
 			(void)sm_fail_sys(errno, "accept on %s", l->key);
 			sm_log(SM_WARN, "mc.accept", "service=%s stat=%s", s->name, sm_diag());
-			pause_accept(s);
+			pause_accept(s, ACCEPT_PAUSE_MS);
 			return;
 		}
+		mc_rate_take(&s->rate, s->conf.max_start_rate, sm_loop_now_ms());
 		rc = start_process(slot, fd);
 		(void)close(fd);
 		if (rc != 0) {
 			sm_log(SM_ERROR, "mc.start", "service=%s stat=%s", s->name, sm_diag());
-			pause_accept(s);
+			pause_accept(s, ACCEPT_PAUSE_MS);
 			return;
 		}
 	}

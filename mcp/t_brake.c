@@ -83,12 +83,49 @@ static void test_limit(void **state)
 	assert_int_equal(mc_brake_ended(&b, &three, 0, SIGSEGV).what, MC_GIVEUP);
 }
 
+static void test_rate(void **state)
+{
+	struct mc_rate r = {0};
+	int64_t now = 1000000, started = 0;
+
+	(void)state;
+	assert_int_equal(mc_rate_wait_ms(&r, 0, now), 0);
+	mc_rate_take(&r, 0, now);
+	/* A second's worth at once, then one after the other. */
+	while (mc_rate_wait_ms(&r, 4, now) == 0 && started < 100) {
+		mc_rate_take(&r, 4, now);
+		started++;
+	}
+	assert_int_equal(started, 4);
+	assert_int_equal(mc_rate_wait_ms(&r, 4, now), 250);
+	assert_int_equal(mc_rate_wait_ms(&r, 4, now + 249), 1);
+	assert_int_equal(mc_rate_wait_ms(&r, 4, now + 250), 0);
+	/* So many in a minute, whenever it is asked. */
+	for (int64_t end = now + 60000; now < end; now += 7) {
+		if (mc_rate_wait_ms(&r, 4, now) == 0) {
+			mc_rate_take(&r, 4, now);
+			started++;
+		}
+	}
+	assert_in_range(started, 230, 244);
+	/* A pause is not saved up. */
+	now += 3600000;
+	for (started = 0; mc_rate_wait_ms(&r, 4, now) == 0 && started < 100; started++)
+		mc_rate_take(&r, 4, now);
+	assert_int_equal(started, 4);
+	/* More than one in a millisecond. */
+	r = (struct mc_rate){0};
+	for (started = 0; mc_rate_wait_ms(&r, 3000, now) == 0 && started < 9999; started++)
+		mc_rate_take(&r, 3000, now);
+	assert_in_range(started, 2999, 3004);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_doubles),  cmocka_unit_test(test_good_life_resets),
 	    cmocka_unit_test(test_hopeless), cmocka_unit_test(test_temporary_is_no_loop),
-	    cmocka_unit_test(test_limit),
+	    cmocka_unit_test(test_limit),    cmocka_unit_test(test_rate),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,7 +13,8 @@
 #include "libsm/arena.h"
 
 static struct ac ac = {.socket = AC_SOCKET, .conf_path = AC_CONF};
-static const char *as, *tag;
+static const char *as, *tag, *rcpts, *size;
+static bool again;
 static bool help_wanted;
 static struct sm_arena option_texts; /* of all questions */
 static json_t *seen_lines;           /* of this question */
@@ -106,15 +107,15 @@ int ac_ask(struct ac *a, const char *verb, const struct sm_str *words, size_t co
 
 /* ---- verbs ---- */
 
-enum { FROM = 1, DIALOGUE = 2, AS = 4 };
+enum { FROM = 1, DIALOGUE = 2, AS = 4, MAIL = 8 };
 
 static const struct verb {
 	const char *name, *words, *help;
 	size_t least, most;
 	unsigned options;
 } verbs[] = {
-    {"route", "ADDRESS [--from ADDRESS]",
-     "where mail for a recipient goes, or what it is an alias of", 1, 1, FROM},
+    {"route", "ADDRESS [--from ADDRESS] [--recipients NUMBER] [--size BYTES] [--again]",
+     "where mail for a recipient goes, or what it is an alias of", 1, 1, FROM | MAIL},
     {"check",
      "--client IP --from ADDRESS --to ADDRESS [--to ...] [--client-name NAME] [--helo NAME]\n"
      "        [--auth MECHANISM] [--listener NAME] [--flags WORDS] [--conf FILE]",
@@ -165,6 +166,9 @@ static const struct option options[] = {
     {"as", required_argument, NULL, 'a'},
     {"tag", required_argument, NULL, 't'},
     {"auth", required_argument, NULL, 'u'},
+    {"recipients", required_argument, NULL, 'r'},
+    {"size", required_argument, NULL, 'z'},
+    {"again", no_argument, NULL, 'A'},
     {NULL, 0, NULL, 0},
 };
 
@@ -188,6 +192,12 @@ static const char **place_of(int c, unsigned *needs)
 	case 't':
 		*needs = AS;
 		return &tag;
+	case 'r':
+		*needs = MAIL;
+		return &rcpts;
+	case 'z':
+		*needs = MAIL;
+		return &size;
 	case 'c':
 		return &ac.client;
 	case 'n':
@@ -214,6 +224,9 @@ static int take_option(int c, unsigned *given)
 		ac.json = true;
 	} else if (c == 'h') {
 		help_wanted = true;
+	} else if (c == 'A') {
+		again = true;
+		*given |= MAIL;
 	} else if (c == 'T') {
 		if (ac.to_count == AC_RCPTS_MAX)
 			return complain("at most %d recipients", AC_RCPTS_MAX);
@@ -249,6 +262,12 @@ static int plain(const struct verb *v, char **argv, size_t count)
 		words[n++] = ac_option("as", as);
 	if (tag != NULL)
 		words[n++] = ac_option("tag", tag);
+	if (rcpts != NULL)
+		words[n++] = ac_option("recipients", rcpts);
+	if (size != NULL)
+		words[n++] = ac_option("size", size);
+	if (again)
+		words[n++] = ac_option("again", "1");
 	return ac_ask(&ac, v->name, words, n, NULL, NULL);
 }
 

@@ -167,6 +167,11 @@ static void route(struct sm_buf *b, const json_t *o)
 	              strcmp(qc_str(o, "agent"), "lmtp") == 0 ? "LMTP" : "SMTP",
 	              qc_duration(qc_num(o, "ttl_s"), ttl));
 	json_array_foreach(json_object_get(o, "hosts"), i, h) host(b, h);
+	if (qc_num(o, "ways") > 1)
+		sm_buf_printf(b, "\n  way %" PRId64 " of %" PRId64 "%s", qc_num(o, "way"),
+		              qc_num(o, "ways"),
+		              qc_true(o, "other_way") ? "; when it fails for now, the next one"
+		                                      : "; no other one when it fails");
 }
 
 static void member(struct sm_buf *b, const json_t *o)

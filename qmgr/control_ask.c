@@ -74,6 +74,7 @@ void qm_ctl_ask_route(struct qm_ctl *c, struct sm_str domain, qm_ctl_route_cb *c
 {
 	struct sm_msg_route_get m = {
 	    .rcpt = sm_arena_printf(&c->arena, "postmaster@" SM_STR_FMT, SM_STR_ARG(domain)),
+	    .rcpts = 1,
 	    .flags = SM_ROUTE_FINAL}; /* of the domain, whatever alias the postmaster is */
 	struct qm_ctl_asking *a = asking(c);
 

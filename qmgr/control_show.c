@@ -184,6 +184,7 @@ struct recipient {
 	uint8_t notify;
 	int64_t last_try_s, next_try_s;
 	struct sm_str route;    /* where it waits; empty: nowhere */
+	unsigned way;           /* which one of its right hand side that is; 0: there is only one */
 	enum sm_wait wait;      /* for what, beside its time */
 	enum qm_mark_verb mark; /* what an operator wants to happen */
 };
@@ -298,6 +299,8 @@ static void recipient_line(struct qm_ctl *c, struct sm_id ta, const struct recip
 	qm_ctl_time(c, "next_try_s", r->held || r->wait != SM_WAIT_NO ? 0 : r->next_try_s);
 	qm_ctl_num(c, "notify", r->notify);
 	qm_ctl_str(c, "route", r->route);
+	if (r->way > 0)
+		qm_ctl_num(c, "way", r->way);
 	qm_ctl_str(c, "waits_for", sm_str(sm_word_of(sm_wait_words, r->wait)));
 	qm_ctl_str(c, "wanted",
 	           r->mark == QM_MARK_NONE ? SM_STR("") : sm_str(qm_mark_word(r->mark)));
@@ -405,6 +408,8 @@ static void show_txn(struct qm_ctl *c, const struct qm_txn *txn)
 		x.wait = qm_rcpt_waits(r) ? qm_wait_of(r->flags) : SM_WAIT_NO;
 		if (r->state == QM_RCPT_READY && r->group)
 			x.route = r->group->route->key;
+		if (r->way > 0 || r->other_way)
+			x.way = r->way + 1U;
 		recipient_line(c, txn->id, &x);
 		acts(c, txn->id, of, r->index);
 	}

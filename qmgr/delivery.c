@@ -74,8 +74,8 @@ static struct sm_str domain_of(struct sm_str addr)
 	return sm_str_from(addr, (size_t)(sm_str_rchr(addr, '@') + 1));
 }
 
-/* These get this outcome, and nothing for their domains need be read back from DEFEDB before then.
- */
+/* These get this outcome, and nothing for their domains need be read back from DEFEDB before then,
+ * unless there is another way. */
 static void put_off_list(struct qm *q, struct sm_list *rcpts, const struct qm_try *t,
                          enum qm_block kind, int64_t until_ms)
 {
@@ -85,10 +85,14 @@ static void put_off_list(struct qm *q, struct sm_list *rcpts, const struct qm_tr
 		struct qm_rcpt *r = SM_LIST_ENTRY(e, struct qm_rcpt, link);
 		struct qm_txn *txn = r->txn;
 
+		qm_settle_rcpt(q, r, t);
+		if (r->state == QM_RCPT_NEW) {
+			qm_resolve(q, txn);
+			continue;
+		}
 		if (until_ms > 0)
 			qm_blocked_put(&q->blocked, domain_of(r->addr), kind, until_ms, t->text,
 			               sm_loop_now_ms());
-		qm_settle_rcpt(q, r, t);
 		qm_progress(q, txn);
 	}
 }
@@ -119,7 +123,8 @@ static void undecided(struct qm *q, struct qm_rcpt *r)
 	struct qm_try t = {.outcome = SM_OUTCOME_TEMP,
 	                   .code = 451,
 	                   .text = SM_STR("4.3.0 delivery agent went away"),
-	                   .host = SM_STR("")};
+	                   .host = SM_STR(""),
+	                   .unsure = true};
 
 	sm_log(SM_WARN, "qm.undecided", "ss_ta=%I xid=%?S rcpt=<%S> rcpt_idx=%u", r->txn->id,
 	       r->txn->client.xid, r->addr, r->index);
@@ -205,6 +210,7 @@ static void settle(struct qm *q, struct task *t, const struct sm_msg_task_result
 		                            .host = res->host,
 		                            .tls = res->tls,
 		                            .local = res->local,
+		                            .unsure = res->stage == SM_STAGE_EOD && res->code == 0,
 		                            .dsn_passed = res->dsn_passed,
 		                            .final = t->route->agent == SM_AGENT_LMTP,
 		                            .took_ms = sm_loop_now_ms() - t->begun_ms};

@@ -156,6 +156,7 @@ struct qm_try {
 	int64_t took_ms;    /* the try, when there was one */
 	bool no_try;        /* others were tried for it: does not count as a try */
 	bool local;         /* our own trouble: no try either, and no reason to give up */
+	bool unsure;        /* TEMP: somebody may have it all the same */
 	bool dsn_passed;    /* DONE: the next hop tells of the success if somebody wants to know */
 	bool final;         /* DONE: delivered, not passed on */
 };
@@ -163,7 +164,8 @@ struct qm_try {
 struct qm_try qm_try_dead(const struct qm_host *host);
 /* Was the clock set? To be asked now and then: what it makes look old is not given up at once. */
 void qm_look_at_clock(struct qm *q);
-/* Change and record one recipient. Afterwards qm_progress once for the transaction. */
+/* Change and record one recipient; or it is NEW, for another way. Afterwards qm_progress once for
+ * the transaction, and qm_resolve if something is NEW. */
 void qm_settle_rcpt(struct qm *q, struct qm_rcpt *r, const struct qm_try *t);
 /* It waits for a run: its time is when its sender is to be told (then it is `late`), or when it is
  * given up. */
@@ -172,6 +174,15 @@ void qm_settle_wait(struct qm *q, struct qm_rcpt *r);
 void qm_progress(struct qm *q, struct qm_txn *txn);
 /* A durable new transaction begins its life. */
 void qm_activate(struct qm *q, struct qm_txn *txn);
+
+/* ---- way.c: the ways of a right hand side, one after the other ---- */
+/* What smar has to know of the mail, and of those that failed. */
+void qm_way_tell(const struct qm_rcpt *r, struct sm_msg_route_get *m);
+/* The answer. */
+void qm_way_take(struct qm_rcpt *r, const struct sm_msg_route *m);
+/* This try failed: is there another way, now? Then the recipient is NEW, and the try is no more
+ * than a line in the log: qm_resolve. Otherwise the next attempt begins with the first way. */
+bool qm_way_next(struct qm *q, struct qm_rcpt *r, const struct qm_try *t) SM_MUST_CHECK;
 
 /* ---- poison.c: mail that crashes workers ---- */
 /* A worker died while it worked on this recipient; `who` is the note it gets. The recipient is NEW

@@ -123,6 +123,7 @@ static void routed(struct qm *q, struct qm_rcpt *r, struct sm_msg_route *m)
 		qm_run_put_off(q, r, (enum sm_wait)m->wait);
 		return;
 	}
+	qm_way_take(r, m);
 	if (m->status != SM_ROUTE_OK) {
 		t.outcome = m->status == SM_ROUTE_PERM ? SM_OUTCOME_PERM : SM_OUTCOME_TEMP;
 		t.code = m->code;
@@ -219,15 +220,16 @@ static uint32_t flags_of(const struct qm_rcpt *r)
 
 static void ask(struct qm *q, struct sm_peer *peer, struct qm_rcpt *r)
 {
-	const struct sm_msg_route_get m = {.ta = r->txn->id,
-	                                   .rcpt = r->addr,
-	                                   .sender = r->txn->sender,
-	                                   .flags = flags_of(r),
-	                                   .level = r->txn->level,
-	                                   .after = r->after,
-	                                   .route = r->txn->route};
+	struct sm_msg_route_get m = {.ta = r->txn->id,
+	                             .rcpt = r->addr,
+	                             .sender = r->txn->sender,
+	                             .flags = flags_of(r),
+	                             .level = r->txn->level,
+	                             .after = r->after,
+	                             .route = r->txn->route};
 	struct question *qu = sm_calloc(1, sizeof(*qu));
 
+	qm_way_tell(r, &m);
 	qu->q = q;
 	qu->rcpt = r;
 	qu->asked_ms = sm_loop_now_ms();

@@ -91,6 +91,8 @@ void qm_settle_rcpt(struct qm *q, struct qm_rcpt *r, const struct qm_try *t)
 	int64_t now = sm_wall_s();
 	int64_t seen = SM_MAX(r->txn->queued_s, r->last_try_s);
 
+	if (qm_way_next(q, r, t))
+		return;
 	qm_look_at_clock(q);
 	qm_rcpt_note(r, t->code, t->text, t->host, now);
 	qm_rcpt_note_tls(r, t->tls);

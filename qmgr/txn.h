@@ -51,6 +51,8 @@ struct qm_rcpt {
 	uint8_t mark; /* enum qm_mark_verb: what an operator wants when it is back from a worker */
 	bool late;    /* its last try failed, and the sender wants to know by now */
 	uint8_t crowded_out; /* how often a living host had no session for it */
+	uint8_t way;    /* of its right hand side: those before this one failed in this attempt */
+	bool other_way; /* there is another one, for when this one fails for now */
 };
 
 enum qm_txn_state {

@@ -366,7 +366,8 @@ static struct job *job_start(struct qm *q, const struct sm_msg_rcpt_verify *m)
 {
 	struct qm_verifier *vf = q->verifier;
 	struct job *j = sm_calloc(1, sizeof(*j) + m->rcpt.n);
-	struct sm_msg_route_get get = {.ta = m->ta, .sender = SM_STR(""), .after = SM_STR("")};
+	struct sm_msg_route_get get = {
+	    .ta = m->ta, .sender = SM_STR(""), .after = SM_STR(""), .rcpts = 1};
 
 	j->q = q;
 	j->ta = m->ta;

@@ -19,7 +19,7 @@ int ar_check_domain(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str
 	const struct ar_mt_entry *e = NULL;
 	int rc = ar_mt_lookup(ar, ctx, domain, &e);
 
-	*routed = rc == 0 && e != NULL;
+	*routed = rc == 0 && e != NULL && ar_mt_is_routed(e);
 	*local = *routed && ar_mt_is_local(e);
 	if (rc == 0 || rc == SM_E_AGAIN)
 		return rc;

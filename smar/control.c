@@ -42,7 +42,7 @@ static const struct ar_ctl_verb verbs[] = {
     {{"mail", AR_CTL_CHECK | AR_CTL_CLIENT, 1, 1}, false, ar_ctl_mail},
     {{"rcpt", AR_CTL_CHECK | AR_CTL_CLIENT | AR_CTL_FROM, 1, 1}, false, ar_ctl_rcpt},
     {{"cert", AR_CTL_CHECK | AR_CTL_CLIENT, 2, 2}, false, ar_ctl_cert},
-    {{"route", AR_CTL_FROM, 1, 1}, false, ar_ctl_route},
+    {{"route", AR_CTL_FROM | AR_CTL_MAIL, 1, 1}, false, ar_ctl_route},
     {{"lookup", AR_CTL_AS | AR_CTL_TAG, 2, 2}, false, ar_ctl_lookup},
     {{"dns", 0, 1, 2}, false, ar_ctl_dns},
     {{"status", 0, 0, 0}, false, ar_ctl_status},

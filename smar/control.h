@@ -35,7 +35,8 @@ enum {
 	AR_CTL_FROM = 4,        /* --from=MAILBOX, empty: <> */
 	AR_CTL_CHECK = 8,       /* --check=BITS, SM_CHECK_* */
 	AR_CTL_AS = 16,         /* --as=domain|ip|address|word */
-	AR_CTL_TAG = 32         /* --tag=WORD: */
+	AR_CTL_TAG = 32,        /* --tag=WORD: */
+	AR_CTL_MAIL = 64        /* --recipients=N, --size=BYTES, --again=1: for conditions of ways */
 };
 enum { AR_CTL_WORDS_MAX = 2, AR_CTL_WORD_BYTES = 1024, AR_CTL_TAG_BYTES = 64 };
 
@@ -50,6 +51,9 @@ struct ar_ctl_words {
 	uint32_t check;
 	enum ar_ctl_as as;
 	struct sm_str tag; /* lower case, with its colon; or empty */
+	uint32_t rcpts;    /* 1: nobody said */
+	uint64_t bytes;
+	bool again;
 };
 struct ar_ctl_takes {
 	const char *verb;

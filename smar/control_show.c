@@ -77,6 +77,11 @@ static uint8_t put_route(struct ar_ctl *c, const struct sm_msg_route *r)
 		sm_ctl_str(&c->out, "key", r->key);
 		put_hosts(&c->out, r);
 	}
+	if (r->ways > 1) {
+		sm_ctl_num(&c->out, "way", r->way + 1);
+		sm_ctl_num(&c->out, "ways", r->ways);
+		sm_ctl_bool(&c->out, "other_way", r->other_way != 0);
+	}
 	sm_ctl_str(&c->out, "waits_for", sm_str(sm_word_of(sm_wait_words, r->wait)));
 	sm_ctl_num(&c->out, "ttl_s", r->ttl_s);
 	sm_ctl_line(&c->out);
@@ -86,13 +91,14 @@ static uint8_t put_route(struct ar_ctl *c, const struct sm_msg_route *r)
 uint8_t ar_ctl_route(struct ar_ctl *c, const char **why)
 {
 	struct sm_msg_route_get m = {/* Where it will go when it does not wait any more. */
-	                             .rcpt = c->words.word[0],
-	                             .sender = c->words.from,
-	                             .flags = SM_ROUTE_RUN,
-	                             .after = SM_STR("")};
+	                             .rcpt = c->words.word[0], .sender = c->words.from,
+	                             .flags = SM_ROUTE_RUN,    .after = SM_STR(""),
+	                             .rcpts = c->words.rcpts,  .size = c->words.bytes};
 	uint8_t status = SM_CTL_OK;
 	bool first = true;
 
+	if (c->words.again)
+		m.flags |= SM_ROUTE_AGAIN;
 	/* Members of a list come in chunks. */
 	for (;;) {
 		struct sm_msg_route r;

@@ -5,6 +5,7 @@
 #include "smar/control.h"
 
 #include "libsm/addr.h"
+#include "libsm/conf.h"
 #include "libsm/err.h"
 
 static int take_client(struct sm_str value, struct sm_arena *a SM_UNUSED, struct ar_ctl_words *w)
@@ -67,6 +68,34 @@ static int take_tag(struct sm_str value, struct sm_arena *a, struct ar_ctl_words
 	return 0;
 }
 
+static int take_rcpts(struct sm_str value, struct sm_arena *a SM_UNUSED, struct ar_ctl_words *w)
+{
+	uint64_t n;
+
+	if (sm_str_u64(value, 10, UINT32_MAX, &n) != 0 || n == 0)
+		return sm_fail(SM_E_SYNTAX, "--recipients takes their number");
+	w->rcpts = (uint32_t)n;
+	return 0;
+}
+
+static int take_size(struct sm_str value, struct sm_arena *a SM_UNUSED, struct ar_ctl_words *w)
+{
+	int64_t n;
+
+	if (sm_conf_size(value, false, &n) != 0)
+		return sm_fail(SM_E_SYNTAX, "--size takes a size such as 50000 or 50KB");
+	w->bytes = (uint64_t)n;
+	return 0;
+}
+
+static int take_again(struct sm_str value, struct sm_arena *a SM_UNUSED, struct ar_ctl_words *w)
+{
+	if (!sm_str_eq(value, SM_STR("1")))
+		return sm_fail(SM_E_SYNTAX, "--again takes no value");
+	w->again = true;
+	return 0;
+}
+
 static const struct {
 	unsigned bit;
 	struct sm_str name; /* with what stands before the value */
@@ -78,6 +107,9 @@ static const struct {
     {AR_CTL_CHECK, SM_STR("--check="), take_check},
     {AR_CTL_AS, SM_STR("--as="), take_as},
     {AR_CTL_TAG, SM_STR("--tag="), take_tag},
+    {AR_CTL_MAIL, SM_STR("--recipients="), take_rcpts},
+    {AR_CTL_MAIL, SM_STR("--size="), take_size},
+    {AR_CTL_MAIL, SM_STR("--again="), take_again},
 };
 
 static int take_option(const struct ar_ctl_takes *takes, struct sm_str s, struct sm_arena *a,
@@ -93,7 +125,7 @@ static int take_option(const struct ar_ctl_takes *takes, struct sm_str s, struct
 int ar_ctl_take_words(const struct ar_ctl_takes *takes, const struct sm_msg_ctl_request *m,
                       struct sm_arena *a, struct ar_ctl_words *out)
 {
-	*out = (struct ar_ctl_words){.from = SM_STR(""), .tag = SM_STR("")};
+	*out = (struct ar_ctl_words){.from = SM_STR(""), .tag = SM_STR(""), .rcpts = 1};
 	sm_assert(takes->most <= AR_CTL_WORDS_MAX);
 	for (uint32_t i = 0; i < m->args_count; i++) {
 		struct sm_str s = m->args[i].text;

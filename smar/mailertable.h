@@ -3,13 +3,7 @@
  *
  *   line  = LHS blanks RHS
  *   LHS   = [ "." ] domain / "." / "[" IPv4 "]" / "[IPv6:" IPv6 "]"
- *   RHS   = [ port "^" ] [ "esmtp:" ] hosts / "lmtp:" / port "^lmtp:" hosts
- *   hosts = equal *( blanks equal )
- *   equal = host *( "," host )
- *   host  = domain / "[" domain "]" / "[" IPv4 "]" / "[IPv6:" IPv6 "]"
- *
- * Hosts are tried in order; those joined by commas in a new random order each time. A domain in
- * brackets is a host whose mail exchangers are not asked for.
+ *   RHS   = the ways, see way.h
  *
  * "#" begins a comment, at the start of a line or of a word. Case is folded. No domain is listed
  * twice.
@@ -19,26 +13,15 @@
 
 #include "libsm/arena.h"
 #include "libsm/hash.h"
-#include "libsm/msg.h"
+#include "smar/way.h"
 
-enum { AR_MT_HOSTS_MAX = 64, AR_MT_LINE_MAX = 8192, AR_MT_FILE_MAX = 64 * 1024 * 1024 };
+enum { AR_MT_LINE_MAX = 8192, AR_MT_FILE_MAX = 64 * 1024 * 1024 };
 
-struct ar_mt_host {
-	struct sm_str text; /* as written, lower case: "[1.2.3.4]", "[host.example]" */
-	struct sm_str name; /* the same without the brackets of a host */
-	struct sm_sa sa;    /* of a literal, with port; else none */
-	uint16_t pref;      /* 0, 1 ... */
-	bool no_mx;
-};
 struct ar_mt_entry {
 	struct sm_hash_node node;
 	struct sm_str domain;
 	int line;
-	enum sm_agent agent; /* LMTP: the domain is local, see ar_mt_is_local */
-	uint16_t port;
-	struct sm_str key; /* of the route: equal for lines with equal right hand sides */
-	size_t count;      /* 0: LMTP over the socket that smtpc knows */
-	struct ar_mt_host *hosts;
+	struct ar_ways ways;
 };
 struct ar_mt {
 	unsigned refs; /* answers in the making hold the table that they began with */
@@ -46,20 +29,16 @@ struct ar_mt {
 	struct sm_hash by_domain;
 };
 
-/* What goes by LMTP is ours, and anybody may send to it; but "." names no domain: "everything else
- * to a filter" makes nobody an open relay. */
-static inline bool ar_mt_is_local(const struct ar_mt_entry *e)
-{
-	return e->agent == SM_AGENT_LMTP && !sm_str_eq(e->domain, SM_STR("."));
-}
+/* What goes by LMTP, whichever way, is ours, and anybody may send to it; but "." names no domain:
+ * "everything else to a filter" makes nobody an open relay. */
+bool ar_mt_is_local(const struct ar_mt_entry *e);
+/* It says something else than DNS. */
+bool ar_mt_is_routed(const struct ar_mt_entry *e);
 
 /* Read the file. On error (SM_E_NOTFOUND ..., SM_E_SYNTAX with "file:line: what" in the diag) there
  * is no table. Blocks; any thread. */
 int ar_mt_load(const char *path, struct ar_mt **out) SM_MUST_CHECK;
 int ar_mt_parse(const char *path, struct sm_str text, struct ar_mt **out) SM_MUST_CHECK;
-/* A right hand side alone: all of `e` but domain and line. It was zeroed. Memory of `a`.
- * SM_E_SYNTAX, SM_E_TOOBIG with diag. */
-int ar_mt_parse_rhs(struct sm_str rhs, struct sm_arena *a, struct ar_mt_entry *e) SM_MUST_CHECK;
 /* A new table has one reference. */
 struct ar_mt *ar_mt_ref(struct ar_mt *mt);
 void ar_mt_unref(struct ar_mt **mt); /* frees with the last one; sets NULL */

@@ -17,7 +17,7 @@ static const struct ar_mt_entry *find(const struct ar_mt *mt, struct sm_str doma
 		e = ar_mt_get(mt, keys.key);
 		if (t != NULL)
 			t->tried(t->arg, "mailertable", keys.key, e != NULL ? 0 : SM_E_NOTFOUND,
-			         e != NULL ? e->key : SM_STR_NONE);
+			         e != NULL ? e->ways.v[0].key : SM_STR_NONE);
 	}
 	return e;
 }
@@ -47,7 +47,7 @@ int ar_mt_lookup(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str do
 		return rc == SM_E_NOTFOUND ? 0 : rc;
 	e = SM_ARENA_NEW(ctx->a, struct ar_mt_entry);
 	e->domain = sm_arena_str(ctx->a, keys.key);
-	rc = rhs.n <= AR_MT_LINE_MAX ? ar_mt_parse_rhs(rhs, ctx->a, e)
+	rc = rhs.n <= AR_MT_LINE_MAX ? ar_ways_parse(rhs, ctx->a, &e->ways)
 	                             : sm_fail(SM_E_TOOBIG, "too long");
 	if (rc != 0)
 		return sm_fail_in(rc, "map %s: " SM_STR_FMT, ar_map_name(map),

@@ -60,7 +60,7 @@ int ar_resolve(const struct ar *ar, const struct ar_ctx *ctx, const struct sm_ms
 	if (m->flags & SM_ROUTE_ASK_WAIT)
 		return wait_or_go(ar, ctx, m, &demand, out);
 	if (!sm_str_empty(m->route)) {
-		rc = ar_route_told(ar, ctx, m->route, out);
+		rc = ar_route(ar, ctx, m, out);
 		return rc == 0 ? ar_rcpt_conf(ar, ctx, m->rcpt, out) : rc;
 	}
 	rc = ar_alias_route(ar, ctx, m, out);
@@ -71,7 +71,7 @@ int ar_resolve(const struct ar *ar, const struct ar_ctx *ctx, const struct sm_ms
 		rc = wait_or_go(ar, ctx, m, &demand, out);
 		if (rc != SM_E_NOTFOUND)
 			return rc;
-		rc = ar_route(ar, ctx, m->rcpt, out);
+		rc = ar_route(ar, ctx, m, out);
 		out->wait = (uint8_t)demand.wait;
 		return rc == 0 ? ar_rcpt_conf(ar, ctx, m->rcpt, out) : rc;
 	}

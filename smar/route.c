@@ -261,7 +261,7 @@ static void add_literal(struct build *b, struct sm_str domain)
 		add(b, domain, &sa, 0);
 }
 
-static void add_target(struct build *b, const struct ar_mt_host *h)
+static void add_target(struct build *b, const struct ar_way_host *h)
 {
 	uint32_t before = b->out->hosts_count;
 
@@ -280,28 +280,28 @@ static void add_target(struct build *b, const struct ar_mt_host *h)
 }
 
 /* What the mailertable names goes where it says, to this host too. */
-static void add_entry(struct build *b, const struct ar_mt_entry *e)
+static void add_hosts(struct build *b, const struct ar_way *w)
 {
-	const struct ar_mt_host *order[AR_MT_HOSTS_MAX];
+	const struct ar_way_host *order[AR_WAY_HOSTS_MAX];
 	size_t from = 0;
 
-	b->out->agent = (uint8_t)e->agent;
+	b->out->agent = (uint8_t)w->agent;
 	b->out->ttl_s = LITERAL_TTL_S;
-	b->port = e->port;
-	if (e->count == 0)
+	b->port = w->port;
+	if (w->count == 0)
 		add(b, SM_STR(""), &(struct sm_sa){0}, 0);
-	for (size_t i = 0; i < e->count; i++) {
+	for (size_t i = 0; i < w->count; i++) {
 		size_t k;
 
-		order[i] = &e->hosts[i];
-		if (i > 0 && e->hosts[i].pref != e->hosts[i - 1].pref)
+		order[i] = &w->hosts[i];
+		if (i > 0 && w->hosts[i].pref != w->hosts[i - 1].pref)
 			from = i;
 		/* Equal ones change places. */
 		k = from + sm_rand_below(i - from + 1);
 		order[i] = order[k];
-		order[k] = &e->hosts[i];
+		order[k] = &w->hosts[i];
 	}
-	for (size_t i = 0; i < e->count; i++)
+	for (size_t i = 0; i < w->count; i++)
 		add_target(b, order[i]);
 }
 
@@ -428,65 +428,121 @@ static struct build *begin(const struct ar *ar, const struct ar_ctx *ctx, struct
 	return b;
 }
 
-/* By an entry, or NULL: as DNS says. */
-static int go(struct build *b, const struct ar_mt_entry *e, struct sm_str domain)
+static int go_by_dns(struct build *b, struct sm_str domain)
 {
-	if (e != NULL) {
-		b->out->key = sm_arena_str(b->a, e->key);
-		add_entry(b, e);
-	} else {
-		b->out->key =
-		    sm_arena_printf(b->a, "smtp:%u:@" SM_STR_FMT, SMTP_PORT, SM_STR_ARG(domain));
-		if (domain.n > 0 && domain.p[0] == '[')
-			add_literal(b, domain);
-		else
-			add_domain(b, domain);
-	}
+	b->out->key = sm_arena_printf(b->a, "smtp:%u:@" SM_STR_FMT, SMTP_PORT, SM_STR_ARG(domain));
+	if (domain.n > 0 && domain.p[0] == '[')
+		add_literal(b, domain);
+	else
+		add_domain(b, domain);
 	if (b->missing)
 		return SM_E_AGAIN;
-	if (e == NULL && b->out->hosts_count > 0)
+	if (b->out->hosts_count > 0)
 		key_of_hosts(b);
 	conclude(b);
 	return 0;
 }
 
-int ar_route(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str rcpt,
+static int go_way(struct build *b, const struct ar_way *w, struct sm_str domain)
+{
+	if (w->by_dns)
+		return go_by_dns(b, domain);
+	b->out->key = sm_arena_str(b->a, w->key);
+	add_hosts(b, w);
+	if (b->missing)
+		return SM_E_AGAIN;
+	conclude(b);
+	return 0;
+}
+
+/* Whoever asks is told of each way: taken, or passed over. */
+static void trace_ways(const struct ar_ctx *ctx, const struct ar_ways *w, size_t from, size_t taken)
+{
+	if (ctx->trace == NULL || w->count == 1)
+		return;
+	for (size_t i = from; i <= taken; i++)
+		ctx->trace->tried(ctx->trace->arg, "way", w->v[i].key,
+		                  i < taken ? SM_E_NOTFOUND : 0,
+		                  w->v[i].when.n > 0 ? w->v[i].when : SM_STR("no conditions"));
+}
+
+/* One for which nobody can be found for now leads to the next one, as one where nobody takes the
+ * mail does (qmgr). */
+static int go(const struct ar *ar, const struct ar_ctx *ctx, const struct ar_ways *ways,
+              const struct sm_msg_route_get *m, struct sm_str domain, struct sm_msg_route *out)
+{
+	const struct ar_way_mail mail = {
+	    .rcpts = m->rcpts, .bytes = m->size, .again = (m->flags & SM_ROUTE_AGAIN) != 0};
+	size_t from = m->way;
+
+	for (;;) {
+		size_t at = ar_ways_pick(ways, from, &mail);
+		const struct ar_way *w = &ways->v[at];
+		int rc = go_way(begin(ar, ctx, out), w, domain);
+
+		if (rc != 0)
+			return rc;
+		trace_ways(ctx, ways, from, at);
+		out->way = (uint8_t)at;
+		out->ways = (uint8_t)ways->count;
+		out->other_way = !w->only && at + 1 < ways->count;
+		if (out->status != SM_ROUTE_TEMP || !out->other_way)
+			return 0;
+		from = at + 1;
+	}
+}
+
+static int trouble(struct sm_msg_route *out, const char *text)
+{
+	out->status = SM_ROUTE_TEMP;
+	out->code = 451;
+	out->text = sm_str(text);
+	out->ttl_s = FAILED_TTL_S;
+	return 0;
+}
+
+/* By what the table says of the domain. */
+static int go_listed(const struct ar *ar, const struct ar_ctx *ctx,
+                     const struct sm_msg_route_get *m, struct sm_str domain,
+                     struct sm_msg_route *out)
+{
+	const struct ar_mt_entry *e;
+	int rc = ar_mt_lookup(ar, ctx, domain, &e);
+
+	if (rc == 0)
+		return e != NULL ? go(ar, ctx, &e->ways, m, domain, out)
+		                 : go_by_dns(begin(ar, ctx, out), domain);
+	if (rc == SM_E_AGAIN)
+		return rc;
+	sm_log(SM_WARN, "ar.mailertable", "rcpt=<%S> error=%E", m->rcpt, rc);
+	ar_trace_failed(ctx, domain, sm_diag());
+	return trouble(out, "4.3.0 the table of routes cannot be read");
+}
+
+/* By what its listener says, whoever it is for. */
+static int go_told(const struct ar *ar, const struct ar_ctx *ctx, const struct sm_msg_route_get *m,
+                   struct sm_str domain, struct sm_msg_route *out)
+{
+	struct ar_ways ways;
+	int rc = ar_ways_parse(m->route, ctx->a, &ways);
+
+	if (rc == 0)
+		return go(ar, ctx, &ways, m, domain, out);
+	sm_log(SM_ERROR, "ar.mailertable", "route=%S error=%E", m->route, rc);
+	ar_trace_failed(ctx, m->route, sm_diag());
+	return trouble(out, "4.3.5 the way that this mail is to go cannot be understood");
+}
+
+int ar_route(const struct ar *ar, const struct ar_ctx *ctx, const struct sm_msg_route_get *m,
              struct sm_msg_route *out)
 {
 	struct build *b = begin(ar, ctx, out);
-	const struct ar_mt_entry *e;
 	struct sm_str domain;
-	int rc;
 
-	if (domain_of(ar, rcpt, ctx->a, &domain) != 0) {
+	if (domain_of(ar, m->rcpt, ctx->a, &domain) != 0) {
 		refuse(b, SM_ROUTE_PERM, 553, "5.1.3 malformed recipient address");
 		return 0;
 	}
-	rc = ar_mt_lookup(ar, ctx, domain, &e);
-	if (rc == SM_E_AGAIN)
-		return rc;
-	if (rc != 0) {
-		sm_log(SM_WARN, "ar.mailertable", "rcpt=<%S> error=%E", rcpt, rc);
-		ar_trace_failed(ctx, domain, sm_diag());
-		refuse(b, SM_ROUTE_TEMP, 451, "4.3.0 the table of routes cannot be read");
-		return 0;
-	}
-	return go(b, e, domain);
-}
-
-int ar_route_told(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str rhs,
-                  struct sm_msg_route *out)
-{
-	struct build *b = begin(ar, ctx, out);
-	struct ar_mt_entry *e = sm_arena_must(ctx->a, sizeof(*e));
-	int rc = ar_mt_parse_rhs(rhs, ctx->a, e);
-
-	if (rc != 0) {
-		sm_log(SM_ERROR, "ar.mailertable", "route=%S error=%E", rhs, rc);
-		ar_trace_failed(ctx, rhs, sm_diag());
-		refuse(b, SM_ROUTE_TEMP, 451,
-		       "4.3.5 the way that this mail is to go cannot be understood");
-		return 0;
-	}
-	return go(b, e, SM_STR(""));
+	return sm_str_empty(m->route) ? go_listed(ar, ctx, m, domain, out)
+	                              : go_told(ar, ctx, m, domain, out);
 }

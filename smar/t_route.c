@@ -82,21 +82,27 @@ static const struct t_dns_row zone[] = {
     {NULL, 0, 0, NULL},
 };
 
-static const char mailertable[] = "local.example lmtp:\n"
-				  "lmtp.example 24^lmtp:[10.0.0.1] a.two.example\n"
-				  "fixed.example 2525^esmtp:[127.0.0.1] [IPv6:2001:db8::9]\n"
-				  "fixed2.example 2525^[127.0.0.1]  [IPV6:2001:db8::9]\n"
-				  "gate.example 26^two.example [10.0.0.2]\n"
-				  "gone.example none.example\n"
-				  "host.example [two.example] [a.two.example]\n"
-				  "nomx-host.example 2525^[cname-a.example]\n"
-				  "here.example 2525^[mail.own.example] [loop4.example]\n"
-				  "lmtp-here.example 24^lmtp:loop4.example\n"
-				  "dice.example [10.0.0.1],[10.0.0.2],[10.0.0.3] [10.0.0.4]\n"
-				  ".sub.example lmtp:\n"
-				  "[192.0.2.99] [10.0.0.3]\n"
-				  "literal-own.example [198.51.100.1]\n"
-				  "[198.51.100.1] lmtp:\n";
+static const char mailertable[] =
+    "local.example lmtp:\n"
+    "lmtp.example 24^lmtp:[10.0.0.1] a.two.example\n"
+    "fixed.example 2525^esmtp:[127.0.0.1] [IPv6:2001:db8::9]\n"
+    "fixed2.example 2525^[127.0.0.1]  [IPV6:2001:db8::9]\n"
+    "gate.example 26^two.example [10.0.0.2]\n"
+    "gone.example none.example\n"
+    "host.example [two.example] [a.two.example]\n"
+    "nomx-host.example 2525^[cname-a.example]\n"
+    "here.example 2525^[mail.own.example] [loop4.example]\n"
+    "lmtp-here.example 24^lmtp:loop4.example\n"
+    "dice.example [10.0.0.1],[10.0.0.2],[10.0.0.3] [10.0.0.4]\n"
+    ".sub.example lmtp:\n"
+    "[192.0.2.99] [10.0.0.3]\n"
+    "literal-own.example [198.51.100.1]\n"
+    "[198.51.100.1] lmtp:\n"
+    "feed.example lmtp:[unix:/run/Feed]\n"
+    "like-two.example mx:\n"
+    "ways.example lmtp:[unix:/run/Feed] {recipients >= 3, size <= 1000, first} "
+    "else none.example else 26^[10.0.0.4] {size <= 2000, only} else mx:\n"
+    "waits.example servfail.example {size <= 2000, only} else [10.0.0.5]\n";
 
 /* Hosts: "name=address:port/preference", sorted as they come. */
 static const struct {
@@ -171,6 +177,12 @@ static const struct {
     /* Our own table is wrong: that is no reason to send mail back. */
     {"u@gone.example", AR_FAMILY_ANY, SM_ROUTE_TEMP, 451, "4.4.3 DNS: mailertable of none.example",
      NULL},
+    {"u@feed.example", AR_FAMILY_ANY, SM_ROUTE_OK, 0, "/run/Feed=unix:/run/Feed/0",
+     "lmtp:[unix:/run/Feed]"},
+    /* As if there were no line. */
+    {"u@like-two.example", AR_FAMILY_IPV4, SM_ROUTE_OK, 0,
+     "a.two.example=192.0.2.2:25/5 b.two.example=192.0.2.3:25/7",
+     "smtp:25:a.two.example|b.two.example"},
     /* Exchangers are not asked for, and it may be this host. */
     {"u@host.example", AR_FAMILY_IPV4, SM_ROUTE_OK, 0, "a.two.example=192.0.2.2:25/1",
      "smtp:25:[two.example] [a.two.example]"},
@@ -246,6 +258,13 @@ static struct sm_str hosts_text(const struct sm_msg_route *m)
 	return s;
 }
 
+static int route_of(const struct ar_ctx *c, struct sm_str rcpt, struct sm_msg_route *m)
+{
+	const struct sm_msg_route_get q = {.rcpt = rcpt, .route = SM_STR(""), .rcpts = 1};
+
+	return ar_route(&ar, c, &q, m);
+}
+
 static void body_routes(void)
 {
 	for (size_t i = 0; i < SM_ARRAY_SIZE(cases); i++) {
@@ -254,7 +273,7 @@ static void body_routes(void)
 
 		sm_arena_reset(&arena);
 		conf.address_family = cases[i].family;
-		assert_int_equal(ar_route(&ar, patient(), sm_str(cases[i].rcpt), &m), 0);
+		assert_int_equal(route_of(patient(), sm_str(cases[i].rcpt), &m), 0);
 		got = m.status == SM_ROUTE_OK ? hosts_text(&m) : m.text;
 		if (m.status != cases[i].status || m.code != cases[i].code ||
 		    !sm_str_has_prefix(got, sm_str(cases[i].text)) ||
@@ -279,7 +298,7 @@ static struct sm_str key_of(const char *rcpt)
 {
 	struct sm_msg_route m;
 
-	assert_int_equal(ar_route(&ar, patient(), sm_str(rcpt), &m), 0);
+	assert_int_equal(route_of(patient(), sm_str(rcpt), &m), 0);
 	assert_int_equal(m.status, SM_ROUTE_OK);
 	return m.key;
 }
@@ -308,21 +327,21 @@ static void body_fast(void)
 	struct sm_msg_route m;
 
 	/* Without DNS at once. */
-	assert_int_equal(ar_route(&ar, hasty(), SM_STR("u@fixed.example"), &m), 0);
+	assert_int_equal(route_of(hasty(), SM_STR("u@fixed.example"), &m), 0);
 	assert_int_equal(m.hosts_count, 2);
 	assert_int_equal(m.ttl_s, 300);
 	assert_int_equal(t_dnsd_asked(), 0);
 	/* Else it says so, asks, and knows later. */
-	assert_int_equal(ar_route(&ar, hasty(), SM_STR("u@nomx.example"), &m), SM_E_AGAIN);
-	assert_int_equal(ar_route(&ar, patient(), SM_STR("u@nomx.example"), &m), 0);
-	assert_int_equal(ar_route(&ar, hasty(), SM_STR("u@nomx.example"), &m), 0);
+	assert_int_equal(route_of(hasty(), SM_STR("u@nomx.example"), &m), SM_E_AGAIN);
+	assert_int_equal(route_of(patient(), SM_STR("u@nomx.example"), &m), 0);
+	assert_int_equal(route_of(hasty(), SM_STR("u@nomx.example"), &m), 0);
 	assert_int_equal(m.hosts_count, 1);
 	/* No more addresses than wanted; which of them come first changes. */
-	assert_int_equal(ar_route(&ar, patient(), SM_STR("u@many.example"), &m), 0);
+	assert_int_equal(route_of(patient(), SM_STR("u@many.example"), &m), 0);
 	assert_int_equal(m.hosts_count, 4);
 	/* For tests on loopback. */
 	ar.loopback_ok = true;
-	assert_int_equal(ar_route(&ar, patient(), SM_STR("u@loop4.example"), &m), 0);
+	assert_int_equal(route_of(patient(), SM_STR("u@loop4.example"), &m), 0);
 	assert_int_equal(m.status, SM_ROUTE_OK);
 }
 
@@ -333,7 +352,7 @@ static void body_dice(void)
 	struct sm_msg_route m;
 
 	for (int i = 0; i < 300; i++) {
-		assert_int_equal(ar_route(&ar, hasty(), SM_STR("u@dice.example"), &m), 0);
+		assert_int_equal(route_of(hasty(), SM_STR("u@dice.example"), &m), 0);
 		assert_int_equal(m.hosts_count, 4);
 		assert_int_equal(m.hosts[2].pref, 0);
 		assert_int_equal(m.hosts[3].pref, 1);
@@ -380,7 +399,7 @@ static void body_map(void)
 	snprintf(path, sizeof(path), "/tmp/t_route.%d", (int)getpid());
 	open_mailertable_map(path);
 	body_routes();
-	assert_int_equal(ar_route(&ar, hasty(), SM_STR("u@wrong.example"), &m), 0);
+	assert_int_equal(route_of(hasty(), SM_STR("u@wrong.example"), &m), 0);
 	assert_int_equal(m.status, SM_ROUTE_TEMP);
 	assert_int_equal(m.code, 451);
 	assert_int_equal(ar_check_rcpt(&ar, hasty(), &rcpt, &v), 0);
@@ -477,6 +496,63 @@ static void body_told(void)
 	assert_int_equal(m.code, 451);
 }
 
+/* Which way, and is another one left? */
+static void assert_way(const struct sm_msg_route_get *q, unsigned way, bool other, const char *text)
+{
+	struct sm_msg_route m;
+
+	assert_int_equal(ar_route(&ar, patient(), q, &m), 0);
+	if (m.status == SM_ROUTE_OK)
+		assert_true(sm_str_eq(m.key, sm_str(text)));
+	else
+		assert_true(sm_str_has_prefix(m.text, sm_str(text)));
+	assert_int_equal(m.way, way);
+	assert_int_equal(m.other_way, other);
+	sm_arena_reset(&arena);
+}
+
+static void body_ways(void)
+{
+	struct sm_msg_route_get q = {
+	    .rcpt = SM_STR("u@ways.example"), .route = SM_STR(""), .rcpts = 3, .size = 1000};
+
+	assert_way(&q, 0, true, "lmtp:[unix:/run/Feed]");
+	/* The second one has no host: that leads to the third at once. */
+	q.way = 1;
+	assert_way(&q, 2, false, "smtp:26:[10.0.0.4]");
+	q.way = 0;
+	q.rcpts = 2;
+	assert_way(&q, 2, false, "smtp:26:[10.0.0.4]");
+	q.rcpts = 3;
+	q.flags = SM_ROUTE_AGAIN;
+	assert_way(&q, 2, false, "smtp:26:[10.0.0.4]");
+	/* The last one is for all; what DNS says of the domain is final. */
+	q.size = 2001;
+	assert_way(&q, 3, false, "5.1.2 ");
+	q.way = 200;
+	assert_way(&q, 3, false, "5.1.2 ");
+	/* One that may not be passed over when it fails. */
+	q = (struct sm_msg_route_get){
+	    .rcpt = SM_STR("u@waits.example"), .route = SM_STR(""), .rcpts = 1, .size = 2000};
+	assert_way(&q, 0, false, "4.4.3 ");
+	q.size = 2001;
+	assert_way(&q, 1, false, "smtp:25:[10.0.0.5]");
+	/* The same as a listener says it. */
+	q.rcpt = SM_STR("u@like-two.example");
+	q.route = SM_STR("10024^[10.0.0.6] {size <= 2000} else mx:");
+	assert_way(&q, 1, false, "smtp:25:a.two.example|b.two.example");
+	q.size = 1;
+	assert_way(&q, 0, true, "smtp:10024:[10.0.0.6]");
+	/* No right hand side, no ways. */
+	q = (struct sm_msg_route_get){.rcpt = SM_STR("u@servfail.example"), .route = SM_STR("")};
+	assert_way(&q, 0, false, "4.4.3 ");
+}
+
+static void ways(void **state SM_UNUSED)
+{
+	run(body_ways);
+}
+
 static void told(void **state SM_UNUSED)
 {
 	run(body_told);
@@ -487,7 +563,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {cmocka_unit_test(routes), cmocka_unit_test(keys),
 	                                   cmocka_unit_test(fast),   cmocka_unit_test(dice),
 	                                   cmocka_unit_test(by_map), cmocka_unit_test(checks),
-	                                   cmocka_unit_test(told)};
+	                                   cmocka_unit_test(told),   cmocka_unit_test(ways)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

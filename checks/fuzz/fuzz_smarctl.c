@@ -21,6 +21,8 @@ static void look(const struct ar_ctl_takes *takes, const struct ar_ctl_words *w)
 	sm_assert((takes->options & AR_CTL_TAG) || w->tag.n == 0);
 	sm_assert(w->tag.n <= AR_CTL_TAG_BYTES);
 	sm_assert(w->tag.n == 0 || w->tag.p[w->tag.n - 1] == ':');
+	sm_assert((takes->options & AR_CTL_MAIL) || (w->rcpts == 1 && w->bytes == 0 && !w->again));
+	sm_assert(w->rcpts > 0);
 	if (w->client_name.p != NULL)
 		sm_assert((takes->options & AR_CTL_CLIENT_NAME) &&
 		          sm_domain_valid(w->client_name, true));
@@ -46,6 +48,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 	if (n == 0)
 		return 0;
 	takes.options = p[0] & 0x3F;
+	if (takes.options & AR_CTL_FROM)
+		takes.options |= AR_CTL_MAIL;
 	takes.least = p[0] >> 7;
 	takes.most = takes.least + (p[0] >> 6 & 1U);
 	sm_arena_init(&frame, "frame", 4096, 4 * 1024 * 1024);
