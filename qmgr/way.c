@@ -6,7 +6,7 @@
  * is left only for one behind it, so an attempt has at most as many tries as there are ways, and
  * ends with one outcome. Nothing of it is on disk: after a restart the attempt begins anew.
  */
-#include "qmgr/qm.h"
+#include "qmgr/now.h"
 
 void qm_way_tell(const struct qm_rcpt *r, struct sm_msg_route_get *m)
 {
@@ -28,7 +28,8 @@ void qm_way_take(struct qm_rcpt *r, const struct sm_msg_route *m)
 static bool may_go_on(const struct qm *q, const struct qm_rcpt *r, const struct qm_try *t)
 {
 	return t->outcome == SM_OUTCOME_TEMP && !t->local && !t->unsure && r->other_way &&
-	       r->mark == QM_MARK_NONE && !(r->flags & QM_RCPT_HELD) && !q->stopping;
+	       r->mark == QM_MARK_NONE && !(r->flags & QM_RCPT_HELD) && !qm_now_over(r) &&
+	       !q->stopping;
 }
 
 bool qm_way_next(struct qm *q, struct qm_rcpt *r, const struct qm_try *t)
