@@ -44,6 +44,11 @@ misc_smarctl_SOURCES = misc/smarctl.h misc/smarctl.c misc/smarctl_check.c misc/s
 misc_smarctl_LDADD = libsm.a $(JANSSON_LIBS) $(LIBS)
 dist_man_MANS += doc/man/smarctl.8
 EXTRA_DIST += misc/smarctl.bash
+# Asks a provider for mail that waits there.
+bin_PROGRAMS += etrn
+etrn_SOURCES = misc/etrn.c misc/submit.h misc/submit.c misc/submit_tls.c
+etrn_LDADD = libsm.a $(TLS_LIBS) $(LIBS)
+dist_man_MANS += doc/man/etrn.1
 # What programs and cron call to send mail.
 sbin_PROGRAMS += sendmail
 sendmail_parts = misc/sendmail.h misc/sendmail_addr.c misc/sendmail_head.c misc/sendmail_mail.c misc/sendmail_text.c misc/sendmail_opts.c \

@@ -30,6 +30,8 @@ struct sb {
 	bool raw;  /* the content of the mail that is under way goes by BDAT */
 	uint64_t max_size;
 	struct sm_reply_parser reply;
+	char name[256];      /* who we are */
+	struct sm_buf words; /* of EHLO, a line each */
 };
 
 /* ---- connecting ---- */
@@ -158,6 +160,8 @@ static void learn_all(struct sb *s)
 {
 	struct sm_str rest = sm_buf_view(&s->reply.text);
 
+	sm_buf_reset(&s->words);
+	sm_buf_str(&s->words, rest);
 	(void)sm_str_split(rest, '\n', &rest); /* the first line greets */
 	while (rest.p != NULL)
 		learn(s, sm_str_split(rest, '\n', &rest));
@@ -226,7 +230,25 @@ static int expect(struct sb *s, int want, const char *what)
 
 /* ---- the session ---- */
 
+static int hello(struct sb *s)
+{
+	char line[sizeof("EHLO ") + sizeof(s->name)];
+	int rc;
+
+	(void)snprintf(line, sizeof(line), "EHLO %s", s->name);
+	s->dsn = s->eight_bit = s->size = s->utf8 = s->chunking = s->binary = s->pipelining = false;
+	rc = sb_command(s, line, 250);
+	if (rc == 0)
+		learn_all(s);
+	return rc;
+}
+
 int sb_open(const char *to, FILE *echo, struct sb **out)
+{
+	return sb_open_as(to, "localhost", echo, out);
+}
+
+int sb_open_as(const char *to, const char *name, FILE *echo, struct sb **out)
 {
 	struct sb *s;
 	int fd = sb_connect(to), rc;
@@ -236,17 +258,15 @@ int sb_open(const char *to, FILE *echo, struct sb **out)
 		return fd;
 	s = sm_calloc(1, sizeof(*s));
 	sm_reply_parser_init(&s->reply, REPLY_LINES);
+	sm_buf_init(&s->words, REPLY_LINE * REPLY_LINES);
+	sm_str_cut(sm_str(name), s->name, sizeof(s->name));
 	s->echo = echo;
 	s->in = fdopen(fd, "r");
 	s->out = fdopen(dup(fd), "w");
 	sm_assert(s->in != NULL && s->out != NULL);
 	rc = expect(s, 220, "greeting");
-	if (rc == 0) {
-		command(s, "EHLO localhost");
-		rc = expect(s, 250, "EHLO");
-	}
 	if (rc == 0)
-		learn_all(s);
+		rc = hello(s);
 	if (rc != 0 && rc != SM_E_DENIED) {
 		int err = rc;
 		char why[SM_DIAG_MAX];
@@ -255,9 +275,54 @@ int sb_open(const char *to, FILE *echo, struct sb **out)
 		sb_close(&s);
 		return sm_fail(err, "%s", why);
 	}
-	s->over = rc != 0; /* who greets with a no is not asked for more */
+	s->over = s->over || rc != 0; /* who greets with a no is not asked for more */
 	*out = s;
 	return rc;
+}
+
+int sb_command(struct sb *s, const char *line, int want)
+{
+	char verb[20];
+	struct sm_str rest = sm_str(line);
+
+	sm_str_cut(sm_str_word(&rest), verb, sizeof(verb));
+	command(s, line);
+	return expect(s, want, verb);
+}
+
+bool sb_offers(const struct sb *s, struct sm_str keyword)
+{
+	struct sm_str rest =
+	    sm_str_n(sm_buf_c((struct sm_buf *)(uintptr_t)&s->words), s->words.len);
+
+	(void)sm_str_split(rest, '\n', &rest); /* the first line greets */
+	while (rest.p != NULL) {
+		struct sm_str line = sm_str_split(rest, '\n', &rest);
+
+		if (sm_str_caseeq(sm_str_word(&line), keyword))
+			return true;
+	}
+	return false;
+}
+
+int sb_fd(const struct sb *s)
+{
+	return fileno(s->in);
+}
+
+void sb_give_up(struct sb *s)
+{
+	s->over = true;
+}
+
+int sb_begin_again(struct sb *s, FILE *in, FILE *out)
+{
+	/* With whatever was read ahead in clear (RFC 3207 4.2). */
+	(void)fclose(s->in);
+	(void)fclose(s->out);
+	s->in = in;
+	s->out = out;
+	return hello(s);
 }
 
 void sb_close(struct sb **sp)
@@ -274,6 +339,7 @@ void sb_close(struct sb **sp)
 	(void)fclose(s->in);
 	(void)fclose(s->out);
 	sm_reply_parser_fini(&s->reply);
+	sm_buf_fini(&s->words);
 	sm_free(s);
 }
 

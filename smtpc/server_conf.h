@@ -42,6 +42,7 @@ struct sc_server_conf {
 	int chunking; /* SC_CHUNKING_* */
 	struct sc_timeouts timeouts;
 	int64_t max_transactions; /* of a session; 0: nothing is said */
+	int64_t dial_delay_ms;    /* between two tries to connect; 0: there is one only */
 	bool xforward;            /* it may know who brought a mail */
 	uint32_t ignored;         /* SC_CAP_* */
 	struct sc_credentials credentials;

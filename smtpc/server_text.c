@@ -14,7 +14,7 @@ struct texts {
 	struct sc_auth_policy auth;
 	int chunking;
 	struct sc_timeouts timeouts;
-	int64_t max_transactions;
+	int64_t max_transactions, dial_delay_ms;
 	bool xforward;
 	uint32_t ignored;
 };
@@ -74,6 +74,9 @@ const struct sm_opt sc_server_opts[] = {
      .man = "What is not said here is as the section smtpc has it, not the default of the row."},
     {.name = "max_transactions", .type = SM_OPT_INT, .offset = TEXTS(max_transactions), .def = "0", .max = 1000000,
      .unit = "messages", .session = true, .help = "after so many a session ends; 0: as the section has it"},
+    {.name = "dial_delay", .type = SM_OPT_TIME, .offset = TEXTS(dial_delay_ms), .def = "0s", .max = 10 * 60 * 1000,
+     .unit = "s", .session = true, .help = "when it cannot be connected to, wait so long and try once more; 0: do not",
+     .man = "For a server behind a line that is dialled by the first packet. Meanwhile other mail goes on."},
     {.name = "xforward", .type = SM_OPT_BOOL, .offset = TEXTS(xforward), .def = "off", .session = true,
      .help = "tell the server who brought the mail (XFORWARD), if it offers that"},
     {.name = "ignore_extensions", .type = SM_OPT_FLAGS, .offset = TEXTS(ignored), .def = "", .words = extension_words,
@@ -171,6 +174,7 @@ int sc_server_conf_parse(struct sc_server_conf *c, int level, const struct sc_ti
 	c->chunking = of_server.chunking;
 	c->timeouts = of_server.timeouts;
 	c->max_transactions = of_server.max_transactions;
+	c->dial_delay_ms = of_server.dial_delay_ms;
 	c->xforward = of_server.xforward;
 	c->ignored = of_server.ignored;
 	return 0;

@@ -252,18 +252,33 @@ static void take_conf(struct sc_session *s, const struct sc_server_conf *c)
 	s->ignored = c->ignored;
 	s->timeouts = c->timeouts;
 	s->max_transactions = c->max_transactions;
+	s->dial_delay_ms = c->dial_delay_ms;
 	s->xforward = c->xforward;
 }
 
-static int connect_to(struct sc_session *s, struct sc_why *why)
+static int connect_once(struct sc_session *s)
 {
 	char at[SM_SA_TEXT];
-	int rc;
 
 	sc_transcript_note(s->transcript, "connecting to %s at %s", s->host,
 	                   sm_sa_text(&s->sa, at));
-	rc = sm_net_connect(&s->net, &s->sa, NULL, sc_session_deadline(s, s->timeouts.connect_ms));
+	return sm_net_connect(&s->net, &s->sa, NULL,
+	                      sc_session_deadline(s, s->timeouts.connect_ms));
+}
 
+/* The first try may be what makes a line be dialled: once more when it is up. */
+static int connect_to(struct sc_session *s, struct sc_why *why)
+{
+	int rc = connect_once(s);
+
+	if (rc != 0 && rc != SM_E_CANCEL && s->dial_delay_ms > 0 &&
+	    sm_loop_now_ms() + s->dial_delay_ms < s->end_ms) {
+		sm_log(SM_INFO, "sc.dial", "da_sess=%C server=%s address=%A delay=%m error=%s",
+		       s->id, s->host, &s->sa, s->dial_delay_ms, sm_diag());
+		rc = sm_co_sleep(sm_loop_now_ms() + s->dial_delay_ms);
+		if (rc == 0)
+			rc = connect_once(s);
+	}
 	if (rc != 0)
 		sc_why_error(why, SM_STAGE_CONNECT, rc);
 	return rc;

@@ -55,6 +55,7 @@ struct sc_session {
 	int chunking;        /* SC_CHUNKING_* of it */
 	struct sc_timeouts timeouts;
 	int64_t max_transactions; /* 0: nothing is said */
+	int64_t dial_delay_ms;    /* between two tries to connect; 0: there is one only */
 	bool xforward;            /* it may know who brought a mail */
 	bool tls, authenticated;
 	bool trusted;                       /* it may know who submitted a mail (AUTH= of MAIL) */

@@ -306,19 +306,20 @@ static void times(void **state SM_UNUSED)
 
 	sc_server_conf_fini(&conf);
 	sc_server_conf_init(&conf);
-	assert_int_equal(
-	    sc_server_conf_parse(
-		&conf, SC_TLS_MAY, &section,
-		SM_STR("timeouts { data_final = 20m; rset = 3s; } max_transactions = 10;"),
-		SM_STR(""), SM_STR("")),
-	    0);
+	assert_int_equal(sc_server_conf_parse(&conf, SC_TLS_MAY, &section,
+	                                      SM_STR("timeouts { data_final = 20m; rset = 3s; } "
+	                                             "max_transactions = 10; dial_delay = 10s;"),
+	                                      SM_STR(""), SM_STR("")),
+	                 0);
 	assert_int_equal(conf.timeouts.data_final_ms, 20 * 60 * 1000);
 	assert_int_equal(conf.timeouts.mail_ms, 8000);
 	assert_int_equal(conf.timeouts.rset_ms, 3000);
 	assert_int_equal(conf.max_transactions, 10);
+	assert_int_equal(conf.dial_delay_ms, 10000);
 	assert_int_equal(parse("", "", ""), 0);
 	assert_int_equal(conf.timeouts.data_final_ms, 10 * 60 * 1000);
 	assert_int_equal(conf.max_transactions, 0);
+	assert_int_equal(conf.dial_delay_ms, 0);
 	assert_int_not_equal(parse("timeouts { data_final = 2h; }", "", ""), 0);
 	assert_int_not_equal(parse("", "timeouts { mail = 1m; }", ""), 0);
 }

@@ -206,6 +206,56 @@ static void test_timeouts(void **state)
 	}
 }
 
+/* ---- a line that is dialled ---- */
+
+/* It is up a while after somebody wanted it. */
+static void dial_up(void *arg)
+{
+	struct t_host *h = arg;
+	int fd;
+
+	assert_int_equal(sm_co_sleep(sm_loop_now_ms() + 300), 0);
+	fd = sm_net_listen(&h->sa, 10, 0);
+	assert_true(fd >= 0);
+	assert_int_equal(sm_fd_open_exclusive(&h->listener, fd, NULL, NULL), 0);
+	t_server(h);
+}
+
+static void test_dial(void **state)
+{
+	static const char *const down[] = {NULL, HELLO("") MAIL TAKEN};
+	int64_t began_ms;
+
+	(void)state;
+	for (int dials = 0; dials <= 1; dials++) {
+		t_begin(1, down);
+		t_rcpt("x@b.example");
+		W.host[0].script = HELLO("") MAIL TAKEN;
+		if (dials)
+			W.sc.server_text = SM_STR("dial_delay = 1s;");
+		began_ms = sm_now_ms();
+		t_spawn(dial_up, &W.host[0]);
+		if (dials) {
+			t_run(DONE);
+			assert_int_equal(W.host[0].connections, 1);
+			assert_true(sm_now_ms() - began_ms >= 1000);
+		} else {
+			t_spawn(t_driver, NULL);
+			t_run_all();
+			assert_int_equal(strncmp(W.results, "0 temp 0 connect ", 17), 0);
+		}
+		t_end();
+	}
+	/* Nobody is there the second time either: the next host has its turn. */
+	t_begin(2, down);
+	t_rcpt("x@b.example");
+	W.sc.server_text = SM_STR("dial_delay = 1s;");
+	began_ms = sm_now_ms();
+	t_run(DONE);
+	assert_true(sm_now_ms() - began_ms >= 1000);
+	t_end();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -219,6 +269,7 @@ int main(void)
 	    cmocka_unit_test(test_lost),
 	    cmocka_unit_test(test_max_transactions),
 	    cmocka_unit_test(test_timeouts),
+	    cmocka_unit_test(test_dial),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
