@@ -10,6 +10,7 @@ _qmgrctl_options() { # verb
 	flush) echo '--dry-run' ;;
 	hold | release | remove | bounce | requeue) echo '--reason --dry-run' ;;
 	suspend | stop) echo '--for --reason' ;;
+	transcript) echo '--for' ;;
 	esac
 	echo '--json --socket --help'
 }
@@ -29,12 +30,13 @@ _qmgrctl_words() { # program verb
 	stop | start) echo 'accepting delivering' ;;
 	forget) echo all ;;
 	orphans) echo release ;;
+	transcript) echo "on off list all $_qmgrctl_conditions" ;;
 	users) echo forget ;;
 	help) echo "$_qmgrctl_verbs" ;;
 	esac
 }
 
-_qmgrctl_verbs='status list summary show why dest flush run hold release remove bounce requeue suspend resume stop start reload loglevel forget orphans users'
+_qmgrctl_verbs='status list summary show why dest flush run hold release remove bounce requeue suspend resume stop start reload loglevel forget orphans transcript users'
 
 _qmgrctl() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} verb='' i words

@@ -169,7 +169,7 @@ static void on(struct qm_ctl *c)
 	} else {
 		c->filter = NULL; /* it is kept */
 		sm_log(SM_NOTICE, "qm.transcript",
-		       "stat=on uid=%u number=%llu until_s=%lld filter=%S",
+		       "stat=on uid=%u number=%llu until=%lld filter=%S",
 		       (unsigned)sm_peer_uid(c->peer), (unsigned long long)number,
 		       (long long)(now_s + for_s), text);
 		wish_line(c, SM_LIST_ENTRY(t->wishes.prev, struct qm_wish, link));

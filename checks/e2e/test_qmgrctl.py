@@ -559,10 +559,11 @@ def test_rights(sink, away):
         def ask(prefix, *args):
             return subprocess.run([*prefix, tool, "-s", socket, *args], capture_output=True, text=True)
         member, stranger, owner = as_user("nobody", "smx"), as_user("nobody"), as_user("smxq", "smx")
-        for look in (("list",), ("status",), ("summary",), ("why", "away.test"), ("dest",), ("orphans",)):
+        for look in (("list",), ("status",), ("summary",), ("why", "away.test"), ("dest",), ("orphans",), ("transcript", "list")):
             assert ask(member, *look).returncode == 0, look
             assert ask(stranger, *look).returncode == 77, look
-        for act in (("hold", "all"), ("remove", "all"), ("flush",), ("suspend", "x.test"), ("stop", "accepting"), ("reload",), ("loglevel", "3"), ("orphans", "release")):
+        for act in (("hold", "all"), ("remove", "all"), ("flush",), ("suspend", "x.test"), ("stop", "accepting"), ("reload",), ("loglevel", "3"), ("orphans", "release"),
+                    ("transcript", "on", "all"), ("transcript", "off")):
             r = ask(member, *act)
             assert r.returncode == 77 and "you may look, but not act" in r.stderr, (act, r)
         assert ask([], "hold", "all").returncode == 0 and ask(owner, "release", "all").returncode == 0
