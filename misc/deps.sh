@@ -7,11 +7,12 @@
 #   deps.sh list KIND
 set -eu
 
-# The last line of test is what Exim's program needs, which checks/lib/debian.py only unpacks.
+# The last two lines of test are what Exim's program needs, and bsd-mailx, s-nail and PHP, which checks/lib/debian.py only unpacks.
 build="gcc libc6-dev make autoconf automake pkg-config libc-ares-dev libdb5.3-dev liblmdb-dev libcdb-dev libpcre2-dev libssl-dev libsasl2-dev libseccomp-dev libjansson-dev libidn2-dev libcmocka-dev"
 test="$build python3 python3-pytest python3-pytest-xdist python3-dnslib python3-aiosmtpd swaks libnet-ssleay-perl libio-socket-inet6-perl libauthen-sasl-perl libdigest-hmac-perl sasl2-bin openssl strace procps util-linux mandoc clang libclang-rt-14-dev llvm
  clang-format libmail-deliverystatus-bounceparser-perl dovecot-lmtpd dovecot-core iproute2 m4 libfuse3-dev e2fsprogs mount libmilter-dev opendkim opendkim-tools python3-dkim clamav-daemon clamav-milter rspamd
- libgnutls-dane0 libidn12 libnsl2"
+ libgnutls-dane0 libidn12 libnsl2
+ git perl libargon2-1 libbsd0 libedit2 libgssapi-krb5-2 liblockfile1 libmagic1 libsodium23 libxml2"
 bench="$test time"
 
 usage() {

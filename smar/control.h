@@ -36,7 +36,7 @@ enum {
 	AR_CTL_CHECK = 8,       /* --check=BITS, SM_CHECK_* */
 	AR_CTL_AS = 16,         /* --as=domain|ip|address|word */
 	AR_CTL_TAG = 32,        /* --tag=WORD: */
-	AR_CTL_MAIL = 64        /* --recipients=N, --size=BYTES, --again=1: for conditions of ways */
+	AR_CTL_MAIL = 64 /* --recipients=N, --size=BYTES, --again=1: for conditions of ways */
 };
 enum { AR_CTL_WORDS_MAX = 2, AR_CTL_WORD_BYTES = 1024, AR_CTL_TAG_BYTES = 64 };
 
