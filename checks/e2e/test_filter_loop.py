@@ -23,6 +23,7 @@ pytestmark = pytest.mark.inside
 
 LIMIT = 3  # sessions to the filter
 PER_SESSION = 10
+TOLD = "xforward { from = { 127.0.0.1 }; }"
 
 
 def conf_of(port):
@@ -56,7 +57,7 @@ class Loop:
         to_sink = f". {sink_port}^esmtp:[127.0.0.1]"
         if form == "one":
             self.site = self.out = Site(routes=[*routes, to_sink], relay=["local.test"], settings=settings)
-            split_smtps(self.site, "MTA", BACK=f"{listener(self.direct, 'back')}\nrelay_from_local = {{ back }};")
+            split_smtps(self.site, "MTA", BACK=f"{listener(self.direct, 'back')}\nrelay_from_local = {{ back }};\n{TOLD}")
             self.site.add("smtps MTA", f'route = "{to_filter}";')
             put(self.site, self.tap.port)
             stack.enter_context(self.site)
@@ -64,7 +65,7 @@ class Loop:
             self.site = Site(routes=[*routes, f". {to_filter}"], relay=["local.test"], hostname="rx.test", settings=settings)
             put(self.site, self.tap.port)
             self.out = Site(routes=[*routes, to_sink], hostname="tx.test", settings=settings)
-            self.out.add("smtps", f"{listener(self.direct, 'back')}\nrelay_from_local = {{ back }};")
+            self.out.add("smtps", f"{listener(self.direct, 'back')}\nrelay_from_local = {{ back }};\n{TOLD}")
             stack.enter_context(self.out)
             stack.enter_context(self.site)
 
@@ -116,6 +117,9 @@ def test_it_has_been_filtered_and_knows_the_client(loop, tag):
     xforward = re.search(rf"XFORWARD ([^\r]*IDENT={ident.decode()}[^\r]*)", said).group(1).split()
     assert {"ADDR=127.0.0.77", "HELO=client.test", "PROTO=ESMTP", "SOURCE=LOCAL"} <= set(xforward), xforward
     until(lambda: any("Checking:" in x and " [127.0.0.77] " in x for x in loop.filter.log().splitlines()), "the filter knows the client")
+    # ... and tells it on the way back, with the id that the mail had.
+    until(lambda: [x for x in loop.out.log_lines("smtps", "ss.xforward") if "first_client=127.0.0.77:" in x and f"xid={ident.decode()}" in x],
+          lambda: "the way back knows the client: " + "\n".join(loop.out.log_lines("smtps", "ss.xforward")))
     loop.wait_empty()
 
 
