@@ -68,6 +68,27 @@ void sm_call_cancel(struct sm_call *c)
 	sm_list_remove(&c->link);
 }
 
+uint32_t puppet_decides;
+
+static uint16_t encode_decided(struct sm_buf *b)
+{
+	static struct sm_msg_rcpt_decided results[1000];
+	struct sm_msg_ta_decided m = {.results = results};
+
+	for (uint32_t i = 0; i < puppet_decides; i++) {
+		if (i == 5)
+			continue;
+		results[m.results_count] = (struct sm_msg_rcpt_decided){
+		    .index = (uint16_t)i, .code = 250, .text = SM_STR("2.0.0 delivered")};
+		if (i % 2 != 0)
+			results[m.results_count] = (struct sm_msg_rcpt_decided){
+			    .index = (uint16_t)i, .code = 550, .text = SM_STR("5.1.1 no\nway")};
+		m.results_count++;
+	}
+	sm_msg_ta_decided_encode(b, &m);
+	return SM_MSG_ta_decided;
+}
+
 static uint16_t encode(struct sm_buf *b, const struct sm_call *c)
 {
 	uint16_t code = (uint16_t)c->err;
@@ -87,6 +108,8 @@ static uint16_t encode(struct sm_buf *b, const struct sm_call *c)
 	case SM_MSG_conn_check:
 		sm_msg_conn_verdict_encode(b, &conn);
 		return SM_MSG_conn_verdict;
+	case SM_MSG_ta_wait:
+		return encode_decided(b);
 	default:
 		sm_msg_verdict_encode(b, &verdict);
 		return SM_MSG_verdict;
@@ -108,7 +131,7 @@ static bool answer_all(void *arg SM_UNUSED)
 			c->cb(c->err, NULL, c->arg);
 			continue;
 		}
-		sm_buf_init(&b, 4096);
+		sm_buf_init(&b, 65536);
 		f.type = encode(&b, c);
 		f.body = sm_buf_view(&b);
 		c->cb(0, &f, c->arg);

@@ -18,6 +18,10 @@ struct ss_answer {
 /* The id that the next block of them begins with. */
 extern uint64_t puppet_next_id;
 
+/* How many recipients ta_decided tells of: each second one is delivered, and the sixth is left out.
+ */
+extern uint32_t puppet_decides;
+
 /* Every question has its answer before the loop sleeps. After sm_loop_init, once. */
 void puppets_start(void);
 /* Those that are still to be answered will not be. Gives how many there were. */

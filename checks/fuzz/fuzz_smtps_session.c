@@ -5,7 +5,8 @@
  * beginning of a local part; only local.test is local.
  *
  * Input: one byte of configuration, one of qmgr's answers to commits, one of how the rest is split
- * and which extensions are offered; then what the client sends.
+ * and which extensions are offered; then what the client sends. With LHLO in that it is an LMTP
+ * server; with "LHLO now" one that waits for what becomes of each recipient.
  *
  * Checked: replies are well-formed lines; as many messages are accepted as qmgr took; nothing is
  * relayed that nobody allowed, and what is to vanish does; content that was taken has no bare CR or
@@ -98,6 +99,7 @@ int sm_rpc(struct sm_peer *p SM_UNUSED, uint16_t type, const void *m, uint16_t r
            struct sm_arena *a SM_UNUSED, void *reply, int64_t deadline_ms SM_UNUSED)
 {
 	unsigned plan = commit_plan & 3;
+	const struct sm_msg_ta_commit *c = m;
 
 	commit_plan = (uint8_t)(commit_plan >> 2);
 	if (type == SM_MSG_ta_query) {
@@ -105,11 +107,12 @@ int sm_rpc(struct sm_peer *p SM_UNUSED, uint16_t type, const void *m, uint16_t r
 		return plan == 2 ? SM_E_TIMEOUT : 0;
 	}
 	sm_assert(type == SM_MSG_ta_commit);
-	check_commit(m);
+	check_commit(c);
+	puppet_decides = c->rcpts_count;
 	*(struct sm_msg_verdict *)reply = (struct sm_msg_verdict){.text = SM_STR("")};
 	committed_before = plan == 0 || plan == 3;
 	if (committed_before)
-		taken++;
+		taken += rules.protocol == SS_PROTOCOL_LMTP ? c->rcpts_count : 1;
 	if (plan == 1)
 		*(struct sm_msg_verdict *)reply =
 		    (struct sm_msg_verdict){.code = 452, .text = SM_STR("4.3.1 full")};
@@ -249,7 +252,8 @@ static void wait_reply(struct client *c, size_t had)
  * DATA. */
 static size_t group(struct sm_str in, bool each)
 {
-	static const struct sm_str verbs[] = {SM_STR("EHLO"), SM_STR("HELO"), SM_STR("DATA\r")};
+	static const struct sm_str verbs[] = {SM_STR("EHLO"), SM_STR("HELO"), SM_STR("LHLO"),
+	                                      SM_STR("DATA\r")};
 	size_t n = 0;
 
 	while (n < in.n) {
@@ -312,7 +316,7 @@ static void reader(void *arg)
 	leave(c);
 }
 
-/* Every line is a reply's line; gives how many messages were accepted. */
+/* Every line is a reply's line; gives how many messages, in LMTP recipients, were accepted. */
 static uint64_t check_replies(struct sm_str s)
 {
 	uint64_t accepted = 0;
@@ -398,6 +402,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 		rules.flags |= SS_F_SUBMISSION;
 	rules.xclient.from = (struct sm_conf_list){p[2] & 128 ? 1 : 0, front_ends};
 	rules.xforward.from = rules.xclient.from;
+	rules.protocol = memmem(p, n, "LHLO", 4) != NULL ? SS_PROTOCOL_LMTP : SS_PROTOCOL_SMTP;
+	rules.deliver =
+	    memmem(p, n, "LHLO now", 8) != NULL ? SM_DELIVER_NOW : SM_DELIVER_BACKGROUND;
 	by_map = (rules.flags & SS_F_ACCESS) != 0;
 	commit_plan = p[1];
 	unknown = false;
@@ -446,7 +453,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 	sm_assert(puppets_forget() == 0 || ss.ids.asked); /* for ids, at the most */
 	sm_assert(puppet_sasl_open == 0);
 	ss_authlimit_fini(&ss.authlimit);
-	sm_assert(unknown || vanishes || accepted == taken || sm_buf_err(&c.replies) != 0);
+	sm_assert(unknown || vanishes || rules.deliver == SM_DELIVER_NOW || accepted == taken ||
+	          sm_buf_err(&c.replies) != 0);
 	sm_buf_fini(&c.replies);
 	sm_buf_fini(&last);
 	return 0;
