@@ -223,15 +223,13 @@ static void tell(struct qm *q, struct qm_now *w)
 	w->peer = NULL;
 }
 
-static void now_free(struct qm *q, struct qm_now **wp)
+static void now_free(struct qm *q, struct qm_now *w)
 {
-	struct qm_now *w = *wp;
-
 	sm_timer_cancel(&w->timer);
 	sm_list_remove(&w->link);
 	q->nows->waiting--;
 	w->txn->now = NULL;
-	SM_FREE(*wp);
+	sm_free(w);
 }
 
 static void child_durable(void *arg)
@@ -276,7 +274,7 @@ bool qm_now_progress(struct qm *q, struct qm_txn *txn)
 	}
 	for (unsigned i = 0; i < txn->rcpt_count; i++)
 		qm_rcpt_set(&txn->rcpts[i], QM_RCPT_SETTLED);
-	now_free(q, &txn->now);
+	now_free(q, w);
 	return true;
 }
 
@@ -449,12 +447,10 @@ void qm_now_close(struct qm *q)
 	if (n == NULL)
 		return;
 	SM_LIST_FOR_SAFE (w, &n->open, struct qm_now, link) {
-		struct qm_now *p = w;
-
 		for (unsigned i = 0; i < w->txn->rcpt_count; i++)
 			if (w->txn->rcpts[i].state == QM_RCPT_NEW)
 				sm_list_remove(&w->txn->rcpts[i].link);
-		now_free(q, &p);
+		now_free(q, w);
 	}
 	qm_memory_free(&n->memory);
 	sm_arena_fini(&n->arena);
