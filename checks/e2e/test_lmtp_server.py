@@ -60,7 +60,7 @@ def suite(sink, other, ports):
         s, "MTA",
         LMTP=f"    {listener(ports['queued'], 'queued')}\n    listen_socket {{ type = unix; path = \"{s.dir}/lmtp.sock\"; name = \"socket\"; umask = 0; }}\n"
              f"    protocol = lmtp; {relay} relay_from_local = {{ socket }}; flags = {{ 8bitmime, chunking, binarymime, smtputf8 }};",
-        NOW=f"    {listener(ports['now'], 'now')}\n    protocol = lmtp; deliver = now; relay_from_local = {{ now }};",
+        NOW=f"    {listener(ports['now'], 'now')}\n    protocol = lmtp; deliver = now; relay_from_local = {{ now }}; xforward {{ from = {{ 127.0.0.1 }}; }}",
         SHORT=f"    {listener(ports['short'], 'short')}\n    protocol = lmtp; deliver = now; deliver_timeout = 1s; {relay}")
     s.add("qmgr", "deliver_now { grace_time = 1s; }")
     with s:
@@ -298,6 +298,60 @@ def test_process_dies_midway(suite, ports, other, sink, tag, victim):
     suite.wait_ready()
     until(lambda: not suite.content_files(), "all is over", 60)
     never(lambda: other.find(tag) or len(sink.find(tag)) > 1, "delivery for nobody", 2.5)
+
+
+# ---- the same mail again
+
+def begin_again(ports, xid, tag, rcpts):
+    """The client's id of it comes first; the message is on its way."""
+    c = Lmtp(ports["now"])
+    assert "XFORWARD" in c.extensions
+    assert c.cmd(f"XFORWARD IDENT={xid}").code == 250
+    c.begin("a@b.example", *rcpts)
+    c.send(message(tag) + b".\r\n")
+    return c
+
+
+def test_cut_client_comes_again(site, ports, other, sink, tag):
+    """What it was not told of is told now; what is under way is waited for, and no one gets it twice."""
+    other.script([Serve({"DATA": lambda line: None})])
+    xid, rcpts = tag[-12:], ["u@local.test", "u@far.test"]
+    before = len(other.commands)
+    c = begin_again(ports, xid, tag, rcpts)
+    until(lambda: any(b"DATA" in x for _, x in other.commands[before:]), "smtpc is at it")
+    sink.wait(tag)
+    c.reset()
+    with begin_again(ports, xid, tag, rcpts) as c:
+        until(lambda: any(f"xid={xid}" in x for x in site.log_lines("qmgr", "qm.again")), "it is known")
+        c.silent()  # until the first one knows
+        other.script([Serve()])
+        other.drop()
+        assert [c.reply().code for _ in range(2)] == [250, 250]
+    until(lambda: not site.content_files(), "all is over", 60)
+    assert len(sink.find(tag)) == 1 and len(other.find(tag)) == 1
+    for component, event in (("smtps", "ss.rcpt"), ("smtps", "ss.decided"), ("qmgr", "qm.rcpt"), ("qmgr", "qm.end"), ("smtpc", "sc.delivered")):
+        assert any(f"xid={xid}" in x for x in site.log_lines(component, event)), event
+
+
+def test_again_after_qmgr_died(suite, ports, other, sink, tag):
+    other.script([Serve({"DATA": lambda line: None})])
+    xid, rcpts = tag[-12:], ["u@local.test", "u@far.test"]
+    before, old = len(other.commands), suite.pids("qmgr")
+    with begin_again(ports, xid, tag, rcpts) as c:
+        until(lambda: any(b"DATA" in x for _, x in other.commands[before:]), "smtpc is at it")
+        until(lambda: any(f"xid={xid}" in x for x in suite.log_lines("qmgr", "qm.rcpt")), "qmgr knows the first result")
+        time.sleep(0.5)  # results are on the disk after 100 ms
+        suite.kill("qmgr", signal.SIGKILL)
+        assert [c.reply().code for _ in range(2)] == [451, 451]
+    until(lambda: suite.pids("qmgr") and suite.pids("qmgr") != old, "it is back", 30)
+    other.script([Serve()])
+    other.drop()
+    suite.wait_ready()
+    until(lambda: not suite.content_files(), "it is over", 60)
+    with begin_again(ports, xid, tag, rcpts) as c:
+        assert [c.reply().code for _ in range(2)] == [250, 250]
+    until(lambda: not suite.content_files(), "all is over", 60)
+    assert len(sink.find(tag)) == 1 and len(other.find(tag)) == 1
 
 
 # ---- real clients
