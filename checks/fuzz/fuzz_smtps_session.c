@@ -205,10 +205,13 @@ static void check_commit(const struct sm_msg_ta_commit *m)
 		          (by_map && sm_str_has_prefix(addr, SM_STR("relay"))));
 		sm_assert(!vanishing(addr));
 		sm_assert(!sm_str_has_prefix(addr, SM_STR("grey")));
+		sm_assert(ss_offers_dsn(&rules) ||
+		          (m->rcpts[i].notify == 0 && m->rcpts[i].orcpt.n == 0));
 	}
 	sm_assert(sm_str_has_prefix(c, SM_STR("Received: from ")));
 	/* What chunks have made may end without a line end. */
-	sm_assert(sm_str_has_suffix(c, SM_STR("\r\n")) || (rules.flags & SS_F_CHUNKING));
+	sm_assert(sm_str_has_suffix(c, SM_STR("\r\n")) || ss_offers_chunking(&rules));
+	sm_assert(m->body == SM_BODY_NONE || ss_offers_8bitmime(&rules));
 	sm_assert(m->body != SM_BODY_BINARYMIME || ss_offers_binarymime(&rules));
 	sm_assert((m->utf8 & SM_UTF8_DECLARED) || sm_str_is_ascii(m->sender));
 	for (uint32_t i = 0; i < m->rcpts_count; i++)
@@ -376,6 +379,21 @@ static void stop(void *arg SM_UNUSED)
 	sm_loop_stop(0);
 }
 
+/* "NOOP hide XXXX" in the input: extensions that this server hides. */
+static uint32_t hidden_by(struct sm_str input)
+{
+	static const struct sm_str word = SM_STR("NOOP hide ");
+	const char *at = memmem(input.p, input.n, word.p, word.n);
+	uint64_t mask = 0;
+
+	if (at != NULL) {
+		input = sm_str_from(input, (size_t)(at - input.p) + word.n);
+		if (sm_str_u64(sm_str_head(input, 4), 16, UINT16_MAX, &mask) != 0)
+			mask = 0;
+	}
+	return (uint32_t)mask;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n);
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 {
@@ -407,6 +425,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 	/* A submission server behind a front end that may say XCLIENT and XFORWARD. */
 	if (p[2] & 128)
 		rules.flags |= SS_F_SUBMISSION;
+	rules.hidden = hidden_by(sm_str_n(p, n));
 	rules.xclient.from = (struct sm_conf_list){p[2] & 128 ? 1 : 0, front_ends};
 	rules.xforward.from = rules.xclient.from;
 	rules.protocol = memmem(p, n, "LHLO", 4) != NULL ? SS_PROTOCOL_LMTP : SS_PROTOCOL_SMTP;
