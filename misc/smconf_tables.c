@@ -7,6 +7,7 @@
 #include "misc/sendmail.h"
 #include "qmgr/conf.h"
 #include "smar/conf.h"
+#include "smar/way.h"
 #include "smtpc/conf.h"
 #include "smtpc/server_conf.h"
 #include "smtps/conf.h"
@@ -28,9 +29,26 @@ static int check_smtpc(const void *conf)
 	return sc_conf_check(conf);
 }
 
+/* A right hand side is smar's to read. */
+static int check_route(struct sm_str route)
+{
+	struct ar_ways ways;
+	struct sm_arena a;
+	int rc;
+
+	if (route.n == 0)
+		return 0;
+	sm_arena_init(&a, "route", 4096, 1 << 20);
+	rc = ar_ways_parse(route, &a, &ways);
+	sm_arena_fini(&a);
+	return rc == 0 ? 0 : sm_fail_in(rc, "route");
+}
+
 static int check_smtps(const void *conf)
 {
-	return ss_conf_check(conf);
+	int rc = ss_conf_check(conf);
+
+	return rc == 0 ? check_route(((const struct ss_conf *)conf)->route) : rc;
 }
 
 static int check_sendmail(const void *conf)

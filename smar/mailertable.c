@@ -16,6 +16,7 @@
 #include "libsm/err.h"
 #include "libsm/utf8.h"
 #include "smar/ar.h"
+#include "smar/lookup.h"
 
 static bool domain_eq(const struct sm_hash_node *n, const void *key)
 {
@@ -60,10 +61,25 @@ static bool is_literal(struct sm_str s)
 	return s.n > 0 && s.p[0] == '[';
 }
 
+/* A single recipient, as it is looked up. */
+static int parse_address(struct ar_mt *mt, struct ar_mt_entry *e, struct sm_str w)
+{
+	struct sm_addr addr;
+
+	if (sm_addr_mailbox(w, &mt->arena, &addr) != 0 || addr.domain.n == 0)
+		return sm_fail(SM_E_SYNTAX, "\"" SM_STR_FMT "\" is neither domain nor address",
+		               SM_STR_ARG(sm_str_head(w, 100)));
+	e->domain = ar_address_key(&mt->arena, addr.mailbox);
+	mt->addresses++;
+	return 0;
+}
+
 static int parse_lhs(struct ar_mt *mt, struct ar_mt_entry *e, struct sm_str w)
 {
 	struct sm_str bare = w.n > 1 && w.p[0] == '.' ? sm_str_from(w, 1) : w;
 
+	if (sm_str_chr(w, '@') >= 0)
+		return parse_address(mt, e, w);
 	if (!sm_str_eq(w, SM_STR(".")) &&
 	    !(is_literal(w) ? sm_domain_literal_valid(w) : sm_domain_valid_utf8(bare, true)))
 		return sm_fail(SM_E_SYNTAX, "\"" SM_STR_FMT "\" is no domain",
@@ -80,7 +96,7 @@ static int parse_line(struct ar_mt *mt, struct sm_str line, int number)
 
 	if (lhs.n == 0)
 		return 0;
-	if (lhs.n > SM_DOMAIN_MAX + 1)
+	if (lhs.n > (sm_str_chr(lhs, '@') < 0 ? SM_DOMAIN_MAX + 1 : SM_MAILBOX_MAX))
 		return sm_fail(SM_E_SYNTAX, "domain too long");
 	if (next_word(&line).n == 0)
 		return sm_fail(SM_E_SYNTAX, "nothing behind \"" SM_STR_FMT "\"",

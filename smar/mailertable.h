@@ -2,7 +2,7 @@
  * The mailertable: which domains do not go where DNS says.
  *
  *   line  = LHS blanks RHS
- *   LHS   = [ "." ] domain / "." / "[" IPv4 "]" / "[IPv6:" IPv6 "]"
+ *   LHS   = [ "." ] domain / "." / "[" IPv4 "]" / "[IPv6:" IPv6 "]" / local-part "@" domain
  *   RHS   = the ways, see way.h
  *
  * "#" begins a comment, at the start of a line or of a word. Case is folded. No domain is listed
@@ -19,14 +19,15 @@ enum { AR_MT_LINE_MAX = 8192, AR_MT_FILE_MAX = 64 * 1024 * 1024 };
 
 struct ar_mt_entry {
 	struct sm_hash_node node;
-	struct sm_str domain;
+	struct sm_str domain; /* the left hand side */
 	int line;
 	struct ar_ways ways;
 };
 struct ar_mt {
 	unsigned refs; /* answers in the making hold the table that they began with */
 	struct sm_arena arena;
-	struct sm_hash by_domain;
+	struct sm_hash by_domain; /* and by address */
+	size_t addresses;         /* how many of these are addresses */
 };
 
 /* What goes by LMTP, whichever way, is ours, and anybody may send to it; but "." names no domain:
@@ -53,10 +54,15 @@ const struct ar_mt_entry *ar_mt_find(const struct ar_mt *mt, struct sm_str domai
  * The same in what the configuration says is the mailertable: the file, or a map. 0 with *out, NULL
  * if there is none; SM_E_AGAIN as ar_map_get; anything else: the map failed, or its value is wrong,
  * with diag.
+ *
+ * That of a recipient goes before that of its domain, and says only where its mail goes: whether a
+ * domain is local is asked by domain.
  */
 struct ar;
 struct ar_ctx;
 int ar_mt_lookup(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str domain,
                  const struct ar_mt_entry **out) SM_YIELDS SM_MUST_CHECK;
+int ar_mt_lookup_rcpt(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str rcpt,
+                      struct sm_str domain, const struct ar_mt_entry **out) SM_YIELDS SM_MUST_CHECK;
 
 #endif

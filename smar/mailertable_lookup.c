@@ -6,17 +6,15 @@
 #include "smar/ar.h"
 #include "smar/mailertable.h"
 
-static const struct ar_mt_entry *find(const struct ar_mt *mt, struct sm_str domain,
+static const struct ar_mt_entry *find(const struct ar_mt *mt, struct ar_keys *keys,
                                       const struct ar_trace *t)
 {
 	const struct ar_mt_entry *e = NULL;
-	struct ar_keys keys;
 
-	ar_keys_domain(&keys, SM_STR(""), domain, AR_KEYS_DEFAULT);
-	while (e == NULL && ar_keys_next(&keys)) {
-		e = ar_mt_get(mt, keys.key);
+	while (e == NULL && ar_keys_next(keys)) {
+		e = ar_mt_get(mt, keys->key);
 		if (t != NULL)
-			t->tried(t->arg, "mailertable", keys.key, e != NULL ? 0 : SM_E_NOTFOUND,
+			t->tried(t->arg, "mailertable", keys->key, e != NULL ? 0 : SM_E_NOTFOUND,
 			         e != NULL ? e->ways.v[0].key : SM_STR_NONE);
 	}
 	return e;
@@ -24,34 +22,59 @@ static const struct ar_mt_entry *find(const struct ar_mt *mt, struct sm_str doma
 
 const struct ar_mt_entry *ar_mt_find(const struct ar_mt *mt, struct sm_str domain)
 {
-	return find(mt, domain, NULL);
+	struct ar_keys keys;
+
+	ar_keys_domain(&keys, SM_STR(""), domain, AR_KEYS_DEFAULT);
+	return find(mt, &keys, NULL);
+}
+
+static int find_in_map(struct ar_map *map, const struct ar_ctx *ctx, struct ar_keys *keys,
+                       const struct ar_mt_entry **out)
+{
+	struct ar_mt_entry *e;
+	struct sm_str rhs;
+	int rc = ar_map_find(map, ctx, keys, &rhs);
+
+	if (rc != 0)
+		return rc == SM_E_NOTFOUND ? 0 : rc;
+	e = SM_ARENA_NEW(ctx->a, struct ar_mt_entry);
+	e->domain = sm_arena_str(ctx->a, keys->key);
+	rc = rhs.n <= AR_MT_LINE_MAX ? ar_ways_parse(rhs, ctx->a, &e->ways)
+	                             : sm_fail(SM_E_TOOBIG, "too long");
+	if (rc != 0)
+		return sm_fail_in(rc, "map %s: " SM_STR_FMT, ar_map_name(map),
+		                  SM_STR_ARG(sm_str_head(keys->key, 100)));
+	*out = e;
+	return 0;
 }
 
 int ar_mt_lookup(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str domain,
                  const struct ar_mt_entry **out)
 {
 	struct ar_map *map = ar_maps_mailertable(ar->maps);
-	struct ar_mt_entry *e;
 	struct ar_keys keys;
-	struct sm_str rhs;
-	int rc;
 
 	*out = NULL;
-	if (map == NULL) {
-		*out = ar->mt != NULL ? find(ar->mt, domain, ctx->trace) : NULL;
-		return 0;
-	}
 	ar_keys_domain(&keys, SM_STR(""), domain, AR_KEYS_DEFAULT);
-	rc = ar_map_find(map, ctx, &keys, &rhs);
-	if (rc != 0)
-		return rc == SM_E_NOTFOUND ? 0 : rc;
-	e = SM_ARENA_NEW(ctx->a, struct ar_mt_entry);
-	e->domain = sm_arena_str(ctx->a, keys.key);
-	rc = rhs.n <= AR_MT_LINE_MAX ? ar_ways_parse(rhs, ctx->a, &e->ways)
-	                             : sm_fail(SM_E_TOOBIG, "too long");
-	if (rc != 0)
-		return sm_fail_in(rc, "map %s: " SM_STR_FMT, ar_map_name(map),
-		                  SM_STR_ARG(sm_str_head(keys.key, 100)));
-	*out = e;
+	if (map != NULL)
+		return find_in_map(map, ctx, &keys, out);
+	if (ar->mt != NULL)
+		*out = find(ar->mt, &keys, ctx->trace);
 	return 0;
+}
+
+int ar_mt_lookup_rcpt(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str rcpt,
+                      struct sm_str domain, const struct ar_mt_entry **out)
+{
+	struct ar_map *map = ar_maps_mailertable(ar->maps);
+	struct ar_keys keys;
+	int rc = 0;
+
+	*out = NULL;
+	ar_keys_word(&keys, SM_STR(""), ar_address_key(ctx->a, rcpt));
+	if (map != NULL)
+		rc = find_in_map(map, ctx, &keys, out);
+	else if (ar->mt != NULL && ar->mt->addresses > 0)
+		*out = find(ar->mt, &keys, ctx->trace);
+	return rc != 0 || *out != NULL ? rc : ar_mt_lookup(ar, ctx, domain, out);
 }

@@ -501,13 +501,13 @@ static int trouble(struct sm_msg_route *out, const char *text)
 	return 0;
 }
 
-/* By what the table says of the domain. */
+/* By what the table says of the recipient, or of the domain. */
 static int go_listed(const struct ar *ar, const struct ar_ctx *ctx,
                      const struct sm_msg_route_get *m, struct sm_str domain,
                      struct sm_msg_route *out)
 {
 	const struct ar_mt_entry *e;
-	int rc = ar_mt_lookup(ar, ctx, domain, &e);
+	int rc = ar_mt_lookup_rcpt(ar, ctx, m->rcpt, domain, &e);
 
 	if (rc == 0)
 		return e != NULL ? go(ar, ctx, &e->ways, m, domain, out)

@@ -127,7 +127,10 @@ static void errors(void **state)
 	    {"a..example lmtp:", "\"a..example\" is no domain"},
 	    {"..example lmtp:", "is no domain"},
 	    {"[1.2.3] lmtp:", "is no domain"},
-	    {"user@a.example lmtp:", "is no domain"},
+	    {"@a.example lmtp:", "is neither domain nor address"},
+	    {"user@ lmtp:", "is neither domain nor address"},
+	    {"user@a@b.example lmtp:", "is neither domain nor address"},
+	    {"User@a.Example lmtp:\nuser@a.example mx:\n", "user@a.example is in line 1 already"},
 	    {"a.example foo:b.example", "unknown mailer \"foo:\""},
 	    {"a.example lmtps:b.example", "unknown mailer \"lmtps:\""},
 	    {"a.example mx:b.example", "mx: has no hosts"},
@@ -314,6 +317,8 @@ static void too_many_hosts(void **state)
 	for (int i = 0; i < AR_WAY_HOSTS_MAX; i++)
 		strcat(text, " h.example");
 	assert_int_equal(ar_mt_parse("mt", sm_str(text), &mt), 0);
+	/* A key has to fit into messages. */
+	assert_true(find(mt, "a.example")->ways.v[0].key.n < 500);
 	ar_mt_unref(&mt);
 	strcat(text, " h.example");
 	assert_int_equal(ar_mt_parse("mt", sm_str(text), &mt), SM_E_SYNTAX);

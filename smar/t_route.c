@@ -100,6 +100,7 @@ static const char mailertable[] =
     "[198.51.100.1] lmtp:\n"
     "feed.example lmtp:[unix:/run/Feed]\n"
     "like-two.example mx:\n"
+    "Member@two.example 587^[10.0.0.7]\n"
     "ways.example lmtp:[unix:/run/Feed] {recipients >= 3, size <= 1000, first} "
     "else none.example else 26^[10.0.0.4] {size <= 2000, only} else mx:\n"
     "waits.example servfail.example {size <= 2000, only} else [10.0.0.5]\n";
@@ -179,6 +180,10 @@ static const struct {
      NULL},
     {"u@feed.example", AR_FAMILY_ANY, SM_ROUTE_OK, 0, "/run/Feed=unix:/run/Feed/0",
      "lmtp:[unix:/run/Feed]"},
+    /* One recipient by himself. */
+    {"member@Two.example", AR_FAMILY_ANY, SM_ROUTE_OK, 0, "[10.0.0.7]=10.0.0.7:587/0",
+     "smtp:587:[10.0.0.7]"},
+    {"member@two.two.example", AR_FAMILY_ANY, SM_ROUTE_PERM, 550, "5.1.2 ", NULL},
     /* As if there were no line. */
     {"u@like-two.example", AR_FAMILY_IPV4, SM_ROUTE_OK, 0,
      "a.two.example=192.0.2.2:25/5 b.two.example=192.0.2.3:25/7",

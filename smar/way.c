@@ -7,10 +7,11 @@
 #include "libsm/addr.h"
 #include "libsm/buf.h"
 #include "libsm/conf.h"
+#include "libsm/def.h"
 #include "libsm/err.h"
 #include "libsm/utf8.h"
 
-enum { SMTP_PORT = 25, RCPTS_MAX = 1000000 };
+enum { SMTP_PORT = 25, RCPTS_MAX = 1000000, KEY_MAX = 500 /* longer ones are hashed */ };
 
 struct hosts {
 	size_t count, sockets;
@@ -164,7 +165,12 @@ static struct sm_str key_of(struct sm_arena *a, const struct ar_way *y)
 			before = y->hosts[i].pref == y->hosts[i - 1].pref ? "," : " ";
 		sm_buf_printf(&key, "%s" SM_STR_FMT, before, SM_STR_ARG(y->hosts[i].text));
 	}
-	copy = sm_arena_str(a, sm_buf_view(&key));
+	if (key.len > KEY_MAX)
+		copy =
+		    sm_arena_printf(a, "%s#%016llx", y->agent == SM_AGENT_LMTP ? "lmtp:" : "smtp:",
+		                    (unsigned long long)sm_def_hash(sm_buf_view(&key).p, key.len));
+	else
+		copy = sm_arena_str(a, sm_buf_view(&key));
 	sm_buf_fini(&key);
 	return copy;
 }

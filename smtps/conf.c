@@ -229,7 +229,8 @@ const struct sm_opt ss_conf_opts[] = {
 	{.name = "route", .type = SM_OPT_STR, .offset = AT(route), .def = "", .max = 1000, .reload = true, .session = true,
 	 .help = "where all mail goes that comes here, like a right hand side of the mailertable; empty: by recipient",
 	 .man = "As for a content filter: \"10024^lmtp:[127.0.0.1]\" takes each recipient there as it is; aliases and users are the affair of "
-	 "the server that gets it back. Mail for recipients that nobody knows is refused at RCPT as ever."},
+	 "the server that gets it back. Mail for recipients that nobody knows is refused at RCPT as ever. Several ways with conditions "
+	 "can be given, as there."},
 	{.name = "protocol", .type = SM_OPT_ENUM, .offset = AT(protocol), .def = "smtp", .words = protocol_words,
 	 .help = "what clients speak", .man = "LMTP is never spoken on port 25 (RFC 2033 5)."},
 	{.name = "deliver_timeout", .type = SM_OPT_TIME, .offset = AT(deliver_timeout_ms), .def = "55m", .min = 1000, .max = 86400000,

@@ -199,6 +199,16 @@ def test_default_for_all_but(first, second, tag):
     d.stop()
 
 
+def test_one_recipient(first, second, tag):
+    """A single member of a list goes by a relay, with his own address; the others of his domain as ever."""
+    with site_of([f"a.test {second.port}^esmtp:[127.0.0.1]", f"Far.Away@a.test {first.port}^esmtp:[127.0.0.1]"]) as site:
+        send(site, ["near@a.test", "far.away@A.test", "faraway@a.test"], message(tag))
+        assert [x.lower() for x in first.wait(tag)[0].rcpts] == ["far.away@a.test"]
+        assert second.wait(tag)[0].rcpts == ["near@a.test", "faraway@a.test"]
+        site.wait_empty()
+        assert Ctl(site).one("route", "route", "FAR.away@a.test")["key"] == f"smtp:{first.port}:[127.0.0.1]"
+
+
 def test_route_of_listener(feed, second, tag):
     """The same grammar for all that comes to one listener."""
     with site_of(["a.test [127.0.0.98]"], settings={
