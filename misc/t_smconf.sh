@@ -53,6 +53,13 @@ EOT
 expect 78 "$dir/ids" <<-'EOT'
 	FILE:2: the processes of section smtps MSA need ids of their own: the section on line 1 has 1 to 3
 EOT
+cat >"$dir/route" <<-'EOT'
+	smtps A { start_action = wait; path = /s; arguments = s; route = "lmtp:[unix:/run/x] { first } else mx:"; }
+	smtps B { start_action = wait; path = /s; arguments = s; id = 1; route = "lmtp:[unix:/run/x] { first }"; }
+EOT
+expect 78 "$dir/route" <<-'EOT'
+	FILE:2: section smtps: route: the last way can have no conditions: every mail needs one
+EOT
 cat >"$dir/lmtp" <<-'EOT'
 	smtps L { protocol = lmtp; start_action = wait; path = /s; arguments = s; listen_socket { port = 24; }
 	  listen_socket { port = 25; } }
