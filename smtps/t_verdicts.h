@@ -31,10 +31,12 @@ extern struct t_played {
 	const char *may_ask_for; /* nodes begin with it; NULL: smar does not answer */
 	char runs[500];          /* nodes that qmgr was asked for */
 	const char *last;        /* reply */
+	int protocol, deliver;   /* of the configuration; ta_decided: see puppet_decides */
 } played;
 
 /* Plays `lines`, separated by LF; "|": the next one goes with it. Gives the codes of all replies,
- * the greeting's first. `told` ends with a word NULL. */
+ * the greeting's first. A line that is "+" sends nothing and waits for one more reply. `told` ends
+ * with a word NULL. */
 const char *t_play(uint32_t flags, const struct t_told *told, const char *lines);
 
 #endif

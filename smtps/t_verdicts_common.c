@@ -93,6 +93,7 @@ int sm_rpc(struct sm_peer *p SM_UNUSED, uint16_t type, const void *m, uint16_t r
 	for (uint32_t i = 0; i < t->rcpts_count; i++)
 		note(played.committed, sizeof(played.committed), t->rcpts[i].addr);
 	note(played.committed, sizeof(played.committed), SM_STR("."));
+	puppet_decides = t->rcpts_count;
 	*(struct sm_msg_verdict *)reply = (struct sm_msg_verdict){.text = SM_STR("")};
 	return 0;
 }
@@ -142,8 +143,8 @@ struct client {
 	char last[600];
 };
 
-/* A reply of one line. False: the server closed. */
-static bool reply(struct client *c)
+/* False: the server closed. */
+static bool reply_line(struct client *c)
 {
 	size_t n = 0;
 
@@ -155,6 +156,15 @@ static bool reply(struct client *c)
 		n++;
 	}
 	c->last[n] = '\0';
+	return true;
+}
+
+static bool reply(struct client *c)
+{
+	do
+		if (!reply_line(c))
+			return false;
+	while (c->last[3] == '-');
 	note(c->codes, sizeof(c->codes), sm_str_n(c->last, 3));
 	return true;
 }
@@ -169,6 +179,10 @@ static void client(void *arg)
 		struct sm_str line = sm_str_split(rest, '\n', &rest);
 		struct sm_buf out;
 
+		if (sm_str_eq(line, SM_STR("+"))) {
+			open = reply(c);
+			continue;
+		}
 		sm_buf_init(&out, 500);
 		for (size_t i = 0; i < line.n; i++)
 			sm_buf_str(&out,
@@ -209,6 +223,8 @@ const char *t_play(uint32_t flags, const struct t_told *told, const char *lines)
 	sm_conf_defaults(ss_conf_opts, &conf, &a);
 	conf.flags = flags;
 	conf.etrn.flags = played.etrn;
+	conf.protocol = played.protocol;
+	conf.deliver = played.deliver;
 	played.runs[0] = '\0';
 	the_client = (struct client){.lines = lines};
 	ss.conf = &conf;
