@@ -17,6 +17,7 @@
 
 #include "checks/fuzz/puppet_sasl.h"
 #include "libcdb/cdb.h"
+#include "libsm/addr.h"
 #include "libsm/co.h"
 #include "libsm/err.h"
 #include "libsm/log.h"
@@ -73,6 +74,16 @@ struct sm_str puppet_text(uint16_t code)
 	return code != 0 ? SM_STR("5.1.1 no\nway") : SM_STR("");
 }
 
+/* What qmgr is asked for is a domain as it is compared. */
+static void check_node(struct sm_str node)
+{
+	if (node.n > 0 && node.p[0] == '@')
+		node = sm_str_from(node, 1);
+	sm_assert(sm_domain_valid(node, true));
+	for (size_t i = 0; i < node.n; i++)
+		sm_assert(node.p[i] == sm_lower(node.p[i]));
+}
+
 struct ss_answer puppet_answer(uint16_t type, const void *m)
 {
 	int answer = 0;
@@ -85,6 +96,12 @@ struct ss_answer puppet_answer(uint16_t type, const void *m)
 		answer = told_by(r->rcpt, &flags);
 		if (sm_str_has_suffix(r->rcpt, SM_STR("@local.test")))
 			flags |= SM_VERDICT_LOCAL;
+	} else if (type == SM_MSG_etrn_check) {
+		answer = told_by(((const struct sm_msg_etrn_check *)m)->node, &flags);
+		flags |= answer == 0 ? SM_VERDICT_OK : 0;
+	} else if (type == SM_MSG_etrn) {
+		check_node(((const struct sm_msg_etrn *)m)->node);
+		answer = 251;
 	}
 	if (answer < 0)
 		return (struct ss_answer){.err = answer};
@@ -360,6 +377,7 @@ static void setup(void)
 
 	sm_arena_init(&a, "fuzz", 1024, 65536);
 	sm_conf_defaults(ss_conf_opts, &rules, &a);
+	rules.etrn.flags = SS_ETRN_ACCESS | SS_ETRN_AUTH;
 	rules.max_message_bytes = 20000;
 	rules.max_junk_bytes = 50000;
 	rules.max_header_lines = 100;
