@@ -564,6 +564,11 @@ static void waiting(struct qc_print *p, const json_t *o)
 		sm_buf_printf(b, ", %" PRId64 " queued, %" PRId64 " on demand", qc_num(o, "queued"),
 		              qc_num(o, "on_demand"));
 	sm_buf_printf(b, "; next try %s\n", until(qc_num(o, "next_try_s"), next));
+	if (qc_num(o, "ways") > 1)
+		sm_buf_printf(b,
+		              "its entry of the mailertable has %" PRId64
+		              " ways: these hosts are of one for a mail to one recipient\n",
+		              qc_num(o, "ways"));
 	json_array_foreach(json_object_get(o, "reasons"), i, r)
 	{
 		sm_buf_printf(b, "%8" PRId64 "  ", qc_num(r, "rcpts"));

@@ -212,6 +212,7 @@ struct why {
 	struct sm_str text, key;
 	struct sm_msg_host *hosts;
 	uint32_t host_count;
+	uint8_t ways;
 	/* the mail */
 	struct qm_walk walk;
 	uint64_t mails, rcpts, of_domain, active, held, deferred, queued, on_demand;
@@ -350,6 +351,8 @@ static void mail_line(struct qm_ctl *c)
 	qm_ctl_num(c, "held", (int64_t)w->held);
 	qm_ctl_num(c, "queued", (int64_t)w->queued);
 	qm_ctl_num(c, "on_demand", (int64_t)w->on_demand);
+	if (w->ways > 1)
+		qm_ctl_num(c, "ways", w->ways);
 	qm_ctl_time(c, "next_try_s", w->next_try_s);
 	qm_ctl_array(c, "reasons");
 	/* The three that most of it waits for. */
@@ -482,6 +485,7 @@ static void keep_route(struct qm_ctl *c, struct why *w, const struct sm_msg_rout
 {
 	w->answered = true;
 	w->status = m->status;
+	w->ways = m->ways;
 	w->code = m->code;
 	w->text = sm_arena_str(&c->arena, m->text);
 	w->key = sm_arena_str(&c->arena, m->key);

@@ -86,6 +86,7 @@ struct t_qm {
 	uint8_t deliver;   /* of mail that is committed */
 	bool no_on_demand; /* hold*.test and queue*.test do not wait */
 	unsigned questions;
+	struct sm_msg_route_get asked_way; /* the last for ways.test; its strings are gone */
 	struct puppet ctl;
 	char ctl_text[65536];
 	bool ctl_done;

@@ -148,8 +148,9 @@ static void copy(char *to, size_t size, struct sm_str s)
 
 #define COPY(to, s) copy(to, sizeof(to), s)
 
-/* The name of a recipient says what its server will: temp, perm, dead, unsafe (for good); local:
- * smtpc has trouble; else fine. Whatever it is, the first host of the task was tried only. */
+/* The name of a recipient says what its server will: temp, perm, dead, unsafe (for good), unsure
+ * (if it has it), busy (but for second.test); local: smtpc has trouble; else fine. Whatever it is,
+ * the first host of the task was tried only. */
 void t_answer(struct t_smtpc *c, struct t_task *t)
 {
 	struct sm_msg_rcpt_result *r = sm_calloc(t->count, sizeof(*r));
@@ -174,7 +175,13 @@ void t_answer(struct t_smtpc *c, struct t_task *t)
 			x->outcome = 77;
 		} else if (c->fine) {
 			continue;
-		} else if (strncmp(name, "temp", 4) == 0) {
+		} else if (strncmp(name, "unsure", 6) == 0) {
+			x->outcome = SM_OUTCOME_TEMP;
+			x->stage = SM_STAGE_EOD;
+			x->code = 0;
+			x->text = SM_STR("4.4.2 no answer to the end of data");
+		} else if (strncmp(name, "temp", 4) == 0 ||
+		           (strncmp(name, "busy", 4) == 0 && strcmp(t->host, "mx.test") == 0)) {
 			x->outcome = SM_OUTCOME_TEMP;
 			x->code = 451;
 			x->text = SM_STR("4.2.0 come again");
@@ -295,7 +302,8 @@ static void give_members(const struct sm_frame *f, const struct sm_msg_route_get
 }
 
 /* By the domain: nowhere.test is refused, later.test is not known yet, local.test is for LMTP,
- * two.test has two hosts; mail for hold*.test waits until it is asked for, for queue*.test for a
+ * two.test has two hosts, ways.test two ways, of which the second one leads to second.test; mail
+ * for hold*.test waits until it is asked for, for queue*.test for a
  * run; any other is a route of its own. */
 static void smar_frame(const struct sm_frame *f)
 {
@@ -346,6 +354,15 @@ static void smar_frame(const struct sm_frame *f)
 		host[1] = host[0];
 		host[1].sa.u.in4.sin_addr.s_addr++;
 		r.hosts_count = 2;
+	} else if (sm_str_eq(r.key, SM_STR("ways.test"))) {
+		w.asked_way = m;
+		r.ways = 2;
+		r.way = m.way > 0;
+		r.other_way = m.way == 0;
+		if (m.way > 0) {
+			r.key = host[0].name = SM_STR("second.test");
+			host[0].sa.u.in4.sin_addr.s_addr++;
+		}
 	} else if (sm_str_eq(r.key, SM_STR("local.test"))) {
 		r.agent = SM_AGENT_LMTP;
 	}

@@ -5,6 +5,7 @@ import signal
 import socket
 import stat
 import subprocess
+import time
 
 import pytest
 from lib.mcp import PYTHON, alive, ask
@@ -37,6 +38,56 @@ def test_accept_gives_the_listener_as_descriptor_0(mcp):
     second = int(ask(port).split()[1])
     assert second != first
     m.logged(f"mc.exit service=srv, child_pid={first}, signal=9")
+
+
+def test_nostartaccept_starts_so_many_in_a_second(mcp):
+    """The others wait, and nobody is turned away."""
+    m = mcp()
+    sock = m.path("sock")
+    m.conf(f"""cat {{ start_action = nostartaccept; path = /bin/cat; arguments = cat; max_processes = 100; max_start_rate = 4;
+        listen_socket {{ type = unix; path = "{sock}"; }} }}""")
+    m.start()
+
+    def one():
+        s = socket.socket(socket.AF_UNIX)
+        s.settimeout(30 * SLOW)
+        s.connect(sock)
+        s.sendall(b"x")
+        return s
+    began = time.monotonic()
+    all_of_them = [one() for _ in range(12)]
+    assert [s.recv(1) for s in all_of_them] == [b"x"] * 12
+    # Four at once, the eight behind them a quarter of a second after each other.
+    assert time.monotonic() - began >= 1.9
+    for s in all_of_them:
+        s.close()
+    m.stop()
+
+
+def test_nostartaccept_ends_what_runs_too_long(mcp):
+    """With what it has started, and also one that does not want to hear of it."""
+    m = mcp()
+    sock, script = m.path("sock"), m.path("stubborn")
+    with open(script, "w") as f:
+        f.write("#!/bin/sh\ntrap '' TERM\necho $$\nsleep 1000 &\necho $!\nwhile :; do sleep 1000; done\n")
+    os.chmod(script, 0o755)
+    m.conf(f"""it {{ start_action = nostartaccept; path = "{script}"; arguments = it; max_processes = 1; max_run_time = 500ms; stop_timeout = 300ms;
+        listen_socket {{ type = unix; path = "{sock}"; }} }}""")
+    m.start()
+
+    def one():
+        s = socket.socket(socket.AF_UNIX)
+        s.settimeout(30 * SLOW)
+        s.connect(sock)
+        return s
+    first, second = one(), one()
+    pids = [int(x) for x in first.makefile().readlines()]  # to the end
+    assert len(pids) == 2
+    until(lambda: not any(alive(p) for p in pids), "both are gone")
+    # The only place is free again.
+    assert int(second.makefile().readline()) not in pids
+    m.logged(f"mc.overrun service=it, child_pid={pids[0]}")
+    m.stop()
 
 
 @pytest.mark.parametrize("kind", ["inet", "inet6", "unix"])
