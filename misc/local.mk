@@ -53,9 +53,16 @@ dist_man_MANS += doc/man/etrn.1
 sbin_PROGRAMS += sendmail
 sendmail_parts = misc/sendmail.h misc/sendmail_addr.c misc/sendmail_head.c misc/sendmail_mail.c misc/sendmail_text.c misc/sendmail_opts.c \
 	misc/sendmail_conf.c smtps/complete.c
-sendmail_SOURCES = misc/sendmail.c misc/sendmail_send.c misc/submit.h misc/submit.c misc/qmgrctl_mailq.c $(sendmail_parts) $(qc_parts)
+sendmail_SOURCES = misc/sendmail.c misc/section.h misc/section.c misc/sendmail_send.c misc/submit.h misc/submit.c misc/qmgrctl_mailq.c $(sendmail_parts) $(qc_parts)
 sendmail_LDADD = libsm.a $(JANSSON_LIBS) $(LIBS)
 dist_man_MANS += doc/man/sendmail.8
+# What a mailer line of sendmail 8 starts for mail with many recipients.
+libexec_PROGRAMS += smxfeed
+smxfeed_parts = misc/smxfeed.h misc/smxfeed_opts.c misc/smxfeed_text.c
+smxfeed_SOURCES = misc/smxfeed.c misc/smxfeed_io.c misc/smxfeed_server.c misc/smxfeed_mail.c misc/smxfeed_conf.c misc/section.h misc/section.c \
+	misc/submit.h misc/submit.c $(smxfeed_parts)
+smxfeed_LDADD = libsm.a $(LIBS)
+dist_man_MANS += doc/man/smxfeed.8
 # Who calls it by this name is told how aliases are made; mailq is a program of its own.
 install-exec-hook: install-newaliases
 .PHONY: install-newaliases
@@ -65,9 +72,11 @@ install-newaliases: install-binPROGRAMS
 misc_metaqueue_SOURCES = misc/metaqueue.c misc/qmgrctl_mailq.c $(qc_parts)
 misc_metaqueue_LDADD = libqm.a libsm.a $(JANSSON_LIBS) $(LIBS)
 if HAVE_CMOCKA
-check_PROGRAMS += misc/t_ctl_text misc/t_sendmail
-unit_tests += misc/t_ctl_text misc/t_sendmail
+check_PROGRAMS += misc/t_ctl_text misc/t_sendmail misc/t_smxfeed
+unit_tests += misc/t_ctl_text misc/t_sendmail misc/t_smxfeed
 endif
+misc_t_smxfeed_SOURCES = misc/t_smxfeed.c $(smxfeed_parts)
+misc_t_smxfeed_LDADD = $(UNIT_LDADD)
 misc_t_sendmail_SOURCES = misc/t_sendmail.c $(sendmail_parts)
 misc_t_sendmail_LDADD = $(UNIT_LDADD)
 misc_t_ctl_text_SOURCES = misc/t_ctl_text.c misc/ctl.h misc/ctl_text.c
@@ -104,7 +113,7 @@ dist_man_MANS += doc/man/greyprint.8 doc/man/greyrm.8
 # The configuration checker knows the option tables of all programs.
 bin_PROGRAMS += smconf
 smconf_SOURCES = misc/smconf.h misc/smconf.c misc/smconf_load.c misc/smconf_man.c misc/smconf_tables.c \
-	qmgr/conf.c qmgr/conf_dsn.c qmgr/conf_limits.c qmgr/conf_run.c qmgr/schedule.c smar/conf.c smar/map_conf.c smar/dnsbl_conf.c smar/grey_conf.c smar/access_rhs.c smar/way.c smtpc/conf.c smtpc/timeouts.c smtpc/tls_policy.c smtpc/server_text.c smtpc/dsn_text.c smtpc/mime.c smtps/conf.c smtps/milter_conf.c smtps/nets.c smtps/auth_conf.c misc/sendmail.h misc/sendmail_conf.c
+	qmgr/conf.c qmgr/conf_dsn.c qmgr/conf_limits.c qmgr/conf_run.c qmgr/schedule.c smar/conf.c smar/map_conf.c smar/dnsbl_conf.c smar/grey_conf.c smar/access_rhs.c smar/way.c smtpc/conf.c smtpc/timeouts.c smtpc/tls_policy.c smtpc/server_text.c smtpc/dsn_text.c smtpc/mime.c smtps/conf.c smtps/milter_conf.c smtps/nets.c smtps/auth_conf.c misc/sendmail.h misc/sendmail_conf.c misc/smxfeed.h misc/smxfeed_conf.c
 smconf_LDADD = libsm.a $(LIBS)
 dist_man_MANS += doc/man/smconf.8 doc/man/smx.conf.5
 EXTRA_DIST += doc/man/smx.conf.5.in

@@ -12,9 +12,8 @@
 #include "libsm/err.h"
 #include "libsm/proc.h"
 #include "misc/qmgrctl.h"
+#include "misc/section.h"
 #include "misc/sendmail.h"
-
-#define DEFAULT_CONF SMX_SYSCONFDIR "/smx.conf"
 
 static const char usage[] =
     "usage: sendmail [-t] [-i] [-v] [-f sender] [-F name] [option ...] [--] [address ...]\n"
@@ -50,39 +49,13 @@ static void open_standard(void)
 
 /* ---- configuration ---- */
 
-static int read_file(const char *path)
-{
-	struct sm_conf_file f;
-	struct sm_conf_node *section;
-	int rc = sm_conf_load(&f, path);
-
-	if (rc != 0)
-		return rc;
-	rc = sm_conf_bind(&f, &f.root, sm_conf_global_opts, NULL, &me.global, &me.arena);
-	section = sm_conf_find(&f, SM_STR("sendmail"), SM_STR(""));
-	if (rc == 0 && section != NULL)
-		rc = sm_conf_bind(&f, section, sl_conf_opts, sm_conf_any, &me.conf, &me.arena);
-	if (rc == 0)
-		rc = sm_conf_global_check(&me.global, path);
-	if (rc == 0)
-		rc = sl_conf_check(&me.conf);
-	sm_conf_free(&f);
-	return rc;
-}
-
-/* The default file may be missing, or not for everybody's eyes: what is compiled in does. */
 static int configure(void)
 {
 	int rc;
 
 	sm_arena_init(&me.arena, "configuration", 4096, 4 * 1024 * 1024);
-	sm_conf_defaults(sm_conf_global_opts, &me.global, &me.arena);
-	sm_conf_defaults(sl_conf_opts, &me.conf, &me.arena);
-	rc = read_file(me.opts.conf != NULL ? me.opts.conf : DEFAULT_CONF);
-	if ((rc == SM_E_NOTFOUND || rc == SM_E_DENIED) && me.opts.conf == NULL &&
-	    access(DEFAULT_CONF, R_OK) == -1)
-		rc = 0;
-	return rc;
+	rc = mi_section(me.opts.conf, "sendmail", sl_conf_opts, &me.conf, &me.global, &me.arena);
+	return rc != 0 ? rc : sl_conf_check(&me.conf);
 }
 
 static void find_hostname(void)

@@ -5,6 +5,7 @@
 #include "misc/smconf.h"
 
 #include "misc/sendmail.h"
+#include "misc/smxfeed.h"
 #include "qmgr/conf.h"
 #include "smar/conf.h"
 #include "smar/way.h"
@@ -56,6 +57,11 @@ static int check_sendmail(const void *conf)
 	return sl_conf_check(conf);
 }
 
+static int check_smxfeed(const void *conf)
+{
+	return sf_conf_check(conf);
+}
+
 static int64_t index_smtps(const void *conf)
 {
 	return ((const struct ss_conf *)conf)->id;
@@ -74,6 +80,7 @@ const struct cf_component cf_components[] = {
 	{"smtpc", sc_conf_opts, sizeof(struct sc_conf), check_smtpc, "The SMTP and LMTP client delivers", NULL, NULL},
 	{"smtps", ss_conf_opts, sizeof(struct ss_conf), check_smtps, "The SMTP server accepts", index_smtps, check_port_smtps},
 	{"sendmail", sl_conf_opts, sizeof(struct sl_conf), check_sendmail, "The command that sends mail reads this section when it is called", NULL, NULL},
+	{"smxfeed", sf_conf_opts, sizeof(struct sf_conf), check_smxfeed, "What sendmail 8 starts for mail with many recipients reads this section when it is started", NULL, NULL},
 	{NULL, NULL, 0, NULL, NULL, NULL, NULL},
 };
 const struct cf_text cf_texts[] = {
