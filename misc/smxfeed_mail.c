@@ -6,6 +6,7 @@
  * pieces. One thread.
  */
 #include <stdio.h>
+#include <string.h>
 #include <syslog.h>
 
 #include "libsm/err.h"
@@ -34,6 +35,7 @@ struct sf_mail {
 	struct rcpt rcpts[SF_RCPTS_MAX];
 	size_t count;
 	char id[SF_ID_MAX + 1];
+	bool others; /* were before it */
 	struct sf_text text;
 	bool sending; /* smtps wants the content */
 };
@@ -273,6 +275,31 @@ static int read_id(struct sf *f, struct sm_buf *head)
 	return end;
 }
 
+/*
+ * Under which id the caller has it, as far as its content has to be read for that. The id of -I is
+ * about a mail, not about a process: a caller that keeps the connection comes with another mail,
+ * and smx would take that for the one that it has delivered already. So from the second one on its
+ * own Received: has to say the same.
+ */
+static int find_id(struct sf *f, struct sm_buf *head)
+{
+	struct sf_mail *m = f->mail;
+	int end = 0;
+
+	bool by_header = f->opts.id_from_header || (f->opts.id != NULL && m->others);
+
+	m->id[0] = '\0';
+	if (by_header)
+		end = read_id(f, head);
+	if (f->opts.id == NULL || f->opts.id_from_header)
+		return end;
+	if (!by_header)
+		sm_str_cut(sm_str(f->opts.id), m->id, sizeof(m->id));
+	else if (strcmp(f->opts.id, m->id) != 0)
+		m->id[0] = '\0';
+	return end;
+}
+
 /* Reads the content to its end, and sends it when smtps wants it. 0, or an error of the client. */
 static int pass_content(struct sf *f, struct sm_buf *piece, int end)
 {
@@ -341,13 +368,10 @@ void sf_mail_data(struct sf *f)
 	sm_buf_init(&piece, SF_HEADER_MAX + 4 * PIECE_BYTES);
 	m->text = (struct sf_text){.lf = f->lf};
 	m->sending = false;
-	m->id[0] = '\0';
-	if (f->opts.id != NULL)
-		sm_str_cut(sm_str(f->opts.id), m->id, sizeof(m->id));
 	sf_say(f, 354, "Go on, end with \".\"");
 	rc = sf_flush(f, &f->client, soon());
-	if (rc == 0 && f->opts.id_from_header)
-		rc = read_id(f, &piece);
+	if (rc == 0)
+		rc = find_id(f, &piece);
 	if (rc >= 0) {
 		say_envelope(f);
 		rc = pass_content(f, &piece, rc);
@@ -365,5 +389,6 @@ void sf_mail_data(struct sf *f)
 	}
 	if (f->opts.id_once)
 		f->opts.id = NULL;
+	m->others = true;
 	sf_mail_reset(m);
 }
