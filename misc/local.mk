@@ -26,8 +26,8 @@ install-data-hook: misc/sm.setup.sh
 	else \
 	  echo "accounts and directories: run $(sbindir)/sm.setup.sh as root"; \
 	fi
-smxshare_DATA = misc/sm8.submit.mc
-EXTRA_DIST += misc/sm8.submit.mc
+smxshare_DATA = misc/sm8.submit.mc misc/sm8.feed.mc
+EXTRA_DIST += misc/sm8.submit.mc misc/sm8.feed.mc
 
 # The queue for operators: qmgrctl and those that show it in the ways others do.
 bin_PROGRAMS += misc/qmgrctl misc/mailq misc/metaqueue
