@@ -149,8 +149,8 @@ static void copy(char *to, size_t size, struct sm_str s)
 #define COPY(to, s) copy(to, sizeof(to), s)
 
 /* The name of a recipient says what its server will: temp, perm, dead, unsafe (for good), unsure
- * (if it has it), busy (but for second.test); local: smtpc has trouble; else fine. Whatever it is,
- * the first host of the task was tried only. */
+ * (if it has it), busy, gone (as temp and dead, but for second.test); local: smtpc has trouble;
+ * else fine. Whatever it is, the first host of the task was tried only. */
 void t_answer(struct t_smtpc *c, struct t_task *t)
 {
 	struct sm_msg_rcpt_result *r = sm_calloc(t->count, sizeof(*r));
@@ -201,7 +201,8 @@ void t_answer(struct t_smtpc *c, struct t_task *t)
 			x->code = 0;
 			x->text = SM_STR("5.7.4 TLS is required");
 			tried.reach = SM_REACH_NONE;
-		} else if (strncmp(name, "dead", 4) == 0) {
+		} else if (strncmp(name, "dead", 4) == 0 ||
+		           (strncmp(name, "gone", 4) == 0 && strcmp(t->host, "mx.test") == 0)) {
 			x->outcome = SM_OUTCOME_TEMP;
 			x->stage = SM_STAGE_CONNECT;
 			x->code = 0;

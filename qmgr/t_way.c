@@ -81,6 +81,28 @@ static void dead_one(void **state)
 	t_wait_n(t_deferred, 1);
 }
 
+/* What waits behind one that dies goes the other way with the one that found out. */
+static void behind_a_dead_one(void **state)
+{
+	(void)state;
+	t_slow_retries();
+	w.sc.hold = true;
+	t_qm_no_smtpc();
+	t_smtpc_up(&w.sc, 1);
+	(void)t_taken("s@a.test", "gone@ways.test");
+	t_wait_n(t_tasks, 1);
+	(void)t_taken("s@a.test", "ok@ways.test");
+	t_wait_n(t_asked, 2);
+	t_turns(50);
+	w.sc.hold = false;
+	t_answer(&w.sc, &w.sc.task[0]);
+	t_wait_over();
+	assert_int_equal(w.sc.tasks, 3);
+	assert_task(0, "mx.test", "gone@ways.test");
+	assert_string_equal(w.sc.task[1].host, "second.test");
+	assert_string_equal(w.sc.task[2].host, "second.test");
+}
+
 /* What is refused for good, our own trouble, and what may have arrived, go no other way. */
 static void not_at_once(void **state)
 {
@@ -107,6 +129,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(at_once, t_qm_setup, t_qm_teardown),
 	    cmocka_unit_test_setup_teardown(all_fail, t_qm_setup, t_qm_teardown),
 	    cmocka_unit_test_setup_teardown(dead_one, t_qm_setup, t_qm_teardown),
+	    cmocka_unit_test_setup_teardown(behind_a_dead_one, t_qm_setup, t_qm_teardown),
 	    cmocka_unit_test_setup_teardown(not_at_once, t_qm_setup, t_qm_teardown),
 	};
 
