@@ -30,7 +30,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 	     i = sm_hash_next(&mt->by_domain, i)) {
 		const struct ar_mt_entry *e = SM_CONTAINER_OF(i, struct ar_mt_entry, node);
 
-		sm_assert(ar_mt_find(mt, e->domain) == e);
+		sm_assert(ar_mt_get(mt, e->domain) == e);
+		if (sm_str_chr(e->domain, '@') < 0)
+			sm_assert(ar_mt_find(mt, e->domain) == e);
+		sm_assert(!ar_mt_is_local(e) || ar_mt_is_routed(e));
 		sm_assert(e->ways.count > 0);
 		for (size_t k = 0; k < e->ways.count; k++)
 			look_at(&e->ways, k);
