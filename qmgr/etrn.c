@@ -58,7 +58,7 @@ static void on_done(void *arg, const struct qm_run_done *done)
 		               a->node);
 		answer(a, 253, text, done->rcpts);
 	} else if (done->waited) {
-		/* What there is has had its turn by another run. */
+		/* What there is has had its turn by another run, or is held. */
 		(void)snprintf(text, sizeof(text), "2.0.0 OK, pending messages for node %s started",
 		               a->node);
 		answer(a, 252, text, 0);

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "qmgr/filter.h"
 #include "qmgr/t_qm.h"
 
 static int set_up(void **state)
@@ -85,6 +86,24 @@ static void twice(void **state)
 	assert_int_equal(w.sc.tasks, 1);
 }
 
+/* What an operator holds does not go, but it is there. */
+static void held(void **state)
+{
+	struct sm_str all = SM_STR("rcpt=x@hold.test");
+	struct qm_bulk_ask a = {.verb = QM_MARK_HOLD, .text = SM_STR(""), .reason = SM_STR("")};
+
+	(void)state;
+	t_qm_all();
+	(void)t_waiting("s@a.test", "x@hold.test");
+	assert_int_equal(qm_filter_new(&all, 1, 0, &a.filter), 0);
+	assert_int_equal(qm_bulk_begin(&w.q, &a), 0);
+	while (qm_bulk_busy(&w.q))
+		t_turns(5);
+	assert_int_equal(asked("hold.test"), 252);
+	t_turns(100);
+	assert_int_equal(w.sc.tasks, 0);
+}
+
 /* Nobody waits for smar for long. */
 static void smar_says_nothing(void **state)
 {
@@ -158,7 +177,8 @@ static void gone(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    T(replies), T(of_the_queue), T(twice), T(smar_says_nothing), T(too_often), T(gone),
+	    T(replies),           T(of_the_queue), T(twice), T(held),
+	    T(smar_says_nothing), T(too_often),    T(gone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
