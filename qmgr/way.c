@@ -19,8 +19,9 @@ void qm_way_tell(const struct qm_rcpt *r, struct sm_msg_route_get *m)
 
 void qm_way_take(struct qm_rcpt *r, const struct sm_msg_route *m)
 {
+	/* Never back, whatever smar says: an attempt ends. */
+	r->other_way = m->other_way != 0 && m->way >= r->way && m->way < UINT8_MAX;
 	r->way = m->way;
-	r->other_way = m->other_way != 0;
 }
 
 /* Not while somebody may have taken it (it would come twice), nor for trouble that all ways share,
@@ -46,6 +47,9 @@ bool qm_way_next(struct qm *q, struct qm_rcpt *r, const struct qm_try *t)
 	       "text=%S",
 	       r->txn->id, r->addr, r->index, r->way + 1U, t->took_ms, t->host, t->code, t->text);
 	r->way++;
+	/* They wait for each other on the next way as they did on this one. */
+	if (!sm_list_linked(&r->txn->hold))
+		r->txn->hold_until_ms = 0;
 	qm_rcpt_set(r, QM_RCPT_NEW);
 	return true;
 }
