@@ -54,7 +54,8 @@ def other():
 def suite(sink, other, ports):
     relay = "relay_to = { local.test, far.test, x.test, alias.test };"
     s = Site(routes=[f"local.test {sink.port}^esmtp:[127.0.0.1]", f"x.test {sink.port}^esmtp:[127.0.0.1]",
-                     f"far.test {other.port}^esmtp:[127.0.0.1]", f"nobody.test {free_port()}^esmtp:[127.0.0.1]", f"elsewhere.test {sink.port}^esmtp:[127.0.0.1]"],
+                     f"far.test {other.port}^esmtp:[127.0.0.1]", f"nobody.test {free_port()}^esmtp:[127.0.0.1]", f"elsewhere.test {sink.port}^esmtp:[127.0.0.1]",
+                     f"both.test {other.port}^esmtp:[127.0.0.1] else {sink.port}^esmtp:[127.0.0.1]"],
              relay=["local.test", "far.test"])
     split_smtps(
         s, "MTA",
@@ -379,3 +380,13 @@ def test_postfix_sends(site, ports, sink, other, tag):
         until(lambda: sum(len(m.rcpts) for m in sink.find(tag)) == 3, "all have it", 30)
         # its own report of what we have refused, by the way of all mail
         until(lambda: [m for m in sink.reports("a@local.test") if re.search(rb"5\.1\.1\s+nobody here", m.content)], "Postfix tells its user", 30)
+
+
+def test_second_way_while_the_client_waits(site, ports, sink, other, tag):
+    """One attempt has all ways of the mailertable."""
+    other.script([Serve({"RCPT": b"451 4.2.1 not now\r\n"})])
+    with Lmtp(ports["now"]) as c:
+        c.begin("a@src.test", "x@both.test", "y@both.test")
+        assert [r.code for r in c.replies_to(message(tag), 2)] == [250, 250]
+    m, = sink.wait(tag)
+    assert m.rcpts == ["x@both.test", "y@both.test"]
