@@ -239,6 +239,8 @@ static int on_frame(struct sm_peer *peer, const struct sm_frame *f, void *arg)
 		return sm_fail(SM_E_TOOBIG, "it asks and does not read");
 	if (f->type != SM_MSG_ctl_request)
 		return sm_fail(SM_E_PROTO, "message %u is not for the control socket", f->type);
+	if (f->tag == 0)
+		return sm_fail(SM_E_PROTO, "request without a tag");
 	if ((err = sm_msg_ctl_request_decode(f->body, &q->control->frame, &m)) != 0)
 		return err;
 	SM_LIST_FOR (c, &q->control->requests, struct qm_ctl, link) {

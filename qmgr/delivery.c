@@ -472,6 +472,8 @@ static int do_start(struct qm *q, struct sm_peer *peer, const struct sm_frame *f
 
 	if (err != 0)
 		return err;
+	if (f->tag == 0)
+		return sm_fail(SM_E_PROTO, "sc_start without a tag");
 	if (sm_peer_data(peer))
 		return sm_fail(SM_E_PROTO, "sc_start twice");
 	if (m.max_tasks == 0 || m.max_tasks > 100000)

@@ -327,6 +327,8 @@ static int on_frame(struct sm_peer *peer, const struct sm_frame *f, void *arg)
 	struct qm_in_server *s = sm_peer_data(peer);
 
 	sm_arena_reset(&q->in->arena);
+	if (f->tag == 0 && f->type != SM_MSG_sess_close)
+		return sm_fail(SM_E_PROTO, "message %u without a tag", f->type);
 	if (f->type == SM_MSG_id_block_get) {
 		give_block(q, s, f->tag);
 		return 0;

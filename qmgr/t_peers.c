@@ -182,6 +182,55 @@ static void rude_peers_lose_their_connection(void **state)
 	assert_int_equal(w.sc.tasks, 1);
 }
 
+static struct puppet *asks;
+
+static bool asker_is_gone(void)
+{
+	return asks->fd < 0;
+}
+
+static void loses_it(struct puppet *p, uint16_t type, const void *m)
+{
+	asks = p;
+	t_send(p, type, m, false);
+	assert_true(t_wait(asker_is_gone));
+}
+
+/* Nobody could be told what came of it. */
+static void questions_without_a_tag(void **state)
+{
+	struct sm_msg_sess_open session = {.sess = {77, 1}, .listener = SM_STR("l")};
+	struct sm_msg_rcpt_new to = {.addr = SM_STR("x@b.test"), .orcpt = SM_STR("")};
+	struct sm_msg_ta_commit mail = {
+	    .sender = SM_STR("s@a.test"), .rcpts = &to, .rcpts_count = 1};
+	const struct sm_msg_ss_start server = {.max_sessions = 1};
+	const struct sm_msg_sc_start client = {.max_tasks = 1};
+	const struct sm_msg_ta_query query = {.ta = {1, 1}};
+	const struct sm_msg_id_block_get block = {0};
+	const struct sm_msg_ctl_request verb = {.verb = SM_STR("status")};
+
+	(void)state;
+	t_qm_all();
+	assert_int_equal(sm_sa_ip(&session.client, SM_STR("192.0.2.1"), 25), 0);
+	mail.ta = mail.content = t_content();
+	loses_it(&w.ss.p, SM_MSG_sess_open, &session);
+	t_smtps_up(&w.ss, 1);
+	loses_it(&w.ss.p, SM_MSG_ta_commit, &mail);
+	t_smtps_up(&w.ss, 1);
+	loses_it(&w.ss.p, SM_MSG_ta_query, &query);
+	t_smtps_up(&w.ss, 1);
+	loses_it(&w.ss.p, SM_MSG_id_block_get, &block);
+	t_smtps_up(&w.ss, 1);
+	loses_it(&w.ss.p, SM_MSG_ss_start, &server);
+	loses_it(&w.sc.p, SM_MSG_sc_start, &client);
+	t_ask_ctl("status", NULL);
+	loses_it(&w.ctl, SM_MSG_ctl_request, &verb);
+	t_smtpc_up(&w.sc, 1);
+	t_smtps_up(&w.ss, 1);
+	t_taken("s@a.test", "x@b.test");
+	t_wait_over();
+}
+
 #ifdef SM_TESTING
 /* ---- crashes ---- */
 
@@ -265,6 +314,7 @@ int main(void)
 	    T(an_smtpc_dies_with_its_task),      T(nonsense_decides_nothing),
 	    T(smar_goes_with_its_questions),     T(an_smtps_misses_the_answer),
 	    T(rude_peers_lose_their_connection), T(who_misses_answers_is_forgotten),
+	    T(questions_without_a_tag),          T(who_misses_answers_is_forgotten),
 #ifdef SM_TESTING
 	    T(a_crash_between_the_logs),
 #endif

@@ -264,6 +264,8 @@ static int on_frame(struct sm_peer *peer, const struct sm_frame *f, void *arg SM
 
 	if (f->type != SM_MSG_ctl_request)
 		return sm_fail(SM_E_PROTO, "message %u is not for the control socket", f->type);
+	if (f->tag == 0)
+		return sm_fail(SM_E_PROTO, "request without a tag");
 	sm_arena_reset(&k.frame);
 	rc = sm_msg_ctl_request_decode(f->body, &k.frame, &m);
 	if (rc != 0)
