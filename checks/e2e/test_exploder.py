@@ -41,9 +41,12 @@ class Sendmail:
         os.chmod(directory, 0o755)
         self.program = shutil.copy(program, os.path.join(directory, "sendmail"))
         self.log = os.path.join(directory, "log")
+        switch = os.path.join(directory, "switch")  # names are smx's affair: here is no name server that sendmail could ask
+        with open(switch, "w") as f:
+            f.write("hosts files\naliases files\n")
         defines = {"confDOMAIN_NAME": "src.test", "__OSTYPE__": "", "SMXFEED": os.path.join(BUILD, "smxfeed"), "SMXFEED_ARGS": f"-C /dev/null -L {socket_path} {mode}",
                    "QUEUE_DIR": self.queue, "confQUEUE_LA": "1000000", "confREFUSE_LA": "1000000", "ALIAS_FILE": "", "STATUS_FILE": "",
-                   "confPID_FILE": os.path.join(directory, "pid"), "confLOG_LEVEL": "12", "confMIN_QUEUE_AGE": "0", "confTO_HOSTSTATUS": "0s"}
+                   "confPID_FILE": os.path.join(directory, "pid"), "confLOG_LEVEL": "12", "confTO_HOSTSTATUS": "0s", "confSERVICE_SWITCH_FILE": switch}
         text = "".join(f"define(`{k}', `{v}')dnl\n" for k, v in defines.items()) + f"include(`{SRC}/misc/sm8.feed.mc')dnl\n"
         m4 = subprocess.run(["m4", f"-D_CF_DIR_={cf}", os.path.join(cf, "m4/cf.m4"), "-"], input=text, capture_output=True, text=True)
         assert m4.returncode == 0 and not m4.stderr, m4.stderr
@@ -132,13 +135,12 @@ def test_a_thousand_recipients(stack, tag):
              else b"250 2.1.5 ok\r\n"})
     _, out = w.send(tag)
     good = [r for r in w.rcpts if r[:2] in ("u0", "u1", "u2")]
-    assert w.got(tag) == {r: 1 for r in good}, out[-2000:]
+    assert w.got(tag) == {r: 1 for r in good}, out[:1500] + out[-1500:]
     # domains that share their mail exchanger: one transaction; the others are not split either
     assert [len(m.rcpts) for m in w.shared.find(tag)] == [SHARED * 3]
     assert all(len(s.find(tag)) == 1 for s in w.others)
-    # sendmail has said to its log what each server has said
-    assert out.count("Sent (") >= len(good) and out.count("nobody") >= DOMAINS, out[-2000:]
-    assert w.sendmail.waiting() == sorted(r for r in w.rcpts if r.startswith("u3"))
+    # sendmail has heard what each server has said of each recipient
+    assert [out.count(x) for x in ("250 2.0.0 taken", "550 5.1.1 nobody", "452 4.2.2 full\n")] >= [len(good), DOMAINS, DOMAINS]
     # ... has told the sender of those that are none
     report, = [m for s in w.sinks for m in s.accepted if m.sender == "" and m.rcpts == ["me@bounces.test"]]
     assert report.content.count(b"Action: failed") == DOMAINS
@@ -155,7 +157,7 @@ def test_queued(stack, tag):
     w = World(stack, deliver="background", each=1)
     w.reply({"RCPT": lambda line: b"550 5.1.1 nobody\r\n" if b"@d199." in line else b"250 2.1.5 ok\r\n"})
     status, out = w.send(tag)
-    assert status == 0 and w.sendmail.waiting() == [], out[-2000:]
+    assert status == 0 and w.sendmail.waiting() == [], out[:1500] + out[-1500:]
     until(lambda: w.got(tag) == {r: 1 for r in w.rcpts if "@d199." not in r}, "all have it")
     until(lambda: [m for s in w.sinks for m in s.accepted if m.sender == "" and m.rcpts == ["me@bounces.test"]], "the report")
 
