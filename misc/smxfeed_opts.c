@@ -12,7 +12,7 @@
 #include "misc/smxfeed.h"
 
 const char sf_usage[] = "usage: smxfeed [-C file] [-L socket] [-c name] [-i id | -I id | -E] [-s "
-                        "size] [-t total=time]\n"
+			"size] [-t total=time]\n"
 			"               [-l facility | -l stderr] [-d flags] [-u]\n"
 			"       smxfeed -h | -V\n"
 			"smxfeed(8) tells the options\n";
