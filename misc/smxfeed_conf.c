@@ -7,7 +7,7 @@
 
 /* clang-format off */
 const struct sm_opt sf_conf_opts[] = {
-	{.name = "socket", .type = SM_OPT_STR, .offset = AT(socket), .def = SMX_QUEUEDIR "/feed/lmtp", .min = 1, .max = 107,
+	{.name = "socket", .type = SM_OPT_STR, .offset = AT(socket), .def = SMX_QUEUEDIR "/submit/lmtp", .min = 1, .max = 107,
 	 .help = "Unix socket of smtps that takes the mail", .man = "A listen_socket of type unix of a section with protocol = lmtp, named in relay_from_local, with unix in xforward.from."},
 	{.name = "total_timeout", .type = SM_OPT_TIME, .offset = AT(total_ms), .def = "58m", .min = 1000, .max = 86400000, .unit = "s",
 	 .help = "wait so long, from the end of a message on, for what became of its recipients",
