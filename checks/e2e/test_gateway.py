@@ -265,6 +265,7 @@ def test_files_of_the_page(tmp_path):
     assert [p for _, p, _ in found] == ["/etc/smx/smx.conf", "/etc/smx/mt", "/etc/smx/access", "/etc/smx/smx.conf", "/etc/smx/smx.conf", "/etc/smx/mt",
                                       "/etc/smx/smx.conf", "/etc/smx/mt", "/etc/smx/aliases", "/etc/smx/access", "/etc/smx/lists/news",
                                       "/etc/smx/smx.conf", "/etc/smx/mt", "/etc/smx/access", "/etc/smx/qmgr_conf",
+                                      "/etc/smx/smx.conf",
                                       "/etc/smx/smx.conf", "/etc/smx/mt", "/etc/smx/smx.conf", "/etc/smx/on_demand"]
     for _, path, text in found:
         file = tmp_path / os.path.basename(path)
