@@ -1,5 +1,6 @@
 """Source routes (RFC 5321 4.1.1.3, appendix C) are read and left out; no address that hides another one makes the site relay for whom it does not."""
 import os
+import shutil
 import tempfile
 
 import pytest
@@ -81,6 +82,7 @@ def sinks():
     yield out
     for s in out.values():
         s.stop()
+    shutil.rmtree(d)
 
 
 @pytest.fixture(scope="module", params=["for nobody", "for foreign.test"])
