@@ -142,6 +142,14 @@ void ledger_audit(void)
 			const struct ledger_rcpt *x = &led->mail[m].rcpt[r];
 			bool open = ledger_is_open(&led->mail[m], r);
 
+			/* It is its client's. */
+			if (led->mail[m].deliver == SM_DELIVER_NOW) {
+				if (open)
+					ledger_wrong(
+					    "its client waited, and it is open after a start", m,
+					    r);
+				continue;
+			}
 			if (led->mail[m].is == TAKEN && is_due_to_come(x) && !x->refused &&
 			    x->bounced == NO && !open)
 				ledger_wrong("lost at a start", m, r);
@@ -181,7 +189,40 @@ void ledger_take_results(bool stopped)
 		}
 }
 
+void ledger_decided(unsigned m, const uint16_t *codes, unsigned count)
+{
+	if (count != 0 && count != led->mail[m].rcpts)
+		ledger_wrong("told of some of its recipients", m, 0);
+	for (unsigned r = 0; r < count; r++) {
+		struct ledger_rcpt *x = &led->mail[m].rcpt[r];
+
+		x->decided = codes[r];
+		if (codes[r] / 100 == 2 && x->delivered == 0 && x->removed == NO)
+			ledger_wrong("told as delivered, and it is not", m, r);
+		if (codes[r] / 100 != 2 && x->delivered > 0)
+			ledger_wrong("told as not delivered, and it is", m, r);
+		if (codes[r] / 100 == 5 && !x->refused && x->bounced == NO)
+			ledger_wrong("told as refused, and it is not", m, r);
+	}
+	led->told++;
+}
+
 /* ---- what smtpc gets ---- */
+
+/* Whose time has not come, and who is tried once. */
+static void handed_early(unsigned m, unsigned r)
+{
+	struct ledger_rcpt *x = &led->mail[m].rcpt[r];
+	uint8_t deliver = led->mail[m].deliver;
+
+	if ((deliver == SM_DELIVER_QUEUE || deliver == SM_DELIVER_HOLD) && !x->called)
+		ledger_wrong("handed out, and it waits for a run", m, r);
+	if (deliver == SM_DELIVER_NOW && x->given > 0)
+		ledger_wrong("handed out again, and its client waits", m, r);
+	if (deliver == SM_DELIVER_NOW && x->decided != 0)
+		ledger_wrong("handed out, and its client was told", m, r);
+	x->given++;
+}
 
 static void handed_report(const struct t_task *t)
 {
@@ -192,6 +233,8 @@ static void handed_report(const struct t_task *t)
 		if (!get(t->content, t->dsn[i].addr, &m, &r))
 			continue;
 		x = &led->mail[m].rcpt[r];
+		if (led->mail[m].deliver == SM_DELIVER_NOW)
+			ledger_wrong("reported, and its client was there", m, r);
 		if (t->dsn_kind == SM_DSN_DELAYED) {
 			unsigned k = 0;
 
@@ -231,6 +274,7 @@ static void handed_out(unsigned n)
 			continue;
 		}
 		x = &led->mail[g->mail[k]].rcpt[g->rcpt[k]];
+		handed_early(g->mail[k], g->rcpt[k]);
 		if (led->mail[g->mail[k]].is == REFUSED)
 			ledger_wrong("handed out, and it was refused", g->mail[k], g->rcpt[k]);
 		if (x->settled)

@@ -23,6 +23,9 @@ struct ledger_rcpt {
 	bool refused;       /* its server does not want it */
 	bool told;          /* and the sender has got the report */
 	struct sm_id report, delay[DELAYS];
+	bool called;      /* a run, or a release, was for it */
+	unsigned given;   /* times that smtpc got it */
+	uint16_t decided; /* what its client was told; 0: nothing */
 	unsigned delays, requeues;
 	enum fact removed, bounced, held;
 };
@@ -30,7 +33,8 @@ struct ledger_rcpt {
 struct ledger_mail {
 	struct sm_id id;
 	enum { ASKED, TAKEN, REFUSED } is;
-	bool alias; /* then these are its members */
+	bool alias;      /* then these are its members */
+	uint8_t deliver; /* SM_DELIVER_* */
 	unsigned rcpts;
 	struct ledger_rcpt rcpt[RCPTS];
 };
@@ -40,7 +44,7 @@ struct ledger {
 	 * full and not full again, of 16 steps. */
 	unsigned temporary, permanent, changes, steps;
 	bool slow; /* servers take their time, so mails are at work in part */
-	unsigned mails, cuts, acts, fills, tasks, reports;
+	unsigned mails, cuts, acts, fills, tasks, reports, runs, told;
 	size_t kept, shadows, overs; /* the most at a time */
 	enum fact suspended[DOMAINS];
 	struct ledger_mail mail[MAILS];
@@ -67,6 +71,8 @@ void ledger_audit(void);
 void ledger_take_tasks(void);
 /* What has arrived and is over for good. `stopped`: one of the logs syncs no more. */
 void ledger_take_results(bool stopped);
+/* Its client was told of it, by index. */
+void ledger_decided(unsigned m, const uint16_t *codes, unsigned count);
 /* smtpc answers some of what it has; `fine`: all of it, and all is well. */
 void ledger_answer_some(bool fine);
 void ledger_answer_half(void);

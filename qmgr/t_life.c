@@ -1,12 +1,14 @@
 /*
  * Lives of a whole queue, cut at random: mail is taken, tried, put off, reported, held, released,
- * requeued, removed and bounced, while DEFEDB gets full and has room again. Then one of the logs
+ * requeued, removed and bounced, while DEFEDB gets full and has room again. Some of it waits for a
+ * queue run, or until it is asked for; of some a client waits for the outcome. Then one of the logs
  * stops where it is, the other goes on for a while, and the process dies. The next life goes on
  * with what is on the disk.
  *
  * A ledger (t_ledger.h) outlives them all and knows what was promised to whom: nothing that was
  * taken is lost, nothing that is durable comes again, no failure is told twice, what is held,
- * suspended or removed is not tried. T_LIVES and T_LIFE_SEED say how many and which.
+ * suspended or removed is not tried, nor what waits for a run before one is for it; what a client
+ * is told is so, and nothing of it is tried again. T_LIVES and T_LIFE_SEED say how many and which.
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -41,6 +43,9 @@ static struct qm_loc junk[JUNK];
 static unsigned junk_count;
 static int asked; /* the mail whose verdict is waited for; -1: none */
 static unsigned verdicts;
+static int waits_now; /* the mail whose client waits; -1: none */
+static unsigned decisions;
+static struct sm_id sess = {77, 1};
 
 static struct {
 	bool waits, told;
@@ -82,6 +87,7 @@ static void note_act(bool done)
 				break;
 			case QM_MARK_RELEASE:
 				x->held = NO;
+				x->called = true;
 				break;
 			case QM_MARK_REQUEUE:
 				x->held = NO;
@@ -177,13 +183,75 @@ static void halt_or_resume(void)
 	}
 }
 
+/* What it is for is called from now on; that a crash forgets it is no wrong. */
+static void run(int domain, bool asked_for)
+{
+	char dest[32] = "";
+	struct qm_run_ask a = {.asked_for = asked_for, .by = "operator"};
+
+	if (domain >= 0)
+		snprintf(dest, sizeof(dest), "d%d.test", domain);
+	a.dest = sm_str(dest);
+	for (unsigned m = 0; m < led->mails; m++)
+		for (unsigned r = 0; r < led->mail[m].rcpts; r++)
+			if (domain >= 0
+			        ? !led->mail[m].alias && (unsigned)domain == ledger_domain_of(m, r)
+			        : asked_for || led->mail[m].deliver == SM_DELIVER_QUEUE)
+				led->mail[m].rcpt[r].called = true;
+	if (qm_run(&w.q, &a) == 0)
+		led->runs++;
+}
+
 /* ---- mail ---- */
+
+static void session_is(bool open)
+{
+	struct sm_msg_sess_open m = {.sess = sess, .listener = SM_STR("l")};
+	const struct sm_msg_sess_close end = {.sess = sess};
+
+	assert_int_equal(sm_sa_ip(&m.client, SM_STR("192.0.2.1"), 25), 0);
+	if (open)
+		t_send(&w.ss.p, SM_MSG_sess_open, &m, true);
+	else
+		t_send(&w.ss.p, SM_MSG_sess_close, &end, false);
+}
+
+static void client_gone(void)
+{
+	session_is(false);
+	session_is(true);
+}
+
+/* Or it is gone before it says so. */
+static void client_waits(unsigned m)
+{
+	const struct sm_msg_ta_wait wait = {.ta = led->mail[m].id,
+	                                    .within_ms = one_in(3) ? 1 + rnd(30) : 60000};
+
+	if (one_in(8)) {
+		client_gone();
+		return;
+	}
+	waits_now = (int)m;
+	decisions = w.ss.decisions;
+	t_send(&w.ss.p, SM_MSG_ta_wait, &wait, true);
+}
+
+static void look_at_decision(void)
+{
+	if (waits_now < 0 || w.ss.decisions == decisions)
+		return;
+	ledger_decided((unsigned)waits_now, w.ss.decided, w.ss.decided_count);
+	waits_now = -1;
+}
 
 static void look_at_verdict(void)
 {
 	if (asked < 0 || w.ss.verdicts == verdicts)
 		return;
 	led->mail[asked].is = w.ss.code == 0 ? TAKEN : REFUSED;
+	if (led->mail[asked].is == TAKEN && led->mail[asked].deliver == SM_DELIVER_NOW)
+		client_waits((unsigned)asked);
 	asked = -1;
 }
 
@@ -200,6 +268,12 @@ static void ask(void)
 		if (sm_id_eq(led->mail[i].id, id))
 			ledger_wrong("its id was given again", i, 0);
 	*m = (struct ledger_mail){.id = id, .rcpts = 1 + rnd(RCPTS), .alias = one_in(6)};
+	if (!one_in(3))
+		m->deliver = (uint8_t)rnd(4);
+	if (m->deliver == SM_DELIVER_NOW && waits_now >= 0)
+		m->deliver = SM_DELIVER_BACKGROUND;
+	if (m->deliver == SM_DELIVER_NOW)
+		m->alias = false;
 	if (m->alias) {
 		m->rcpts = MEMBERS;
 		strcpy(rcpts, "list@alias.test");
@@ -209,6 +283,8 @@ static void ask(void)
 		         r ? " " : "", led->mails, r, ledger_domain_of(led->mails, r));
 	asked = (int)led->mails++;
 	verdicts = w.ss.verdicts;
+	w.deliver = m->deliver;
+	w.sess = m->deliver == SM_DELIVER_NOW ? sess : (struct sm_id){0};
 	t_commit_raw(&w.ss, id, "s@src.test", rcpts, sm_wall_s(), 0);
 }
 
@@ -300,6 +376,7 @@ static void turns(int ms)
 	t_turns(ms);
 	look_at_verdict();
 	ledger_take_tasks();
+	look_at_decision();
 	ledger_take_results(stopped != NULL);
 	count();
 	/* What was handed out before they were told is seen by now. */
@@ -342,6 +419,10 @@ static void step(void)
 	case 7:
 		if (one_in(3))
 			halt_or_resume();
+		else if (one_in(3))
+			client_gone();
+		else
+			run(one_in(2) ? -1 : (int)rnd(DOMAINS), one_in(2));
 		break;
 	case 8:
 		if (led->steps == LONG)
@@ -359,7 +440,7 @@ static void begin(void)
 	is_full = false;
 	stopped = NULL;
 	junk_count = 0;
-	asked = -1;
+	asked = waits_now = -1;
 	act.waits = halt.waits = false;
 	ledger_begin();
 	w.sc.hold = true;
@@ -368,6 +449,7 @@ static void begin(void)
 	t_smar_up();
 	t_smtpc_up(&w.sc, 100);
 	t_smtps_up(&w.ss, 1);
+	session_is(true);
 }
 
 /* Where the two logs say most about the same mail. */
@@ -440,6 +522,7 @@ static void the_last(void)
 	while (w.q.txns.by_id.count > 0 || qm_edbc_count(w.q.edbc) > 0 ||
 	       qm_defer_loads(&w.q) > 0) {
 		qm_defer_flush(&w.q, (struct sm_id){0});
+		run(-1, true);
 		turns(5);
 		ledger_answer_some(true);
 		if (sm_now_ms() > until_ms) {
@@ -454,7 +537,7 @@ static void the_last(void)
 			const struct ledger_rcpt *x = &led->mail[m].rcpt[r];
 
 			if (led->mail[m].is == TAKEN && x->delivered == 0 && x->removed == NO &&
-			    !x->told)
+			    !x->told && led->mail[m].deliver != SM_DELIVER_NOW)
 				ledger_wrong("lost", m, r);
 		}
 		while (led->mail[m].is == TAKEN && t_content_there(led->mail[m].id)) {
@@ -522,10 +605,10 @@ static void a_life(unsigned life)
 	}
 	in_a_child(the_last, life);
 	if (getenv("T_LIFE_TELL"))
-		print_message("life %u: mails %u, tasks %u, reports %u, acts %u, full %u; "
-		              "kept %zu, taken over %zu, over %zu\n",
-		              life, led->mails, led->tasks, led->reports, led->acts, led->fills,
-		              led->kept, led->shadows, led->overs);
+		print_message("life %u: mails %u, tasks %u, reports %u, acts %u, runs %u, told %u, "
+		              "full %u; kept %zu, taken over %zu, over %zu\n",
+		              life, led->mails, led->tasks, led->reports, led->acts, led->runs,
+		              led->told, led->fills, led->kept, led->shadows, led->overs);
 	assert_int_equal(t_qm_teardown(NULL), 0);
 }
 

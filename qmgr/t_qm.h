@@ -84,6 +84,7 @@ struct t_qm {
 	uint8_t level;
 	bool smar_hold;
 	uint8_t deliver;   /* of mail that is committed */
+	struct sm_id sess; /* ... */
 	bool no_on_demand; /* hold*.test and queue*.test do not wait */
 	unsigned questions;
 	struct sm_msg_route_get asked_way; /* the last for ways.test; its strings are gone */

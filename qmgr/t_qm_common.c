@@ -280,6 +280,7 @@ struct sm_id t_commit_raw(struct t_smtps *s, struct sm_id id, const char *sender
 	static struct sm_msg_rcpt_new r[1000];
 	struct sm_msg_ta_commit m = {.ta = id,
 	                             .content = id,
+	                             .sess = w.sess,
 	                             .sender = sm_str(sender),
 	                             .size = 24,
 	                             .envid = SM_STR("env"),
