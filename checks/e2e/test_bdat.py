@@ -370,6 +370,6 @@ def test_refused_by_the_server(bdat_site, sinks, tag):
                   settings={"smtpc.session_idle_timeout": "0s"}) as s:
             with s.client() as c:
                 assert c.send_mail("a@src.test", "b@odd.test", message(tag)).code == 250
-            until(lambda: s.qmgrctl("flush", "--all", check=False) and len(odd.messages) >= 2, "tried twice", 30)
+            until(lambda: s.qmgrctl("flush", "all", check=False) and len(odd.messages) >= 2, "tried twice", 30)
             report, = sinks["src.test"].wait(lambda m: m.sender == "" and tag.encode() in m.content)
             assert b"Status: 5.7.1\r\n" in report.content
