@@ -47,7 +47,7 @@ bool sf_id_valid(struct sm_str id)
 	if (id.n == 0 || id.n > SF_ID_MAX)
 		return false;
 	for (size_t i = 0; i < id.n; i++)
-		if (!sm_isalnum(id.p[i]) && strchr(".-_", id.p[i]) == NULL)
+		if (!sm_isalnum(id.p[i]) && memchr(".-_", id.p[i], 3) == NULL)
 			return false;
 	return true;
 }

@@ -90,6 +90,7 @@ static void test_id(void **state)
 	assert_int_equal(sf_received_id(SM_STR("Received: by a; id b\r\nX"), got), 0);
 	assert_int_equal(sf_received_id(SM_STR("Received: by a id\r\nX"), got), 0);
 	assert_int_equal(sf_received_id(SM_STR("Received: by a id <b>\r\nX"), got), 0);
+	assert_int_equal(sf_received_id(sm_str_n("Received: id b\0c\r\nX", 19), got), 0);
 	assert_int_equal(sf_received_id(SM_STR("Received: by a\r\nReceived: id b\r\nX"), got), 0);
 	assert_int_equal(sf_received_id(SM_STR("Subject: x\r\n\r\nReceived: id b\r\nX"), got), 0);
 	assert_int_equal(sf_received_id(SM_STR("Subject: x\r\n.\r\n"), got), 0);
