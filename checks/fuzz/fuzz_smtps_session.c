@@ -97,11 +97,14 @@ struct ss_answer puppet_answer(uint16_t type, const void *m)
 		if (sm_str_has_suffix(r->rcpt, SM_STR("@local.test")))
 			flags |= SM_VERDICT_LOCAL;
 	} else if (type == SM_MSG_etrn_check) {
-		answer = told_by(((const struct sm_msg_etrn_check *)m)->node, &flags);
-		flags |= answer == 0 ? SM_VERDICT_OK : 0;
+		struct sm_str node = ((const struct sm_msg_etrn_check *)m)->node;
+		answer = told_by(node, &flags);
+		flags |=
+		    answer == 0 && !sm_str_has_suffix(node, SM_STR(".not")) ? SM_VERDICT_OK : 0;
 	} else if (type == SM_MSG_etrn) {
-		check_node(((const struct sm_msg_etrn *)m)->node);
-		answer = 251;
+		struct sm_str node = ((const struct sm_msg_etrn *)m)->node;
+		check_node(node);
+		answer = sm_str_has_suffix(node, SM_STR(".gone")) ? SM_E_TIMEOUT : 251;
 	}
 	if (answer < 0)
 		return (struct ss_answer){.err = answer};
