@@ -156,6 +156,7 @@ static uint32_t take_free(struct qm_edbc *e)
 		e->v = sm_realloc(e->v, e->cap, sizeof(*e->v));
 		e->heap = sm_realloc(e->heap, e->cap, sizeof(*e->heap));
 	}
+	qm_edbc_wait_none(e, e->used);
 	return e->used++;
 }
 

@@ -33,7 +33,7 @@ enum {
 /* Its place in the list of a destination. */
 struct qm_edbc_link {
 	uint32_t prev, next; /* QM_EDBC_NONE: the end */
-	uint32_t dest;       /* QM_EDBC_NO_DEST: in no list */
+	uint32_t list;       /* 1 + its number; 0: in none */
 	uint32_t serial;     /* ascends along a list */
 };
 struct qm_edbc_list;
@@ -77,6 +77,7 @@ void qm_edbc_heap_order(struct qm_edbc *e);
 void qm_edbc_waits_init(struct qm_edbc *e);
 void qm_edbc_waits_fini(struct qm_edbc *e);
 void qm_edbc_waits_grow(struct qm_edbc *e, uint32_t cap); /* from e->cap entries */
+void qm_edbc_wait_none(struct qm_edbc *e, uint32_t i);    /* is used for the first time */
 void qm_edbc_wait_in(struct qm_edbc *e, uint32_t i);      /* has a tail, and is in no list */
 size_t qm_edbc_waits_bytes(const struct qm_edbc *e);
 void qm_edbc_wait_out(struct qm_edbc *e, uint32_t i); /* before its tail goes; harmless */

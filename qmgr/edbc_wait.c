@@ -114,7 +114,7 @@ static void append(struct qm_edbc *e, struct qm_edbc_list *l, uint32_t i)
 	struct qm_edbc_link *v = e->waits.v;
 
 	v[i] = (struct qm_edbc_link){
-	    .prev = l->last, .next = NONE, .dest = l->number, .serial = ++e->waits.serial};
+	    .prev = l->last, .next = NONE, .list = l->number + 1, .serial = ++e->waits.serial};
 	if (l->last == NONE)
 		l->first = i;
 	else
@@ -135,14 +135,21 @@ static void unlink_it(struct qm_edbc *e, struct qm_edbc_list *l, uint32_t i)
 		l->last = x->prev;
 	else
 		v[x->next].prev = x->prev;
-	x->dest = QM_EDBC_NO_DEST;
+	x->list = 0;
 	l->mails--;
 }
 
-static void no_links(struct qm_edbc *e, uint32_t from, uint32_t to)
+/* What realloc gave is not zero. */
+void qm_edbc_wait_none(struct qm_edbc *e, uint32_t i)
 {
-	for (uint32_t i = from; i < to; i++)
-		e->waits.v[i] = (struct qm_edbc_link){NONE, NONE, QM_EDBC_NO_DEST, 0};
+	if (e->waits.v != NULL)
+		e->waits.v[i].list = 0;
+}
+
+/* NULL: in none. */
+static struct qm_edbc_list *list_of(const struct qm_edbc *e, uint32_t i)
+{
+	return e->waits.v && e->waits.v[i].list ? e->waits.dests[e->waits.v[i].list - 1] : NULL;
 }
 
 /* The one domain that its waiting recipients are in; empty: there are several. */
@@ -193,10 +200,9 @@ void qm_edbc_wait_in(struct qm_edbc *e, uint32_t i)
 	struct sm_str domain = only_domain(e, &e->v[i], text);
 	struct qm_edbc_list *l = find(e, domain);
 
-	if (e->waits.v == NULL) {
+	/* Pages that the kernel zeroes when they are used: there may be a million entries. */
+	if (e->waits.v == NULL)
 		e->waits.v = sm_calloc(e->cap, sizeof(*e->waits.v));
-		no_links(e, 0, e->cap);
-	}
 	if (l == NULL)
 		l = list_new(e, domain);
 	append(e, l, i);
@@ -205,9 +211,9 @@ void qm_edbc_wait_in(struct qm_edbc *e, uint32_t i)
 
 void qm_edbc_wait_out(struct qm_edbc *e, uint32_t i)
 {
-	struct qm_edbc_list *l;
+	struct qm_edbc_list *l = list_of(e, i);
 
-	if (e->waits.v == NULL || (l = list_at(e, e->waits.v[i].dest)) == NULL)
+	if (l == NULL)
 		return;
 	unlink_it(e, l, i);
 	count_all(e, l, i, -1);
@@ -217,10 +223,8 @@ void qm_edbc_wait_out(struct qm_edbc *e, uint32_t i)
 
 void qm_edbc_waits_grow(struct qm_edbc *e, uint32_t cap)
 {
-	if (e->waits.v == NULL)
-		return;
-	e->waits.v = sm_realloc(e->waits.v, cap, sizeof(*e->waits.v));
-	no_links(e, e->cap, cap);
+	if (e->waits.v != NULL)
+		e->waits.v = sm_realloc(e->waits.v, cap, sizeof(*e->waits.v));
 }
 
 void qm_edbc_waits_init(struct qm_edbc *e)
@@ -354,17 +358,12 @@ static void change_byte(struct qm_edbc *e, struct qm_edbc_list *l, uint8_t *byte
 		*byte = (uint8_t)((*byte & ~QM_EDBC_WAIT_KIND) | wait);
 }
 
-static struct qm_edbc_list *list_of(const struct qm_edbc *e, const struct qm_edbc_entry *x)
-{
-	return list_at(e, e->waits.v[x - e->v].dest);
-}
-
 bool qm_edbc_wait_release(struct qm_edbc *e, const struct qm_edbc_entry *x, uint8_t *byte)
 {
 	if (byte == NULL || *byte & QM_EDBC_WAIT_RELEASED)
 		return false;
 	if (!(*byte & QM_EDBC_WAIT_RUN))
-		change_byte(e, list_of(e, x), byte, CALL, SM_WAIT_NO);
+		change_byte(e, list_of(e, (uint32_t)(x - e->v)), byte, CALL, SM_WAIT_NO);
 	*byte |= QM_EDBC_WAIT_RELEASED;
 	return true;
 }
@@ -373,6 +372,7 @@ bool qm_edbc_wait_release(struct qm_edbc *e, const struct qm_edbc_entry *x, uint
 static unsigned change(struct qm_edbc *e, struct qm_edbc_entry *x, const struct qm_call *c,
                        enum change what, enum sm_wait wait)
 {
+	struct qm_edbc_list *l = list_of(e, (uint32_t)(x - e->v));
 	struct qm_edbc_reader r;
 	struct qm_edbc_rcpt rcpt;
 	unsigned n = 0;
@@ -389,7 +389,7 @@ static unsigned change(struct qm_edbc *e, struct qm_edbc_entry *x, const struct 
 		if (!qm_call_means(c, qm_atoms_text(e->names, rcpt.domain), rcpt.wait,
 		                   rcpt.by_dest))
 			continue;
-		change_byte(e, list_of(e, x), byte, what, wait);
+		change_byte(e, l, byte, what, wait);
 		n++;
 	}
 	if (n > 0)
