@@ -13,8 +13,8 @@
 #include "libsm/time.h"
 #include "qmgr/atoms.h"
 
-#define SLICE_US   1000
-#define SLICE_STEP 64
+#define SLICE_US   100 /* a mail waits so long for a slice, at each of its steps */
+#define SLICE_STEP 16  /* so many recipients, or lists, between two looks at the clock */
 #define RUNS_MAX   1000
 #define LOOK_MS    20000 /* the clock may be set: look at least so often */
 #define ASK_MS     10000
@@ -32,6 +32,7 @@ struct run {
 	void *arg;
 	bool begun, walked;
 	bool all;           /* over all lists */
+	bool in_list;       /* of which the one `at` has something of it */
 	uint32_t until, at; /* of the walk: the list, or QM_EDBC_NO_DEST */
 	int64_t began_ms;
 	struct qm_run_done done;
@@ -143,10 +144,26 @@ static bool has_meant(const struct run *r, uint32_t dest)
 	return false;
 }
 
-/* The next list that something of it may be in; false: that was the last. */
+/* Is anything of it in this list? */
+static bool has_list(struct run *r)
+{
+	struct sm_str domain = qm_edbc_dest(r->q->edbc, r->at);
+	struct qm_call call = r->call;
+
+	call.waits = QM_WAITS_ANY;
+	call.by_dest = false;
+	if (domain.p == NULL || !qm_call_means(&call, domain, SM_WAIT_RUN, false))
+		return false;
+	r->done.waited = true;
+	if (!has_meant(r, r->at))
+		return false;
+	qm_blocked_forget(&r->q->blocked, domain);
+	return true;
+}
+
+/* The next list: one a step, there may be as many as mails. False: that was the last. */
 static bool next_list(struct run *r)
 {
-	struct qm_edbc *e = r->q->edbc;
 
 	if (!r->all) {
 		if (r->at == QM_EDBC_SEVERAL)
@@ -154,21 +171,10 @@ static bool next_list(struct run *r)
 		r->at = QM_EDBC_SEVERAL;
 		return true;
 	}
-	while (++r->at < qm_edbc_dests(e)) {
-		struct sm_str domain = qm_edbc_dest(e, r->at);
-		struct qm_call call = r->call;
-
-		call.waits = QM_WAITS_ANY;
-		call.by_dest = false;
-		if (domain.p == NULL || !qm_call_means(&call, domain, SM_WAIT_RUN, false))
-			continue;
-		r->done.waited = true;
-		if (has_meant(r, r->at)) {
-			qm_blocked_forget(&r->q->blocked, domain);
-			return true;
-		}
-	}
-	return false;
+	if (++r->at >= qm_edbc_dests(r->q->edbc))
+		return false;
+	r->in_list = has_list(r);
+	return true;
 }
 
 static void begin(struct run *r)
@@ -180,6 +186,7 @@ static void begin(struct run *r)
 	r->until = qm_edbc_wait_now(q->edbc);
 	r->all = r->call.dest.n == 0 || r->call.below;
 	r->at = r->all ? QM_EDBC_SEVERAL : qm_edbc_dest_find(q->edbc, r->call.dest);
+	r->in_list = true;
 	r->done.waited = !r->all && r->at != QM_EDBC_NO_DEST;
 	if (r->what != SM_WAIT_NO)
 		return;
@@ -206,14 +213,15 @@ static void forget_blocked(struct qm *q, struct sm_id id)
 			                  qm_atoms_text(qm_edbc_names(q->edbc), x.domain));
 }
 
-/* One mail; false: that was the last. */
-static bool step(struct run *r)
+/* One mail, or one list; false: that was the last. Counts what it looks at. */
+static bool step(struct run *r, size_t *work)
 {
 	struct qm_edbc *e = r->q->edbc;
-	const struct qm_edbc_entry *x = qm_edbc_wait_next(e, r->at, r->until);
+	const struct qm_edbc_entry *x = r->in_list ? qm_edbc_wait_next(e, r->at, r->until) : NULL;
 	struct sm_id id;
 	unsigned n;
 
+	*work += x ? qm_edbc_rcpts(x) : 1;
 	if (x == NULL)
 		return next_list(r);
 	id = qm_edbc_id(x);
@@ -242,8 +250,8 @@ static bool turn(void *arg)
 		begin(r);
 	until_us = sm_now_us() + SLICE_US;
 	do {
-		for (unsigned i = 0; i < SLICE_STEP; i++) {
-			if (step(r))
+		for (size_t work = 0; work < SLICE_STEP;) {
+			if (step(r, &work))
 				continue;
 			r->walked = true;
 			r->done.waited = r->done.waited || r->done.rcpts > 0;

@@ -12,6 +12,7 @@
 
 #define ROUND_MS 30000 /* between two rounds */
 #define ASK_MS   10000
+#define LISTS    256 /* are looked at in one turn: there may be as many as mails */
 
 struct qm_run_check {
 	struct sm_timer timer;
@@ -20,7 +21,7 @@ struct qm_run_check {
 	char dest[256]; /* its domain */
 };
 
-static void next(struct qm *q);
+static void next(void *arg);
 
 static void on_time(void *arg)
 {
@@ -79,18 +80,24 @@ static void answered(int err, const struct sm_frame *f, void *arg)
 		rest(q); /* smar is away */
 }
 
-static void next(struct qm *q)
+static void next(void *arg)
 {
+	struct qm *q = arg;
 	struct qm_run_check *c = q->runs->check;
+	unsigned lists = 0;
 	char rcpt[sizeof("postmaster@") + sizeof(c->dest)];
 	struct sm_msg_route_get m = {.flags = SM_ROUTE_FINAL | SM_ROUTE_ASK_WAIT};
 
 	do
 		c->at++;
-	while (c->at < qm_edbc_dests(q->edbc) && !waits_for(q, c->at, SM_WAIT_RUN) &&
-	       !waits_for(q, c->at, SM_WAIT_ASKED));
+	while (++lists < LISTS && c->at < qm_edbc_dests(q->edbc) &&
+	       !waits_for(q, c->at, SM_WAIT_RUN) && !waits_for(q, c->at, SM_WAIT_ASKED));
 	if (c->at >= qm_edbc_dests(q->edbc) || q->stopping || !q->running) {
 		rest(q);
+		return;
+	}
+	if (!waits_for(q, c->at, SM_WAIT_RUN) && !waits_for(q, c->at, SM_WAIT_ASKED)) {
+		sm_timer_set(&c->timer, sm_loop_now_ms(), next, q);
 		return;
 	}
 	sm_str_cut(qm_edbc_dest(q->edbc, c->at), c->dest, sizeof(c->dest));

@@ -546,6 +546,58 @@ static void of_many_only_some(void **state)
 	assert_int_equal(qm_edbc_dest_find(w.q.edbc, call.dest), QM_EDBC_NO_DEST);
 }
 
+static unsigned turns;
+
+static bool count_turn(void *arg)
+{
+	(void)arg;
+	turns++;
+	return false;
+}
+
+/* Mails of `rcpts` recipients each, in so many domains; then a run. Gives the turns that it took.
+ */
+static unsigned turns_of(unsigned mails, unsigned rcpts, unsigned domains, const char *dest)
+{
+	static struct qm_rec_rcpt r[1000];
+	static char addr[1000][40];
+	struct qm_rec_txn rec = {
+	    .sender = SM_STR(""), .envid = SM_STR(""), .rcpts_count = rcpts, .rcpts = r};
+
+	for (uint64_t i = 1; i <= mails; i++) {
+		for (unsigned k = 0; k < rcpts; k++) {
+			snprintf(addr[k], sizeof(addr[k]), "x@c%u.test",
+			         (unsigned)(i + k) % domains);
+			r[k] = (struct qm_rec_rcpt){.index = (uint16_t)k,
+			                            .addr = sm_str(addr[k]),
+			                            .orcpt = SM_STR(""),
+			                            .text = SM_STR(""),
+			                            .host = SM_STR(""),
+			                            .flags = QM_RCPT_ASKED,
+			                            .next_try_s = sm_wall_s() + 86400};
+		}
+		rec.ta = (struct sm_id){i, 7};
+		qm_edbc_put_rec(w.q.edbc, &rec, (struct qm_loc){0});
+	}
+	turns = 0;
+	run_of(dest, false);
+	for (uint64_t i = 1; i <= mails; i++)
+		qm_edbc_remove(w.q.edbc, (struct sm_id){i, 7});
+	return turns;
+}
+
+static void no_turn_is_long(void **state)
+{
+	struct sm_hook hook = {0};
+
+	(void)state;
+	t_qm_all();
+	sm_loop_before_sleep(&hook, count_turn, NULL);
+	assert_true(turns_of(100000, 1, 100000, "") > 10); /* of lists that nothing is in for it */
+	assert_true(turns_of(64, 1000, 500, "none.test") > 20);
+	sm_hook_remove(&hook);
+}
+
 static void by_the_schedule(void **state)
 {
 	(void)state;
@@ -595,6 +647,7 @@ int main(void)
 	    T(released_before_a_crash),
 	    T(suspended_beside_waiting),
 	    T(of_many_only_some),
+	    T(no_turn_is_long),
 	    T(by_the_schedule),
 	};
 
