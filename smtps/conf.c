@@ -160,7 +160,8 @@ static const struct sm_opt xforward_opts[] = {
 	{.name = "from", .type = SM_OPT_LIST, .def = "", .max = 1000, .reload = true,
 	 .offset = offsetof(struct ss_conf, xforward.from) - AT(xforward),
 	 .help = "addresses and networks of filters and other mail systems that may say XFORWARD: as proxy.from",
-	 .man = "It is for the log, and for whoever the mail is passed on to; checks and limits are about who speaks."},
+	 .man = "It is for the log, and for whoever the mail is passed on to; checks and limits are about who speaks. Where deliver = now, who tells the id of another's "
+	 "mail that was delivered, with its sender and recipient, is told that it was delivered: list only those whose ids are right."},
 	SM_OPT_END,
 };
 
