@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 from lib.client import message
-from lib.paths import BUILD, SRC, free_port, program
+from lib.paths import BUILD, SRC, free_port, is_testing_build, program
 from lib.sink import Serve, Sink
 from lib.site import Site
 from lib.wait import until
@@ -93,6 +93,7 @@ def test_ten_thousand(tag):
         assert sorted(late) == [("", "bounces+m00017=far.test@local.test"), ("", "bounces+m00042=far.test@local.test")]
 
 
+@pytest.mark.skipif(not is_testing_build(), reason="needs fault points")
 @pytest.mark.parametrize("how", ["reload", "smar dies"])
 def test_members_change_meanwhile(tag, how):
     """Those who stay have it once; who joins or leaves meanwhile has it once or not at all."""
