@@ -327,8 +327,9 @@ const struct qm_edbc_entry *qm_edbc_wait_next(struct qm_edbc *e, uint32_t dest, 
 	struct qm_edbc_list *l = list_at(e, dest);
 	uint32_t i;
 
-	/* Serials go round: none of a list is half of them away from another one. */
-	if (l == NULL || (int32_t)(until - e->waits.v[l->first].serial) < 0)
+	/* Serials go round, and a mail may wait while they do: what counts is how many were given
+	 * since, in the walk and to the mail. */
+	if (l == NULL || e->waits.serial - e->waits.v[l->first].serial < e->waits.serial - until)
 		return NULL;
 	i = l->first;
 	unlink_it(e, l, i);

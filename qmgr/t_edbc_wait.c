@@ -11,7 +11,7 @@
 #include "libsm/rand.h"
 #include "libsm/time.h"
 #include "qmgr/atoms.h"
-#include "qmgr/edbc.h"
+#include "qmgr/edbc_int.h"
 
 #define ANY (1u << SM_WAIT_RUN | 1u << SM_WAIT_ASKED)
 
@@ -244,6 +244,29 @@ static void when_it_is_due(void **state)
 	qm_edbc_free(&e);
 }
 
+/* Others had runs all the time. */
+static void waits_for_long(void **state)
+{
+	static const uint32_t given[] = {1, 1u << 31, 3000000000u, UINT32_MAX};
+	const uint8_t flags[] = {QM_RCPT_ASKED};
+	const struct qm_call c = {.dest = SM_STR("a.test"), .waits = ANY};
+
+	(void)state;
+	for (size_t i = 0; i < SM_ARRAY_SIZE(given); i++) {
+		struct qm_edbc *e = qm_edbc_new();
+		unsigned seen;
+		size_t mails;
+
+		put(e, 1, 0, flags, 1, 0);
+		put(e, 2, 0, flags, 1, 0);
+		e->waits.serial += given[i];
+		put(e, 3, 0, flags, 1, 0);
+		assert_int_equal(call(e, &c, &mails, &seen), 3);
+		assert_int_equal(seen, 3);
+		qm_edbc_free(&e);
+	}
+}
+
 #define MILLION 1000000u
 
 static int64_t cpu_us(void)
@@ -319,9 +342,8 @@ static void a_million(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(against_a_walk),
-	    cmocka_unit_test(what_is_meant),
-	    cmocka_unit_test(when_it_is_due),
+	    cmocka_unit_test(against_a_walk), cmocka_unit_test(what_is_meant),
+	    cmocka_unit_test(when_it_is_due), cmocka_unit_test(waits_for_long),
 	    cmocka_unit_test(a_million),
 	};
 
