@@ -28,6 +28,7 @@
 static struct {
 	unsigned long count, rcpts, domains, senders, reasons;
 	long due_s, spread_s, age_s;
+	bool waits; /* until it is asked for */
 	const char *cdb, *spool;
 } opt = {.count = 1000,
          .rcpts = 1,
@@ -99,6 +100,7 @@ static void set_rcpt(struct qm_rcpt *r, unsigned long i, unsigned long k, int64_
 	r->tries = (uint16_t)(1 + i % 20);
 	r->last_try_s = now_s - 60;
 	r->next_try_s = now_s + opt.due_s + (opt.spread_s ? (long)(i * 7919) % opt.spread_s : 0);
+	r->flags = opt.waits ? QM_RCPT_ASKED : 0;
 	qm_rcpt_set(r, QM_RCPT_DEFERRED);
 }
 
@@ -111,6 +113,7 @@ static void add(struct qm_store *st, struct qm_txn_table *txns, struct sm_id id,
 	snprintf(sender, sizeof(sender), "user%06lu@sender%04lu.example", i % opt.senders,
 	         i % opt.senders % 5000);
 	txn->content = id;
+	txn->deliver = opt.waits ? SM_DELIVER_HOLD : SM_DELIVER_BACKGROUND;
 	txn->size = sizeof(content) - 1 + i % 50 * 1024;
 	if (opt.cdb)
 		txn->size = sizeof(content) - 1;
@@ -147,7 +150,7 @@ static void options(int argc, char **argv)
 {
 	int c;
 
-	while ((c = getopt(argc, argv, "n:r:d:s:R:t:S:a:c:")) != -1) {
+	while ((c = getopt(argc, argv, "n:r:d:s:R:t:S:a:c:w")) != -1) {
 		switch (c) {
 		case 'n':
 			opt.count = value(optarg, 1, 100000000);
@@ -172,6 +175,9 @@ static void options(int argc, char **argv)
 			break;
 		case 'a':
 			opt.age_s = (long)value(optarg, 0, 31536000);
+			break;
+		case 'w':
+			opt.waits = true;
 			break;
 		case 'c':
 			opt.cdb = optarg;

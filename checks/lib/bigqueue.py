@@ -16,12 +16,14 @@ DEST = "dest.test"
 SETTINGS = {"qmgr.retry_min_delay": "30m", "qmgr.retry_max_delay": "1d", "qmgr.smtps.max_connections": "2000"}
 
 
-def fill(site, transactions, rcpts=1, domains=200000, senders=300000, due=14400, spread=14400, age=7200, reasons=50, content=False):
+def fill(site, transactions, rcpts=1, domains=200000, senders=300000, due=14400, spread=14400, age=7200, reasons=50, content=False, waits=False):
     """Gives the seconds that it took. The site must not be running."""
     start = time.monotonic()
     args = ["-n", transactions, "-r", rcpts, "-d", domains, "-s", senders, "-R", reasons, "-t", due, "-S", spread, "-a", age]
     if content:
         args += ["-c", site.spool]
+    if waits:
+        args += ["-w"]
     subprocess.run([*site.prefix, program("checks/bench/fillqueue"), *map(str, args), site.spool], check=True, stdout=subprocess.DEVNULL)
     return time.monotonic() - start
 
