@@ -8,6 +8,7 @@
  * and only if it has a recipient with a waiting byte; serials ascend along each list; a list is
  * there as long as it is not empty. Loop thread only.
  */
+#include <stddef.h>
 #include "libsm/utf8.h"
 #include "qmgr/edbc_int.h"
 
@@ -16,10 +17,22 @@
 struct qm_edbc_list {
 	struct sm_hash_node node;
 	uint32_t number, first, last, mails;
-	uint32_t rcpts[3], by_dest[3]; /* by enum sm_wait: that wait; of these, for where they go */
-	struct sm_str domain; /* as it is compared; empty: of those that wait for several */
-	char text[];
+	uint32_t rcpts[2], by_dest[2]; /* by at(): that wait; of these, for where they go */
+	/* There may be as many as mails: nothing here that can be done without. */
+	uint16_t n;
+	char text[]; /* its domain, as it is compared; empty: of those that wait for several */
 };
+
+/* Nothing is counted of what waits for nothing. */
+static unsigned at(enum sm_wait wait)
+{
+	return wait == SM_WAIT_ASKED;
+}
+
+static struct sm_str domain_of(const struct qm_edbc_list *l)
+{
+	return sm_str_n(l->text, l->n);
+}
 
 /* ---- domains ---- */
 
@@ -55,7 +68,7 @@ bool qm_call_means(const struct qm_call *c, struct sm_str domain, enum sm_wait w
 
 static bool list_eq(const struct sm_hash_node *n, const void *key)
 {
-	return sm_str_caseeq(SM_CONTAINER_OF(n, struct qm_edbc_list, node)->domain,
+	return sm_str_caseeq(domain_of(SM_CONTAINER_OF(n, struct qm_edbc_list, node)),
 	                     *(const struct sm_str *)key);
 }
 
@@ -76,10 +89,12 @@ static struct qm_edbc_list *list_at(const struct qm_edbc *e, uint32_t dest)
 static struct qm_edbc_list *list_new(struct qm_edbc *e, struct sm_str domain)
 {
 	struct qm_edbc_waits *w = &e->waits;
-	struct qm_edbc_list *l = sm_calloc(1, sizeof(*l) + domain.n + 1);
+	struct qm_edbc_list *l =
+	    sm_calloc(1, SM_MAX(sizeof(*l), offsetof(struct qm_edbc_list, text) + domain.n));
 
-	memcpy(l->text, domain.p ? domain.p : "", domain.n);
-	l->domain = sm_str_n(l->text, domain.n);
+	if (domain.n > 0)
+		memcpy(l->text, domain.p, domain.n);
+	l->n = (uint16_t)domain.n;
 	l->first = l->last = NONE;
 	l->number = domain.n == 0       ? QM_EDBC_SEVERAL
 	            : w->free_count > 0 ? w->free[--w->free_count]
@@ -92,7 +107,7 @@ static struct qm_edbc_list *list_new(struct qm_edbc *e, struct sm_str domain)
 	while (w->dest_count <= l->number)
 		w->dests[w->dest_count++] = NULL;
 	w->dests[l->number] = l;
-	sm_hash_insert(&w->by_domain, &l->node, sm_hash_case(l->domain));
+	sm_hash_insert(&w->by_domain, &l->node, sm_hash_case(domain));
 	return l;
 }
 
@@ -180,8 +195,8 @@ static void count(struct qm_edbc *e, struct qm_edbc_list *l, enum sm_wait wait, 
                   int change)
 {
 	e->waits.rcpts[wait] += (size_t)change;
-	l->rcpts[wait] += (uint32_t)change;
-	l->by_dest[wait] += by_dest ? (uint32_t)change : 0;
+	l->rcpts[at(wait)] += (uint32_t)change;
+	l->by_dest[at(wait)] += by_dest ? (uint32_t)change : 0;
 }
 
 static void count_all(struct qm_edbc *e, struct qm_edbc_list *l, uint32_t i, int change)
@@ -274,7 +289,7 @@ struct sm_str qm_edbc_dest(const struct qm_edbc *e, uint32_t dest)
 {
 	const struct qm_edbc_list *l = list_at(e, dest);
 
-	return l ? l->domain : SM_STR_NONE;
+	return l ? domain_of(l) : SM_STR_NONE;
 }
 
 size_t qm_edbc_dest_mails(const struct qm_edbc *e, uint32_t dest)
@@ -288,7 +303,7 @@ size_t qm_edbc_dest_rcpts(const struct qm_edbc *e, uint32_t dest, enum sm_wait w
 {
 	const struct qm_edbc_list *l = list_at(e, dest);
 
-	return l == NULL ? 0 : by_dest ? l->by_dest[wait] : l->rcpts[wait];
+	return l == NULL ? 0 : by_dest ? l->by_dest[at(wait)] : l->rcpts[at(wait)];
 }
 
 size_t qm_edbc_wait_count(const struct qm_edbc *e, enum sm_wait wait)
