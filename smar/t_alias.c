@@ -250,7 +250,7 @@ static const struct {
 
 static void local_users(void **state)
 {
-	struct ar_ctx ctx = {.a = &t_alias_arena};
+	struct ar_ctx ctx = {.a = &site.arena};
 	struct ar_parts parts;
 
 	(void)state;
@@ -264,14 +264,13 @@ static void local_users(void **state)
 
 			while ((w = sm_str_word(&rest)).n > 0) {
 				ar_parts_of(w, '+', &parts);
-				if (ar_local_known(&t_alias_ar, &ctx, &parts) !=
+				if (ar_local_known(&site.ar, &ctx, &parts) !=
 				    (want ? 0 : SM_E_NOTFOUND))
 					fail_msg("table %zu: " SM_STR_FMT, i, SM_STR_ARG(w));
 			}
 		}
-		assert_int_equal(ar_local_domain(&t_alias_ar, &ctx, SM_STR("virt.dom")), 0);
-		assert_int_equal(ar_local_domain(&t_alias_ar, &ctx, SM_STR("far.dom")),
-		                 SM_E_NOTFOUND);
+		assert_int_equal(ar_local_domain(&site.ar, &ctx, SM_STR("virt.dom")), 0);
+		assert_int_equal(ar_local_domain(&site.ar, &ctx, SM_STR("far.dom")), SM_E_NOTFOUND);
 		t_alias_end();
 	}
 }
@@ -341,10 +340,10 @@ static bool is(void *arg, struct sm_str member)
 
 static int any(const char *alias, const char *member)
 {
-	struct ar_ctx ctx = {.a = &t_alias_arena};
+	struct ar_ctx ctx = {.a = &site.arena};
 	struct sm_str m = sm_str(member);
 
-	return ar_alias_any(&t_alias_ar, &ctx, sm_str(alias), is, &m);
+	return ar_alias_any(&site.ar, &ctx, sm_str(alias), is, &m);
 }
 
 static void any_member(void **state)

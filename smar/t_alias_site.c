@@ -25,10 +25,6 @@ static const char mailertable[] = "host.example lmtp:\n"
 				  "virt.dom lmtp:\n"
 				  ". [192.0.2.1]\n";
 
-struct sm_arena t_alias_arena;
-static struct sm_conf_file file;
-static struct ar_conf conf;
-struct ar t_alias_ar;
 char t_alias_dir[64];
 
 int t_alias_set_up(void **state SM_UNUSED)
@@ -68,9 +64,7 @@ void t_alias_begin(const char *aliases, const char *flags, const char *more, con
                    const char *user_flags)
 {
 	struct sm_buf b;
-	int rc;
 
-	sm_arena_init(&t_alias_arena, "test", 65536, SIZE_MAX / 8);
 	sm_buf_init(&b, 1 << 24);
 	if (aliases != NULL) {
 		entries(&b, "al", aliases);
@@ -83,29 +77,16 @@ void t_alias_begin(const char *aliases, const char *flags, const char *more, con
 		entries(&b, "us", users);
 		sm_buf_printf(&b, "local_user_map { name = us; flags = { %s }; }\n", user_flags);
 	}
-	sm_conf_defaults(ar_conf_opts, &conf, &t_alias_arena);
-	rc = sm_conf_parse(&file, "smx.conf", sm_buf_view(&b));
-	if (rc == 0)
-		rc = sm_conf_bind(&file, &file.root, ar_conf_opts, NULL, &conf, &t_alias_arena);
-	if (rc == 0)
-		rc = ar_conf_check(&conf);
-	t_alias_ar =
-	    (struct ar){.conf = &conf, .hostname = SM_STR("host.example"), .dns_timeout_ms = 1000};
-	if (rc == 0)
-		rc = ar_maps_open(&conf, &t_alias_ar.maps);
-	if (rc == 0)
-		rc = ar_mt_parse("mt", sm_str(mailertable), &t_alias_ar.mt);
-	if (rc != 0)
-		fail_msg("%s", sm_diag());
+	sm_buf_char(&b, '\0');
+	t_site_open(sm_buf_p(&b), mailertable);
+	site.ar.hostname = SM_STR("host.example");
 	sm_buf_fini(&b);
 }
 
 void t_alias_end(void)
 {
 	ar_alias_fini();
-	ar_release(&t_alias_ar);
-	sm_conf_free(&file);
-	sm_arena_fini(&t_alias_arena);
+	t_site_close();
 }
 
 /* ---- in a coroutine, for files and the loop's timers ---- */
@@ -139,13 +120,13 @@ int t_alias_ask_in(struct sm_arena *a, const char *rcpt, const char *after, unsi
 	struct sm_msg_route_get m = {
 	    .rcpt = sm_str(rcpt), .after = sm_str(after), .flags = flags, .level = (uint8_t)level};
 
-	return ar_resolve(&t_alias_ar, &ctx, &m, out);
+	return ar_resolve(&site.ar, &ctx, &m, out);
 }
 
 int t_alias_ask(const char *rcpt, const char *after, unsigned flags, unsigned level,
                 struct sm_msg_route *out)
 {
-	return t_alias_ask_in(&t_alias_arena, rcpt, after, flags, level, out);
+	return t_alias_ask_in(&site.arena, rcpt, after, flags, level, out);
 }
 
 /* "550 5.1.1 text", "route KEY", or members: "a@b" final, "a@b?" not, "a@b/sender". */
@@ -171,7 +152,7 @@ const char *t_alias_answer(const char *rcpt, unsigned flags, unsigned level)
 		              x->sender.n > 0 ? "/" : "", SM_STR_ARG(x->sender));
 		assert_int_equal((x->flags & SM_ALIAS_LIST) != 0, x->sender.n > 0);
 	}
-	s = sm_arena_str(&t_alias_arena, sm_buf_view(&b));
+	s = sm_arena_str(&site.arena, sm_buf_view(&b));
 	sm_buf_fini(&b);
 	return s.p;
 }

@@ -1,13 +1,12 @@
-/* A smar with aliases for tests: its configuration, maps and files, and questions to it. Whatever
- * fails fails the test. */
+/* A smar with aliases for tests (`site`): its configuration, maps and files, and questions to it.
+ * Whatever fails fails the test. */
 #ifndef T_ALIAS_SITE_H
 #define T_ALIAS_SITE_H
 
 #include "smar/alias.h"
+#include "smar/t_site.h"
 
-extern struct ar t_alias_ar;
-extern struct sm_arena t_alias_arena; /* between begin and end */
-extern char t_alias_dir[64];          /* that of lists */
+extern char t_alias_dir[64]; /* that of lists */
 
 /* Of a group of tests: its directory for lists. */
 int t_alias_set_up(void **state);
@@ -23,7 +22,7 @@ void t_alias_put(const char *name, const char *text);
 
 /* Run it in a coroutine, for files and the loop's timers. */
 void t_alias_in_loop(void (*fn)(void));
-/* As qmgr does. What ar_resolve() says; strings in `a`, or in t_alias_arena. */
+/* As qmgr does. What ar_resolve() says; strings in `a`, or in site.arena. */
 int t_alias_ask_in(struct sm_arena *a, const char *rcpt, const char *after, unsigned flags,
                    unsigned level, struct sm_msg_route *out);
 int t_alias_ask(const char *rcpt, const char *after, unsigned flags, unsigned level,

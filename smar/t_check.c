@@ -7,6 +7,7 @@
 
 #include "smar/protect.h"
 #include "smar/t_dns_run.h"
+#include "smar/t_site.h"
 
 static const struct t_dns_row zone[] = {
     {"mx.example", AR_DNS_MX, 600, "10 a.mx.example"},
@@ -56,40 +57,16 @@ static const char config[] =
     "verify_recipient { domains = { \"list.example\", \".list.example\", \"x.map.example\" };\n"
     "name = v; on_failure = accept; }\n";
 
-static struct ar_conf conf;
-static struct ar ar;
-static struct sm_arena arena;
-static struct ar_ctx ctx;
-
 static int set_up(void **state SM_UNUSED)
 {
-	struct sm_conf_file file;
-
-	sm_arena_init(&arena, "test", 65536, 1 << 24);
-	sm_conf_defaults(ar_conf_opts, &conf, &arena);
-	assert_int_equal(sm_conf_parse(&file, "smx.conf", sm_str(config)), 0);
-	assert_int_equal(sm_conf_bind(&file, &file.root, ar_conf_opts, NULL, &conf, &arena), 0);
-	assert_int_equal(ar_conf_check(&conf), 0);
-	sm_conf_free(&file);
-	ar = (struct ar){.conf = &conf, .hostname = SM_STR("mx.local"), .dns_timeout_ms = 600};
-	assert_int_equal(ar_maps_open(&conf, &ar.maps), 0);
-	assert_int_equal(
-	    ar_mt_parse("mt", SM_STR("local.example lmtp:\nrouted.example [192.0.2.1]\n"), &ar.mt),
-	    0);
+	t_site_open(config, "local.example lmtp:\nrouted.example [192.0.2.1]\n");
 	return 0;
 }
 
 static int tear_down(void **state SM_UNUSED)
 {
-	ar_maps_unref(&ar.maps);
-	ar_mt_unref(&ar.mt);
-	sm_arena_fini(&arena);
+	t_site_close();
 	return 0;
-}
-
-static void wait(void)
-{
-	ctx = (struct ar_ctx){.a = &arena, .may_wait = true, .deadline_ms = sm_now_ms() + 2000};
 }
 
 static void run(void (*fn)(void))
@@ -128,11 +105,11 @@ static void body_clients(void)
 	struct sm_msg_conn_check m = {.listener = SM_STR("mta")};
 	struct sm_msg_conn_verdict v;
 
-	wait();
+	t_site_patient();
 	for (size_t i = 0; i < SM_ARRAY_SIZE(clients); i++) {
 		m.flags = clients[i].flags;
 		assert_int_equal(sm_sa_ip(&m.client, sm_str(clients[i].ip), 25), 0);
-		assert_int_equal(ar_check_conn(&ar, &ctx, &m, &v), 0);
+		assert_int_equal(ar_check_conn(&site.ar, &site.ctx, &m, &v), 0);
 		assert_int_equal(v.code, clients[i].code);
 		assert_int_equal(v.flags, clients[i].verdict);
 		assert_int_equal(v.resolve, clients[i].resolve);
@@ -141,7 +118,7 @@ static void body_clients(void)
 	/* A Unix client has neither address nor name. */
 	m.flags = SM_CHECK_ACCESS;
 	assert_int_equal(sm_sa_unix(&m.client, SM_STR("/x")), 0);
-	assert_int_equal(ar_check_conn(&ar, &ctx, &m, &v), 0);
+	assert_int_equal(ar_check_conn(&site.ar, &site.ctx, &m, &v), 0);
 	assert_int_equal(v.code | v.flags | v.resolve, 0);
 }
 
@@ -189,12 +166,12 @@ static void body_senders(void)
 	struct sm_msg_verdict v;
 	char answer[600];
 
-	wait();
+	t_site_patient();
 	for (size_t i = 0; i < SM_ARRAY_SIZE(senders); i++) {
 		struct sm_msg_mail_check m = {.sender = sm_str(senders[i].sender),
 		                              .flags = senders[i].flags};
 
-		assert_int_equal(ar_check_mail(&ar, &ctx, &m, &v), 0);
+		assert_int_equal(ar_check_mail(&site.ar, &site.ctx, &m, &v), 0);
 		snprintf(answer, sizeof(answer), "%u " SM_STR_FMT, v.code, SM_STR_ARG(v.text));
 		if (senders[i].answer[0] == '\0')
 			assert_string_equal(answer, "0 ");
@@ -215,18 +192,18 @@ static void body_without_patience(void)
 	struct sm_msg_conn_verdict cv;
 	struct sm_msg_verdict v;
 
-	ctx = (struct ar_ctx){.a = &arena};
+	t_site_impatient();
 	assert_int_equal(sm_sa_ip(&c.client, SM_STR("192.0.2.9"), 25), 0);
-	assert_int_equal(ar_check_mail(&ar, &ctx, &m, &v), SM_E_AGAIN);
-	assert_int_equal(ar_check_conn(&ar, &ctx, &c, &cv), SM_E_AGAIN);
-	wait();
-	assert_int_equal(ar_check_mail(&ar, &ctx, &m, &v), 0);
-	assert_int_equal(ar_check_conn(&ar, &ctx, &c, &cv), 0);
+	assert_int_equal(ar_check_mail(&site.ar, &site.ctx, &m, &v), SM_E_AGAIN);
+	assert_int_equal(ar_check_conn(&site.ar, &site.ctx, &c, &cv), SM_E_AGAIN);
+	t_site_patient();
+	assert_int_equal(ar_check_mail(&site.ar, &site.ctx, &m, &v), 0);
+	assert_int_equal(ar_check_conn(&site.ar, &site.ctx, &c, &cv), 0);
 	/* Now all of it is known. */
-	ctx.may_wait = false;
-	assert_int_equal(ar_check_mail(&ar, &ctx, &m, &v), 0);
+	site.ctx.may_wait = false;
+	assert_int_equal(ar_check_mail(&site.ar, &site.ctx, &m, &v), 0);
 	assert_int_equal(v.code, 551);
-	assert_int_equal(ar_check_conn(&ar, &ctx, &c, &cv), 0);
+	assert_int_equal(ar_check_conn(&site.ar, &site.ctx, &c, &cv), 0);
 	assert_int_equal(cv.flags, SM_VERDICT_DISCARD);
 }
 
@@ -242,15 +219,16 @@ static void test_dn(void **state SM_UNUSED)
 	static const char all[] = "a<b>c(d)e\"f+g h\tI\x7f\xfc/=@.-";
 	char dn[300];
 
-	assert_true(sm_str_eq(
-	    ar_dn_key(&arena, SM_STR("/C=US/ST=California/O=endmail.org/OU=private/"
-	                             "CN=Darth Mail (Cert)/emailAddress=darth+cert@endmail.org")),
-	    SM_STR(DARTH)));
-	assert_true(sm_str_eq(ar_dn_key(&arena, sm_str(all)),
+	assert_true(
+	    sm_str_eq(ar_dn_key(&site.arena,
+	                        SM_STR("/C=US/ST=California/O=endmail.org/OU=private/"
+	                               "CN=Darth Mail (Cert)/emailAddress=darth+cert@endmail.org")),
+	              SM_STR(DARTH)));
+	assert_true(sm_str_eq(ar_dn_key(&site.arena, sm_str(all)),
 	                      SM_STR("a+3cb+3ec+28d+29e+22f+2bg+20h+09i+7f+fc/=@.-")));
 	memset(dn, ' ', sizeof(dn));
-	assert_null(ar_dn_key(&arena, sm_str_n(dn, 250)).p);
-	assert_non_null(ar_dn_key(&arena, sm_str_n(dn, 199)).p);
+	assert_null(ar_dn_key(&site.arena, sm_str_n(dn, 250)).p);
+	assert_non_null(ar_dn_key(&site.arena, sm_str_n(dn, 199)).p);
 }
 
 static const struct {
@@ -276,12 +254,12 @@ static void test_certs(void **state SM_UNUSED)
 {
 	struct sm_msg_verdict v;
 
-	ctx = (struct ar_ctx){.a = &arena};
+	t_site_impatient();
 	for (size_t i = 0; i < SM_ARRAY_SIZE(certs); i++) {
 		struct sm_msg_cert_check m = {.issuer = sm_str(certs[i].issuer),
 		                              .subject = sm_str(certs[i].subject)};
 
-		assert_int_equal(ar_check_cert(&ar, &ctx, &m, &v), 0);
+		assert_int_equal(ar_check_cert(&site.ar, &site.ctx, &m, &v), 0);
 		assert_int_equal(v.code, certs[i].code);
 		assert_int_equal(v.flags, certs[i].relay ? SM_VERDICT_RELAY : 0);
 	}
@@ -328,14 +306,14 @@ static void test_etrn(void **state SM_UNUSED)
 {
 	struct sm_msg_verdict v;
 
-	ctx = (struct ar_ctx){.a = &arena};
+	t_site_impatient();
 	for (size_t i = 0; i < SM_ARRAY_SIZE(etrn); i++) {
 		struct sm_msg_etrn_check m = {.client_name = sm_str(etrn[i].name),
 		                              .user = sm_str(etrn[i].user),
 		                              .node = sm_str(etrn[i].node)};
 
 		assert_int_equal(sm_sa_ip(&m.client, sm_str(etrn[i].client), 25), 0);
-		assert_int_equal(ar_check_etrn(&ar, &ctx, &m, &v), 0);
+		assert_int_equal(ar_check_etrn(&site.ar, &site.ctx, &m, &v), 0);
 		assert_int_equal(v.code, 0);
 		if (v.flags != (etrn[i].ok ? SM_VERDICT_OK : 0))
 			fail_msg("row %zu: flags %u", i, v.flags);
@@ -368,35 +346,35 @@ static void test_verified(void **state SM_UNUSED)
 {
 	struct sm_msg_verdict v;
 
-	ctx = (struct ar_ctx){.a = &arena};
+	t_site_impatient();
 	for (size_t i = 0; i < SM_ARRAY_SIZE(verified); i++) {
 		struct sm_msg_rcpt_check m = {.sender = SM_STR("s@a.example"),
 		                              .rcpt = sm_str(verified[i].rcpt),
 		                              .flags = SM_CHECK_MAY_RELAY};
 
-		assert_int_equal(ar_check_rcpt(&ar, &ctx, &m, &v), 0);
+		assert_int_equal(ar_check_rcpt(&site.ar, &site.ctx, &m, &v), 0);
 		assert_int_equal(v.code, verified[i].code);
 		assert_int_equal(v.flags, verified[i].flags);
 		/* Who may not relay learns nothing. */
 		m.flags = 0;
-		assert_int_equal(ar_check_rcpt(&ar, &ctx, &m, &v), 0);
+		assert_int_equal(ar_check_rcpt(&site.ar, &site.ctx, &m, &v), 0);
 		assert_int_equal(v.code, 550);
 		assert_int_equal(v.flags, 0);
 	}
-	conf.verify.on_failure = AR_VERIFY_450;
-	conf.verify.domains.v[0] = SM_STR(".");
+	site.conf.verify.on_failure = AR_VERIFY_450;
+	site.conf.verify.domains.v[0] = SM_STR(".");
 	for (size_t i = 0; i < 6; i++) {
 		struct sm_msg_rcpt_check m = {.sender = SM_STR(""),
 		                              .rcpt = sm_str(verified[i].rcpt),
 		                              .flags = SM_CHECK_MAY_RELAY};
 
-		assert_int_equal(ar_check_rcpt(&ar, &ctx, &m, &v), 0);
+		assert_int_equal(ar_check_rcpt(&site.ar, &site.ctx, &m, &v), 0);
 		assert_int_equal(v.flags, i == 5 ? ACCEPT : VERIFY);
 	}
-	conf.verify.domains.v[0] = SM_STR("-bad");
-	assert_int_equal(ar_conf_check(&conf), SM_E_SYNTAX);
-	conf.verify.domains.count = 0;
-	assert_int_equal(ar_conf_check(&conf), 0);
+	site.conf.verify.domains.v[0] = SM_STR("-bad");
+	assert_int_equal(ar_conf_check(&site.conf), SM_E_SYNTAX);
+	site.conf.verify.domains.count = 0;
+	assert_int_equal(ar_conf_check(&site.conf), 0);
 }
 
 /* ---- protected recipients ---- */

@@ -5,6 +5,7 @@
 #include "smar/check.h"
 #include "smar/resolve.h"
 #include "smar/t_dns_run.h"
+#include "smar/t_site.h"
 
 static const char config[] =
     "map d { type = inline; entries = {\n"
@@ -20,35 +21,15 @@ static const struct t_dns_row zone[] = {
     {NULL, 0, 0, NULL},
 };
 
-static struct ar_conf conf;
-static struct ar ar;
-static struct sm_arena arena;
-static struct ar_ctx ctx;
-
 static int set_up(void **state SM_UNUSED)
 {
-	struct sm_conf_file file;
-
-	sm_arena_init(&arena, "test", 65536, 1 << 24);
-	sm_conf_defaults(ar_conf_opts, &conf, &arena);
-	assert_int_equal(sm_conf_parse(&file, "smx.conf", sm_str(config)), 0);
-	assert_int_equal(sm_conf_bind(&file, &file.root, ar_conf_opts, NULL, &conf, &arena), 0);
-	assert_int_equal(ar_conf_check(&conf), 0);
-	sm_conf_free(&file);
-	ar = (struct ar){.conf = &conf, .hostname = SM_STR("mx.local"), .dns_timeout_ms = 600};
-	assert_int_equal(ar_maps_open(&conf, &ar.maps), 0);
-	assert_int_equal(
-	    ar_mt_parse("mt", SM_STR("local.example lmtp:\nfixed.example [192.0.2.9]\n"), &ar.mt),
-	    0);
-	ctx = (struct ar_ctx){.a = &arena};
+	t_site_open(config, "local.example lmtp:\nfixed.example [192.0.2.9]\n");
 	return 0;
 }
 
 static int tear_down(void **state SM_UNUSED)
 {
-	ar_maps_unref(&ar.maps);
-	ar_mt_unref(&ar.mt);
-	sm_arena_fini(&arena);
+	t_site_close();
 	return 0;
 }
 
@@ -77,13 +58,14 @@ static void which_domains(void **state SM_UNUSED)
 	struct ar_demand d;
 
 	for (size_t i = 0; i < SM_ARRAY_SIZE(cases); i++) {
-		assert_int_equal(ar_on_demand_rcpt(&ar, &ctx, sm_str(cases[i].rcpt), &d), 0);
+		assert_int_equal(ar_on_demand_rcpt(&site.ar, &site.ctx, sm_str(cases[i].rcpt), &d),
+		                 0);
 		assert_int_equal(d.wait, cases[i].wait);
 		assert_int_equal(d.relay, cases[i].wait != SM_WAIT_NO);
 	}
-	assert_int_equal(ar_on_demand_rcpt(&ar, &ctx, SM_STR("u@bad.map.example"), &d),
+	assert_int_equal(ar_on_demand_rcpt(&site.ar, &site.ctx, SM_STR("u@bad.map.example"), &d),
 	                 SM_E_SYNTAX);
-	assert_int_equal(ar_on_demand_rcpt(&ar, &ctx, SM_STR("nonsense"), &d), 0);
+	assert_int_equal(ar_on_demand_rcpt(&site.ar, &site.ctx, SM_STR("nonsense"), &d), 0);
 }
 
 /* All of it without a name server: there is none in this test. */
@@ -95,7 +77,7 @@ static void no_route_before(void **state SM_UNUSED)
 	for (size_t i = 0; i < SM_ARRAY_SIZE(cases); i++) {
 		q.rcpt = sm_str(cases[i].rcpt);
 		q.flags = SM_ROUTE_ASK_WAIT;
-		assert_int_equal(ar_resolve(&ar, &ctx, &q, &m), 0);
+		assert_int_equal(ar_resolve(&site.ar, &site.ctx, &q, &m), 0);
 		assert_int_equal(m.wait, cases[i].wait);
 		assert_int_equal(m.status,
 		                 cases[i].wait == SM_WAIT_NO ? SM_ROUTE_OK : SM_ROUTE_WAIT);
@@ -103,19 +85,19 @@ static void no_route_before(void **state SM_UNUSED)
 		if (cases[i].wait == SM_WAIT_NO)
 			continue;
 		q.flags = 0;
-		assert_int_equal(ar_resolve(&ar, &ctx, &q, &m), 0);
+		assert_int_equal(ar_resolve(&site.ar, &site.ctx, &q, &m), 0);
 		assert_int_equal(m.status, SM_ROUTE_WAIT);
 	}
 	q.rcpt = SM_STR("u@fixed.example");
 	q.flags = SM_ROUTE_RUN;
-	assert_int_equal(ar_resolve(&ar, &ctx, &q, &m), 0);
+	assert_int_equal(ar_resolve(&site.ar, &site.ctx, &q, &m), 0);
 	assert_int_equal(m.status, SM_ROUTE_OK);
 	assert_int_equal(m.wait, SM_WAIT_ASKED);
 	assert_int_equal(m.hosts_count, 1);
 	/* Nobody knows whether it may go. */
 	q.rcpt = SM_STR("u@bad.map.example");
 	q.flags = 0;
-	assert_int_equal(ar_resolve(&ar, &ctx, &q, &m), 0);
+	assert_int_equal(ar_resolve(&site.ar, &site.ctx, &q, &m), 0);
 	assert_int_equal(m.status, SM_ROUTE_TEMP);
 }
 
@@ -125,8 +107,8 @@ static void body_run(void)
 	    .rcpt = SM_STR("u@cust.example"), .sender = SM_STR(""), .flags = SM_ROUTE_RUN};
 	struct sm_msg_route m;
 
-	ctx = (struct ar_ctx){.a = &arena, .may_wait = true, .deadline_ms = sm_now_ms() + 2000};
-	assert_int_equal(ar_resolve(&ar, &ctx, &q, &m), 0);
+	t_site_patient();
+	assert_int_equal(ar_resolve(&site.ar, &site.ctx, &q, &m), 0);
 	assert_int_equal(m.status, SM_ROUTE_OK);
 	assert_int_equal(m.wait, SM_WAIT_ASKED);
 	assert_int_equal(m.hosts_count, 1);
@@ -135,7 +117,7 @@ static void body_run(void)
 static void a_run_asks(void **state SM_UNUSED)
 {
 	t_dns_run(zone, &(struct ar_cache_conf){1000, 1000}, 600, body_run);
-	ctx = (struct ar_ctx){.a = &arena};
+	t_site_impatient();
 }
 
 static struct sm_msg_verdict check(const char *rcpt, uint32_t flags)
@@ -144,7 +126,7 @@ static struct sm_msg_verdict check(const char *rcpt, uint32_t flags)
 	    .sender = SM_STR("s@a.example"), .rcpt = sm_str(rcpt), .flags = flags};
 	struct sm_msg_verdict v;
 
-	assert_int_equal(ar_check_rcpt(&ar, &ctx, &m, &v), 0);
+	assert_int_equal(ar_check_rcpt(&site.ar, &site.ctx, &m, &v), 0);
 	return v;
 }
 
@@ -164,14 +146,14 @@ static void who_may_bring_it(void **state SM_UNUSED)
 /* A site whose line costs is no open relay for that. */
 static void all_domains(void **state SM_UNUSED)
 {
-	conf.on_demand.domains.v[0] = SM_STR(".");
-	conf.on_demand.deliver = SM_WAIT_RUN;
+	site.conf.on_demand.domains.v[0] = SM_STR(".");
+	site.conf.on_demand.deliver = SM_WAIT_RUN;
 	assert_int_equal(check("u@other.example", 0).code, 550);
 	assert_int_equal(check("u@other.example", SM_CHECK_MAY_RELAY).code, 0);
 	assert_int_equal(check("u@other.example", SM_CHECK_MAY_RELAY).flags, 0);
 	assert_int_equal(check("u@local.example", 0).flags, SM_VERDICT_LOCAL | SM_VERDICT_VERIFY);
-	conf.on_demand.domains.v[0] = SM_STR("-bad");
-	assert_int_equal(ar_conf_check(&conf), SM_E_SYNTAX);
+	site.conf.on_demand.domains.v[0] = SM_STR("-bad");
+	assert_int_equal(ar_conf_check(&site.conf), SM_E_SYNTAX);
 }
 
 int main(void)

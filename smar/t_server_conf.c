@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "smar/t_dns_run.h"
+#include "smar/t_site.h"
 
 static const char config[] =
     "map a { type = inline; entries = {\n"
@@ -23,32 +24,6 @@ static const char config[] =
 static const char broken[] = "map a { type = socket; path = \"/nonexistent/map\"; mapname = x; }\n"
 			     "access_map { name = a; }\n";
 
-static struct ar_conf conf;
-static struct ar ar;
-static struct sm_arena arena;
-static struct ar_ctx ctx;
-
-static void open_maps(const char *text)
-{
-	struct sm_conf_file file;
-
-	sm_arena_init(&arena, "test", 65536, 1 << 24);
-	sm_conf_defaults(ar_conf_opts, &conf, &arena);
-	assert_int_equal(sm_conf_parse(&file, "smx.conf", sm_str(text)), 0);
-	assert_int_equal(sm_conf_bind(&file, &file.root, ar_conf_opts, NULL, &conf, &arena), 0);
-	assert_int_equal(ar_conf_check(&conf), 0);
-	sm_conf_free(&file);
-	ar = (struct ar){.conf = &conf, .hostname = SM_STR("mx.local"), .dns_timeout_ms = 600};
-	assert_int_equal(ar_maps_open(&conf, &ar.maps), 0);
-	ctx = (struct ar_ctx){.a = &arena, .may_wait = true, .deadline_ms = sm_now_ms() + 2000};
-}
-
-static void close_maps(void)
-{
-	ar_maps_unref(&ar.maps);
-	sm_arena_fini(&arena);
-}
-
 static void server_at(uint16_t port, const char *name, const char *ip, const char *text,
                       const char *auth)
 {
@@ -56,7 +31,7 @@ static void server_at(uint16_t port, const char *name, const char *ip, const cha
 	struct sm_msg_server_confd out;
 
 	assert_int_equal(sm_sa_ip(&m.sa, sm_str(ip), port), 0);
-	assert_int_equal(ar_server_conf(&ar, &ctx, &m, &out), 0);
+	assert_int_equal(ar_server_conf(&site.ar, &site.ctx, &m, &out), 0);
 	assert_int_equal(out.code, 0);
 	assert_true(sm_str_eq(out.conf, sm_str(text)));
 	assert_true(sm_str_eq(out.auth, sm_str(auth)));
@@ -70,7 +45,8 @@ static void server(const char *name, const char *ip, const char *text, const cha
 /* Several servers on one address are told apart by their ports. */
 static void ports(void **state SM_UNUSED)
 {
-	open_maps(config);
+	t_site_open(config, NULL);
+	t_site_patient();
 	server_at(10024, "MX.one.example", "192.0.2.1", "port", "user = joe; password = x;");
 	server_at(10025, "mx.one.example", "192.0.2.1", "one", "user = joe; password = x;");
 	server_at(10024, "mx.one.example", "192.0.2.7", "port", "user = joe; password = x;");
@@ -79,12 +55,13 @@ static void ports(void **state SM_UNUSED)
 	server_at(10025, "[192.0.2.7]", "192.0.2.7", "net", "");
 	server_at(10024, "", "2001:db8::7", "six and port", "");
 	server_at(10025, "", "2001:db8::7", "", "");
-	close_maps();
+	t_site_close();
 }
 
 static void servers(void **state SM_UNUSED)
 {
-	open_maps(config);
+	t_site_open(config, NULL);
+	t_site_patient();
 	server("mx.one.example", "192.0.2.1", "one", "user = joe; password = x;");
 	server("MX.One.Example", "198.51.100.1", "one", "user = joe; password = x;");
 	server("other.one.example", "192.0.2.1", "below", "");
@@ -92,14 +69,14 @@ static void servers(void **state SM_UNUSED)
 	server("one.example", "198.51.100.1", "", "");
 	server("[192.0.2.9]", "192.0.2.9", "net", "nine");
 	server("x.example", "2001:db8::1", "six", "");
-	close_maps();
+	t_site_close();
 }
 
 static void recipient(const char *rcpt, const char *text, struct sm_str *key)
 {
 	struct sm_msg_route r = {.status = SM_ROUTE_OK, .key = SM_STR("smtp:25:mx.example")};
 
-	assert_int_equal(ar_rcpt_conf(&ar, &ctx, sm_str(rcpt), &r), 0);
+	assert_int_equal(ar_rcpt_conf(&site.ar, &site.ctx, sm_str(rcpt), &r), 0);
 	assert_int_equal(r.status, SM_ROUTE_OK);
 	assert_true(sm_str_eq(r.conf, sm_str(text)));
 	*key = r.key;
@@ -109,7 +86,8 @@ static void recipients(void **state SM_UNUSED)
 {
 	struct sm_str none, joe, joe_too, all, below;
 
-	open_maps(config);
+	t_site_open(config, NULL);
+	t_site_patient();
 	recipient("x@example", "", &none);
 	recipient("joe@r.example", "joe", &joe);
 	recipient("Joe@R.example", "joe", &joe_too);
@@ -121,7 +99,7 @@ static void recipients(void **state SM_UNUSED)
 	assert_false(sm_str_eq(joe, none));
 	assert_false(sm_str_eq(joe, all));
 	assert_false(sm_str_eq(all, below));
-	close_maps();
+	t_site_close();
 }
 
 /* The longest key of a route stays one that fits its message. */
@@ -130,13 +108,14 @@ static void long_keys(void **state SM_UNUSED)
 	struct sm_msg_route r = {.status = SM_ROUTE_OK};
 	char key[601];
 
-	open_maps(config);
+	t_site_open(config, NULL);
+	t_site_patient();
 	memset(key, 'k', sizeof(key) - 1);
 	key[600] = '\0';
 	r.key = sm_str(key);
-	assert_int_equal(ar_rcpt_conf(&ar, &ctx, SM_STR("joe@r.example"), &r), 0);
+	assert_int_equal(ar_rcpt_conf(&site.ar, &site.ctx, SM_STR("joe@r.example"), &r), 0);
 	assert_in_range(r.key.n, 1, 600);
-	close_maps();
+	t_site_close();
 }
 
 static void failing_body(void)
@@ -146,10 +125,10 @@ static void failing_body(void)
 	struct sm_msg_server_confd out;
 
 	assert_int_equal(sm_sa_ip(&m.sa, SM_STR("192.0.2.1"), 25), 0);
-	assert_int_equal(ar_server_conf(&ar, &ctx, &m, &out), 0);
+	assert_int_equal(ar_server_conf(&site.ar, &site.ctx, &m, &out), 0);
 	assert_int_equal(out.code, 451);
 	assert_int_equal(out.conf.n + out.auth.n, 0);
-	assert_int_equal(ar_rcpt_conf(&ar, &ctx, SM_STR("joe@r.example"), &r), 0);
+	assert_int_equal(ar_rcpt_conf(&site.ar, &site.ctx, SM_STR("joe@r.example"), &r), 0);
 	assert_int_equal(r.status, SM_ROUTE_TEMP);
 	assert_int_equal(r.code, 451);
 }
@@ -159,9 +138,10 @@ static void failing_maps(void **state SM_UNUSED)
 {
 	static const struct t_dns_row zone[] = {{NULL, 0, 0, NULL}};
 
-	open_maps(broken);
+	t_site_open(broken, NULL);
+	t_site_patient();
 	t_dns_run(zone, &(struct ar_cache_conf){1000, 1000}, 600, failing_body);
-	close_maps();
+	t_site_close();
 }
 
 int main(void)
