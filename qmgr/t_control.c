@@ -23,11 +23,6 @@ static bool are_deferred(void)
 	return qm_edbc_count(w.q.edbc) == want && w.q.txns.by_id.count == 0;
 }
 
-static bool ctl_over(void)
-{
-	return w.ctl_done || w.ctl.gone;
-}
-
 static bool are_delivered(void)
 {
 	return w.q.stats.delivered >= want_delivered;
@@ -37,7 +32,7 @@ static bool are_delivered(void)
 static int ask(const char *words)
 {
 	t_send_ctl(words);
-	assert_true(t_wait(ctl_over));
+	t_wait_ctl();
 	assert_false(w.ctl.gone);
 	return w.ctl_status;
 }
@@ -200,12 +195,12 @@ static void a_long_answer_holds_up_nobody(void **state)
 	assert_true(t_wait(are_delivered));
 	qm_log_stat(qm_store_ibdb(w.q.store), &after);
 	assert_true(after.records > before.records);
-	assert_true(t_wait(ctl_over));
+	t_wait_ctl();
 	assert_int_equal(w.ctl_status, 0);
 	/* One at a time. */
 	t_send_ctl("summary");
 	t_send_ctl("status");
-	assert_true(t_wait(ctl_over));
+	t_wait_ctl();
 	assert_int_equal(w.ctl_status, 75);
 	drain_index();
 }

@@ -9,29 +9,27 @@
 #include "qmgr/filter.h"
 #include "qmgr/t_qm.h"
 
-static int set_up(void **state)
-{
-	int err = t_qm_setup(state);
-
-	w.conf.run.interval_ms = 0;
-	w.deliver = SM_DELIVER_BACKGROUND;
-	w.no_on_demand = false;
-	return err;
-}
-
-static void ask_from(const char *client, const char *node)
+/* `client`: NULL: a program of this host. */
+static void send_etrn(const char *client, const char *node)
 {
 	struct sm_msg_etrn m = {.sess = {1, 1}, .node = sm_str(node)};
 
-	assert_int_equal(sm_sa_ip(&m.client, sm_str(client), 25), 0);
+	if (client != NULL)
+		assert_int_equal(sm_sa_ip(&m.client, sm_str(client), 25), 0);
 	t_send(&w.ss.p, SM_MSG_etrn, &m, true);
+}
+
+/* Gives the answer. */
+static unsigned asked_by(const char *client, const char *node)
+{
+	send_etrn(client, node);
 	t_wait_n(t_verdicts, w.ss.verdicts + 1);
+	return w.ss.code;
 }
 
 static unsigned asked(const char *node)
 {
-	ask_from("192.0.2.1", node);
-	return w.ss.code;
+	return asked_by("192.0.2.1", node);
 }
 
 static void replies(void **state)
@@ -125,25 +123,18 @@ static void too_often(void **state)
 	assert_int_equal(asked("hold.test"), 251);
 	assert_int_equal(asked("hold.test"), 251);
 	/* By whomever. */
-	ask_from("192.0.2.2", "hold.test");
-	assert_int_equal(w.ss.code, 458);
-	ask_from("192.0.2.2", "HOLD.test");
-	assert_int_equal(w.ss.code, 458);
-	ask_from("192.0.2.2", "hold2.test");
-	assert_int_equal(w.ss.code, 251);
-	ask_from("192.0.2.2", "hold3.test");
-	assert_int_equal(w.ss.code, 458);
+	assert_int_equal(asked_by("192.0.2.2", "hold.test"), 458);
+	assert_int_equal(asked_by("192.0.2.2", "HOLD.test"), 458);
+	assert_int_equal(asked_by("192.0.2.2", "hold2.test"), 251);
+	assert_int_equal(asked_by("192.0.2.2", "hold3.test"), 458);
 	assert_int_equal(asked("hold3.test"), 251);
 	assert_int_equal(asked("hold4.test"), 458);
 	/* Programs of this host are not limited, nodes are. */
 	for (unsigned i = 0; i < 4; i++) {
 		char node[] = "holdN.test";
-		struct sm_msg_etrn m = {.sess = {1, 1}, .node = sm_str(node)};
 
 		node[4] = (char)('5' + i);
-		t_send(&w.ss.p, SM_MSG_etrn, &m, true);
-		t_wait_n(t_verdicts, w.ss.verdicts + 1);
-		assert_int_equal(w.ss.code, 251);
+		assert_int_equal(asked_by(NULL, node), 251);
 	}
 	w.q.conf = &w.conf;
 	w.conf.etrn.max_node = w.conf.etrn.max_client = 0;
@@ -154,25 +145,23 @@ static void too_often(void **state)
 /* Who asked is gone before the answer, or all of qmgr is. */
 static void gone(void **state)
 {
-	struct sm_msg_etrn m = {.sess = {1, 1}, .node = SM_STR("hold.test")};
-
 	(void)state;
 	t_qm_all();
 	(void)t_waiting("s@a.test", "x@hold.test");
 	w.smar_hold = true;
-	t_send(&w.ss.p, SM_MSG_etrn, &m, true);
+	send_etrn(NULL, "hold.test");
 	t_pump();
 	t_down(&w.ss.p);
 	t_wait_n(t_asked, w.questions + 1);
 	t_smtps_up(&w.ss, 1);
-	t_send(&w.ss.p, SM_MSG_etrn, &m, true);
+	send_etrn(NULL, "hold.test");
 	t_wait_n(t_asked, w.questions + 1);
 	w.smar_hold = false;
 	t_qm_again();
 	assert_int_equal(w.sc.tasks, 0);
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, set_up, t_qm_teardown)
+#define T(f) cmocka_unit_test_setup_teardown(f, t_qm_setup_waiting, t_qm_teardown)
 
 int main(void)
 {

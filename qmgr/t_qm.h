@@ -95,7 +95,9 @@ struct t_qm {
 };
 extern struct t_qm w;
 
-int t_qm_setup(void **state);    /* directories, a configuration for short times; nothing runs */
+int t_qm_setup(void **state); /* directories, a configuration for short times; nothing runs */
+/* The same, and mail for hold*.test and queue*.test waits; there is no schedule. */
+int t_qm_setup_waiting(void **state);
 int t_qm_teardown(void **state); /* closes what runs, removes the directories */
 void t_qm_start(void);           /* the queue, until it is running */
 void t_qm_stop(void);            /* orderly: closes it; start again */
@@ -123,6 +125,7 @@ void t_down(struct puppet *p);
 void t_send(struct puppet *p, uint16_t type, const void *m, bool call);
 void t_ask_ctl(const char *verb, const char *arg); /* words with spaces between */
 void t_send_ctl(const char *words);                /* the verb first; not waited for */
+void t_wait_ctl(void);                             /* until it has its answer, or is gone */
 
 /* A mail whose content exists, with recipients as one string "a@x b@y"; sent, not waited for. */
 struct sm_id t_commit(const char *sender, const char *rcpts);

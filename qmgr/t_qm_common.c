@@ -154,6 +154,15 @@ int t_qm_setup(void **state)
 	return 0;
 }
 
+int t_qm_setup_waiting(void **state)
+{
+	int err = t_qm_setup(state);
+
+	w.conf.run.interval_ms = 0;
+	w.deliver = SM_DELIVER_BACKGROUND;
+	return err;
+}
+
 static bool is_running(void)
 {
 	return w.q.running;

@@ -514,6 +514,11 @@ static bool ctl_answered(void)
 	return w.ctl_done || w.ctl.gone;
 }
 
+void t_wait_ctl(void)
+{
+	assert_true(t_wait(ctl_answered));
+}
+
 void t_send_ctl(const char *words)
 {
 	struct sm_msg_ctl_word items[64];
@@ -535,5 +540,5 @@ void t_ask_ctl(const char *verb, const char *arg)
 
 	snprintf(words, sizeof(words), "%s%s%s", verb, arg ? " " : "", arg ? arg : "");
 	t_send_ctl(words);
-	assert_true(t_wait(ctl_answered));
+	t_wait_ctl();
 }

@@ -16,16 +16,6 @@
 static struct qm_run_done last;
 static unsigned runs;
 
-static int set_up(void **state)
-{
-	int err = t_qm_setup(state);
-
-	w.conf.run.interval_ms = 0;
-	w.deliver = SM_DELIVER_BACKGROUND;
-	w.no_on_demand = false;
-	return err;
-}
-
 static void ran(void *arg, const struct qm_run_done *done)
 {
 	(void)arg;
@@ -621,7 +611,7 @@ static void by_the_schedule(void **state)
 	assert_in_range(qm_run_next_s(&w.q), sm_wall_s(), sm_wall_s() + 60);
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, set_up, t_qm_teardown)
+#define T(f) cmocka_unit_test_setup_teardown(f, t_qm_setup_waiting, t_qm_teardown)
 
 int main(void)
 {
