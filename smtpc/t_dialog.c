@@ -1,32 +1,13 @@
 /* The client's conversation, against scripted servers: tasks in, results out. */
 #include "smtpc/t_smtpc.h"
 
-#define HELLO    "> 220 mx.example ESMTP\n< EHLO client.example\n> 250-mx.example\n"
-#define PIPE     HELLO "> 250 PIPELINING\n"
-#define PLAIN    HELLO "> 250 HELP\n"
-#define MAIL     "< MAIL FROM:<sender@a.example>\n"
-#define RCPT(x)  "< RCPT TO:<" x "@b.example>\n"
-#define DATA     "< DATA\n"
-#define THREE_OK "> 250 2.1.0 ok\n> 250 2.1.5 ok\n> 354 go\n"
-#define GOOD     PIPE MAIL RCPT("x") DATA THREE_OK ".\n> 250 2.0.0 queued\n"
-
-static void begin1(const char *script)
-{
-	t_begin(1, &script);
-	t_rcpt("x@b.example");
-}
-
-/* One host, one recipient. */
-static void one(const char *script, const char *results)
-{
-	begin1(script);
-	t_run(results);
-}
+#define THREE_OK OK OK "> 354 go\n"
+#define GOOD     PIPE TAKES
 
 static void test_pipelined(void **state)
 {
 	(void)state;
-	one(GOOD, "0 done 250 final 2.0.0 queued\n");
+	t_one(GOOD, "0 done 250 final 2.0.0 queued\n");
 	assert_int_equal(W.host[0].content.len, W.message.n);
 	assert_memory_equal(sm_buf_p(&W.host[0].content), W.message.p, W.message.n);
 	assert_true(W.kept);
@@ -39,15 +20,16 @@ static void test_pipelined(void **state)
 static void test_one_by_one(void **state)
 {
 	(void)state;
-	one(PLAIN MAIL "> 250 ok\n" RCPT("x") "> 250 ok\n" DATA "> 354\n.\n> 250 done\n",
-	    "0 done 250 final 2.0.0 done\n");
+	t_one(PLAIN MAIL "> 250 ok\n" RCPT("x") "> 250 ok\n" DATA "> 354\n.\n> 250 done\n",
+	      "0 done 250 final 2.0.0 done\n");
 	t_end();
 }
 
 static void test_helo_fallback(void **state)
 {
 	(void)state;
-	one("> 220 old\n< EHLO client.example\n> 500 what?\n< HELO client.example\n> 250 hi\n" MAIL
+	t_one(
+	    "> 220 old\n< EHLO client.example\n> 500 what?\n< HELO client.example\n> 250 hi\n" MAIL
 	    "> 250 ok\n" RCPT("x") "> 250 ok\n" DATA "> 354 go\n.\n> 250 done\n",
 	    "0 done 250 final 2.0.0 done\n");
 	t_end();
@@ -56,9 +38,9 @@ static void test_helo_fallback(void **state)
 static void test_some_refused(void **state)
 {
 	(void)state;
-	begin1(PIPE MAIL RCPT("x") RCPT("y") RCPT("z") DATA
-	       "> 250 ok\n> 550 no such user\n> 451-4.7.1 come\n> 451 4.7.1 later\n> 250 ok\n"
-	       "> 354 go\n.\n> 250 ok\n");
+	t_begin1(PIPE MAIL RCPT("x") RCPT("y") RCPT("z") DATA
+	         "> 250 ok\n> 550 no such user\n> 451-4.7.1 come\n> 451 4.7.1 later\n> 250 ok\n"
+	         "> 354 go\n.\n> 250 ok\n");
 	t_rcpt("y@b.example");
 	t_rcpt("z@b.example");
 	t_run("0 perm 550 rcpt 5.1.1 no such user\n"
@@ -71,19 +53,19 @@ static void test_some_refused(void **state)
 static void test_all_refused(void **state)
 {
 	(void)state;
-	one(PIPE MAIL RCPT("x") DATA "> 250 ok\n> 550 5.1.1 no\n> 503 no recipients\n",
-	    "0 perm 550 rcpt 5.1.1 no\n");
+	t_one(PIPE MAIL RCPT("x") DATA "> 250 ok\n> 550 5.1.1 no\n> 503 no recipients\n",
+	      "0 perm 550 rcpt 5.1.1 no\n");
 	assert_false(W.kept);
 	t_end();
 	/* The server wants data all the same: it gets a lone dot, never the message. */
-	one(PIPE MAIL RCPT("x") DATA "> 250 ok\n> 550 5.1.1 no\n> 354 go\n.\n> 554 none\n"
-	                             "",
-	    "0 perm 550 rcpt 5.1.1 no\n");
+	t_one(PIPE MAIL RCPT("x") DATA "> 250 ok\n> 550 5.1.1 no\n> 354 go\n.\n> 554 none\n"
+	                               "",
+	      "0 perm 550 rcpt 5.1.1 no\n");
 	assert_int_equal(W.host[0].content.len, 0);
 	t_end();
 	/* MAIL was refused, RCPT taken, data wanted: not even a dot. */
-	one(PIPE MAIL RCPT("x") DATA "> 550 5.7.1 no\n> 250 ok\n> 354 go\nw\n",
-	    "0 perm 550 mail 5.7.1 no\n");
+	t_one(PIPE MAIL RCPT("x") DATA "> 550 5.7.1 no\n> 250 ok\n> 354 go\nw\n",
+	      "0 perm 550 mail 5.7.1 no\n");
 	assert_false(W.kept);
 	t_end();
 }
@@ -91,21 +73,21 @@ static void test_all_refused(void **state)
 static void test_mail_refused(void **state)
 {
 	(void)state;
-	one(PIPE MAIL RCPT("x") DATA "> 451 4.3.0 busy\n> 503 no\n> 503 no\n",
-	    "0 temp 451 mail 4.3.0 busy\n");
+	t_one(PIPE MAIL RCPT("x") DATA "> 451 4.3.0 busy\n> 503 no\n> 503 no\n",
+	      "0 temp 451 mail 4.3.0 busy\n");
 	t_end();
-	one(PLAIN MAIL "> 552 too big\n", "0 perm 552 mail 5.3.4 too big\n");
+	t_one(PLAIN MAIL "> 552 too big\n", "0 perm 552 mail 5.3.4 too big\n");
 	t_end();
 }
 
 static void test_data_refused(void **state)
 {
 	(void)state;
-	one(PIPE MAIL RCPT("x") DATA "> 250 ok\n> 250 ok\n> 451 disk\n",
-	    "0 temp 451 data 4.3.0 disk\n");
+	t_one(PIPE MAIL RCPT("x") DATA "> 250 ok\n> 250 ok\n> 451 disk\n",
+	      "0 temp 451 data 4.3.0 disk\n");
 	t_end();
-	one(PIPE MAIL RCPT("x") DATA THREE_OK ".\n> 554 5.7.1 spam\n",
-	    "0 perm 554 final 5.7.1 spam\n");
+	t_one(PIPE MAIL RCPT("x") DATA THREE_OK ".\n> 554 5.7.1 spam\n",
+	      "0 perm 554 final 5.7.1 spam\n");
 	t_end();
 }
 
@@ -163,7 +145,7 @@ static void test_protocol_errors(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < SM_ARRAY_SIZE(bad); i++) {
-		begin1(bad[i].greeting);
+		t_begin1(bad[i].greeting);
 		W.conf.timeouts.greeting_ms = bad[i].result == NULL ? 50 : T_PATIENCE_MS;
 		t_run(bad[i].result != NULL ? bad[i].result
 		                            : "0 temp 0 greeting 4.4.2 read: deadline passed\n");
@@ -180,12 +162,12 @@ static void test_endless_replies(void **state)
 	for (int i = 0; i < 3000; i++)
 		at += (size_t)sprintf(script + at, "> 220-still here\n");
 	(void)sprintf(script + at, "w\n");
-	one(script, "0 temp 0 greeting 4.5.0 reply has more than 100 lines\n");
+	t_one(script, "0 temp 0 greeting 4.5.0 reply has more than 100 lines\n");
 	t_end();
 	at = (size_t)sprintf(script, "! 220 ");
 	memset(script + at, 'x', 300000);
 	(void)strcpy(script + at + 300000, "\nw\n");
-	one(script, "0 temp 0 greeting 4.5.0 reply line of more than 4096 bytes\n");
+	t_one(script, "0 temp 0 greeting 4.5.0 reply line of more than 4096 bytes\n");
 	t_end();
 	at = 0;
 	for (int i = 0; i < 60; i++) {
@@ -195,7 +177,7 @@ static void test_endless_replies(void **state)
 		script[at++] = '\n';
 	}
 	(void)strcpy(script + at, "w\n");
-	begin1(script);
+	t_begin1(script);
 	W.conf.max_reply_lines = 1000;
 	t_run("0 temp 0 greeting 4.5.0 reply of more than 66132 bytes\n");
 	t_end();
@@ -205,9 +187,9 @@ static void test_endless_replies(void **state)
 static void test_texts(void **state)
 {
 	(void)state;
-	one(PIPE MAIL RCPT("x") DATA "> 250 ok\n! 550 \\x1b[2J\\xe4\\x07 tab\\x09 end\\r\\n\n"
-	                             "> 503 no\n",
-	    "0 perm 550 rcpt 5.1.1 ?[2J?? tab? end\n");
+	t_one(PIPE MAIL RCPT("x") DATA "> 250 ok\n! 550 \\x1b[2J\\xe4\\x07 tab\\x09 end\\r\\n\n"
+	                               "> 503 no\n",
+	      "0 perm 550 rcpt 5.1.1 ?[2J?? tab? end\n");
 	t_end();
 }
 
@@ -236,24 +218,24 @@ static void test_lost_after_dot(void **state)
 		t_end();
 	}
 	/* A whole line is an answer, whatever happens to the connection then. */
-	one(PIPE MAIL RCPT("x") DATA THREE_OK ".\n> 250 2.0.0 yes\nr\n",
-	    "0 done 250 final 2.0.0 yes\n");
+	t_one(PIPE MAIL RCPT("x") DATA THREE_OK ".\n> 250 2.0.0 yes\nr\n",
+	      "0 done 250 final 2.0.0 yes\n");
 	t_end();
-	one(PIPE MAIL RCPT("x") DATA THREE_OK ".\n> 421 4.3.2 no\nx\n",
-	    "0 temp 421 final 4.3.2 no\n");
+	t_one(PIPE MAIL RCPT("x") DATA THREE_OK ".\n> 421 4.3.2 no\nx\n",
+	      "0 temp 421 final 4.3.2 no\n");
 	t_end();
-	one(PIPE MAIL RCPT("x") DATA THREE_OK ".\n> 354 again\nw\n",
-	    "0 temp 354 final 4.0.0 again\n");
+	t_one(PIPE MAIL RCPT("x") DATA THREE_OK ".\n> 354 again\nw\n",
+	      "0 temp 354 final 4.0.0 again\n");
 	t_end();
 }
 
 static void test_lmtp(void **state)
 {
 	(void)state;
-	begin1("> 220 lmtp\n< LHLO client.example\n> 250-x\n> 250 PIPELINING\n" MAIL RCPT("x")
-	           RCPT("y") RCPT("z") RCPT("u") DATA
-	       "> 250 ok\n> 250 ok\n> 250 ok\n> 550 5.1.1 no\n> 250 ok\n> 354 go\n.\n"
-	       "> 250 2.0.0 one\n> 452 4.2.2 full\n> 250 2.0.0 three\n");
+	t_begin1("> 220 lmtp\n< LHLO client.example\n> 250-x\n> 250 PIPELINING\n" MAIL RCPT("x")
+	             RCPT("y") RCPT("z") RCPT("u") DATA
+	         "> 250 ok\n> 250 ok\n> 250 ok\n> 550 5.1.1 no\n> 250 ok\n> 354 go\n.\n"
+	         "> 250 2.0.0 one\n> 452 4.2.2 full\n> 250 2.0.0 three\n");
 	W.task.agent = SM_AGENT_LMTP;
 	t_rcpt("y@b.example");
 	t_rcpt("z@b.example");
@@ -265,7 +247,7 @@ static void test_lmtp(void **state)
 	assert_true(W.kept);
 	t_end();
 	/* The connection ends between the replies: what was said counts, the rest is unknown. */
-	begin1("> 220 lmtp\n< LHLO client.example\n> 250 x\n" MAIL "> 250 ok\n" RCPT(
+	t_begin1("> 220 lmtp\n< LHLO client.example\n> 250 x\n" MAIL "> 250 ok\n" RCPT(
 	    "x") "> 250 ok\n" RCPT("y") "> 250 ok\n" DATA "> 354 go\n.\n> 250 2.0.0 one\nx\n");
 	W.task.agent = SM_AGENT_LMTP;
 	t_rcpt("y@b.example");
@@ -277,12 +259,12 @@ static void test_lmtp(void **state)
 static void test_parameters(void **state)
 {
 	(void)state;
-	begin1(HELLO
-	       "> 250-SIZE 1000\n> 250-8BITMIME\n> 250-dsn\n> 250 pipelining\n"
-	       "< MAIL FROM:<sender@a.example> SIZE=30 BODY=8BITMIME RET=HDRS ENVID=QQ314159\n"
-	       "< RCPT TO:<x@b.example> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;x+2Bx@b\n"
-	       "< RCPT TO:<y@b.example> NOTIFY=NEVER\n" DATA
-	       "> 250 ok\n> 250 ok\n> 250 ok\n> 354 go\n.\n> 250 ok\n");
+	t_begin1(HELLO
+	         "> 250-SIZE 1000\n> 250-8BITMIME\n> 250-dsn\n> 250 pipelining\n"
+	         "< MAIL FROM:<sender@a.example> SIZE=30 BODY=8BITMIME RET=HDRS ENVID=QQ314159\n"
+	         "< RCPT TO:<x@b.example> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;x+2Bx@b\n"
+	         "< RCPT TO:<y@b.example> NOTIFY=NEVER\n" DATA
+	         "> 250 ok\n> 250 ok\n> 250 ok\n> 354 go\n.\n> 250 ok\n");
 	W.task.body = SM_BODY_8BITMIME;
 	W.task.ret = SM_RET_HDRS;
 	W.task.envid = SM_STR("QQ314159");
@@ -294,7 +276,7 @@ static void test_parameters(void **state)
 	assert_true(W.dsn_passed);
 	t_end();
 	/* Nothing of it to a server that offers nothing. */
-	begin1(GOOD);
+	t_begin1(GOOD);
 	W.task.body = SM_BODY_8BITMIME;
 	W.task.ret = SM_RET_HDRS;
 	W.task.envid = SM_STR("QQ314159");
@@ -307,7 +289,7 @@ static void test_parameters(void **state)
 static void test_nothing_breaks_out(void **state)
 {
 	(void)state;
-	begin1(PIPE MAIL RCPT("y") DATA THREE_OK ".\n> 250 ok\n");
+	t_begin1(PIPE MAIL RCPT("y") DATA THREE_OK ".\n> 250 ok\n");
 	W.rcpts[0].addr = SM_STR("x@b.example>\r\nRSET\r\n");
 	W.task.envid = SM_STR("a b\r\n");
 	t_rcpt("y@b.example");
@@ -318,8 +300,8 @@ static void test_nothing_breaks_out(void **state)
 static void test_size_limit(void **state)
 {
 	(void)state;
-	one(HELLO "> 250 SIZE 29\n",
-	    "0 perm 0 mail 5.3.4 message of 30 bytes, the server takes at most 29\n");
+	t_one(HELLO "> 250 SIZE 29\n",
+	      "0 perm 0 mail 5.3.4 message of 30 bytes, the server takes at most 29\n");
 	t_end();
 }
 
@@ -327,17 +309,17 @@ static void test_size_limit(void **state)
 static void test_too_many_recipients(void **state)
 {
 	(void)state;
-	begin1(PIPE MAIL RCPT("x") RCPT("y") RCPT("z") DATA
-	       "> 250 ok\n> 250 ok\n> 452 4.5.3 enough\n> 452 4.5.3 enough\n> 354 go\n.\n> 250 "
-	       "first\n" MAIL RCPT("y") RCPT("z") DATA
-	       "> 250 ok\n> 250 ok\n> 550 no\n> 354 go\n.\n> 250 second\n");
+	t_begin1(PIPE MAIL RCPT("x") RCPT("y") RCPT("z") DATA
+	         "> 250 ok\n> 250 ok\n> 452 4.5.3 enough\n> 452 4.5.3 enough\n> 354 go\n.\n> 250 "
+	         "first\n" MAIL RCPT("y") RCPT("z") DATA
+	         "> 250 ok\n> 250 ok\n> 550 no\n> 354 go\n.\n> 250 second\n");
 	t_rcpt("y@b.example");
 	t_rcpt("z@b.example");
 	t_run("0 done 250 final 2.0.0 first\n1 done 250 final 2.0.0 second\n2 perm 550 rcpt 5.1.1 "
 	      "no\n");
 	t_end();
-	one(PIPE MAIL RCPT("x") DATA "> 250 ok\n> 452 4.5.3 enough\n> 503 no\n",
-	    "0 temp 452 rcpt 4.5.3 enough\n");
+	t_one(PIPE MAIL RCPT("x") DATA "> 250 ok\n> 452 4.5.3 enough\n> 503 no\n",
+	      "0 temp 452 rcpt 4.5.3 enough\n");
 	t_end();
 }
 
@@ -371,16 +353,16 @@ static void test_many_recipients_in_batches(void **state)
 static void test_timeouts(void **state)
 {
 	(void)state;
-	begin1(PIPE MAIL RCPT("x") DATA THREE_OK ".\nw\n");
+	t_begin1(PIPE MAIL RCPT("x") DATA THREE_OK ".\nw\n");
 	W.conf.timeouts.data_final_ms = 30;
 	t_run("0 temp 0 final 4.4.2 read: deadline passed\n");
 	t_end();
-	begin1(PIPE MAIL RCPT("x") DATA "w\n");
+	t_begin1(PIPE MAIL RCPT("x") DATA "w\n");
 	W.conf.timeouts.mail_ms = 30;
 	t_run("0 temp 0 mail 4.4.2 read: deadline passed\n");
 	t_end();
 	/* However patient each step is: the task has an end. */
-	begin1("w\n");
+	t_begin1("w\n");
 	W.conf.max_task_time_ms = 300;
 	t_run("0 temp 0 greeting 4.4.2 read: deadline passed\n");
 	t_end();
@@ -393,7 +375,7 @@ static void test_bogus_address(void **state)
 	(void)state;
 	for (size_t i = 0; i < SM_ARRAY_SIZE(bogus); i++) {
 		char want[200];
-		begin1(NULL);
+		t_begin1(NULL);
 		assert_int_equal(sm_sa_ip(&W.hosts[0].sa, sm_str(bogus[i]), 25), 0);
 		(void)snprintf(want, sizeof(want),
 		               "0 temp 0 connect 4.4.1 %s is no address to send mail to\n",
@@ -408,7 +390,7 @@ static void test_bogus_address(void **state)
 static void test_no_content(void **state)
 {
 	(void)state;
-	begin1(PIPE MAIL RCPT("x") DATA THREE_OK "w\n");
+	t_begin1(PIPE MAIL RCPT("x") DATA THREE_OK "w\n");
 	W.message = SM_STR_NONE;
 	W.task.size = 31;
 	for (size_t i = 0; i < W.host_count; i++)
@@ -430,7 +412,7 @@ static void test_big_content(void **state)
 	(void)state;
 	for (size_t i = 0; i < SIZE; i += 10)
 		memcpy(big + i, i % 70 ? ".2345678\r\n" : "..345678\r\n", 10);
-	begin1(GOOD);
+	t_begin1(GOOD);
 	W.message = sm_str_n(big, SIZE);
 	t_run("0 done 250 final 2.0.0 queued\n");
 	assert_int_equal(W.host[0].content.len, SIZE);
@@ -468,7 +450,7 @@ static void test_content_refused_midway(void **state)
 static void test_reuse(void **state)
 {
 	(void)state;
-	begin1(GOOD MAIL RCPT("x") DATA THREE_OK ".\n> 250 2.0.0 again\n");
+	t_begin1(GOOD MAIL RCPT("x") DATA THREE_OK ".\n> 250 2.0.0 again\n");
 	W.tasks = 2;
 	W.message = SM_STR("a\r\n");
 	t_run("0 done 250 final 2.0.0 queued\n0 done 250 final 2.0.0 again\n");
@@ -490,7 +472,7 @@ static void test_reuse_of_a_dead_session(void **state)
 	for (size_t i = 0; i < SM_ARRAY_SIZE(deaths); i++) {
 		char script[2000];
 		(void)snprintf(script, sizeof(script), "%s%s---\n%s", GOOD, deaths[i], GOOD);
-		begin1(script);
+		t_begin1(script);
 		W.tasks = 2;
 		t_run("0 done 250 final 2.0.0 queued\n0 done 250 final 2.0.0 queued\n");
 		assert_int_equal(W.host[0].connections, 2);

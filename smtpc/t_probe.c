@@ -1,17 +1,12 @@
 /* Probes, byte for byte, against scripted servers. */
 #include "smtpc/t_smtpc.h"
 
-#define HELLO   "> 220 mx.example ESMTP\n< EHLO client.example\n> 250-mx.example\n"
-#define PIPE    HELLO "> 250 PIPELINING\n"
-#define PLAIN   HELLO "> 250 HELP\n"
-#define MAIL    "< MAIL FROM:<>\n"
-#define RCPT(x) "< RCPT TO:<" x "@b.example>\n"
-#define RSET    "< RSET\n"
-#define ASK     MAIL RCPT("x") RSET
-#define OK      "> 250 2.0.0 ok\n"
+#define PROBE "< MAIL FROM:<>\n"
+#define RSET  "< RSET\n"
+#define ASK   PROBE RCPT("x") RSET
 /* What the server says to RCPT. */
 #define SAYS(r)   ASK OK "> " r "\n" OK
-#define SLOWLY(r) MAIL OK RCPT("x") "> " r "\n" RSET OK
+#define SLOWLY(r) PROBE OK RCPT("x") "> " r "\n" RSET OK
 
 static void begin(size_t hosts, const char *const *scripts)
 {
@@ -59,7 +54,7 @@ static void test_cannot_be_told(void **state SM_UNUSED)
 	    false);
 	one(PIPE ASK "> 451 4.3.0 busy\n> 250 2.1.5 yes\n" OK, "0 temp 451 mail 4.3.0 busy\n",
 	    false);
-	one(PLAIN MAIL "> 550 5.7.1 no <>\n", "0 temp 550 mail 5.7.1 no <>\n", false);
+	one(PLAIN PROBE "> 550 5.7.1 no <>\n", "0 temp 550 mail 5.7.1 no <>\n", false);
 	/* MAIL refused, and then the connection is gone: the result stands. */
 	one(PIPE ASK "> 451 4.3.0 busy\nx\n", "0 temp 451 mail 4.3.0 busy\n", false);
 	one("> 554 5.7.1 go away\n", "0 temp 554 greeting 5.7.1 go away\n", false);
@@ -177,7 +172,7 @@ static void test_enough_unknown(void **state SM_UNUSED)
 
 static void test_several(void **state SM_UNUSED)
 {
-	const char *script = PIPE MAIL RCPT("x") RCPT("y") RCPT("z") RSET OK
+	const char *script = PIPE PROBE RCPT("x") RCPT("y") RCPT("z") RSET OK
 	    "> 250 2.1.5 yes\n"
 	    "> 550 5.1.1 no\n> 451 4.3.0 later\n" OK;
 
@@ -192,12 +187,12 @@ static void test_several(void **state SM_UNUSED)
 /* Nobody waits longer than is said in the task, and nothing breaks out of a command. */
 static void test_bounds(void **state SM_UNUSED)
 {
-	const char *script = PIPE MAIL "w\n";
+	const char *script = PIPE PROBE "w\n";
 	const char *nothing = "";
 
 	begin(1, &script);
 	W.task.probe_ms = 300;
-	W.host[0].script = PLAIN MAIL "w\n";
+	W.host[0].script = PLAIN PROBE "w\n";
 	t_run("0 temp 0 mail 4.4.2 read: deadline passed\n");
 	t_end();
 	begin(1, &nothing);

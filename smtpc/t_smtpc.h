@@ -29,6 +29,20 @@
 #include "smtpc/sc.h"
 #include "smtpc/task.h"
 
+/* What scripts are put together of: a greeting with what the server offers (with or without
+ * PIPELINING, which is said last), commands that come, answers. */
+#define HELLO     "> 220 mx.example ESMTP\n< EHLO client.example\n> 250-mx.example\n"
+#define OFFERS(x) HELLO x "> 250 PIPELINING\n"
+#define PIPE      OFFERS("")
+#define PLAIN     HELLO "> 250 HELP\n"
+#define MAIL      "< MAIL FROM:<sender@a.example>\n"
+#define RCPT(x)   "< RCPT TO:<" x "@b.example>\n"
+#define DATA      "< DATA\n"
+#define OK        "> 250 2.0.0 ok\n"
+#define GO_ON     "> 354 go\n.\n" /* and the content */
+/* A mail for x that is taken, pipelined. */
+#define TAKES MAIL RCPT("x") DATA OK OK GO_ON "> 250 2.0.0 queued\n"
+
 enum { T_HOSTS = 4 };
 
 struct t_host {
@@ -408,6 +422,19 @@ static inline void t_run(const char *results)
 		assert_string_equal(W.host[i].error, "");
 	assert_int_equal(W.answers, W.tasks);
 	assert_string_equal(W.results, results);
+}
+
+/* One host, one recipient. */
+static inline void t_begin1(const char *script)
+{
+	t_begin(1, &script);
+	t_rcpt("x@b.example");
+}
+
+static inline void t_one(const char *script, const char *results)
+{
+	t_begin1(script);
+	t_run(results);
 }
 
 #endif

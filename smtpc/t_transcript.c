@@ -4,13 +4,6 @@
 #include "libsm/base64.h"
 #include "smtpc/transcript.h"
 
-#define HELLO(x) \
-	"> 220 mx.example ESMTP\n< EHLO client.example\n> 250-mx.example\n" x "> 250 PIPELINING\n"
-#define MAIL    "< MAIL FROM:<sender@a.example>\n"
-#define RCPT(x) "< RCPT TO:<" x "@b.example>\n"
-#define OK      "> 250 2.0.0 ok\n"
-#define GO_ON   "> 354 go\n.\n"
-
 static char seen[200000];
 static uint32_t lines;
 
@@ -33,8 +26,7 @@ static void keep(struct sc_task *t)
 
 static void begin(const char *script, uint32_t bytes)
 {
-	t_begin(1, &script);
-	t_rcpt("x@b.example");
+	t_begin1(script);
 	W.task.transcript_bytes = bytes;
 	W.on_answer = keep;
 }
@@ -51,8 +43,8 @@ static void expect(const char *dialogue)
 static void test_dialogue(void **state)
 {
 	(void)state;
-	begin(HELLO("> 250-SIZE 10000\n") "< MAIL FROM:<sender@a.example> SIZE=30\n" RCPT(
-		  "x") "< DATA\n" OK OK GO_ON "> 250 2.0.0 kept as 17\n",
+	begin(OFFERS("> 250-SIZE 10000\n") "< MAIL FROM:<sender@a.example> SIZE=30\n" RCPT("x")
+	          DATA OK OK GO_ON "> 250 2.0.0 kept as 17\n",
 	      10000);
 	t_run("0 done 250 final 2.0.0 kept as 17\n");
 	expect("S 220 mx.example ESMTP\nC EHLO client.example\nS 250-mx.example\nS 250-SIZE "
@@ -61,7 +53,7 @@ static void test_dialogue(void **state)
 	       "S 250 2.0.0 ok\nS 250 2.0.0 ok\nS 354 go\nC <34 bytes>\nS 250 2.0.0 kept as 17\n");
 	t_end();
 	/* A chunk's command is one, what follows it is content. */
-	begin(HELLO("> 250-CHUNKING\n") MAIL RCPT("x") OK OK "< BDAT 30 LAST\nb 30\n" OK, 10000);
+	begin(OFFERS("> 250-CHUNKING\n") MAIL RCPT("x") OK OK "< BDAT 30 LAST\nb 30\n" OK, 10000);
 	t_run("0 done 250 final 2.0.0 ok\n");
 	assert_non_null(strstr(seen, "\nC BDAT 30 LAST\nC <30 bytes>\nS 250 2.0.0 ok\n"));
 	assert_null(strstr(seen, "Subject"));
@@ -72,7 +64,7 @@ static void test_failures(void **state)
 {
 	char result[200], at[SM_SA_TEXT];
 	(void)state;
-	begin(HELLO("") MAIL RCPT("x") "< DATA\n" OK "x\n", 10000);
+	begin(PIPE MAIL RCPT("x") DATA OK "x\n", 10000);
 	t_run("0 temp 0 rcpt 4.4.2 connection closed by peer\n");
 	assert_non_null(
 	    strstr(seen, "S 250 2.0.0 ok\n* failed (rcpt): 4.4.2 connection closed by peer\n"));
@@ -96,9 +88,8 @@ static void test_failures(void **state)
 static void test_open_session(void **state)
 {
 	(void)state;
-	begin(HELLO("")
-	          MAIL RCPT("x") "< DATA\n" OK OK GO_ON OK MAIL RCPT("x") "< DATA\n" OK OK GO_ON
-	                                                                  "> 250 2.0.0 second\n",
+	begin(PIPE MAIL RCPT("x") DATA OK OK GO_ON OK MAIL RCPT("x") DATA OK OK GO_ON
+	      "> 250 2.0.0 second\n",
 	      10000);
 	W.tasks = 2;
 	t_run("0 done 250 final 2.0.0 ok\n0 done 250 final 2.0.0 second\n");
@@ -107,7 +98,7 @@ static void test_open_session(void **state)
 	assert_non_null(strstr(seen, "second"));
 	t_end();
 	/* Nobody asks: nothing is kept. */
-	begin(HELLO("") MAIL RCPT("x") "< DATA\n" OK OK GO_ON OK, 0);
+	begin(PIPE MAIL RCPT("x") DATA OK OK GO_ON OK, 0);
 	W.on_answer = NULL;
 	t_run("0 done 250 final 2.0.0 ok\n");
 	t_end();
@@ -125,7 +116,7 @@ static void test_bounds(void **state)
 	for (int i = 0; i < 90; i++)
 		at += (size_t)snprintf(script + at, sizeof(script) - at, "> 250-X%d\n", i);
 	(void)snprintf(script + at, sizeof(script) - at,
-	               "> 250 PIPELINING\n" MAIL RCPT("x") "< DATA\n" OK OK GO_ON "> 250 last\n");
+	               "> 250 PIPELINING\n" MAIL RCPT("x") DATA OK OK GO_ON "> 250 last\n");
 	begin(script, 3000);
 	t_run("0 done 250 final 2.0.0 last\n");
 	assert_in_range(strlen(seen) + 64 * (size_t)lines, 1500, 3000 + 200);
@@ -189,31 +180,32 @@ static void test_no_secret(void **state)
 	(void)state;
 
 	secrets(pw, "mechanisms = { PLAIN };",
-	        HELLO("> 250-AUTH PLAIN\n") "< AUTH PLAIN *\n> 235 2.7.0 welcome joe\n" MAIL RCPT(
-		    "x") "< DATA\n" OK OK GO_ON OK,
+	        OFFERS("> 250-AUTH PLAIN\n") "< AUTH PLAIN *\n> 235 2.7.0 welcome joe\n" MAIL RCPT(
+		    "x") DATA OK OK GO_ON OK,
 	        delivered, "C AUTH PLAIN <hidden>\nS 235 2.7.0 <hidden>\nC MAIL");
 	secrets(pw, "mechanisms = { LOGIN };",
-	        HELLO("> 250-AUTH LOGIN\n") "< AUTH LOGIN\n> 334 VXNlcm5hbWU6\n< *\n> 334 "
-	                                    "UGFzc3dvcmQ6\n< *\n> 235 welcome\n" MAIL RCPT(
-						"x") "< DATA\n" OK OK GO_ON OK,
+	        OFFERS("> 250-AUTH LOGIN\n") "< AUTH LOGIN\n> 334 VXNlcm5hbWU6\n< *\n> 334 "
+	                                     "UGFzc3dvcmQ6\n< *\n> 235 welcome\n" MAIL RCPT("x")
+	                                         DATA OK OK GO_ON OK,
 	        delivered,
 	        "C AUTH LOGIN\nS 334 <hidden>\nC <hidden>\nS 334 <hidden>\nC <hidden>\nS 235 "
 	        "<hidden>\nC MAIL");
 	/* A server that says again what it was told, and refuses it. */
 	secrets(pw, "mechanisms = { PLAIN };",
-	        HELLO("> 250-AUTH PLAIN\n") "< AUTH PLAIN *\n> 535-5.7.8 no "
-	                                    "AGpvZQBodW50ZXIyLWNvcnJlY3Q=\n"
-	                                    "> 535 5.7.8 joe has not " PASSWORD "\n",
+	        OFFERS("> 250-AUTH PLAIN\n") "< AUTH PLAIN *\n> 535-5.7.8 no "
+	                                     "AGpvZQBodW50ZXIyLWNvcnJlY3Q=\n"
+	                                     "> 535 5.7.8 joe has not " PASSWORD "\n",
 	        "0 temp 535 auth 5.7.8 no AGpvZQBodW50ZXIyLWNvcnJlY3Q= joe has not " PASSWORD "\n",
 	        "S 535-5.7.8 <hidden>\nS 535 5.7.8 <hidden>\n* failed (auth): 535\n");
-	secrets(tok, "mechanisms = { XOAUTH2 };",
-	        HELLO("> 250-AUTH XOAUTH2\n") "< AUTH XOAUTH2 *\n> 334 eyJzdGF0dXMiOiI0MDAifQ==\n< "
-	                                      "*\n> 535 5.7.8 " TOKEN "\n",
-	        "0 temp 535 auth 5.7.8 " TOKEN "\n", "C AUTH XOAUTH2 <hidden>\nS 334 <hidden>\nC ");
+	secrets(
+	    tok, "mechanisms = { XOAUTH2 };",
+	    OFFERS("> 250-AUTH XOAUTH2\n") "< AUTH XOAUTH2 *\n> 334 eyJzdGF0dXMiOiI0MDAifQ==\n< "
+					   "*\n> 535 5.7.8 " TOKEN "\n",
+	    "0 temp 535 auth 5.7.8 " TOKEN "\n", "C AUTH XOAUTH2 <hidden>\nS 334 <hidden>\nC ");
 	secrets(
 	    tok, "mechanisms = { OAUTHBEARER };",
-	    HELLO("> 250-AUTH OAUTHBEARER\n") "< AUTH OAUTHBEARER *\n> 235 2.7.0 ok\n" MAIL RCPT(
-		"x") "< DATA\n" OK OK GO_ON OK,
+	    OFFERS("> 250-AUTH OAUTHBEARER\n") "< AUTH OAUTHBEARER *\n> 235 2.7.0 ok\n" MAIL RCPT(
+		"x") DATA OK OK GO_ON OK,
 	    delivered, "C AUTH OAUTHBEARER <hidden>\nS 235 2.7.0 <hidden>\nC MAIL");
 }
 
