@@ -28,7 +28,8 @@ void qm_bulk_apply(struct qm *q, struct qm_rcpt *r, const struct qm_act *act)
 	case QM_MARK_NONE:
 	case QM_MARK_RELEASE:
 	case QM_MARK_REQUEUE:
-		if (!(r->flags & QM_RCPT_HELD))
+		/* Of a mail whose client waits each has one attempt, and what was decided stays. */
+		if (!(r->flags & QM_RCPT_HELD) && r->txn->now == NULL)
 			qm_rcpt_set(r, QM_RCPT_NEW);
 		break;
 	case QM_MARK_BOUNCE:
