@@ -208,12 +208,15 @@ static void session_is(bool open)
 {
 	struct sm_msg_sess_open m = {.sess = sess, .listener = SM_STR("l")};
 	const struct sm_msg_sess_close end = {.sess = sess};
+	unsigned before = w.ss.verdicts;
 
 	assert_int_equal(sm_sa_ip(&m.client, SM_STR("192.0.2.1"), 25), 0);
 	if (open)
 		t_send(&w.ss.p, SM_MSG_sess_open, &m, true);
 	else
 		t_send(&w.ss.p, SM_MSG_sess_close, &end, false);
+	if (open)
+		t_wait_n(t_verdicts, before + 1);
 }
 
 static void client_gone(void)
@@ -247,12 +250,15 @@ static void look_at_decision(void)
 
 static void look_at_verdict(void)
 {
+	unsigned m;
+
 	if (asked < 0 || w.ss.verdicts == verdicts)
 		return;
 	led->mail[asked].is = w.ss.code == 0 ? TAKEN : REFUSED;
-	if (led->mail[asked].is == TAKEN && led->mail[asked].deliver == SM_DELIVER_NOW)
-		client_waits((unsigned)asked);
+	m = (unsigned)asked;
 	asked = -1;
+	if (led->mail[m].is == TAKEN && led->mail[m].deliver == SM_DELIVER_NOW)
+		client_waits(m);
 }
 
 static void ask(void)
@@ -419,8 +425,8 @@ static void step(void)
 	case 7:
 		if (one_in(3))
 			halt_or_resume();
-		else if (one_in(3))
-			client_gone();
+		else if (asked < 0 && one_in(3))
+			client_gone(); /* while no other verdict is waited for */
 		else
 			run(one_in(2) ? -1 : (int)rnd(DOMAINS), one_in(2));
 		break;
