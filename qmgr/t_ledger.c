@@ -46,8 +46,8 @@ void ledger_wrong(const char *what, unsigned m, unsigned r)
 	char id[SM_ID_SIZE] = "";
 
 	sm_id_text(led->mail[m].id, id);
-	snprintf(led->wrong, sizeof(led->wrong), "%s: mail %u (%s, %u) recipient %u, cut %u", what, m,
-	         id, led->mail[m].deliver + 10U * led->mail[m].alias, r, led->cuts);
+	snprintf(led->wrong, sizeof(led->wrong), "%s: mail %u (%s, %u) recipient %u, cut %u", what,
+	         m, id, led->mail[m].deliver + 10U * led->mail[m].alias, r, led->cuts);
 	_exit(3);
 }
 
