@@ -9,66 +9,37 @@ from lib import netns, sasl
 from lib.certs import Certs
 from lib.client import Client, message
 from lib.debian import Unavailable, unpacked
-from lib.dns import MX, A, Dns
+from lib.dns import Dns
+from lib.on_demand import names, send, sink, site_for, waiting  # noqa: F401 (fixtures)
 from lib.paths import BUILD, free_port, is_testing_build
 from lib.postfix import Postfix
+from lib.qmgrctl import Ctl
 from lib.sasl import Sasl
 from lib.sink import Sink
 from lib.site import Site
 from lib.wait import PATIENCE, SLOW, never, until
-from test_qmgrctl import Ctl
 
 pytestmark = [pytest.mark.inside, pytest.mark.skipif(not is_testing_build(), reason="only a testing build lets DNS name loopback addresses")]
 
-DOMAINS = ("cust1", "sub.cust1", "cust2")
 ACCESS = 'map ac { type = text; file = "@/access"; } access_map { name = ac; }'
 ON_DEMAND = 'on_demand { domains = { "cust1.test", ".cust1.test", "cust2.test" }; }'
 
 
-@pytest.fixture
-def names():
-    d = Dns()
-    for x in DOMAINS:
-        d.add(f"mx.{x}.test", MX(f"host.{x}.test", 10))
-        d.add(f"host.{x}.test", A("127.0.0.1"))
-    d.add("src.test", MX("host.src.test", 10))
-    d.add("host.src.test", A("192.0.2.7"))
-    yield d
-    d.stop()
-
-
-@pytest.fixture
-def sink():
-    with Sink() as s:
-        yield s
-
-
 def isp(sink, names, etrn='from = { "127.0.0.1" };', access=None, settings=None, **more):
     """A provider whose customers are asked for."""
-    s = Site(routes=[f"{x}.test {sink.port}^esmtp:mx.{x}.test" for x in DOMAINS], dns=names.address, environment={"SM_TEST_LOOPBACK": "1"},
-             settings={**(settings or {}), **({"smtps.flags": "{ access }"} if access is not None else {})}, **more)
-    s.add("smtps", f"etrn {{ {etrn} }}")
-    s.add("smar", ON_DEMAND + (ACCESS if access is not None else ""))
+    s = site_for(sink, names, f"etrn {{ {etrn} }}", ON_DEMAND + (ACCESS if access is not None else ""),
+                 settings={**(settings or {}), **({"smtps.flags": "{ access }"} if access is not None else {})}, **more)
     if access is not None:
         with open(f"{s.dir}/access", "w") as f:
             f.write("".join(line + "\n" for line in access))
     return s
 
 
-def send(site, tag, *rcpts):
-    with site.client() as c:
-        assert c.send_mail("a@src.test", list(rcpts), message(tag)).code == 250
-
-
-def waiting(ctl, n):
-    until(lambda: len(ctl.mails("state=on_demand")) == n, f"{n} mails wait")
-
-
 def fill(site, tag):
     """Two mails for cust1, one below it, one for cust2."""
     for i, to in enumerate(("cust1", "cust1", "sub.cust1", "cust2")):
         send(site, f"{tag}-{i}", f"x@{to}.test")
-    waiting(Ctl(site), 4)
+    waiting(site, "on_demand", 4)
 
 
 def ask(site, node, source=None):
@@ -90,7 +61,7 @@ def test_just_his_mail(names, sink, tag):
             until(lambda: c.cmd("ETRN cust1.test").code == 251, "nothing is left")
             assert c.cmd("ETRN @CUST1.test").code == 253
             sink.wait(f"{tag}-2")
-        waiting(Ctl(site), 1)
+        waiting(site, "on_demand", 1)
         assert [r for m in sink.messages for r in m.rcpts if "cust2" in r] == []
         assert ask(site, "cust2.test").code == 253
         sink.wait(f"{tag}-3")
@@ -122,7 +93,7 @@ def test_what_is_refused(names, sink, tag):
             assert "ETRN" not in c.ehlo().text
             assert c.cmd("ETRN cust1.test").code == 459
         never(lambda: sink.messages, "mail leaves", 1)
-        waiting(Ctl(site), 4)
+        waiting(site, "on_demand", 4)
 
 
 def test_by_the_access_map(names, sink, tag):
@@ -263,7 +234,7 @@ def test_the_tool_of_sendmail(names, sink, tag):
         assert "253 2.0.0 OK, 2 pending messages for node cust1.test started" in r.stdout, r.stdout
         sink.wait(f"{tag}-0")
         sink.wait(f"{tag}-1")
-        waiting(Ctl(site), 2)
+        waiting(site, "on_demand", 2)
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="not root: Postfix wants users of its own")

@@ -1,6 +1,5 @@
 """Mail that waits: for a queue run, or until it is asked for. By the listener it came by, and by where it goes. No name server hears of it before its time."""
 import grp
-import json
 import os
 import re
 import subprocess
@@ -8,71 +7,32 @@ import threading
 
 import pytest
 from lib.client import message
-from lib.dns import MX, A, Dns
+from lib.dns import MX, A
+from lib.on_demand import DOMAINS, names, send, sink, site_for, waiting  # noqa: F401 (fixtures)
 from lib.paths import BUILD, SRC, is_testing_build
+from lib.qmgrctl import Ctl
 from lib.sink import Serve, Sink
 from lib.site import Site
 from lib.wait import never, until
-from test_qmgrctl import Ctl
 
 pytestmark = [pytest.mark.inside, pytest.mark.skipif(not is_testing_build(), reason="only a testing build lets DNS name loopback addresses")]
 
-DOMAINS = ("cust1", "sub.cust1", "cust2", "cust3", "other")
 # What a listener that looks at its clients and senders would ask DNS for
 CURIOUS = {"smtps.flags": "{ access }"}
 ACCESS = 'map ac { type = inline; entries = { "from:nobody reject" }; } access_map { name = ac; }'
 
 
-@pytest.fixture
-def names():
-    d = Dns()
-    for x in DOMAINS:
-        d.add(f"mx.{x}.test", MX(f"host.{x}.test", 10))
-        d.add(f"host.{x}.test", A("127.0.0.1"))
-    d.add("src.test", MX("host.src.test", 10))
-    d.add("host.src.test", A("192.0.2.7"))
-    yield d
-    d.stop()
-
-
-@pytest.fixture
-def sink():
-    with Sink() as s:
-        yield s
-
-
-def site_for(sink, names, smtps="", smar="", relay=(), settings=None):
-    s = Site(routes=[f"{x}.test {sink.port}^esmtp:mx.{x}.test" for x in DOMAINS] + ["here.test lmtp:"], dns=names.address, relay=relay,
-             settings=settings, environment={"SM_TEST_LOOPBACK": "1"})
-    s.add("smtps", smtps)
-    s.add("smar", smar)
-    return s
-
-
-def send(site, tag, *rcpts, sender="a@src.test"):
-    with site.client() as c:
-        assert c.send_mail(sender, list(rcpts) if len(rcpts) > 1 else rcpts[0], message(tag)).code == 250
-
-
-def waiting(ctl, state, n):
-    """Until so many are in the deferred queue, waiting. (The status of a list says whether it is empty, and may be another one a moment later.)"""
-    def there():
-        out = ctl.site.qmgrctl("-j", "list", f"state={state}", check=False)
-        return [m["queue"] for m in map(json.loads, out.splitlines()) if m["type"] == "mail"]
-    until(lambda: there() == ["deferred"] * n, lambda: f"{n} mails are {state}: {there()}")
-
-
 def test_no_packet_before_the_run(names, sink, tag):
-    with site_for(sink, names, "deliver = queue;", ACCESS, [f"{x}.test" for x in DOMAINS], CURIOUS) as site:
+    with site_for(sink, names, "deliver = queue;", ACCESS, relay=[f"{x}.test" for x in DOMAINS], settings=CURIOUS) as site:
         ctl = Ctl(site)
         send(site, tag + "-1", "x@cust1.test", "y@other.test")
         send(site, tag + "-2", "x@cust1.test")
-        waiting(ctl, "queued", 2)
+        waiting(site, "queued", 2)
         with site.client() as c:  # what needs no name server is checked as ever
             assert c.mail("nobody@bad.test").code == 550
         site.stop()
         site.start()
-        waiting(ctl, "queued", 2)
+        waiting(site, "queued", 2)
         never(lambda: names.asked or sink.messages, "something leaves this host", 3)
         run = ctl.one("run")
         assert (run["mails"], run["rcpts"], run["on_demand"]) == (2, 3, "yes")
@@ -90,7 +50,7 @@ def test_what_a_run_cannot_deliver_waits_for_the_next(names, sink, tag):
     with site_for(sink, names, "deliver = queue;", relay=["cust1.test"]) as site:
         ctl = Ctl(site)
         send(site, tag, "x@cust1.test")
-        waiting(ctl, "queued", 1)
+        waiting(site, "queued", 1)
         for tries in (1, 2):
             ctl("run")
             until(lambda: ctl.found("state=queued", f"tries={tries}") == 0, "it was tried and waits again")
@@ -121,14 +81,14 @@ def test_one_customer_only(names, sink, tag):
             assert c.rcpt("x@cust3.test").code == 550
         sink.wait(f"{tag}-3")
         sink.wait(f"{tag}-all")
-        waiting(ctl, "on_demand", 4)
+        waiting(site, "on_demand", 4)
         assert not [n for n, *_ in names.asked if "cust" in n]
         assert ctl.one("run", status=1)["mails"] == 0  # the schedule's
         nobody = ctl.one("run", "nobody.test", status=1)
         assert nobody["on_demand"] == "no" and not nobody["waited"]
         assert ctl.one("run", "cust1.test")["mails"] == 2
         until(lambda: len(sink.messages) == 4, "his mail leaves")
-        waiting(ctl, "on_demand", 3)
+        waiting(site, "on_demand", 3)
         assert sorted(m.rcpts[0] for m in sink.messages) == ["x@cust1.test"] * 2 + ["x@other.test"] * 2
         assert not [n for n, *_ in names.asked if "cust2" in n or "sub." in n]
         assert ctl.one("run", "@cust1.test")["mails"] == 1
@@ -137,9 +97,9 @@ def test_one_customer_only(names, sink, tag):
         write("cust3.test hold\n")
         ctl("reload")
         sink.wait(f"{tag}-2")
-        waiting(ctl, "on_demand", 0)
+        waiting(site, "on_demand", 0)
         send(site, f"{tag}-5", "x@cust3.test")
-        waiting(ctl, "on_demand", 1)
+        waiting(site, "on_demand", 1)
         ctl("run", "cust3.test")
         sink.wait(f"{tag}-5")
         site.wait_empty()
@@ -154,7 +114,7 @@ def test_all_that_leaves(names, sink, tag):
             ctl = Ctl(site)
             send(site, tag, "x@here.test", "x@other.test")
             here.wait(tag)
-            waiting(ctl, "queued", 1)
+            waiting(site, "queued", 1)
             assert not [n for n, *_ in names.asked if "other" in n]
             with site.client() as c:
                 c.mail("a@src.test")
@@ -169,7 +129,7 @@ def test_words_and_acts(names, sink, tag):
         for i in range(4):
             send(site, f"{tag}-{i}", f"x{i}@cust1.test")
         send(site, f"{tag}-4", "x@cust2.test")
-        waiting(ctl, "on_demand", 5)
+        waiting(site, "on_demand", 5)
         mail = ctl.mails("rcpt=x0@cust1.test")[0]
         assert mail["next_try_s"] is None and mail["rcpts"][0]["reason"] == "451 4.4.0 waits until it is asked for"
         assert [r["key"] for r in ctl.lines("summary", "--by=state") if r["type"] == "row"] == ["on_demand"]
@@ -230,7 +190,7 @@ def test_a_crash_while_it_waits(names, sink, tag):
         old = site.kill("qmgr")
         site.restarted("qmgr", old)
         site.wait_ready()
-        waiting(ctl, "queued", 20)
+        waiting(site, "queued", 20)
         never(lambda: names.asked or sink.messages, "something leaves this host", 1)
         assert ctl.one("run")["mails"] == 20
         site.wait_empty()
@@ -243,7 +203,7 @@ def test_by_the_schedule(names, sink, tag):
                   settings={"qmgr.queue_run.schedule": '{ "Mon-Sun 00:00-24:00 2h" }', "qmgr.queue_run.interval": "0s"}) as site:
         ctl = Ctl(site)
         send(site, tag, "x@cust1.test")
-        waiting(ctl, "queued", 1)
+        waiting(site, "queued", 1)
         status = ctl.lines("status")[0]
         assert 0 <= status["next_run_s"] - status["now_s"] <= 7200 and status["next_run_s"] % 3600 == 0 and status["last_run_s"] is None
         with site.faults("qmgr", "clock=step:7200"):
@@ -296,18 +256,18 @@ def test_the_page(names, tag):
             users.wait(tag + "-in")
             send(site, tag + "-out", "x@cust2.example.org")
             ctl, at_isp = Ctl(site), Ctl(isp)
-            waiting(ctl, "queued", 1)
+            waiting(site, "queued", 1)
             assert not [n for n, t, _ in names.asked if t != "PTR"]
             ctl("run")
-            waiting(at_isp, "queued", 1)  # cust2 is one of its customers, too
+            waiting(isp, "queued", 1)  # cust2 is one of its customers, too
             send(isp, tag + "-back", "u@cust1.example.org")
             send(isp, tag + "-deep", "u@sub.cust1.example.org")
-            waiting(at_isp, "on_demand", 2)
+            waiting(isp, "on_demand", 2)
             assert "mail.cust1.example.org" not in [n for n, *_ in names.asked]
             asked = subprocess.run([os.path.join(BUILD, "etrn"), "-p", str(isp.port), "127.0.0.1", "cust1.example.org"], capture_output=True, text=True)
             assert asked.returncode == 0 and "253 2.0.0 OK, 1 pending" in asked.stdout, asked
             users.wait(tag + "-back")
-            waiting(at_isp, "on_demand", 1)
+            waiting(isp, "on_demand", 1)
             assert at_isp.one("remove", "all")["mails"] == 2
             isp.wait_empty()
             site.wait_empty()
