@@ -6,10 +6,10 @@ import pytest
 from lib import testfilter
 from lib.corpus import mails, parts
 from lib.debian import Unavailable
+from lib.filters import DOMAIN, SELECTOR, file, key, opendkim, place, rspamd_port, running, send, site_with, verified  # noqa: F401 (fixtures)
 from lib.paths import free_port
 from lib.sink import Sink
 from lib.testfilter import TestFilter
-from test_real_filters import DOMAIN, SELECTOR, file, key, opendkim, place, rspamd_port, running, send, site_with, verified  # noqa: F401
 
 pytestmark = pytest.mark.inside
 
