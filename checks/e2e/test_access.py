@@ -95,13 +95,8 @@ def make(sink, dns, access, flags="access", aliases="", more=None):
                 dns=dns.address, settings=settings)
     for name, kind, text in (("access.db", "access", access), ("aliases.db", "aliases", aliases)):
         if text:
-            createmap(site, name, kind, text)
+            site.createmap(name, text, kind)
     return site
-
-
-def createmap(site, name, kind, text):
-    subprocess.run([os.path.join(BUILD, "createmap"), "-k", kind, os.path.join(site.dir, name)], input=text, text=True, check=True)
-    os.chmod(os.path.join(site.dir, name), 0o644)
 
 
 @pytest.fixture(scope="module")

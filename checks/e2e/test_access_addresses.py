@@ -3,7 +3,6 @@ import pytest
 from lib.dns import A, Dns, MX
 from lib.site import Site
 from test_addresses import *  # noqa: F401,F403
-from test_maps import replace
 
 ACCESS = """\
 to:@local.test relay
@@ -33,7 +32,7 @@ def site(sink, names):
                        "smtps.protected_recipients.allow_by": "{ sender, client_ip }",
                        "smtps.protected_recipients.match_type": "generic_lookup"})
     s.add("smar", 'access_map { file = "@/access"; } aliases { file = "@/aliases"; flags = { all_domains, replace_macros }; }')
-    replace(s, "access", ACCESS)
-    replace(s, "aliases", "never@local.test: <${user}@elsewhere.test>\n")
+    s.put("access", ACCESS)
+    s.put("aliases", "never@local.test: <${user}@elsewhere.test>\n")
     with s:
         yield s

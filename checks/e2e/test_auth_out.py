@@ -5,7 +5,6 @@ import pytest
 from lib import sasl
 from lib.client import Client, message
 from lib.wait import until
-from test_maps import replace
 from test_tls_out import World, deferred, send
 
 pytestmark = pytest.mark.inside
@@ -25,7 +24,7 @@ def world():
 def site_for(world, server, auth, access="", settings=None, **kw):
     """`auth`: the map of server_auth."""
     site = world.site({"good.test": (server, "mx.good.test")}, access, settings, **kw)
-    replace(site, "auth", auth)
+    site.put("auth", auth)
     os.chmod(os.path.join(site.dir, "auth"), 0o644)
     site.add("smar", '    server_auth { file = "@/auth"; }')
     return site

@@ -7,7 +7,6 @@ from lib.postfix import Postfix
 from lib.sasl import Sasl, available
 from lib.sink import Sink
 from lib.wait import until
-from test_maps import replace
 from test_tls_out import World, deferred, send
 
 pytestmark = [pytest.mark.inside, pytest.mark.skipif(os.getuid() != 0, reason="Postfix needs root"),
@@ -53,7 +52,7 @@ def postfix(world, sink):
 
 def site_for(world, postfix, password, access):
     site = world.site({"good.test": (postfix, "mx.good.test")}, access)
-    replace(site, "auth", f'mx.good.test user = joe; password = "{password}";\n')
+    site.put("auth", f'mx.good.test user = joe; password = "{password}";\n')
     site.add("smar", '    server_auth { file = "@/auth"; }')
     return site
 

@@ -15,7 +15,6 @@ from lib.sink import Serve, Sink
 from lib.site import Site
 from lib.tap import Tap
 from lib.wait import until
-from test_maps import replace
 
 pytestmark = pytest.mark.inside
 
@@ -50,7 +49,7 @@ class World:
         settings = {**self.certs.settings("mx"), "smtpc.tls.CAcert_file": self.certs.path("ca"), "smtpc.session_idle_timeout": "0s"}
         self.site = Site(routes=[f"{d} {self.exim.port}^esmtp:[{h}]" for d, h in TO_EXIM.items()] + [f". {self.sink.port}^esmtp:[127.0.0.1]"],
                          relay=[*TO_EXIM, *own], dns=dns.address, settings=settings)
-        replace(self.site, "access", ACCESS)
+        self.site.put("access", ACCESS)
         self.site.add("smar", '    access_map { file = "@/access"; }')
         self.tap = Tap(self.site.port)
         stack.append(self.tap.__exit__)

@@ -41,27 +41,20 @@ owner-each*: verp: ann
 """
 
 
-def put(site, name, text):
-    path = os.path.join(site.dir, name)
-    with open(path, "w") as f:
-        f.write(text)
-    os.chmod(path, 0o644)
-
-
 def lists(site, **members):
     path = os.path.join(site.dir, "lists")
     if not os.path.isdir(path):
         os.mkdir(path)
         os.chmod(path, 0o755)
     for name, lines in members.items():
-        put(site, f"lists/{name}", "".join(f"{m}\n" for m in lines))
+        site.put(f"lists/{name}", "".join(f"{m}\n" for m in lines))
 
 
 def make_site(servers, settings=None):
     site = Site(routes=[f"{d} {s.port}^{'lmtp' if s.lmtp else 'esmtp'}:[127.0.0.1]" for d, s in servers.items()],
                 relay=["far.test", "dsn.test", "fail.test"], hostname="local.test", settings=settings)
     site.add("smar", 'aliases { file = "@/aliases"; include_directory = "@/lists"; }')
-    put(site, "aliases", ALIASES)
+    site.put("aliases", ALIASES)
     return site
 
 

@@ -11,7 +11,6 @@ from lib.paths import BUILD, SRC, free_port, is_testing_build, program
 from lib.sink import Serve, Sink
 from lib.site import Site
 from lib.wait import until
-from test_expansion import put
 
 pytestmark = [pytest.mark.inside, pytest.mark.slow]
 
@@ -32,7 +31,7 @@ class List:
         self.site = Site(routes=[f"{d} {s.port}^{'lmtp' if s.lmtp else 'esmtp'}:[127.0.0.1]" for d, s in servers.items()], relay=["far.test", "gone.test"],
                          hostname="local.test", settings={**SETTINGS, **(settings or {})})
         self.site.add("smar", 'aliases { file = "@/aliases"; include_directory = "@/lists"; }')
-        put(self.site, "aliases", ALIASES)
+        self.site.put("aliases", ALIASES)
         os.mkdir(os.path.join(self.site.dir, "lists"))
         os.chmod(os.path.join(self.site.dir, "lists"), 0o755)
         self.members(members)
@@ -47,9 +46,7 @@ class List:
             s.stop()
 
     def members(self, addresses):
-        """As a list manager does it: a new file, then a rename."""
-        put(self.site, "lists/.news", "".join(f"<{m}>\n" if m[0] == chr(34) else f"{m}\n" for m in addresses))
-        os.rename(os.path.join(self.site.dir, "lists/.news"), os.path.join(self.site.dir, "lists/news"))
+        self.site.put("lists/news", "".join(f"<{m}>\n" if m[0] == chr(34) else f"{m}\n" for m in addresses))
 
     def post(self, tag, sender="author@from.test"):
         with self.site.client() as c:
@@ -153,14 +150,14 @@ def test_as_the_page_has_it(tag):
         conf = conf.replace("port = 25;", f'address = "127.0.0.1"; port = {s.port};')
         conf, n = re.subn(r"/usr/local/libexec/(\w+)", lambda m: os.path.join(BUILD, m[1], m[1]), conf)
         assert n == 4
-        put(s, "smx.conf", conf)
+        s.put("smx.conf", conf)
         mt = page("mt").replace("lmtp:", f"{box.port}^lmtp:[127.0.0.1]").replace("esmtp:", f"{port}^esmtp:")
-        put(s, "mt", re.sub(r"relay(\d)\.example\.org", r"127.0.0.\1", mt))
+        s.put("mt", re.sub(r"relay(\d)\.example\.org", r"127.0.0.\1", mt))
         os.mkdir(os.path.join(s.dir, "lists"))
-        put(s, "lists/news", page("lists/news"))
-        put(s, "lists/staff", "dora@elsewhere.example\n")
+        s.put("lists/news", page("lists/news"))
+        s.put("lists/staff", "dora@elsewhere.example\n")
         for name in ("aliases", "access"):
-            put(s, name, page(name))
+            s.put(name, page(name))
             subprocess.run([program("createmap"), "-k", name, f"{s.dir}/{name}.db", f"{s.dir}/{name}"], check=True)
             os.chmod(f"{s.dir}/{name}.db", 0o644)
         s.start()

@@ -11,7 +11,6 @@ from lib.sink import Serve, Sink, Sleep
 from lib.site import Site
 from test_access import OTHER, network, talk  # noqa: F401 (a fixture)
 from test_greylisting import knock
-from test_maps import createmap, replace
 from test_schedule import Peak, send_many
 
 pytestmark = pytest.mark.inside
@@ -48,7 +47,7 @@ def test_limits(network, tag):  # noqa: F811
     port = free_port()
     sinks = {a: Sink(port, host=a, scripts=[slowly]) for a in ("127.0.0.1", "10.5.5.5", "192.0.2.25")}
     site = Site(routes=[f"d{n}.test {port}^esmtp:[{a}]" for n, a in enumerate(sinks)], relay=[f"d{n}.test" for n in range(len(sinks))])
-    createmap(site, "qmgr_conf.db", LIMITS, kind="plain")
+    site.createmap("qmgr_conf.db", LIMITS, kind="plain")
     with site:
         # Each host of the net has a count of its own.
         assert greeted(site, "10.1.2.3", 8) == 5
@@ -80,8 +79,8 @@ map seq2 { type = sequence; maps = { password, otherusers }; }
 def test_maps(name, known):
     site = Site(routes=["local.test lmtp:"])
     site.add("smar", MAPS.replace("/etc/smx", site.dir) + f"local_user_map {{ name = {name}; }}")
-    createmap(site, "localusr.db", "ann -\n", kind="plain")
-    createmap(site, "otherusr.db", "bob -\n", kind="plain")
+    site.createmap("localusr.db", "ann -\n", kind="plain")
+    site.createmap("otherusr.db", "bob -\n", kind="plain")
     users = {"ann": "ann", "bob": "bob", "system": pwd.getpwuid(os.getuid()).pw_name, "nobody": "no-such-user"}
     with site:
         for who, user in users.items():
@@ -117,9 +116,9 @@ def test_mailertable(network, kind, tag):  # noqa: F811
     dns.add("smart.host", A("198.51.100.3"))
     site = Site(relay=list(GOES_TO), dns=dns.address)
     if kind == "text":
-        replace(site, "mt", MAILERTABLE)
+        site.put("mt", MAILERTABLE)
     else:
-        createmap(site, "routes.db", MAILERTABLE)
+        site.createmap("routes.db", MAILERTABLE)
         site.add("smar", 'map routes { type = hash; file = "@/routes.db"; } mailertable { name = routes; }')
     site.add("smtpc", 'LMTP_socket = "@/lmtpsock";')
     sinks = {"socket": Sink(unix=os.path.join(site.dir, "lmtpsock"), lmtp=True), "10.11.12.13": Sink(525, host="10.11.12.13", lmtp=True),
@@ -150,7 +149,7 @@ cltaddr:10.12 relay
 def test_gateway(network):  # noqa: F811
     site = Site(routes=["my.domain esmtp:[10.12.0.1]", "elsewhere.domain esmtp:[192.0.2.25]"],
                 settings={"smtps.flags": "{ access }", "smar.access_map.file": "../access.db"})
-    createmap(site, "access.db", GATEWAY, kind="access")
+    site.createmap("access.db", GATEWAY, kind="access")
     with site:
         rcpts = [f"{u}@{d}" for u in ("user1", "user2", "postmaster", "user3") for d in ("my.domain", "elsewhere.domain")]
         for source in (OTHER, "10.12.3.4", "10.13.3.4"):
@@ -174,7 +173,7 @@ def test_not_greylisted(network):  # noqa: F811
                                                        "smar.greylisting.directory": "../greylist"})
     os.mkdir(os.path.join(site.dir, "greylist"), 0o700)
     os.chown(os.path.join(site.dir, "greylist"), os.stat(site.dir).st_uid, os.stat(site.dir).st_gid)
-    createmap(site, "access.db", WHITE, kind="access")
+    site.createmap("access.db", WHITE, kind="access")
     with site:
         for source, code in (("10.1.2.3", 250), ("127.0.0.1", 250), ("12.107.209.244", 250), ("64.12.137.9", 250),
                              ("12.107.209.245", 421), (OTHER, 421)):
@@ -213,7 +212,7 @@ def test_order_of_addresses():
     site = Site(routes=[". [192.0.2.1]"], settings={"smtps.flags": "{ access }", "smar.access_map.file": "../access.db",
                                                     "smtps.max_invalid_addresses_per_session": "1000",
                                                     "smtps.max_invalid_addresses_per_transaction": "1000"})
-    createmap(site, "access.db", "".join(f"{k} {v}\n" for k, v in access.items()), kind="access")
+    site.createmap("access.db", "".join(f"{k} {v}\n" for k, v in access.items()), kind="access")
     with site:
         said = talk(site, None, "", *want)[1:]
     assert dict(zip(want, said)) == want
@@ -236,7 +235,7 @@ def test_order_of_networks_and_names():
         dns.add(f"sub2.sub1.t{n}", A(f"127.{n}.3.4"))
         want[f"127.{n}.3.4"] = f"554 5.7.1 {names[step].format(n)}" if step < len(names) else (MAIL_OK,)
     site = Site(dns=dns.address, settings={"smtps.flags": "{ access }", "smar.access_map.file": "../access.db"})
-    createmap(site, "access.db", "".join(f"{k} {v}\n" for k, v in access.items()), kind="access")
+    site.createmap("access.db", "".join(f"{k} {v}\n" for k, v in access.items()), kind="access")
     with site:
         assert {ip: talk(site, ip, "") for ip in want} == want
     dns.stop()
@@ -245,7 +244,7 @@ def test_order_of_networks_and_names():
 def test_another_delimiter():
     """The second + of ++ stays what it is."""
     site = Site(routes=["local.test lmtp:"], settings={"smar.address_delimiter": "-", "smar.aliases.file": "../aliases.db"})
-    createmap(site, "aliases.db", "some-+: local:\nany-*: local:\nboth*: local:\n", kind="aliases")
+    site.createmap("aliases.db", "some-+: local:\nany-*: local:\nboth*: local:\n", kind="aliases")
     with site:
         rcpts = {"some-x": 1, "some-": 0, "some": 0, "some+x": 0, "any-x": 1, "any-": 1, "any": 0, "any+x": 0, "both-x": 1, "both": 1, "both+x": 0}
         said = talk(site, None, "", *(f"{r}@local.test" for r in rcpts))[1:]

@@ -13,19 +13,6 @@ from lib.wait import until
 DEAD = "[127.0.0.98]"  # nobody listens there
 
 
-def createmap(site, name, text, kind="mailertable"):
-    subprocess.run([os.path.join(BUILD, "createmap"), "-k", kind, os.path.join(site.dir, name)], input=text, text=True, check=True)
-    os.chmod(os.path.join(site.dir, name), 0o644)
-
-
-def replace(site, name, text):
-    new = os.path.join(site.dir, name + ".new")
-    with open(new, "w") as f:
-        f.write(text)
-    os.chmod(new, 0o644)
-    os.rename(new, os.path.join(site.dir, name))
-
-
 class Taken:
     """Counts what smar has taken, and what it has refused."""
 
@@ -70,7 +57,7 @@ def test_a_changed_map_is_taken(sinks, name, declared, tag):
 
     def write(rhs):
         text = f"d.test {port}^{rhs}\nother.test lmtp:\n"
-        (createmap if name != "mt.txt" else replace)(site, name, text)
+        (site.createmap if name != "mt.txt" else site.put)(name, text)
 
     site = Site(relay=["d.test"])
     site.add("smar", f'map_check_interval = 200ms; map routes {{ {declared}file = "@/{name}"; }} mailertable {{ name = routes; }}')
@@ -99,25 +86,25 @@ def test_a_broken_map_is_refused_and_the_old_one_stays(sinks, tag):
     site = Site(relay=["d.test"])
     site.add("smar", 'map_check_interval = 200ms; map routes { file = "@/mt.db"; } mailertable { name = routes; } '
                       'access_map { file = "@/access"; }')
-    createmap(site, "mt.db", f"d.test {port}^[127.0.0.1]\n")
-    replace(site, "access", "to:abuse quick:ok\n")
+    site.createmap("mt.db", f"d.test {port}^[127.0.0.1]\n")
+    site.put("access", "to:abuse quick:ok\n")
     with site:
         taken = Taken(site)
         # Cut off in the middle: not even the other one, which is well, is taken.
         with open(os.path.join(site.dir, "mt.db"), "rb") as f:
             db = f.read()
-        replace(site, "access", "to:abuse quick:ok\nto:b ok\n")
+        site.put("access", "to:abuse quick:ok\nto:b ok\n")
         os.truncate(os.path.join(site.dir, "mt.db"), len(db) // 2)
         line = taken.until_refused()
         assert "kept=1" in line and "map routes" in line and "mt.db" in line
         sends(site, first, tag + "-1")
         # What was refused is not tried again ...
-        replace(site, "access", "to:abuse quick:ok\nto:b ok\nto:abuse relay\n")
-        createmap(site, "mt.db", f"d.test {port}^[127.0.0.1]\n")
+        site.put("access", "to:abuse quick:ok\nto:b ok\nto:abuse relay\n")
+        site.createmap("mt.db", f"d.test {port}^[127.0.0.1]\n")
         line = taken.until_refused()
         assert re.search(r"map access_map: \S*/access:3: .*line 1", line)
         # ... but taken when it is well.
-        replace(site, "access", "to:abuse quick:ok\n")
+        site.put("access", "to:abuse quick:ok\n")
         taken.until_taken(2)
         sends(site, first, tag + "-2")
 
@@ -126,10 +113,10 @@ def test_reload_by_signal_only(sinks):
     port, *_ = sinks
     site = Site(relay=["d.test"])
     site.add("smar", 'map_check_interval = 0; map routes { file = "@/mt.db"; } mailertable { name = routes; }')
-    createmap(site, "mt.db", f"d.test {port}^[127.0.0.1]\n")
+    site.createmap("mt.db", f"d.test {port}^[127.0.0.1]\n")
     with site:
         taken = Taken(site)
-        createmap(site, "mt.db", f"d.test {port}^[127.0.0.2]\ne.test lmtp:\n")
+        site.createmap("mt.db", f"d.test {port}^[127.0.0.2]\ne.test lmtp:\n")
         site.reload()
         taken.until_taken(1)
         assert "entries=2" in site.log_lines("smar", "ar.map")[-1]
@@ -137,7 +124,7 @@ def test_reload_by_signal_only(sinks):
         site.add("smar", 'map more { file = "@/more.db"; }')
         site.reload()
         assert "map more" in taken.until_refused()
-        createmap(site, "more.db", "a b\n", kind="plain")
+        site.createmap("more.db", "a b\n", kind="plain")
         site.reload()
         taken.until_taken(2)
 
@@ -147,14 +134,14 @@ def test_reload_by_an_operator(sinks, tag):
     port, first, _ = sinks
     site = Site(relay=["d.test"])
     site.add("smar", 'map_check_interval = 0; map routes { file = "@/mt"; } mailertable { name = routes; }')
-    replace(site, "mt", f"d.test {port}^[127.0.0.1]\n")
+    site.put("mt", f"d.test {port}^[127.0.0.1]\n")
     with site:
-        replace(site, "mt", f"d.test {port}^[127.0.0.1]\nno value\nnovalue\n")
+        site.put("mt", f"d.test {port}^[127.0.0.1]\nno value\nnovalue\n")
         with pytest.raises(SiteError, match=r"(?s)exit 1\n.*smar keeps the former maps: map routes: \S*/mt:3: .*maps: the former ones stay"):
             site.qmgrctl("reload")
         assert '"maps":null' in site.qmgrctl("reload", "--json", check=False)
         sends(site, first, tag + "-1")
-        replace(site, "mt", f"d.test {port}^[127.0.0.1]\ne.test lmtp:\n")
+        site.put("mt", f"d.test {port}^[127.0.0.1]\ne.test lmtp:\n")
         assert "maps: 1 opened anew" in site.qmgrctl("reload")
         assert "entries=2" in site.log_lines("smar", "ar.map")[-1]
         sends(site, first, tag + "-2")
@@ -182,17 +169,17 @@ def test_a_broken_map_at_a_start_is_tried_again(sinks, tag):
     port, first, _ = sinks
     site = Site(relay=["d.test"])
     site.add("smar", 'map_check_interval = 200ms; map routes { file = "@/mt.db"; } mailertable { name = routes; }')
-    createmap(site, "mt.db", f"d.test {port}^[127.0.0.1]\n")
+    site.createmap("mt.db", f"d.test {port}^[127.0.0.1]\n")
     with site:
         taken = Taken(site)
         sends(site, first, tag + "-1")
-        replace(site, "mt.db", "no database\n")
+        site.put("mt.db", "no database\n")
         taken.until_refused()
         site.kill("smar")
         until(lambda: len(site.log_lines("smar", "ar.start")) >= 3, "it is tried again and again", 30)
         assert all("FATAL" in x and "mt.db: no Berkeley DB file" in x for x in site.log_lines("smar", "ar.start"))
         os.remove(os.path.join(site.dir, "mt.db"))
-        createmap(site, "mt.db", f"d.test {port}^[127.0.0.1]\n")
+        site.createmap("mt.db", f"d.test {port}^[127.0.0.1]\n")
         taken.until_taken(1)
         sends(site, first, tag + "-2")
 
@@ -204,7 +191,7 @@ def test_a_broken_map_at_a_start_is_tried_again(sinks, tag):
     ('aliases { name = none; }', 78, "aliases.name: there is no map none")])
 def test_what_cannot_be_opened_at_the_start_is_said(text, status, says):
     site = Site()
-    replace(site, "broken.db", "no database\n")
+    site.put("broken.db", "no database\n")
     site.add("smar", text)
     r = subprocess.run([os.path.join(BUILD, "smar", "smar"), "-f", site.conf], cwd=site.dir, capture_output=True, text=True, timeout=60, check=False)
     assert r.returncode == status, r.stderr
@@ -218,7 +205,7 @@ def test_no_lookup_fails_while_maps_are_replaced(sinks, tag):
     site.add("smar", 'map_check_interval = 100ms; map routes { file = "@/mt.db"; } mailertable { name = routes; }')
 
     def write(i):
-        createmap(site, "mt.db", f"d.test {port}^[127.0.0.1]\nn{i}.other lmtp:\n" + "".join(f"d{k}.bench.example lmtp:\n" for k in range(2000)))
+        site.createmap("mt.db", f"d.test {port}^[127.0.0.1]\nn{i}.other lmtp:\n" + "".join(f"d{k}.bench.example lmtp:\n" for k in range(2000)))
 
     write(0)
     with site:

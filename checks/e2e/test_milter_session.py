@@ -9,7 +9,6 @@ from lib.client import message, trusting
 from lib.milter import CONTINUE, REJECT, Milter, add_header
 from lib.sasl import Sasl, available, plain
 from lib.site import Site
-from test_maps import createmap
 from test_milter import arrived
 
 pytestmark = pytest.mark.inside
@@ -46,7 +45,7 @@ def own(sink, dns, milter, certs, sasl):
                  f'tls {{ cert_file = {{ "{certs.path("mx")}" }}; key_file = {{ "{certs.key("mx")}" }}; CAcert_file = "{certs.path("ca")}"; flags = {{ request_cert }}; }}\n'
                  f'auth {{ config_directory = "{sasl.dir}"; readable = {{ "{sasl.dir}" }}; failure_delay = 0s; }}\n')
     s.add("smar", 'access_map { file = "@/access.cdb"; }')
-    createmap(s, "access.cdb", "smtps_session_conf:127.0.0.7 policy_milters = false;\n", kind="access")
+    s.createmap("access.cdb", "smtps_session_conf:127.0.0.7 policy_milters = false;\n", kind="access")
     with s:
         yield s
 

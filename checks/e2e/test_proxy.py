@@ -10,7 +10,6 @@ from lib.paths import free_port
 from lib.sections import listener
 from lib.site import Site
 from lib.wait import until
-from test_maps import createmap
 
 pytestmark = pytest.mark.inside
 
@@ -47,7 +46,7 @@ def site(sink, port, dns):
     relay_from_local = { behind };
     proxy { listeners = { behind }; from = { 127.0.0.2, 127.0.0.3/32, 127.0.8.0/21 }; timeout = 2s; }""")
     s.add("smar", 'access_map { file = "@/access.cdb"; }')
-    createmap(s, "access.cdb", ACCESS, kind="access")
+    s.createmap("access.cdb", ACCESS, kind="access")
     with s:
         yield s
 

@@ -9,7 +9,6 @@ from lib.paths import BUILD
 from lib.site import Site
 from lib.socketmap import SocketMap
 from lib.wait import until
-from test_maps import createmap
 
 pytestmark = pytest.mark.inside
 
@@ -49,7 +48,7 @@ def site(sink, dns):
     s = Site(routes=[f". {sink.port}^esmtp:[127.0.0.1]"], relay=["local.test"], dns=dns.address)
     s.add("smtps", "flags = { access, session_conf };")
     s.add("smar", 'access_map { file = "@/access.cdb"; }')
-    createmap(s, "access.cdb", ACCESS.replace("cltresolve:no error:550 5.7.1 no name\n", "").replace("cltaddr:127 cont\n", ""), kind="access")
+    s.createmap("access.cdb", ACCESS.replace("cltresolve:no error:550 5.7.1 no name\n", "").replace("cltaddr:127 cont\n", ""), kind="access")
     with s:
         yield s
 
@@ -174,7 +173,7 @@ def test_without_the_flag_nothing_is_asked(sink, dns):
     s = Site(routes=[f". {sink.port}^esmtp:[127.0.0.1]"], relay=["local.test"], dns=dns.address)
     s.add("smtps", "flags = { access };")
     s.add("smar", 'access_map { file = "@/access.cdb"; }')
-    createmap(s, "access.cdb", "smtps_session_conf:127.0.0.1 max_recipients_per_transaction = 2;\n", kind="access")
+    s.createmap("access.cdb", "smtps_session_conf:127.0.0.1 max_recipients_per_transaction = 2;\n", kind="access")
     with s, s.client() as c:
         assert accepted(c) == 6
 

@@ -5,7 +5,6 @@ import pytest
 from lib.client import Client, greets, message
 from lib.site import Site
 from lib.wait import until
-from test_maps import createmap
 
 pytestmark = pytest.mark.inside
 
@@ -42,7 +41,7 @@ def site(sink, dns):
     s = Site(routes=[f"local.test {sink.port}^lmtp:[127.0.0.1]", f". {sink.port}^esmtp:[127.0.0.1]"], dns=dns.address)
     s.add("smtps", "flags = { access, session_conf };")
     s.add("smar", 'access_map { file = "@/access.cdb"; }')
-    createmap(s, "access.cdb", ACCESS, kind="access")
+    s.createmap("access.cdb", ACCESS, kind="access")
     with s:
         yield s
 

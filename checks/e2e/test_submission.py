@@ -10,7 +10,6 @@ from lib.paths import BUILD, free_port
 from lib.sections import listener, split_smtps
 from lib.site import Site
 from lib.wait import until
-from test_maps import createmap
 from test_msp import Msp
 
 pytestmark = pytest.mark.inside
@@ -32,7 +31,7 @@ def servers(sink, ports):
         MSP=f"    {listener(ports['msp'], 'msp')}\n    relay_from_local = {{ msp }};\n    flags = {{ submission }};",
         LEAVE=f"    {listener(ports['plain'], 'plain')}\n    relay_from_local = {{ plain }};\n    flags = {{ submission, leave_header }};")
     s.add("smar", 'access_map { file = "@/access.cdb"; }')
-    createmap(s, "access.cdb", ACCESS, kind="access")
+    s.createmap("access.cdb", ACCESS, kind="access")
     return s
 
 

@@ -13,7 +13,6 @@ from lib.sasl import Sasl, available, plain
 from lib.sections import listener, split_smtps
 from lib.site import Site
 from lib.wait import until
-from test_maps import createmap
 
 pytestmark = [pytest.mark.inside, pytest.mark.skipif(not available(), reason="no saslpasswd2")]
 
@@ -89,7 +88,7 @@ def site(sink, dns, certs, sasl, ports):
         "proxy { listeners = { behind }; from = { 127.0.0.2 }; }",
         LATE=listener(ports["delayed"], "delayed") + "\nflags = { access, delay_checks };\n" + tls(by_map) + auth)
     s.add("smar", 'access_map { file = "@/access.cdb"; }')
-    createmap(s, "access.cdb", ACCESS, kind="access")
+    s.createmap("access.cdb", ACCESS, kind="access")
     with s:
         until(lambda: _up(ports["delayed"]), "all serve", 20)
         yield s

@@ -12,7 +12,6 @@ from lib.secure import Secure
 from lib.sink import Sink
 from lib.site import Site
 from lib.wait import until
-from test_maps import replace
 
 pytestmark = pytest.mark.inside
 NAMES = ("mx.good.test", "mx.other.test", "mx.bad.test")
@@ -52,7 +51,7 @@ class World:
             return f"{to[0][0].port}^esmtp:" + " ".join(f"[{name}]" for _, name in to)
         site = Site(routes=[f"{d} {rhs(to)}" for d, to in routes.items()], relay=list(routes), dns=self.dns.address,
                     settings={"smtpc.tls.CAcert_file": self.certs.path("ca"), **(settings or {})}, **kw)
-        replace(site, "access", access)
+        site.put("access", access)
         site.add("smar", '    access_map { file = "@/access"; }')
         return site
 

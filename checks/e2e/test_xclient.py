@@ -5,7 +5,6 @@ from lib.dns import A, PTR
 from lib.paths import free_port
 from lib.sections import listener
 from lib.site import Site
-from test_maps import createmap
 
 pytestmark = pytest.mark.inside
 
@@ -32,7 +31,7 @@ def site(sink, dns, trusting):
     relay_from_local = { trusting };
     xclient { from = { 127.0.0.2/31 }; }""")
     s.add("smar", 'access_map { file = "@/access.cdb"; }')
-    createmap(s, "access.cdb", ACCESS, kind="access")
+    s.createmap("access.cdb", ACCESS, kind="access")
     with s:
         yield s
 

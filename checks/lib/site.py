@@ -114,6 +114,24 @@ class Site:
         with open(self.conf, "w") as f:
             f.write(conf)
 
+    def put(self, name, text):
+        """A file of the site's directory, as a whole: whoever reads it has the old one or this one."""
+        path = os.path.join(self.dir, name)
+        with open(path + ".new", "w") as f:
+            f.write(text)
+        os.chmod(path + ".new", 0o644)
+        os.rename(path + ".new", path)
+
+    def createmap(self, name, text, kind="mailertable", check=True):
+        """A map of the site's directory, made by our own tool; what that said."""
+        path = os.path.join(self.dir, name)
+        r = subprocess.run([os.path.join(self.build, "createmap"), "-k", kind, path], input=text, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        if check and r.returncode:
+            raise SiteError(f"createmap of {name}: exit {r.returncode}\n{r.stdout}")
+        if r.returncode == 0:
+            os.chmod(path, 0o644)
+        return r
+
     # -- life
     def mcp_sh(self, verb, check=True):
         return self._run(["sh", os.path.join(self.dir, "mcp.sh"), verb], check)
