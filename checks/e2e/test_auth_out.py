@@ -4,8 +4,8 @@ import os
 import pytest
 from lib import sasl
 from lib.client import Client, message
+from lib.tls_world import deferred, send, world  # noqa: F401 (a fixture)
 from lib.wait import until
-from test_tls_out import World, deferred, send
 
 pytestmark = pytest.mark.inside
 SECRET = "Tr0ub4dor 3;x"
@@ -14,20 +14,8 @@ PASSWORD = f'user = "joe"; password = "{SECRET}";'
 BEARER = f'user = "joe@good.test"; token = "{TOKEN}";'
 
 
-@pytest.fixture(scope="module")
-def world():
-    w = World()
-    yield w
-    w.close()
-
-
 def site_for(world, server, auth, access="", settings=None, **kw):
-    """`auth`: the map of server_auth."""
-    site = world.site({"good.test": (server, "mx.good.test")}, access, settings, **kw)
-    site.put("auth", auth)
-    os.chmod(os.path.join(site.dir, "auth"), 0o644)
-    site.add("smar", '    server_auth { file = "@/auth"; }')
-    return site
+    return world.site({"good.test": (server, "mx.good.test")}, access, settings, auth, **kw)
 
 
 def no_secret(site):

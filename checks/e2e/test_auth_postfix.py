@@ -6,20 +6,13 @@ from lib.debian import Unavailable
 from lib.postfix import Postfix
 from lib.sasl import Sasl, available
 from lib.sink import Sink
+from lib.tls_world import deferred, send, world  # noqa: F401 (a fixture)
 from lib.wait import until
-from test_tls_out import World, deferred, send
 
 pytestmark = [pytest.mark.inside, pytest.mark.skipif(os.getuid() != 0, reason="Postfix needs root"),
               pytest.mark.skipif(not available(), reason="no sasl2-bin")]
 PASSWORD = "correct horse, battery"
 MECHS = ["SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "LOGIN"]
-
-
-@pytest.fixture(scope="module")
-def world():
-    w = World()
-    yield w
-    w.close()
 
 
 @pytest.fixture(scope="module")
@@ -51,10 +44,7 @@ def postfix(world, sink):
 
 
 def site_for(world, postfix, password, access):
-    site = world.site({"good.test": (postfix, "mx.good.test")}, access)
-    site.put("auth", f'mx.good.test user = joe; password = "{password}";\n')
-    site.add("smar", '    server_auth { file = "@/auth"; }')
-    return site
+    return world.site({"good.test": (postfix, "mx.good.test")}, access, auth=f'mx.good.test user = joe; password = "{password}";\n')
 
 
 @pytest.mark.parametrize("mech", [None, *MECHS])

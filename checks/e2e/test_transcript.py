@@ -6,11 +6,11 @@ import pytest
 from lib.client import message
 from lib.sink import Serve, Sink
 from lib.site import Site
+from lib.tls_world import send, world  # noqa: F401 (a fixture)
 from lib.wait import until
-from test_auth_out import PASSWORD, SECRET, send, site_for
-from test_tls_out import world  # noqa: F401
 
 pytestmark = pytest.mark.inside
+SECRET = "Tr0ub4dor 3;x"
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +131,7 @@ def test_the_newest_try_counts(tag):
 @pytest.mark.parametrize("mech", ["PLAIN", "LOGIN", "SCRAM-SHA-256"])
 def test_inside_tls_and_without_secrets(world, mech):  # noqa: F811
     server = world.server(users={"joe": SECRET}, mechs=(mech,))
-    with site_for(world, server, f"mx.good.test {PASSWORD}\n") as s:
+    with world.site({"good.test": (server, "mx.good.test")}, auth=f'mx.good.test user = "joe"; password = "{SECRET}";\n') as s:
         s.qmgrctl("transcript", "on", "all")
         send(s, "a@good.test")
         server.wait()
