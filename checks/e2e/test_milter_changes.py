@@ -3,9 +3,9 @@ import re
 
 import pytest
 from lib.client import message
+from lib.filtered import arrived, make_site, milter, own, send, well_behaved, without_ours  # noqa: F401 (fixtures)
 from lib.milter import CONTINUE, Milter, add_header, add_rcpt, change_header, change_sender, delete_rcpt, insert_header, quarantine, replace_body
 from lib.wait import until
-from test_milter import arrived, make_site, milter, own, send, well_behaved, without_ours  # noqa: F401
 
 pytestmark = pytest.mark.inside
 

@@ -6,10 +6,10 @@ import tempfile
 import pytest
 from lib.certs import Certs
 from lib.client import message, trusting
+from lib.filtered import arrived
 from lib.milter import CONTINUE, REJECT, Milter, add_header
 from lib.sasl import Sasl, available, plain
 from lib.site import Site
-from test_milter import arrived
 
 pytestmark = pytest.mark.inside
 

@@ -6,10 +6,10 @@ import time
 import pytest
 from lib import milter as ml
 from lib.client import Client, Closed, message
+from lib.filtered import arrived, make_site, send
 from lib.milter import CONTINUE, DIE, HANG, Milter, add_header, add_rcpt, packet, replace_body, reply
 from lib.paths import free_port
 from lib.wait import SLOW, until
-from test_milter import arrived, make_site, send
 
 pytestmark = pytest.mark.inside
 
