@@ -8,10 +8,10 @@ import time
 import pytest
 from lib.client import message
 from lib.dns import A, Dns, MX
+from lib.inner import NOT_NOW, REFUSED, Inner, ask, figures
 from lib.paths import is_testing_build
 from lib.site import Site
 from lib.wait import SLOW, until
-from test_gateway import NOT_NOW, REFUSED, Inner, ask, figures
 
 pytestmark = [pytest.mark.inside, pytest.mark.skipif(os.getuid() != 0 or not is_testing_build(), reason="needs port 25 on loopback addresses, named by DNS")]
 

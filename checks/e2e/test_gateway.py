@@ -2,7 +2,6 @@
 
 What is known is remembered; what cannot be told is accepted or refused for now, as the configuration says; nobody else is held up.
 """
-import json
 import os
 import subprocess
 import threading
@@ -10,6 +9,7 @@ import time
 
 import pytest
 from lib.client import message
+from lib.inner import LATER, NOT_NOW, OK, REFUSED, UNKNOWN, USERS, Inner, ask, figures, local_part
 from lib.paths import SRC, free_port, program
 from lib.sink import Serve, Sink
 from lib.site import Site
@@ -17,31 +17,6 @@ from lib.smarctl import Ctl
 from lib.wait import SLOW, until
 
 pytestmark = pytest.mark.inside
-
-USERS = {b"user1", b"user2", b"postmaster"}
-OK, UNKNOWN, LATER = b"250 2.1.5 fine\r\n", b"550 5.1.1 nobody of that name\r\n", b"450 4.2.0 not now\r\n"
-REFUSED = "550 5.1.1 Recipient is unknown at its server, which said: 550 5.1.1 nobody of that name"
-NOT_NOW = "450 4.4.3 Recipient cannot be verified now, try again later"
-
-
-class Inner(Sink):
-    """A server that knows its users. `answer`: to RCPT, in place of that."""
-
-    def __init__(self, port=0, users=USERS, **kw):
-        self.users, self.answer = set(users), None
-        super().__init__(port, scripts=[[Serve({"RCPT": self.rcpt})]], **kw)
-
-    def rcpt(self, line):
-        if self.answer:
-            return self.answer(line)
-        return OK if local_part(line) in self.users else UNKNOWN
-
-    def said(self, verb=b"RCPT"):
-        return [line for _, line in self.commands if line.upper().startswith(verb)]
-
-
-def local_part(line):
-    return line.partition(b"<")[2].partition(b"@")[0]
 
 
 def site_for(sink, on_failure="450", domains="inner.test", more=None, **kw):
@@ -55,16 +30,6 @@ def site_for(sink, on_failure="450", domains="inner.test", more=None, **kw):
 def inner():
     with Inner() as s:
         yield s
-
-
-def ask(site, *rcpts, sender="s@src.test"):
-    with site.client() as c:
-        assert c.mail(sender).code == 250
-        return [str(c.rcpt(r)) for r in rcpts]
-
-
-def figures(site):
-    return json.loads(site.qmgrctl("--json", "status").splitlines()[0])
 
 
 def test_known_unknown_and_others(inner):
