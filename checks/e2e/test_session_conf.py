@@ -192,7 +192,7 @@ def test_a_map_that_fails(sink, dns, answer, why):
             with at(s, "127.0.0.9", helo=None) as c:
                 assert c.greeting.code == 421 and c.greeting.enhanced == "4.3.0", c.greeting
                 assert not c.closes()
-            line = s.log_lines("smar", "ar.access")[-1]
+            line = until(lambda: s.log_lines("smar", "ar.access"), "smar says why")[-1]
             assert "smtps_session_conf:127.0.0.9" in line and why in line, line
             with at(s, "127.0.0.8") as c:
                 assert c.greeting.code == 220
