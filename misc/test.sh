@@ -3,7 +3,7 @@
 #   sh misc/test.sh            everything once (small sizes of the long loops)
 #   sh misc/test.sh STEP ...   only these: deps build lint unit dist ucontext clang asan ubsan tsan fuzz fuzz-coverage crash release e2e plain
 # SMX_TEST_DIR (default ./build-test) takes the builds. SM_NO_SLOW_TEST=1 leaves the slow ones out, SM_DNS_TIMEOUT is seconds for DNS in
-# tests, FUZZ_SECONDS how long each fuzz target runs (10; for fuzz-coverage beyond its corpus: 0).
+# tests, FUZZ_SECONDS how long each fuzz target runs (5; for fuzz-coverage beyond its corpus: 0).
 set -eu
 
 umask 022
@@ -60,8 +60,9 @@ step_dist() {
 	[ ! -s "$SMX_TEST_DIR/dist.missing" ] || { sed 's/^/not in the tarball: /' "$SMX_TEST_DIR/dist.missing"; exit 1; }
 	echo "the tarball builds, passes its tests and installs"
 }
+# The other way to switch coroutines: what it stands under, and one of each process.
 step_ucontext() {
-	tree ucontext check
+	tree ucontext check-TESTS TESTS='$(LIBSM_TESTS) qmgr/t_qmgr smar/t_route smtps/t_verdicts smtpc/t_dialog'
 }
 step_clang() {
 	tree clang check TESTS=
@@ -81,7 +82,7 @@ step_tsan() {
 }
 step_fuzz() {
 	tree fuzz fuzz-targets
-	make -s -C "$SMX_TEST_DIR/fuzz" fuzz FUZZ_SECONDS="${FUZZ_SECONDS-10}"
+	make -s -C "$SMX_TEST_DIR/fuzz" fuzz FUZZ_SECONDS="${FUZZ_SECONDS-5}"
 }
 # Not one of everything: says what the corpora of the fuzz targets reach.
 step_fuzz_coverage() {
