@@ -3,7 +3,7 @@ import os
 import subprocess
 
 import pytest
-from lib.client import Client, message
+from lib.client import Client
 from lib.dns import A, PTR
 from lib.paths import BUILD
 from lib.site import Site
