@@ -29,8 +29,8 @@ static bool entry_eq(const struct sm_hash_node *n, const void *key)
 	const struct qm_memory_key *a = &SM_CONTAINER_OF(n, struct qm_memory_entry, node)->key;
 	const struct qm_memory_key *b = key;
 
-	return sm_str_eq(a->xid, b->xid) && sm_str_eq(a->rcpt, b->rcpt) &&
-	       sm_str_eq(a->sender, b->sender);
+	return sm_str_eq(a->xid, b->xid) && sm_str_eq(a->msgid, b->msgid) &&
+	       sm_str_eq(a->rcpt, b->rcpt) && sm_str_eq(a->sender, b->sender);
 }
 
 static struct sm_str put(char **at, struct sm_str s)
@@ -96,12 +96,14 @@ struct qm_memory_entry *qm_memory_add(struct qm_memory *m, const struct qm_memor
                                       struct qm_rcpt *owner)
 {
 	struct qm_memory_entry *e = sm_calloc(1, sizeof(*e));
-	char *p = e->strings = sm_malloc(key->xid.n + key->sender.n + key->rcpt.n + 1);
+	char *p = e->strings =
+	    sm_malloc(key->xid.n + key->msgid.n + key->sender.n + key->rcpt.n + 1);
 
 	sm_list_init(&e->link);
 	sm_list_init(&e->waiting);
 	e->owner = owner;
 	e->key.xid = put(&p, key->xid);
+	e->key.msgid = put(&p, key->msgid);
 	e->key.sender = put(&p, key->sender);
 	e->key.rcpt = put(&p, key->rcpt);
 	sm_hash_insert(&m->entries, &e->node, hash_of(key));

@@ -3,9 +3,10 @@
  * off and sends again, under the same id of his, gets no second copy. Pure: the caller passes the
  * time.
  *
- * An entry is one recipient (id of the mail at its client, sender, address). While a transaction
- * works on it, that one owns it, and the same recipient of others waits in its list. What was
- * delivered is kept for a while; the oldest go when there are too many.
+ * An entry is one recipient (id of the mail at its client, its Message-ID, sender, address): a
+ * client that has one id for two mails, at once or in the course of time, must not lose the second.
+ * While a transaction works on it, that one owns it, and the same recipient of others waits in its
+ * list. What was delivered is kept for a while; the oldest go when there are too many.
  */
 #ifndef QM_MEMORY_H
 #define QM_MEMORY_H
@@ -17,7 +18,7 @@
 struct qm_rcpt;
 
 struct qm_memory_key {
-	struct sm_str xid, sender, rcpt;
+	struct sm_str xid, msgid, sender, rcpt;
 };
 
 struct qm_memory_entry {

@@ -41,7 +41,7 @@ struct qm_nows {
 
 static struct qm_memory_key key_of(const struct qm_rcpt *r)
 {
-	return (struct qm_memory_key){r->txn->client.xid, r->txn->sender, r->addr};
+	return (struct qm_memory_key){r->txn->client.xid, r->txn->msgid, r->txn->sender, r->addr};
 }
 
 static struct qm_memory_entry *remembered(struct qm *q, const struct qm_rcpt *r)

@@ -17,7 +17,7 @@ static const struct qm_rec_version versions[] = {
     {4, 0x4995c26b092a96d5}, /* without `utf8`, and body was never BINARYMIME */
     {5, 0xa4c44366679b4f6e}, /* without how sessions were protected */
     {6, 0xe9141c3505ccf760}, /* without who brought it, and the way it was told */
-    {7, 0xcd6b203598d37220},
+    {7, 0x116f6fb083f28a04},
 };
 
 const struct qm_rec_version *qm_rec_versions(size_t *count)

@@ -116,7 +116,8 @@ static void give_back(struct qm_replay *rp, struct qm_txn *txn)
 		                         rp->conf->now.remember_ms);
 	for (unsigned i = 0; i < txn->rcpt_count; i++) {
 		struct qm_rcpt *r = &txn->rcpts[i];
-		const struct qm_memory_key key = {txn->client.xid, txn->sender, r->addr};
+		const struct qm_memory_key key = {txn->client.xid, txn->msgid, txn->sender,
+		                                  r->addr};
 		bool done = r->state == QM_RCPT_DELIVERED || r->state == QM_RCPT_EXPANDED;
 
 		qm_rcpt_set(r, QM_RCPT_SETTLED);

@@ -11,7 +11,7 @@
 
 static struct qm_memory_key key(const char *xid, const char *sender, const char *rcpt)
 {
-	return (struct qm_memory_key){sm_str(xid), sm_str(sender), sm_str(rcpt)};
+	return (struct qm_memory_key){sm_str(xid), SM_STR("<m@a>"), sm_str(sender), sm_str(rcpt)};
 }
 
 static struct qm_memory_entry *find(struct qm_memory *m, const char *xid, const char *rcpt,
@@ -35,6 +35,7 @@ static void by_all_of_the_key(void **state)
 {
 	struct qm_memory *m = qm_memory_new(10, 1000);
 	const struct qm_memory_key k = key("Q1", "s@a", "r@b"), other = key("Q1", "t@a", "r@b");
+	const struct qm_memory_key second = {k.xid, SM_STR("<n@a>"), k.sender, k.rcpt};
 	char x[] = "Q1", r[] = "r@b";
 	const struct qm_memory_key passing = key(x, "s@a", r);
 	struct qm_memory_entry *e = qm_memory_add(m, &passing, (struct qm_rcpt *)(void *)x);
@@ -43,6 +44,7 @@ static void by_all_of_the_key(void **state)
 	x[0] = r[0] = '#'; /* it has its own */
 	assert_ptr_equal(qm_memory_find(m, &k, 0), e);
 	assert_null(qm_memory_find(m, &other, 0));
+	assert_null(qm_memory_find(m, &second, 0));
 	assert_null(find(m, "Q2", "r@b", 0));
 	assert_null(find(m, "Q1", "R@b", 0));
 	assert_ptr_equal(e->owner, x);

@@ -81,6 +81,7 @@ static void snapshot_and_changes(void **state)
 	                                        .xid = SM_STR("4711")});
 	txn->route = SM_STR("10024^lmtp:[127.0.0.1]");
 	txn->deliver = SM_DELIVER_QUEUE;
+	txn->msgid = SM_STR("<m@a.test>");
 	qm_rcpt_note(&txn->rcpts[2], 451, SM_STR("4.4.1 away"), SM_STR("mx.y.test"), 1010);
 	qm_rcpt_note_tls(&txn->rcpts[2], SM_STR("TLSv1.3 x 128 OK mx.y.test"));
 	txn->rcpts[2].tries = 1;
@@ -109,6 +110,7 @@ static void snapshot_and_changes(void **state)
 	assert_true(sm_str_eq(txn->client.xid, SM_STR("4711")));
 	assert_true(sm_str_eq(txn->route, SM_STR("10024^lmtp:[127.0.0.1]")));
 	assert_int_equal(txn->deliver, SM_DELIVER_QUEUE);
+	assert_true(sm_str_eq(txn->msgid, SM_STR("<m@a.test>")));
 
 	qm_txn_apply(txn,
 	             &(struct qm_rec_rcpt_change){

@@ -38,7 +38,8 @@ bool qm_store_room(struct qm_store *st, size_t bytes)
 static size_t snapshot_bytes(const struct qm_txn *txn)
 {
 	size_t n = FIXED_TXN + txn->sender.n + txn->envid.n + txn->auth.n + txn->dsn_sender.n +
-	           txn->client.name.n + txn->client.helo.n + txn->client.xid.n + txn->route.n;
+	           txn->client.name.n + txn->client.helo.n + txn->client.xid.n + txn->route.n +
+	           txn->msgid.n;
 
 	for (unsigned i = 0; i < txn->rcpt_count; i++) {
 		const struct qm_rcpt *r = &txn->rcpts[i];

@@ -109,7 +109,7 @@ struct qm_txn *qm_txn_new(struct qm_txn_table *t, struct sm_id id, size_t rcpts)
 		sm_list_init(&txn->rcpts[i].link);
 	}
 	qm_client_keep(txn, &(struct qm_client){0});
-	txn->route = SM_STR("");
+	txn->route = txn->msgid = SM_STR("");
 	sm_hash_insert(&t->by_id, &txn->node, sm_id_hash(id));
 	sm_list_push(&t->active, &txn->link);
 	sm_list_init(&txn->held);
@@ -166,6 +166,7 @@ struct qm_txn *qm_txn_from_commit(struct qm_txn_table *t, const struct sm_msg_ta
 	               &(struct qm_client){m->client, m->client_name, m->helo, m->proto, m->xid});
 	txn->route = keep(txn, m->route);
 	txn->deliver = m->deliver;
+	txn->msgid = keep(txn, m->msgid);
 	txn->received_s = txn->queued_s = m->received_s;
 	txn->body = m->body;
 	txn->ret = m->ret;
@@ -230,6 +231,7 @@ struct qm_txn *qm_txn_from_rec(struct qm_txn_table *t, const struct qm_rec_txn *
 	                                        rec->proto, rec->xid});
 	txn->route = keep(txn, rec->route);
 	txn->deliver = rec->deliver;
+	txn->msgid = keep(txn, rec->msgid);
 	txn->received_s = rec->received_s;
 	txn->queued_s = rec->queued_s;
 	txn->body = rec->body;
@@ -344,6 +346,7 @@ void qm_txn_to_rec(const struct qm_txn *txn, struct sm_arena *a, struct qm_rec_t
 	    .xid = txn->client.xid,
 	    .route = txn->route,
 	    .deliver = txn->deliver,
+	    .msgid = txn->msgid,
 	    .received_s = txn->received_s,
 	    .queued_s = txn->queued_s,
 	    .flags = txn->flags,

@@ -83,6 +83,7 @@ struct qm_txn {
 	struct qm_client client;
 	struct sm_str route; /* it goes this way, as in the mailertable; empty: by recipient */
 	uint8_t deliver;     /* SM_DELIVER_* */
+	struct sm_str msgid; /* of one whose client waits; empty: it has none */
 	uint32_t content_offset;
 	uint64_t size;
 	int64_t received_s;

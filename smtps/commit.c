@@ -9,6 +9,7 @@
 #include "libsm/err.h"
 #include "libsm/log.h"
 #include "libsm/offload.h"
+#include "smtps/content.h"
 #include "smtps/session.h"
 #include "smtps/xforward.h"
 
@@ -78,6 +79,9 @@ enum ss_outcome ss_commit(struct ss_session *s, uint32_t offset, uint64_t size, 
 	    .xid = t->xid,
 	    .route = s->conf->route,
 	    .deliver = (uint8_t)s->conf->deliver,
+	    .msgid = s->conf->deliver == SM_DELIVER_NOW
+	                 ? sm_str_n(t->in->scan.msgid, t->in->scan.msgid_n)
+	                 : SM_STR(""),
 	    .rcpts_count = t->rcpt_count,
 	    .rcpts = t->rcpts,
 	};

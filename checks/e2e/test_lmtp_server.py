@@ -303,13 +303,13 @@ def test_process_dies_midway(suite, ports, other, sink, tag, victim):
 
 # ---- the same mail again
 
-def begin_again(ports, xid, tag, rcpts):
+def begin_again(ports, xid, tag, rcpts, content=None):
     """The client's id of it comes first; the message is on its way."""
     c = Lmtp(ports["now"])
     assert "XFORWARD" in c.extensions
     assert c.cmd(f"XFORWARD IDENT={xid}").code == 250
     c.begin("a@b.example", *rcpts)
-    c.send(message(tag) + b".\r\n")
+    c.send((content or message(tag)) + b".\r\n")
     return c
 
 
@@ -332,6 +332,14 @@ def test_cut_client_comes_again(site, ports, other, sink, tag):
     assert len(sink.find(tag)) == 1 and len(other.find(tag)) == 1
     for component, event in (("smtps", "ss.rcpt"), ("smtps", "ss.decided"), ("qmgr", "qm.rcpt"), ("qmgr", "qm.end"), ("smtpc", "sc.delivered")):
         assert any(f"xid={xid}" in x for x in site.log_lines(component, event)), event
+
+
+def test_two_mails_under_one_id(site, ports, sink, tag):
+    """A client's ids may come again: a mail with another Message-ID is another mail."""
+    for i in range(2):
+        with begin_again(ports, tag[-12:], tag, ["u@local.test"], b"Message-ID: <%d@b.example>\r\n" % i + message(f"{tag}-{i}")) as c:
+            assert c.reply().code == 250
+    assert len(sink.find(f"{tag}-0")) == 1 and len(sink.find(f"{tag}-1")) == 1
 
 
 def test_again_after_qmgr_died(suite, ports, other, sink, tag):
