@@ -100,9 +100,9 @@ int sm_net_connect(struct sm_net *n, const struct sm_sa *to, const struct sm_sa 
 		return sm_fail_sys(errno, "socket for %s", sm_sa_text(to, text));
 	tcp_nodelay(fd, to->u.sa.sa_family);
 	if (source != NULL && source->len != 0 && bind_source(fd, source) == -1) {
-		rc = sm_fail_sys(errno, "bind to %s", sm_sa_text(source, text));
+		(void)sm_fail_sys(errno, "bind to %s", sm_sa_text(source, text));
 		close(fd);
-		return rc;
+		return SM_E_DENIED;
 	}
 	if (try_connect(fd, to, deadline_ms) == -1)
 		err = errno;

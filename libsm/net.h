@@ -71,7 +71,7 @@ int sm_net_open(struct sm_net *n, int fd) SM_MUST_CHECK;
  * which is inherited. */
 int sm_net_adopt(struct sm_net *n, int fd) SM_MUST_CHECK;
 /* Connect, from `source` when not NULL. SM_E_TIMEOUT, SM_E_SYS (refused, unreachable; see diag),
- * SM_E_CANCEL. */
+ * SM_E_CANCEL; SM_E_DENIED: `source` cannot be used, or this host forbids it. */
 int sm_net_connect(struct sm_net *n, const struct sm_sa *to, const struct sm_sa *source,
                    int64_t deadline_ms) SM_YIELDS SM_MUST_CHECK;
 void sm_net_close(struct sm_net *n);

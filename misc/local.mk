@@ -113,7 +113,7 @@ dist_man_MANS += doc/man/greyprint.8 doc/man/greyrm.8
 # The configuration checker knows the option tables of all programs.
 bin_PROGRAMS += smconf
 smconf_SOURCES = misc/smconf.h misc/smconf.c misc/smconf_load.c misc/smconf_man.c misc/smconf_tables.c \
-	qmgr/conf.c qmgr/conf_dsn.c qmgr/conf_limits.c qmgr/conf_run.c qmgr/schedule.c smar/conf.c smar/map_conf.c smar/dnsbl_conf.c smar/grey_conf.c smar/access_rhs.c smar/way.c smtpc/conf.c smtpc/timeouts.c smtpc/tls_policy.c smtpc/server_text.c smtpc/dsn_text.c smtpc/mime.c smtps/conf.c smtps/milter_conf.c smtps/nets.c smtps/auth_conf.c misc/sendmail.h misc/sendmail_conf.c misc/smxfeed.h misc/smxfeed_conf.c
+	qmgr/conf.c qmgr/conf_dsn.c qmgr/conf_limits.c qmgr/conf_run.c qmgr/schedule.c smar/conf.c smar/map_conf.c smar/dnsbl_conf.c smar/grey_conf.c smar/access_rhs.c smar/way.c smtpc/conf.c smtpc/timeouts.c smtpc/source.c smtpc/tls_policy.c smtpc/server_text.c smtpc/dsn_text.c smtpc/mime.c smtps/conf.c smtps/milter_conf.c smtps/nets.c smtps/auth_conf.c misc/sendmail.h misc/sendmail_conf.c misc/smxfeed.h misc/smxfeed_conf.c
 smconf_LDADD = libsm.a $(LIBS)
 dist_man_MANS += doc/man/smconf.8 doc/man/smx.conf.5
 EXTRA_DIST += doc/man/smx.conf.5.in
@@ -136,7 +136,7 @@ EXTRA_DIST += misc/smx.conf.in misc/t_smconf.sh
 # Databases from the source text of maps.
 bin_PROGRAMS += createmap
 createmap_SOURCES = misc/createmap.h misc/createmap.c misc/createmap_build.c misc/createmap_check.c misc/createmap_db.c \
-	misc/createmap_lmdb.c misc/createmap_cdb.c smtpc/server_text.c smtpc/timeouts.c smtpc/tls_policy.c
+	misc/createmap_lmdb.c misc/createmap_cdb.c smtpc/server_text.c smtpc/timeouts.c smtpc/source.c smtpc/tls_policy.c
 createmap_LDADD = libsmar.a libsm.a $(BDB_LIBS) $(LMDB_LIBS) $(TINYCDB_LIBS)
 TESTS += misc/t_createmap.sh
 EXTRA_DIST += misc/t_createmap.sh misc/createmap.bash

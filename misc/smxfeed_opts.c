@@ -37,7 +37,7 @@ static const struct {
     {'m', "a host for the case that others are away: mailertable of section smar"},
     {'N', "see address_family of section smar"},
     {'n', "see max_connections of smtpc in section qmgr"},
-    {'o', "which address connections come from is the affair of the kernel's routes"},
+    {'o', "see source_address of section smtpc"},
     {'p', "which port connections come from is the affair of the kernel"},
     {'q', "see max_queries of section smar"},
     {'R', "see " RCPTS},

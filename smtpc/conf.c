@@ -22,6 +22,9 @@ const struct sm_opt sc_conf_opts[] = {
     {.name = "io_timeout", .type = SM_OPT_TIME, .offset = AT(io_timeout_ms), .def = "5m",
      .min = SECOND, .max = HOUR, .reload = true,
      .help = "for replies without a time of their own: EHLO, LHLO, HELO, STARTTLS, AUTH, RSET"},
+    {.name = "source_address", .type = SM_OPT_LIST, .offset = AT(source_address), .def = "", .max = 2,
+     .help = "address of this host that connections come from, one of each family; none: the kernel chooses",
+     .man = "While this host does not have that address, mail waits."},
     {.name = "timeouts", .type = SM_OPT_SECTION, .offset = AT(timeouts), .sub = sc_timeout_opts,
      .help = "longest wait in each step of a conversation",
      .man = "Behind smtpc_session_conf: of the access map the same section may stand, for single servers."},
@@ -94,8 +97,9 @@ const struct sm_opt sc_conf_opts[] = {
 int sc_conf_check(const struct sc_conf *c)
 {
 	struct sc_dsn_texts *texts;
+	struct sc_source source;
 	int rc = sc_dsn_texts_load(c->dsn_texts, &texts);
 
 	sc_dsn_texts_free(&texts);
-	return rc;
+	return rc != 0 ? rc : sc_source_parse(&c->source_address, &source);
 }

@@ -3,6 +3,7 @@
 #define SC_CONF_H
 
 #include "libsm/tls.h"
+#include "smtpc/source.h"
 #include "smtpc/timeouts.h"
 #include "smtpc/tls_policy.h"
 
@@ -10,8 +11,9 @@
 enum { SC_CHUNKING_UNSET, SC_CHUNKING_NEVER, SC_CHUNKING_BINARY, SC_CHUNKING_OFFERED };
 
 struct sc_conf {
-	int chunking;          /* SC_CHUNKING_* */
-	int64_t io_timeout_ms; /* of what has no time of its own */
+	int chunking;                       /* SC_CHUNKING_* */
+	int64_t io_timeout_ms;              /* of what has no time of its own */
+	struct sm_conf_list source_address; /* source.h */
 	struct sc_timeouts timeouts;
 	int64_t max_task_time_ms, drain_time_ms;
 	struct sm_str lmtp_socket, dsn_texts;

@@ -1,6 +1,6 @@
 # smtpc: see doc/HACKING.md for how a local.mk is written.
 noinst_LIBRARIES += libsmtpc.a
-libsmtpc_a_SOURCES = smtpc/sc.h smtpc/conf.h smtpc/conf.c smtpc/timeouts.h smtpc/timeouts.c smtpc/xforward.h smtpc/xforward.c smtpc/transcript.h smtpc/transcript.c smtpc/session.h smtpc/session.c \
+libsmtpc_a_SOURCES = smtpc/sc.h smtpc/conf.h smtpc/conf.c smtpc/timeouts.h smtpc/timeouts.c smtpc/source.h smtpc/source.c smtpc/xforward.h smtpc/xforward.c smtpc/transcript.h smtpc/transcript.c smtpc/session.h smtpc/session.c \
 	smtpc/task.h smtpc/task.c smtpc/dialog.h smtpc/dialog.c smtpc/probe.h smtpc/probe.c smtpc/data.h smtpc/data.c \
 	smtpc/result.h smtpc/result.c smtpc/suits.h smtpc/suits.c smtpc/cache.h smtpc/cache.c smtpc/dsn.h smtpc/dsn.c \
 	smtpc/dsn_text.h smtpc/dsn_text.c smtpc/ehlo.h smtpc/ehlo.c smtpc/mime.h smtpc/mime.c

@@ -12,6 +12,7 @@
 #define SC_SERVER_CONF_H
 
 #include "smtpc/timeouts.h"
+#include "smtpc/source.h"
 #include "smtpc/tls_policy.h"
 
 struct sm_msg_host;
@@ -41,6 +42,7 @@ struct sc_server_conf {
 	struct sc_auth_policy auth;
 	int chunking; /* SC_CHUNKING_* */
 	struct sc_timeouts timeouts;
+	struct sc_source source;  /* empty: nothing is said */
 	int64_t max_transactions; /* of a session; 0: nothing is said */
 	int64_t dial_delay_ms;    /* between two tries to connect; 0: there is one only */
 	bool xforward;            /* it may know who brought a mail */

@@ -14,6 +14,7 @@ struct texts {
 	struct sc_auth_policy auth;
 	int chunking;
 	struct sc_timeouts timeouts;
+	struct sm_conf_list source_address;
 	int64_t max_transactions, dial_delay_ms;
 	bool xforward;
 	uint32_t ignored;
@@ -69,6 +70,8 @@ const struct sm_opt sc_server_opts[] = {
      .help = "how to log in"},
     {.name = "chunking", .type = SM_OPT_ENUM, .offset = TEXTS(chunking), .def = "unset", .words = chunking_words,
      .session = true, .help = "when content goes by BDAT"},
+    {.name = "source_address", .type = SM_OPT_LIST, .offset = TEXTS(source_address), .def = "", .max = 2, .session = true,
+     .help = "address of this host that connections come from, one of each family; none: as the section has it"},
     {.name = "timeouts", .type = SM_OPT_SECTION, .offset = TEXTS(timeouts), .sub = sc_timeout_opts, .session = true,
      .help = "longest wait in each step of a conversation",
      .man = "What is not said here is as the section smtpc has it, not the default of the row."},
@@ -164,6 +167,8 @@ int sc_server_conf_parse(struct sc_server_conf *c, int level, const struct sc_ti
 		rc = bind_text(sc_rcpt_opts, &c->secret, NULL, rcpt, "smtpc_rcpt_conf", &of_rcpt);
 	if (rc == 0)
 		rc = bind_credentials(c, auth);
+	if (rc == 0)
+		rc = sc_source_parse(&of_server.source_address, &c->source);
 	if (rc != 0)
 		return rc;
 	c->tls = of_server.tls;

@@ -194,6 +194,8 @@ static struct sc_session *session_new(struct sc *sc, bool lmtp, int64_t end_ms)
 	s->lmtp = lmtp;
 	s->end_ms = end_ms;
 	s->timeouts = sc->conf->timeouts;
+	if (sc_source_parse(&sc->conf->source_address, &s->source) != 0)
+		sm_assert(!"checked by sc_conf_check");
 	s->id = (struct sm_cid){.proc = sc->proc, .counter = ++sc->session_count, .task = 0};
 	sm_list_init(&s->idle);
 	sm_stream_init(&s->stream, &s->net, IN_BYTES, OUT_BYTES);
@@ -251,6 +253,10 @@ static void take_conf(struct sc_session *s, const struct sc_server_conf *c)
 	s->chunking = c->chunking;
 	s->ignored = c->ignored;
 	s->timeouts = c->timeouts;
+	if (c->source.in4.len != 0)
+		s->source.in4 = c->source.in4;
+	if (c->source.in6.len != 0)
+		s->source.in6 = c->source.in6;
 	s->max_transactions = c->max_transactions;
 	s->dial_delay_ms = c->dial_delay_ms;
 	s->xforward = c->xforward;
@@ -262,7 +268,7 @@ static int connect_once(struct sc_session *s)
 
 	sc_transcript_note(s->transcript, "connecting to %s at %s", s->host,
 	                   sm_sa_text(&s->sa, at));
-	return sm_net_connect(&s->net, &s->sa, NULL,
+	return sm_net_connect(&s->net, &s->sa, sc_source_for(&s->source, &s->sa),
 	                      sc_session_deadline(s, s->timeouts.connect_ms));
 }
 
@@ -279,8 +285,10 @@ static int connect_to(struct sc_session *s, struct sc_why *why)
 		if (rc == 0)
 			rc = connect_once(s);
 	}
+	/* An address that is not ours, or a rule that forbids it here, says nothing of the server.
+	 */
 	if (rc != 0)
-		sc_why_error(why, SM_STAGE_CONNECT, rc);
+		sc_why_error(why, rc == SM_E_DENIED ? SM_STAGE_LOCAL : SM_STAGE_CONNECT, rc);
 	return rc;
 }
 

@@ -12,6 +12,7 @@
 #include "libsm/smtp_reply.h"
 #include "libsm/stream.h"
 #include "smtpc/ehlo.h"
+#include "smtpc/source.h"
 #include "smtpc/timeouts.h"
 
 struct sc;
@@ -55,6 +56,7 @@ struct sc_session {
 	int chunking;        /* SC_CHUNKING_* of it */
 	struct sc_timeouts timeouts;
 	int64_t max_transactions; /* 0: nothing is said */
+	struct sc_source source;  /* which of our addresses it comes from */
 	int64_t dial_delay_ms;    /* between two tries to connect; 0: there is one only */
 	bool xforward;            /* it may know who brought a mail */
 	bool tls, authenticated;

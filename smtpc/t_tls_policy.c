@@ -299,6 +299,25 @@ static int clean(void **state SM_UNUSED)
 	return 0;
 }
 
+static void sources(void **state SM_UNUSED)
+{
+	struct sm_sa to;
+
+	assert_int_equal(parse("source_address = { 192.0.2.1, \"2001:db8::1\" };", "", ""), 0);
+	assert_int_equal(sm_sa_ip(&to, SM_STR("198.51.100.7"), 25), 0);
+	assert_ptr_equal(sc_source_for(&conf.source, &to), &conf.source.in4);
+	assert_int_equal(sm_sa_ip(&to, SM_STR("2001:db8::7"), 25), 0);
+	assert_ptr_equal(sc_source_for(&conf.source, &to), &conf.source.in6);
+	assert_int_equal(sm_sa_unix(&to, SM_STR("/x")), 0);
+	assert_null(sc_source_for(&conf.source, &to));
+	assert_int_equal(parse("source_address = { 192.0.2.1 };", "", ""), 0);
+	assert_int_equal(sm_sa_ip(&to, SM_STR("2001:db8::7"), 25), 0);
+	assert_null(sc_source_for(&conf.source, &to));
+	assert_int_not_equal(parse("source_address = { 192.0.2.1, 192.0.2.2 };", "", ""), 0);
+	assert_int_not_equal(parse("source_address = { host.example };", "", ""), 0);
+	assert_int_not_equal(parse("", "source_address = { 192.0.2.1 };", ""), 0);
+}
+
 /* What is said of a server goes before what the section has, and only that. */
 static void times(void **state SM_UNUSED)
 {
@@ -327,12 +346,12 @@ static void times(void **state SM_UNUSED)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(times),           cmocka_unit_test(levels),
-	    cmocka_unit_test(joined),          cmocka_unit_test(wrong_texts),
-	    cmocka_unit_test(credentials),     cmocka_unit_test(checked_texts),
-	    cmocka_unit_test(fulfilled),       cmocka_unit_test(memory),
-	    cmocka_unit_test(mechanisms),      cmocka_unit_test(sayings),
-	    cmocka_unit_test(hard_challenges),
+	    cmocka_unit_test(times),         cmocka_unit_test(sources),
+	    cmocka_unit_test(levels),        cmocka_unit_test(joined),
+	    cmocka_unit_test(wrong_texts),   cmocka_unit_test(credentials),
+	    cmocka_unit_test(checked_texts), cmocka_unit_test(fulfilled),
+	    cmocka_unit_test(memory),        cmocka_unit_test(mechanisms),
+	    cmocka_unit_test(sayings),       cmocka_unit_test(hard_challenges),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, clean);

@@ -212,3 +212,19 @@ def test_dns_and_mailertable_in_one(internet, tag):
         m, = s.wait(tag)
         assert m.rcpts == [rcpt]
     site.wait_empty()
+
+
+def test_source_address(tag):
+    """Connections come from the address that is said, of a server before that of all; while it is none of this host's, mail waits."""
+    away = free_port()
+    with Sink() as sink, Site(routes=[f"to.test {sink.port}^esmtp:[127.0.0.1]"], relay=["to.test"]) as hop:
+        s = Site(routes=[f"to.test {hop.port}^esmtp:[127.0.0.1]", f"away.test {away}^esmtp:[127.0.0.1]"], relay=["to.test", "away.test"],
+                 settings={"smtpc.source_address": "{ 127.0.0.41 }"})
+        s.put("access", f"smtpc_session_conf:127.0.0.1:{away}\tsource_address = {{ 192.0.2.41 }};\n")
+        s.add("smar", 'map ac { type = text; file = "@/access"; } access_map { name = ac; }')
+        with s, s.client() as c:
+            assert c.send_mail("a@src.test", "b@to.test", message(tag)).code == 250
+            assert c.send_mail("a@src.test", "b@away.test", message(tag)).code == 250
+            got, = sink.wait(tag)
+            assert b"[127.0.0.41]" in got.header
+            until(lambda: any("192.0.2.41" in line for line in s.log_lines("qmgr", "qm.rcpt")), "it waits, and says why")
