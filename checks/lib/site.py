@@ -242,13 +242,14 @@ class Site:
         return [os.path.join(self.log_dir, n) for n in sorted(os.listdir(self.log_dir))] if os.path.isdir(self.log_dir) else []
 
     def log_marks(self):
-        return {p: os.path.getsize(p) for p in self._logs()}
+        """How far each file is, by its inode: logs are moved away and begun anew."""
+        return {s.st_ino: s.st_size for s in map(os.stat, self._logs())}
 
     def logs_since(self, marks=None):
         out = {}
         for p in self._logs():
             with open(p, "rb") as f:
-                f.seek((marks or {}).get(p, 0))
+                f.seek((marks or {}).get(os.fstat(f.fileno()).st_ino, 0))
                 out[os.path.basename(p)] = f.read().decode("latin-1")
         return out
 
