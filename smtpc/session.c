@@ -188,14 +188,15 @@ static int greet(struct sc_session *s, struct sc_why *why)
 static struct sc_session *session_new(struct sc *sc, bool lmtp, int64_t end_ms)
 {
 	struct sc_session *s = sm_calloc(1, sizeof(*s));
+	int rc;
 
 	s->sc = sc;
 	s->net.f.fd = -1;
 	s->lmtp = lmtp;
 	s->end_ms = end_ms;
 	s->timeouts = sc->conf->timeouts;
-	if (sc_source_parse(&sc->conf->source_address, &s->source) != 0)
-		sm_assert(!"checked by sc_conf_check");
+	rc = sc_source_parse(&sc->conf->source_address, &s->source);
+	sm_assert(rc == 0); /* sc_conf_check has seen it */
 	s->id = (struct sm_cid){.proc = sc->proc, .counter = ++sc->session_count, .task = 0};
 	sm_list_init(&s->idle);
 	sm_stream_init(&s->stream, &s->net, IN_BYTES, OUT_BYTES);
