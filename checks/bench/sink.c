@@ -93,6 +93,7 @@ static void forget(struct conn *c)
 	*c->prev = c->next;
 	if (c->next)
 		c->next->prev = c->prev;
+	tls_end(c);
 	close(c->fd);
 	free(c->rcpts);
 	free(c->content);
@@ -100,17 +101,40 @@ static void forget(struct conn *c)
 	count.open--;
 }
 
+static void interest(struct conn *c, bool writable)
+{
+	struct epoll_event ev = {.events = EPOLLIN | (writable ? EPOLLOUT : 0u), .data.ptr = c};
+
+	epoll_ctl(ep, EPOLL_CTL_MOD, c->fd, &ev);
+}
+
+/* Goes on with the handshake. False: the connection is gone. */
+static bool shake(struct conn *c)
+{
+	switch (tls_handshake(c)) {
+	case 1:
+		break;
+	case 0:
+		if (c->wants_write)
+			interest(c, true);
+		break;
+	default:
+		forget(c);
+		return false;
+	}
+	return true;
+}
+
 /* False: the connection is gone. */
 static bool flush(struct conn *c)
 {
-	struct epoll_event ev = {.events = EPOLLIN, .data.ptr = c};
-
 	while (!c->dead && c->out_at < c->out_len) {
-		ssize_t n = send(c->fd, c->out + c->out_at, c->out_len - c->out_at, MSG_NOSIGNAL);
+		const char *p = c->out + c->out_at;
+		size_t left = c->out_len - c->out_at;
+		ssize_t n = c->ssl ? tls_write(c, p, left) : send(c->fd, p, left, MSG_NOSIGNAL);
 
 		if (n < 0 && errno == EAGAIN) {
-			ev.events |= EPOLLOUT;
-			epoll_ctl(ep, EPOLL_CTL_MOD, c->fd, &ev);
+			interest(c, true);
 			return true;
 		}
 		if (n < 0)
@@ -123,35 +147,49 @@ static bool flush(struct conn *c)
 		forget(c);
 		return false;
 	}
+	if (c->starting) {
+		c->starting = false;
+		tls_begin(c);
+		return shake(c);
+	}
 	return true;
+}
+
+/* What has come, once. Gives whether there may be more: only TLS has some that epoll does not know
+ * of. */
+static bool take(struct conn *c)
+{
+	int one = 1;
+	size_t room = IN_MAX - c->in_len;
+	ssize_t n;
+
+	if (room == 0) /* only while the delayed reply is due */
+		return false;
+	n = c->ssl ? tls_read(c, c->in + c->in_len, room) : recv(c->fd, c->in + c->in_len, room, 0);
+	if (opt.quick && c->tcp)
+		setsockopt(c->fd, IPPROTO_TCP, TCP_QUICKACK, &one, sizeof one);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return false;
+	if (n <= 0) {
+		forget(c);
+		return false;
+	}
+	c->in_len += (size_t)n;
+	consume(c);
+	return flush(c) && c->ssl && !c->shaking;
 }
 
 static void event(struct conn *c, uint32_t events)
 {
-	int one = 1;
-	ssize_t n;
-
 	if (events & EPOLLOUT) {
-		struct epoll_event ev = {.events = EPOLLIN, .data.ptr = c};
-
-		epoll_ctl(ep, EPOLL_CTL_MOD, c->fd, &ev);
-		if (!flush(c))
+		interest(c, false);
+		if (!c->shaking && !flush(c))
 			return;
 	}
-	if (c->in_len == IN_MAX) /* only while the delayed reply is due */
+	if (c->shaking && (!shake(c) || c->shaking))
 		return;
-	n = recv(c->fd, c->in + c->in_len, IN_MAX - c->in_len, 0);
-	if (opt.quick && c->tcp)
-		setsockopt(c->fd, IPPROTO_TCP, TCP_QUICKACK, &one, sizeof one);
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
-	if (n <= 0) {
-		forget(c);
-		return;
-	}
-	c->in_len += (size_t)n;
-	consume(c);
-	flush(c);
+	while (take(c))
+		;
 }
 
 static void accept_all(int listener, bool tcp)
@@ -200,7 +238,9 @@ static int delayed(void)
 		c->waiting = false;
 		final_reply(c);
 		consume(c);
-		flush(c);
+		if (flush(c) && c->ssl)
+			while (take(c))
+				;
 	}
 	return 1000;
 }
@@ -210,13 +250,15 @@ static void print(const char *how)
 	double user, sys;
 
 	cpu_used(&user, &sys);
-	printf("messages %ld rcpts %ld reports %ld connections %ld peak %ld tempfailed %ld "
-	       "permfailed %ld dropped_before %ld "
-	       "dropped_after %ld half %ld bytes %ld first %.6f last %.6f cpu_user %.2f cpu_sys "
-	       "%.2f %s\n",
-	       count.messages, count.rcpts, count.reports, count.connections, count.peak,
-	       count.tempfailed, count.permfailed, count.dropped_before, count.dropped_after,
-	       count.half, count.bytes, count.first, count.last, user, sys, how);
+	printf(
+	    "messages %ld rcpts %ld reports %ld connections %ld peak %ld tempfailed %ld "
+	    "permfailed %ld dropped_before %ld "
+	    "dropped_after %ld half %ld bytes %ld handshakes %ld resumed %ld first %.6f last %.6f "
+	    "cpu_user %.2f cpu_sys %.2f %s\n",
+	    count.messages, count.rcpts, count.reports, count.connections, count.peak,
+	    count.tempfailed, count.permfailed, count.dropped_before, count.dropped_after,
+	    count.half, count.bytes, count.handshakes, count.resumed, count.first, count.last, user,
+	    sys, how);
 	fflush(stdout);
 }
 
@@ -227,6 +269,7 @@ static const char usage[] =
     "  -f MS    451 in every second MS at odd domains   -F       550 at domains that end in 4\n"
     "  -D PCT   drop before the final reply             -A PCT   drop after the final reply\n"
     "  -w MS    wait before the final reply             -W MS    and up to so long, at random\n"
+    "  -c FILE  certificate, -k FILE key (PEM): STARTTLS is offered\n"
     "  -q       no TCP_QUICKACK\n"
     "  -n N     end after N recipients,                 -T SECS  end after\n"
     "  -H NAME  own name (sink.test)                    -z SEED  of the dice\n"
@@ -239,8 +282,9 @@ int main(int argc, char **argv)
 	struct address listeners[LISTENERS_MAX];
 	int fds[LISTENERS_MAX], nl = 0, c, i, n;
 	double start = now(), all_there = 0;
+	const char *cert = NULL, *key = NULL;
 
-	while ((c = getopt(argc, argv, "o:S:4:5:f:FD:A:w:W:qn:T:H:z:")) != -1) {
+	while ((c = getopt(argc, argv, "o:S:4:5:f:FD:A:w:W:c:k:qn:T:H:z:")) != -1) {
 		switch (c) {
 		case 'o':
 			opt.arrivals = ledger_open(optarg);
@@ -272,6 +316,12 @@ int main(int argc, char **argv)
 		case 'W':
 			opt.spread_ms = (int)number(optarg, 0, 3600000);
 			break;
+		case 'c':
+			cert = optarg;
+			break;
+		case 'k':
+			key = optarg;
+			break;
 		case 'q':
 			opt.quick = false;
 			break;
@@ -296,6 +346,7 @@ int main(int argc, char **argv)
 		fputs(usage, stderr);
 		return 2;
 	}
+	tls_init(cert, key);
 	signal(SIGPIPE, SIG_IGN);
 	sigaction(SIGTERM, &sa, NULL);
 	sigaction(SIGINT, &sa, NULL);

@@ -1,6 +1,6 @@
 /*
- * The sink between sink.c, which has the connections and their times, and sink_smtp.c, which takes
- * what comes over them. One thread.
+ * The sink between sink.c, which has the connections and their times, sink_smtp.c, which takes what
+ * comes over them, and sink_tls.c, over which it may come. One thread.
  */
 #ifndef BENCH_SINK_H
 #define BENCH_SINK_H
@@ -19,6 +19,9 @@ struct conn {
 	int fd;
 	bool lmtp, tcp, data, fresh; /* fresh: the last two bytes of content were CRLF */
 	bool closing;                /* when the output is out */
+	bool starting;               /* TLS, when the output is out */
+	bool shaking, wants_write;   /* in the handshake; TLS waits until it can write */
+	struct ssl_st *ssl;          /* NULL: in clear */
 	struct conn *next, **prev;   /* all that are open */
 	struct conn *next_due;       /* waiting for the delayed reply */
 	double due;
@@ -45,7 +48,7 @@ extern struct sink_options opt;
 
 struct sink_count {
 	long messages, rcpts, reports, connections, open, peak, tempfailed, permfailed,
-	    dropped_before, dropped_after, half, bytes;
+	    dropped_before, dropped_after, half, bytes, handshakes, resumed;
 	double first, last;
 };
 extern struct sink_count count;
@@ -63,5 +66,18 @@ void say(struct conn *c, const char *text);
 /* Commands and content out of the input, replies into the output. */
 void consume(struct conn *c);
 void final_reply(struct conn *c);
+
+/* ---- sink_tls.c ---- */
+
+/* PEM files, both or none; without them STARTTLS is not offered. Dies when they are no good. */
+void tls_init(const char *cert, const char *key);
+bool tls_offered(void);
+/* TLS from now on; then tls_handshake until it gives 1 (0: later, -1: failed). */
+void tls_begin(struct conn *c);
+int tls_handshake(struct conn *c);
+/* As recv(2) and send(2) on the non-blocking socket. */
+ssize_t tls_read(struct conn *c, void *p, size_t size);
+ssize_t tls_write(struct conn *c, const void *p, size_t size);
+void tls_end(struct conn *c); /* of the connection */
 
 #endif

@@ -282,11 +282,16 @@ static void command(struct conn *c, const char *line)
 	} else if (!strncasecmp(line, "EHLO", 4) || !strncasecmp(line, "LHLO", 4)) {
 		c->lmtp = (line[0] | 32) == 'l';
 		snprintf(text, sizeof text,
-		         "250-%s\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SIZE\r\n", opt.name);
+		         "250-%s\r\n250-PIPELINING\r\n250-8BITMIME\r\n%s250 SIZE\r\n", opt.name,
+		         tls_offered() && !c->ssl ? "250-STARTTLS\r\n" : "");
 		say(c, text);
 	} else if (!strncasecmp(line, "QUIT", 4)) {
 		say(c, "221 2.0.0 Bye\r\n");
 		c->closing = true;
+	} else if (!strncasecmp(line, "STARTTLS", 8) && tls_offered() && !c->ssl) {
+		say(c, "220 2.0.0 Go ahead\r\n");
+		reset(c);
+		c->starting = true;
 	} else if (!strncasecmp(line, "RSET", 4)) {
 		reset(c);
 		say(c, "250 2.0.0 Ok\r\n");
@@ -300,7 +305,7 @@ void consume(struct conn *c)
 	size_t at = 0, n;
 	char line[1024], *nl;
 
-	while (at < c->in_len && !c->waiting && !c->dead && !c->closing) {
+	while (at < c->in_len && !c->waiting && !c->dead && !c->closing && !c->starting) {
 		if (c->data) {
 			n = opt.arrivals >= 0 || (opt.reports && !c->sender[0])
 			        ? keep_content(c, c->in + at, c->in_len - at)
@@ -321,6 +326,8 @@ void consume(struct conn *c)
 		at += n;
 		command(c, line);
 	}
+	if (c->starting) /* what came in clear behind STARTTLS counts for nothing (RFC 3207 4.2) */
+		at = c->in_len;
 	memmove(c->in, c->in + at, c->in_len - at);
 	c->in_len -= at;
 }
