@@ -12,6 +12,7 @@ struct load_options {
 	struct address target;
 	int sessions, rcpts, sources;
 	long messages; /* wanted; with keep_going: wanted acknowledged */
+	long first;    /* number of the first one */
 	size_t size;
 	bool keep_connection, keep_every_other, pipelining, varied, keep_going;
 	bool starttls, resume;

@@ -28,6 +28,7 @@ static const char usage[] =
     "  -w MS    pause of a session between messages\n"
     "  -i SECS  no mail: open -s sessions, greet, hold them\n"
     "  -A N     come from N addresses, 127.0.1.1 and on\n"
+    "  -n N     number of the first message (0)\n"
     "  -S       STARTTLS                         -z      ... and resume sessions\n"
     "  -a USER:PASSWORD  AUTH PLAIN on each connection, in TLS if there is any\n"
     "Ends early, with its ledger complete, on TERM and INT.\n"
@@ -90,7 +91,7 @@ int main(int argc, char **argv)
 
 	snprintf(run, sizeof run, "%lx.%x", (unsigned long)time(NULL), (unsigned)getpid());
 	o.run = run;
-	while ((c = getopt(argc, argv, "s:m:l:r:depf:t:D:L:b:u:kT:R:w:i:A:Sza:")) != -1) {
+	while ((c = getopt(argc, argv, "s:m:l:r:depf:t:D:L:b:u:kT:R:w:i:A:Sza:n:")) != -1) {
 		switch (c) {
 		case 's':
 			o.sessions = (int)number(optarg, 1, 100000);
@@ -151,6 +152,9 @@ int main(int argc, char **argv)
 			break;
 		case 'A':
 			o.sources = (int)number(optarg, 1, LOAD_SOURCES_MAX);
+			break;
+		case 'n':
+			o.first = number(optarg, 0, 1000000000);
 			break;
 		case 'S':
 			o.starttls = true;

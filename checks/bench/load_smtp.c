@@ -135,7 +135,7 @@ void begin_message(struct session *s)
 		finish(s);
 		return;
 	}
-	s->n = begun++;
+	s->n = opt->first + begun++;
 	s->sent = s->data_refused = false;
 	s->rcpt_at = s->rcpts_ok = 0;
 	s->dot_at = 0;
