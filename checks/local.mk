@@ -58,6 +58,9 @@ check-powercut: all
 check-dead-mx: all
 	SMX_DEAD_MAILS=$${SMX_DEAD_MAILS:-100000} $(PYTEST) -s $(top_srcdir)/checks/e2e/test_dead_mx.py
 
+# Where a message's cost goes.
+EXTRA_DIST += checks/bench/profile
+
 # One flipped bit at each of 1,000 places of the queue.
 .PHONY: check-flip
 check-flip: qmgr/t_flip$(EXEEXT)

@@ -39,6 +39,7 @@ static void run_job(struct sm_offload_job *job)
 
 static void *helper(void *arg SM_UNUSED)
 {
+	(void)pthread_setname_np(pthread_self(), "helper"); /* for top and profilers */
 	pthread_mutex_lock(&pool.lock);
 	for (;;) {
 		struct sm_offload_job *job = pool.first;

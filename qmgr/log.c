@@ -451,6 +451,15 @@ static int reuse_empty(struct qm_log *log)
 	return rc;
 }
 
+/* What top and profilers call the running thread. */
+void qm_log_thread_name(const struct qm_log *log, const char *what)
+{
+	char name[16]; /* the kernel's limit */
+
+	(void)snprintf(name, sizeof name, "%s.%s", log->c.name, what);
+	(void)pthread_setname_np(pthread_self(), name);
+}
+
 static int start_threads(struct qm_log *log)
 {
 	sigset_t all, before;

@@ -129,6 +129,7 @@ void *qm_commit_main(void *arg)
 {
 	struct qm_log *log = arg;
 
+	qm_log_thread_name(log, "commit");
 	pthread_mutex_lock(&log->mu);
 	for (;;) {
 		while (!log->stop && log->failed == 0 && !log->front->urgent)

@@ -168,6 +168,8 @@ void qm_keep_ready(struct qm_log *log, uint32_t seq,
                    int fd); /* hand a prepared one to the commit thread */
 
 /* ---- log.c ---- */
+/* The running thread is called for its log: "ibdb.commit", "defedb.keep". */
+void qm_log_thread_name(const struct qm_log *log, const char *what);
 struct qm_seg *qm_log_seg(struct qm_log *log, uint32_t seq);     /* NULL: none. Loop */
 struct qm_seg *qm_log_seg_add(struct qm_log *log, uint32_t seq); /* or the one that is there */
 void qm_log_seg_forget(struct qm_log *log, size_t index);

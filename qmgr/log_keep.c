@@ -40,6 +40,7 @@ void *qm_keep_main(void *arg)
 {
 	struct qm_log *log = arg;
 
+	qm_log_thread_name(log, "keep");
 	pthread_mutex_lock(&log->mu);
 	for (;;) {
 		while (!log->stop && log->job.state != QM_KEEP_WANTED)
