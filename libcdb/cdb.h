@@ -19,6 +19,34 @@
 
 enum { CDB_DIRS = 16 };
 
+/*
+ * A content is a file of its own, named by the transaction's id, or has a place in a segment: a
+ * file for many, with an id of its own that has this bit in its counter. Ids of transactions never
+ * have it.
+ */
+#define CDB_SEGMENT_BIT ((uint64_t)1 << 63)
+static inline bool cdb_is_segment(struct sm_id content)
+{
+	return (content.counter & CDB_SEGMENT_BIT) != 0;
+}
+/* The counter that the id of a content was made from: tells which came earlier. */
+static inline uint64_t cdb_counter(struct sm_id content)
+{
+	return content.counter & ~CDB_SEGMENT_BIT;
+}
+
+/* Where a content is: in which file, from where on, how long. */
+struct cdb_place {
+	struct sm_id content;
+	uint32_t offset;
+	uint64_t size;
+};
+/* The segment that it is in; none: it has a file of its own. */
+static inline struct sm_id cdb_segment_of(const struct cdb_place *at)
+{
+	return cdb_is_segment(at->content) ? at->content : (struct sm_id){0};
+}
+
 struct cdb; /* an open store: base directory and its 16 directories held open */
 
 enum cdb_sync_dir { CDB_SYNC_DIR_AUTO, CDB_SYNC_DIR_ALWAYS, CDB_SYNC_DIR_NEVER };
@@ -27,6 +55,14 @@ struct cdb_conf {
 	gid_t gid;        /* group of new contents, (gid_t)-1: leave */
 	enum cdb_sync_dir
 	    sync_dir; /* AUTO: by statfs, whether fdatasync of a new file makes its name durable */
+	/* Small contents go into segments of about so many bytes; 0: each into a file of its own.
+	 */
+	uint64_t segment_bytes;
+	/* With segments, on the loop. An id for a segment, as for a transaction (false: none now);
+	 * and: nothing more comes into this one, and all that is in it was handed over. */
+	bool (*new_id)(void *arg, struct sm_id *id);
+	void (*sealed)(void *arg, struct sm_id segment);
+	void *arg;
 };
 /* Opens the directories once (so that a sandbox may close the paths afterwards). SM_E_* with the
  * path in the diag. */
@@ -52,10 +88,16 @@ int cdb_append(struct cdb_writer *w, const void *p, size_t n) SM_YIELDS
  * commit, once. */
 int cdb_header(struct cdb_writer *w, const void *p, size_t n) SM_YIELDS SM_MUST_CHECK;
 /*
- * All on stable storage: 0, *offset (where the content begins) and *size (bytes from there); the
- * writer is gone. On failure the content is removed, the writer is gone, nothing is retried.
+ * All on stable storage: 0, and *at, where it is; the writer is gone. Whoever gets that calls
+ * cdb_handed_over when it is known whether qmgr has it. On failure the content is removed, the
+ * writer is gone, nothing is retried.
  */
-int cdb_commit(struct cdb_writer **w, uint32_t *offset, uint64_t *size) SM_YIELDS SM_MUST_CHECK;
+int cdb_commit(struct cdb_writer **w, struct cdb_place *at) SM_YIELDS SM_MUST_CHECK;
+void cdb_handed_over(struct cdb *s, struct sm_id content);
+/* The segments that are not sealed: how many, and the first `max` of their ids. */
+size_t cdb_segments_unsealed(const struct cdb *s, struct sm_id *ids, size_t max);
+/* End the one that is being written, if nobody writes now: the process is about to go. */
+void cdb_segments_end(struct cdb *s);
 /* Remove it. Never fails: what cannot be removed is found as an orphan later. */
 void cdb_abort(struct cdb_writer **w) SM_YIELDS;
 

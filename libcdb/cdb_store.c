@@ -134,8 +134,9 @@ int cdb_open(const struct cdb_conf *conf, struct cdb **out)
 		               conf->base);
 	struct cdb *s = sm_calloc(1, sizeof(*s));
 
+	s->conf = *conf;
 	s->base = sm_strdup(conf->base);
-	s->gid = conf->gid;
+	s->conf.base = s->base;
 	s->small = (struct cdb_pool){.max = SMALL_SPARE, .bytes = CDB_WRITE_BYTES};
 	s->pieces = (struct cdb_pool){.max = PIECE_SPARE, .bytes = CDB_PIECE_BYTES};
 	for (int i = 0; i < CDB_DIRS; i++)
@@ -148,6 +149,8 @@ int cdb_open(const struct cdb_conf *conf, struct cdb **out)
 			return rc;
 		}
 	}
+	if (conf->segment_bytes > 0)
+		cdb_segments_open(s);
 	*out = s;
 	return 0;
 }
@@ -158,6 +161,8 @@ void cdb_close(struct cdb **sp)
 
 	if (s == NULL)
 		return;
+	cdb_segments_close(s);
+	cdb_open_files_close(s);
 	for (int i = 0; i < CDB_DIRS; i++)
 		if (s->dir[i] != -1)
 			close(s->dir[i]);

@@ -1,6 +1,7 @@
 # libcdb: the content store. See doc/HACKING.md for how a local.mk is written.
 noinst_LIBRARIES += libcdb.a
-libcdb_a_SOURCES = libcdb/cdb.h libcdb/cdb_int.h libcdb/cdb_store.c libcdb/cdb_write.c libcdb/cdb_read.c libcdb/cdb_remove.c
+libcdb_a_SOURCES = libcdb/cdb.h libcdb/cdb_int.h libcdb/cdb_store.c libcdb/cdb_file.c libcdb/cdb_write.c libcdb/cdb_entry.c \
+	libcdb/cdb_segment.c libcdb/cdb_read.c libcdb/cdb_open_files.c libcdb/cdb_remove.c
 
 LIBCDB_TESTS = libcdb/t_cdb libcdb/t_cdb_faults libcdb/t_cdb_anew
 libcdb_t_cdb_anew_SOURCES = libcdb/t_cdb_anew.c libcdb/t_cdb_common.c libcdb/t_cdb.h

@@ -19,8 +19,7 @@ static void round_trip(void *arg)
 	const struct round_trip *t = arg;
 	struct cdb_writer *w = cdb_write(t_store, t->id, t->gap);
 	struct cdb_reader *r;
-	uint32_t offset = 1;
-	uint64_t size = 1;
+	struct cdb_place at = {{0}, 1, 1};
 
 	assert_int_equal(t_append_body(w, t->body, t->piece), 0);
 	if (t->gap) {
@@ -31,19 +30,19 @@ static void round_trip(void *arg)
 		assert_int_equal(cdb_header(w, h, t->header), 0);
 		sm_free(h);
 	}
-	assert_int_equal(cdb_commit(&w, &offset, &size), 0);
+	assert_int_equal(cdb_commit(&w, &at), 0);
 	assert_null(w);
-	assert_int_equal(size, t->header + t->body);
+	assert_int_equal(at.size, t->header + t->body);
 	assert_true(t_exists(t->id));
 
-	assert_int_equal(cdb_read_open(t_store, t->id, offset, size, &r), 0);
+	assert_int_equal(cdb_read_open(t_store, t->id, at.offset, at.size, &r), 0);
 	assert_int_equal(t_check_rest(r, t->header, t->body), 0);
 	assert_int_equal(cdb_read_rewind(r), 0);
 	assert_int_equal(t_check_rest(r, t->header, t->body), 0);
 	cdb_read_close(&r);
 	assert_null(r);
 	/* One byte more than there is. */
-	assert_int_equal(cdb_read_open(t_store, t->id, offset, size + 1, &r), SM_E_CORRUPT);
+	assert_int_equal(cdb_read_open(t_store, t->id, at.offset, at.size + 1, &r), SM_E_CORRUPT);
 	assert_null(r);
 	assert_int_equal(cdb_unlink(t_store, t->id), 0);
 	assert_false(t_exists(t->id));
@@ -80,8 +79,7 @@ static void t_round_trip(void **state)
 
 IN_COROUTINE(t_no_hole)
 {
-	uint32_t offset;
-	uint64_t size;
+	struct cdb_place at;
 	struct stat st;
 	char path[128];
 
@@ -91,8 +89,8 @@ IN_COROUTINE(t_no_hole)
 
 	assert_int_equal(cdb_append(w, "body", 4), 0);
 	assert_int_equal(cdb_header(w, "head", 4), 0);
-	assert_int_equal(cdb_commit(&w, &offset, &size), 0);
-	assert_int_equal(offset, 0);
+	assert_int_equal(cdb_commit(&w, &at), 0);
+	assert_int_equal(at.offset, 0);
 	t_path_of(path, "2/S000000000006B1D200");
 	assert_int_equal(stat(path, &st), 0);
 	assert_int_equal(st.st_size, 8);

@@ -11,12 +11,11 @@ static const size_t sizes[] = {0, 1, 1000, 64 * 1024, 64 * 1024 + 1, BIG};
 static void check_stored(struct sm_id id, struct cdb_writer *w, size_t size)
 {
 	struct cdb_reader *r;
-	uint32_t offset;
-	uint64_t bytes;
+	struct cdb_place at;
 
-	assert_int_equal(cdb_commit(&w, &offset, &bytes), 0);
-	assert_int_equal(bytes, size);
-	assert_int_equal(cdb_read_open(t_store, id, offset, bytes, &r), 0);
+	assert_int_equal(cdb_commit(&w, &at), 0);
+	assert_int_equal(at.size, size);
+	assert_int_equal(cdb_read_open(t_store, id, at.offset, at.size, &r), 0);
 	assert_int_equal(t_check_rest(r, 0, size), 0);
 	cdb_read_close(&r);
 	assert_int_equal(cdb_unlink(t_store, id), 0);
@@ -109,8 +108,7 @@ IN_COROUTINE(faults)
 		struct cdb_writer *w = cdb_write(t_store, id, 0), *former = NULL;
 		struct cdb_reader *r = NULL;
 		char plan[40];
-		uint32_t offset;
-		uint64_t bytes;
+		struct cdb_place at;
 		int err;
 
 		snprintf(plan, sizeof(plan), "%s@%zu", points[i / 2], i % 2 + 1);
@@ -125,7 +123,7 @@ IN_COROUTINE(faults)
 		if (err == 0)
 			err = t_check_rest(r, 0, BIG);
 		if (err == 0)
-			err = cdb_commit(&w, &offset, &bytes);
+			err = cdb_commit(&w, &at);
 		assert_int_equal(sm_fault_arm(NULL), 0);
 		cdb_read_close(&r);
 		cdb_abort(&former);

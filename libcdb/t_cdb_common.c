@@ -141,13 +141,17 @@ int t_append_body(struct cdb_writer *w, size_t size, size_t piece)
 int t_write_body(struct sm_id id, size_t size, uint32_t *offset, uint64_t *bytes)
 {
 	struct cdb_writer *w = cdb_write(t_store, id, 0);
+	struct cdb_place at = {0};
 	int rc = t_append_body(w, size, 10000);
 
 	if (rc != 0) {
 		cdb_abort(&w);
 		return rc;
 	}
-	return cdb_commit(&w, offset, bytes);
+	rc = cdb_commit(&w, &at);
+	*offset = at.offset;
+	*bytes = at.size;
+	return rc;
 }
 
 /* Reads what is left; it must be `header` times 'h', then `body` bytes. */

@@ -65,8 +65,7 @@ IN_COROUTINE(t_sticky)
 {
 	struct sm_id id = {0x90, 0};
 	struct cdb_writer *w = cdb_write(t_store, id, 0);
-	uint32_t offset;
-	uint64_t size;
+	struct cdb_place at;
 
 	assert_int_equal(sm_fault_arm("cdb.write=enospc@3"), 0);
 	assert_int_equal(t_append_body(w, BIG, 10000), SM_E_FULL);
@@ -74,7 +73,7 @@ IN_COROUTINE(t_sticky)
 	assert_false(t_exists(id));
 	assert_int_equal(cdb_append(w, "x", 1), SM_E_FULL);
 	assert_int_equal(sm_fault_passes("cdb.write"), 3);
-	assert_int_equal(cdb_commit(&w, &offset, &size), SM_E_FULL);
+	assert_int_equal(cdb_commit(&w, &at), SM_E_FULL);
 	assert_null(w);
 	assert_false(t_exists(id));
 }
@@ -88,13 +87,12 @@ IN_COROUTINE(t_harmless_faults)
 	assert_int_equal(sm_fault_arm("cdb.write=short,cdb.read=short,cdb.sync=delay:5"), 0);
 	for (size_t i = 0; i < SM_ARRAY_SIZE(sizes); i++) {
 		struct cdb_writer *w = cdb_write(t_store, id, 100);
-		uint32_t offset;
-		uint64_t size;
+		struct cdb_place at;
 
 		assert_int_equal(t_append_body(w, sizes[i], 20000), 0);
 		assert_int_equal(cdb_header(w, "hhhhh", 5), 0);
-		assert_int_equal(cdb_commit(&w, &offset, &size), 0);
-		assert_int_equal(cdb_read_open(t_store, id, offset, size, &r), 0);
+		assert_int_equal(cdb_commit(&w, &at), 0);
+		assert_int_equal(cdb_read_open(t_store, id, at.offset, at.size, &r), 0);
 		assert_int_equal(t_check_rest(r, 5, sizes[i]), 0);
 		cdb_read_close(&r);
 		assert_int_equal(cdb_unlink(t_store, id), 0);

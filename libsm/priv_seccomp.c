@@ -57,8 +57,9 @@ int sm_priv_seccomp(const struct sm_priv_profile *p, const char **state)
 /* Everybody: descriptors, time, memory, threads, signals, reading files, talking on sockets. */
 static const char *const everybody[] = {
     /* descriptors */
-    "read", "readv", "pread64", "preadv", "write", "writev", "pwrite64", "close", "close_range",
-    "lseek", "fcntl", "dup", "dup2", "dup3", "pipe2", "fstat", "fstatfs", "getdents64",
+    "read", "readv", "pread64", "preadv", "preadv2", "write", "writev", "pwrite64", "close",
+    "close_range", "lseek", "fcntl", "dup", "dup2", "dup3", "pipe2", "fstat", "fstatfs",
+    "getdents64",
     /* names; Landlock and the modes say which */
     "stat", "lstat", "newfstatat", "statx", "statfs", "access", "faccessat", "faccessat2",
     "readlink", "readlinkat", "getcwd",

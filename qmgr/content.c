@@ -161,7 +161,7 @@ static int search_job(void *arg)
 static bool in_use(const struct qm *q, struct sm_id id)
 {
 	return qm_txn_find(&q->txns, id) || qm_edbc_find(q->edbc, id) || qm_defer_loading(q, id) ||
-	       qm_content_has_children(&q->txns, id);
+	       qm_content_known(&q->txns.contents, id);
 }
 
 /* Mail of before the logs, or what is left of it: an operator has to say that it is not needed. */
@@ -194,7 +194,7 @@ static void judge(void *arg)
 
 		if (in_use(q, id) || !qm_incoming_abandoned(q, id))
 			continue;
-		if (id.counter < qm_store_birth(q->store)) {
+		if (cdb_counter(id) < qm_store_birth(q->store)) {
 			if (s->kept < KEPT_MAX)
 				s->kept_ids[s->kept] = id;
 			s->kept++;
@@ -294,7 +294,7 @@ static bool surveyed(struct sm_id id, void *arg)
 {
 	struct survey *s = arg;
 
-	s->next_counter = SM_MAX(s->next_counter, id.counter + 1);
+	s->next_counter = SM_MAX(s->next_counter, cdb_counter(id) + 1);
 	s->count += !in_use(s->q, id);
 	return true;
 }

@@ -200,7 +200,7 @@ static const char *dsn_word(uint8_t kind)
 /* DSNs about this transaction that are under way. */
 static void dsns(struct qm_ctl *c, struct sm_id id, struct sm_id content)
 {
-	const struct qm_txn_table *t = &c->q->txns;
+	const struct qm_contents *t = &c->q->txns.contents;
 
 	qm_ctl_array(c, "dsns");
 	for (const struct qm_content_child *dsn = NULL;
@@ -215,7 +215,7 @@ static void dsns(struct qm_ctl *c, struct sm_id id, struct sm_id content)
 }
 
 /* Of its aliases, what is still under way. */
-static int64_t children(const struct qm_txn_table *t, struct sm_id id, struct sm_id content)
+static int64_t children(const struct qm_contents *t, struct sm_id id, struct sm_id content)
 {
 	int64_t n = 0;
 
@@ -274,8 +274,8 @@ static void envelope_line(struct qm_ctl *c, const struct envelope *e)
 	qm_ctl_id(c, "dsn_of", e->dsn_of);
 	dsns(c, e->id, e->content);
 	qm_ctl_id(c, "child_of", e->child_of);
-	qm_ctl_num(c, "children", children(&c->q->txns, e->id, e->content));
-	qm_ctl_bool(c, "content_shared", qm_content_has_children(&c->q->txns, e->content));
+	qm_ctl_num(c, "children", children(&c->q->txns.contents, e->id, e->content));
+	qm_ctl_bool(c, "content_shared", qm_content_known(&c->q->txns.contents, e->content));
 	qm_ctl_num(c, "rcpt_count", (int64_t)e->rcpt_count);
 	qm_ctl_num(c, "transcripts", transcripts(&c->q->transcripts, e->id));
 	qm_ctl_line(c);

@@ -3,6 +3,8 @@
  */
 #include "qmgr/holders.h"
 
+#include "libcdb/cdb.h"
+
 struct open_id {
 	struct sm_hash_node node;
 	struct sm_id id;
@@ -86,7 +88,7 @@ bool qm_holder_gave_up(const struct qm_holders *hs, struct sm_id id)
 		return true; /* qmgr's own have no content */
 	/* A holder that never came since qmgr started may still live, with content that it is about
 	 * to commit. */
-	return h->known && id.counter < h->next_counter &&
+	return h->known && cdb_counter(id) < h->next_counter &&
 	       !sm_hash_find(&h->open, sm_id_hash(id), open_eq, &id);
 }
 

@@ -225,6 +225,31 @@ static const struct qm_in_server *same_index(const struct qm *q, const struct qm
 	return same;
 }
 
+static bool given_up(void *arg, struct sm_id content)
+{
+	return qm_incoming_abandoned(arg, content);
+}
+
+static void content_unused(void *arg, struct sm_id content)
+{
+	qm_content_remove(arg, content);
+}
+
+static int do_sealed(struct qm *q, struct qm_in_server *s, const struct sm_frame *f)
+{
+	struct sm_msg_content_sealed m;
+	int err = sm_msg_content_sealed_decode(f->body, &q->in->arena, &m);
+
+	if (err != 0)
+		return err;
+	if (!cdb_is_segment(m.content) || m.content.proc != s->proc)
+		return sm_fail(SM_E_PROTO, "no segment of that process");
+	qm_holder_taken(&q->in->holders, m.content);
+	if (qm_content_seal(&q->txns.contents, m.content))
+		qm_content_remove(q, m.content);
+	return 0;
+}
+
 static int do_start(struct qm *q, struct qm_in_server *s, const struct sm_frame *f)
 {
 	const struct qm_in_server *other;
@@ -247,6 +272,7 @@ static int do_start(struct qm *q, struct qm_in_server *s, const struct sm_frame 
 	                m.next_counter ? m.next_counter : q->in->next_counter);
 	for (uint32_t i = 0; i < m.open_count; i++)
 		qm_holder_open(&q->in->holders, s->proc, m.open[i].id);
+	qm_content_seal_all(&q->txns.contents, given_up, content_unused, q);
 	give_block(q, s, f->tag);
 	qm_content_search_soon(q);
 	return 0;
@@ -321,13 +347,13 @@ static int on_frame(struct sm_peer *peer, const struct sm_frame *f, void *arg)
 	} handlers[] = {
 	    {SM_MSG_ta_commit, qm_in_commit},   {SM_MSG_sess_open, do_sess_open},
 	    {SM_MSG_sess_close, do_sess_close}, {SM_MSG_ta_query, qm_in_query},
-	    {SM_MSG_ss_start, do_start},
+	    {SM_MSG_ss_start, do_start},        {SM_MSG_content_sealed, do_sealed},
 	};
 	struct qm *q = arg;
 	struct qm_in_server *s = sm_peer_data(peer);
 
 	sm_arena_reset(&q->in->arena);
-	if (f->tag == 0 && f->type != SM_MSG_sess_close)
+	if (f->tag == 0 && f->type != SM_MSG_sess_close && f->type != SM_MSG_content_sealed)
 		return sm_fail(SM_E_PROTO, "message %u without a tag", f->type);
 	if (f->type == SM_MSG_id_block_get) {
 		give_block(q, s, f->tag);

@@ -83,6 +83,13 @@ static bool user_may_send(struct qm *q, const struct sm_msg_ta_commit *m)
 	return v == QM_USER_OK;
 }
 
+/* A content of its own, or a place in a segment of that server. */
+static bool may_use(const struct qm_in_server *s, const struct sm_msg_ta_commit *m)
+{
+	return sm_id_eq(m->content, m->ta) ||
+	       (cdb_is_segment(m->content) && m->content.proc == s->proc);
+}
+
 int qm_in_commit(struct qm *q, struct qm_in_server *s, const struct sm_frame *f)
 {
 	struct sm_msg_ta_commit m;
@@ -94,7 +101,7 @@ int qm_in_commit(struct qm *q, struct qm_in_server *s, const struct sm_frame *f)
 
 	if (err != 0)
 		return err;
-	if (m.rcpts_count == 0 || m.ta.proc != s->proc || !sm_id_eq(m.content, m.ta) ||
+	if (m.rcpts_count == 0 || m.ta.proc != s->proc || cdb_is_segment(m.ta) || !may_use(s, &m) ||
 	    was_taken(q, m.ta))
 		return sm_fail(SM_E_PROTO,
 		               "commit without recipients, of a foreign id or content, or twice");
@@ -114,6 +121,8 @@ int qm_in_commit(struct qm *q, struct qm_in_server *s, const struct sm_frame *f)
 	qm_holder_taken(&q->in->holders, m.ta);
 	txn = qm_txn_from_commit(&q->txns, &m);
 	txn->state = QM_TXN_COMMITTING;
+	if (cdb_is_segment(txn->content))
+		qm_content_member(&q->txns.contents, txn->content);
 	q->in->committing += m.rcpts_count;
 	lsn = qm_store_txn(q->store, txn, qm_store_ibdb(q->store));
 	p = sm_calloc(1, sizeof(*p));

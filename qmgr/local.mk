@@ -5,7 +5,7 @@ QM_TESTS =
 QM_LDADD = libqm.a $(UNIT_LDADD)
 
 # Records, transactions and policy: what unit tests and tools want.
-libqm_a_SOURCES += qmgr/rec.h qmgr/rec.c qmgr/txn.h qmgr/txn.c qmgr/sched.h qmgr/sched_int.h qmgr/sched.c qmgr/routes.c qmgr/hosts.h qmgr/hosts.c qmgr/probe.h qmgr/probe.c qmgr/verify_cache.h qmgr/verify_cache.c qmgr/limits.h qmgr/limits.c qmgr/blocked.h qmgr/blocked.c qmgr/schedule.h qmgr/schedule.c qmgr/retry.h qmgr/retry.c qmgr/resource.h qmgr/resource.c \
+libqm_a_SOURCES += qmgr/rec.h qmgr/rec.c qmgr/txn.h qmgr/txn.c qmgr/contents.h qmgr/contents.c qmgr/sched.h qmgr/sched_int.h qmgr/sched.c qmgr/routes.c qmgr/hosts.h qmgr/hosts.c qmgr/probe.h qmgr/probe.c qmgr/verify_cache.h qmgr/verify_cache.c qmgr/limits.h qmgr/limits.c qmgr/blocked.h qmgr/blocked.c qmgr/schedule.h qmgr/schedule.c qmgr/retry.h qmgr/retry.c qmgr/resource.h qmgr/resource.c \
 	qmgr/clients.h qmgr/clients.c qmgr/users.h qmgr/users.c qmgr/transcript.h qmgr/transcript.c qmgr/holders.h qmgr/holders.c qmgr/conf.h qmgr/conf_int.h qmgr/conf.c qmgr/conf_dsn.c qmgr/conf_limits.c qmgr/conf_run.c qmgr/store.h qmgr/store_int.h qmgr/store.c qmgr/replay.h qmgr/takeover.c qmgr/replay.c qmgr/recover.c \
 	qmgr/pool.h qmgr/pool.c qmgr/atoms.h qmgr/atoms.c qmgr/reason.h qmgr/reason.c \
 	qmgr/edbc.h qmgr/edbc_int.h qmgr/edbc.c qmgr/edbc_heap.c qmgr/edbc_tail.c qmgr/edbc_wait.c qmgr/view.h qmgr/view.c \

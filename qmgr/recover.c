@@ -337,7 +337,8 @@ static int child_cmp(const void *a, const void *b)
 	                                       : (int)x->id.proc - (int)y->id.proc;
 }
 
-/* Count the users of contents that open children need; one may have been seen more than once. */
+/* Count the users of segments, and of contents that open children need; one may have been seen more
+ * than once. */
 static void count_contents(struct qm_replay *rp)
 {
 	if (rp->child_count)
@@ -347,9 +348,13 @@ static void count_contents(struct qm_replay *rp)
 
 		if (i > 0 && sm_id_eq(c->id, rp->children[i - 1].id))
 			continue;
-		if (qm_edbc_find(rp->edbc, c->id))
-			qm_content_child(rp->txns, c->content, c->id, c->of, c->dsn,
+		if (qm_edbc_find(rp->edbc, c->id) == NULL)
+			continue;
+		if (c->id.proc == SM_ID_PROC_QMGR)
+			qm_content_child(&rp->txns->contents, c->content, c->id, c->of, c->dsn,
 			                 qm_edbc_find(rp->edbc, c->content) != NULL);
+		else
+			qm_content_member(&rp->txns->contents, c->content);
 	}
 }
 

@@ -317,7 +317,8 @@ static bool taken_over(const struct qm_replay *rp, struct sm_id id, uint64_t lsn
 	return (txn && txn->last_lsn > lsn) || (o && o->lsn > lsn);
 }
 
-/* Children use another one's content: counted at the end, when it is known which are open. */
+/* Children use another one's content, and many a segment: counted at the end, when it is known
+ * which are open. */
 void qm_replay_saw_child(struct qm_replay *rp, struct sm_id id, struct sm_id content,
                          struct sm_id of, bool dsn)
 {

@@ -167,7 +167,7 @@ static void end_durable(void *arg)
 	struct qm_txn *txn = e->txn;
 
 	sm_free(e);
-	if (qm_content_end(&q->txns, txn))
+	if (qm_content_end(&q->txns.contents, txn->content, txn->id))
 		qm_content_remove(q, txn->content);
 	qm_incoming_taken(q, txn->id);
 	q->stats.ended++;

@@ -86,7 +86,7 @@ static bool member_is_open(const struct ledger_mail *m, unsigned r)
 	if (owner && owner->open > 0 && !qm_rcpt_owed(&owner->rcpts[0]) &&
 	    sm_str_cmp(owner->rcpts[0].after, sm_str(name)) < 0)
 		return true;
-	while ((c = qm_content_next(&w.q.txns, m->id, false, c)) != NULL) {
+	while ((c = qm_content_next(&w.q.txns.contents, m->id, false, c)) != NULL) {
 		const struct qm_txn *txn = qm_txn_find(&w.q.txns, c->id);
 		const struct qm_edbc_entry *e = qm_edbc_find(w.q.edbc, c->id);
 		struct qm_edbc_reader in;

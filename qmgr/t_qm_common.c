@@ -253,12 +253,11 @@ static bool written;
 static void write_content(void *arg)
 {
 	struct cdb_writer *cw = cdb_write(w.q.cdb, write_id, 0);
-	uint32_t offset;
-	uint64_t size;
+	struct cdb_place at;
 
 	(void)arg;
 	assert_int_equal(cdb_append(cw, "Subject: test\r\n\r\nhello\r\n", 24), 0);
-	assert_int_equal(cdb_commit(&cw, &offset, &size), 0);
+	assert_int_equal(cdb_commit(&cw, &at), 0);
 	written = true;
 }
 
@@ -354,7 +353,7 @@ size_t t_contents(void)
 bool t_all_over(void)
 {
 	return w.q.txns.by_id.count == 0 && qm_edbc_count(w.q.edbc) == 0 &&
-	       qm_defer_loads(&w.q) == 0 && w.q.txns.contents.count == 0 && w.q.txns.rcpts == 0 &&
+	       qm_defer_loads(&w.q) == 0 && w.q.txns.contents.by_id.count == 0 && w.q.txns.rcpts == 0 &&
 	       qm_delivery_tasks(&w.q) == 0 && t_contents() == 0;
 }
 
@@ -408,7 +407,7 @@ void t_wait_over(void)
 		fail_msg(
 		    "left: active %zu (%zu), deferred %zu, contents %zu, of DSNs %zu, tasks %zu",
 		    w.q.txns.by_id.count, w.q.txns.rcpts, qm_edbc_count(w.q.edbc), t_contents(),
-		    w.q.txns.contents.count, qm_delivery_tasks(&w.q));
+		    w.q.txns.contents.by_id.count, qm_delivery_tasks(&w.q));
 }
 
 struct sm_id t_taken(const char *sender, const char *rcpts)

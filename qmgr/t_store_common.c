@@ -221,7 +221,7 @@ void t_known(struct t_store *t, char *out)
 			                      rec.cursors[i].index, (int)rec.cursors[i].after.n,
 			                      rec.cursors[i].after.p);
 		snprintf(l->text + p, sizeof(l->text) - p, "]%s",
-		         qm_content_has_children(&t->txns, rec.ta) ? "+" : "");
+		         qm_content_known(&t->txns.contents, rec.ta) ? "+" : "");
 	}
 	qsort(v, n, sizeof(*v), line_cmp);
 	for (size_t i = 0; i < n; i++)

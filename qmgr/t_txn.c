@@ -141,35 +141,35 @@ static void content_ends_with_its_last_user(void **state)
 	(void)state;
 	qm_txn_table_init(&t);
 	mail = three(&t);
-	assert_true(qm_content_end(&t, mail)); /* nobody else */
+	assert_true(qm_content_end(&t.contents, mail->content, mail->id)); /* nobody else */
 	dsn1 = qm_txn_new(&t, (struct sm_id){78, 255}, 1);
 	dsn2 = qm_txn_new(&t, (struct sm_id){79, 255}, 1);
 	dsn1->content = dsn2->content = id;
 	member = qm_txn_new(&t, (struct sm_id){80, 255}, 1);
 	member->content = id;
-	qm_content_child(&t, id, dsn1->id, id, true, true);
-	qm_content_child(&t, id, member->id, id, false, true);
-	qm_content_child(&t, id, dsn2->id, dsn1->id, true, true);
-	assert_true(qm_content_has_children(&t, id));
-	child = qm_content_next(&t, id, true, NULL);
+	qm_content_child(&t.contents, id, dsn1->id, id, true, true);
+	qm_content_child(&t.contents, id, member->id, id, false, true);
+	qm_content_child(&t.contents, id, dsn2->id, dsn1->id, true, true);
+	assert_true(qm_content_known(&t.contents, id));
+	child = qm_content_next(&t.contents, id, true, NULL);
 	assert_true(sm_id_eq(child->id, dsn1->id));
-	child = qm_content_next(&t, id, true, child);
+	child = qm_content_next(&t.contents, id, true, child);
 	assert_true(sm_id_eq(child->id, dsn2->id) && sm_id_eq(child->of, dsn1->id));
-	assert_null(qm_content_next(&t, id, true, child));
-	child = qm_content_next(&t, id, false, NULL);
+	assert_null(qm_content_next(&t.contents, id, true, child));
+	child = qm_content_next(&t.contents, id, false, NULL);
 	assert_true(sm_id_eq(child->id, member->id));
-	assert_null(qm_content_next(&t, id, false, child));
-	assert_false(qm_content_end(&t, dsn1));
-	assert_true(sm_id_eq(qm_content_next(&t, id, true, NULL)->id, dsn2->id));
-	assert_false(qm_content_end(&t, member));
-	assert_null(qm_content_next(&t, id, false, NULL));
-	assert_false(qm_content_end(&t, mail));
-	assert_true(qm_content_end(&t, dsn2));
-	assert_false(qm_content_has_children(&t, id));
+	assert_null(qm_content_next(&t.contents, id, false, child));
+	assert_false(qm_content_end(&t.contents, dsn1->content, dsn1->id));
+	assert_true(sm_id_eq(qm_content_next(&t.contents, id, true, NULL)->id, dsn2->id));
+	assert_false(qm_content_end(&t.contents, member->content, member->id));
+	assert_null(qm_content_next(&t.contents, id, false, NULL));
+	assert_false(qm_content_end(&t.contents, mail->content, mail->id));
+	assert_true(qm_content_end(&t.contents, dsn2->content, dsn2->id));
+	assert_false(qm_content_known(&t.contents, id));
 
-	qm_content_child(&t, id, dsn1->id, id, true, true); /* the DSN ends first */
-	assert_false(qm_content_end(&t, dsn1));
-	assert_true(qm_content_end(&t, mail));
+	qm_content_child(&t.contents, id, dsn1->id, id, true, true); /* the DSN ends first */
+	assert_false(qm_content_end(&t.contents, dsn1->content, dsn1->id));
+	assert_true(qm_content_end(&t.contents, mail->content, mail->id));
 	qm_txn_table_fini(&t);
 }
 

@@ -11,51 +11,15 @@
 /* A full transaction: recipients with the longest addresses, and notes of many tries. */
 #define ARENA_CAP_BYTES (16 * 1024 * 1024)
 
-struct content {
-	struct sm_hash_node node;
-	struct sm_id id;
-	struct sm_list dsns, others; /* children */
-	bool owner_open;
-};
-
 static bool txn_eq(const struct sm_hash_node *n, const void *key)
 {
 	return sm_id_eq(SM_CONTAINER_OF(n, struct qm_txn, node)->id, *(const struct sm_id *)key);
 }
 
-static bool content_eq(const struct sm_hash_node *n, const void *key)
-{
-	return sm_id_eq(SM_CONTAINER_OF(n, struct content, node)->id, *(const struct sm_id *)key);
-}
-
-static bool child_eq(const struct sm_hash_node *n, const void *key)
-{
-	return sm_id_eq(SM_CONTAINER_OF(n, struct qm_content_child, node)->id,
-	                *(const struct sm_id *)key);
-}
-
-static void child_free(struct qm_txn_table *t, struct qm_content_child *child)
-{
-	sm_hash_remove(&t->children, &child->node);
-	sm_list_remove(&child->link);
-	sm_free(child);
-}
-
-static void content_free(struct qm_txn_table *t, struct content *c)
-{
-	SM_LIST_FOR_SAFE (child, &c->dsns, struct qm_content_child, link)
-		child_free(t, child);
-	SM_LIST_FOR_SAFE (child, &c->others, struct qm_content_child, link)
-		child_free(t, child);
-	sm_hash_remove(&t->contents, &c->node);
-	sm_free(c);
-}
-
 void qm_txn_table_init(struct qm_txn_table *t)
 {
 	sm_hash_init(&t->by_id);
-	sm_hash_init(&t->contents);
-	sm_hash_init(&t->children);
+	qm_contents_init(&t->contents);
 	sm_list_init(&t->active);
 	t->rcpts = 0;
 }
@@ -68,12 +32,7 @@ void qm_txn_table_fini(struct qm_txn_table *t)
 		qm_txn_free(t, &p);
 	}
 	sm_hash_fini(&t->by_id);
-	for (struct sm_hash_node *n = sm_hash_next(&t->contents, NULL), *next; n; n = next) {
-		next = sm_hash_next(&t->contents, n);
-		content_free(t, SM_CONTAINER_OF(n, struct content, node));
-	}
-	sm_hash_fini(&t->contents);
-	sm_hash_fini(&t->children);
+	qm_contents_fini(&t->contents);
 }
 
 /* Sizes are bounded by the coders, and the arena's cap is above their sum. */
@@ -552,75 +511,4 @@ void qm_rcpt_note(struct qm_rcpt *r, uint16_t code, struct sm_str text, struct s
 void qm_rcpt_note_tls(struct qm_rcpt *r, struct sm_str tls)
 {
 	r->tls = renote(r->txn, r->tls, tls, 160);
-}
-
-static struct content *content_find(const struct qm_txn_table *t, struct sm_id id)
-{
-	struct sm_hash_node *n = sm_hash_find(&t->contents, sm_id_hash(id), content_eq, &id);
-
-	return n ? SM_CONTAINER_OF(n, struct content, node) : NULL;
-}
-
-void qm_content_child(struct qm_txn_table *t, struct sm_id content, struct sm_id id,
-                      struct sm_id of, bool dsn, bool owner_open)
-{
-	struct content *c = content_find(t, content);
-	struct qm_content_child *child = sm_calloc(1, sizeof(*child));
-
-	if (c == NULL) {
-		c = sm_calloc(1, sizeof(*c));
-		c->id = content;
-		c->owner_open = owner_open;
-		sm_list_init(&c->dsns);
-		sm_list_init(&c->others);
-		sm_hash_insert(&t->contents, &c->node, sm_id_hash(content));
-	}
-	child->id = id;
-	child->of = of;
-	sm_hash_insert(&t->children, &child->node, sm_id_hash(id));
-	sm_list_push(dsn ? &c->dsns : &c->others, &child->link);
-}
-
-static void remove_child(struct qm_txn_table *t, struct sm_id id)
-{
-	struct sm_hash_node *n = sm_hash_find(&t->children, sm_id_hash(id), child_eq, &id);
-
-	sm_assert(n != NULL);
-	child_free(t, SM_CONTAINER_OF(n, struct qm_content_child, node));
-}
-
-bool qm_content_end(struct qm_txn_table *t, const struct qm_txn *txn)
-{
-	struct content *c = content_find(t, txn->content);
-
-	if (c == NULL)
-		return true;
-	if (sm_id_eq(txn->id, txn->content))
-		c->owner_open = false;
-	else
-		remove_child(t, txn->id);
-	if (!sm_list_empty(&c->dsns) || !sm_list_empty(&c->others))
-		return false;
-	bool last = !c->owner_open;
-
-	content_free(t, c);
-	return last;
-}
-
-bool qm_content_has_children(const struct qm_txn_table *t, struct sm_id id)
-{
-	return content_find(t, id) != NULL;
-}
-
-const struct qm_content_child *qm_content_next(const struct qm_txn_table *t, struct sm_id content,
-                                               bool dsns, const struct qm_content_child *prev)
-{
-	const struct content *c = content_find(t, content);
-	const struct sm_list *list, *e;
-
-	if (c == NULL)
-		return NULL;
-	list = dsns ? &c->dsns : &c->others;
-	e = prev ? prev->link.next : list->next;
-	return e == list ? NULL : SM_LIST_ENTRY(e, struct qm_content_child, link);
 }

@@ -13,6 +13,7 @@
 #include "libsm/id.h"
 #include "libsm/list.h"
 #include "libsm/msg.h"
+#include "qmgr/contents.h"
 #include "qmgr/log.h"
 #include "qmgr/rec.h"
 
@@ -125,8 +126,7 @@ struct qm_txn_table {
 	struct sm_hash by_id;
 	size_t rcpts; /* in all transactions of the table: the size of the active queue */
 	struct sm_list active;
-	struct sm_hash contents; /* that children use: by which, and whether the owner is open */
-	struct sm_hash children; /* these */
+	struct qm_contents contents; /* that more than one uses */
 };
 
 void qm_txn_table_init(struct qm_txn_table *t);
@@ -197,25 +197,5 @@ struct qm_rec_rcpt qm_rcpt_to_rec(const struct qm_rcpt *r);
 void qm_rcpt_note(struct qm_rcpt *r, uint16_t code, struct sm_str text, struct sm_str host,
                   int64_t now_s);
 void qm_rcpt_note_tls(struct qm_rcpt *r, struct sm_str tls);
-
-/*
- * Content is shared by a mail (its owner: same id) and its children: DSNs about it, and parts of
- * its aliases. Only contents with children have an entry, so a queue of a million ordinary mails
- * pays nothing for it. `child`: one more uses it. `end`: this transaction does not any more; true
- * for the last user.
- */
-struct qm_content_child {
-	struct sm_hash_node node; /* by id */
-	struct sm_list link;      /* oldest first */
-	struct sm_id id, of;      /* the child, and its parent: the mail, or another child */
-};
-void qm_content_child(struct qm_txn_table *t, struct sm_id content, struct sm_id id,
-                      struct sm_id of, bool dsn, bool owner_open);
-bool qm_content_end(struct qm_txn_table *t, const struct qm_txn *txn) SM_MUST_CHECK;
-bool qm_content_has_children(const struct qm_txn_table *t, struct sm_id content);
-/* The children that use it, oldest first, until the next change: DSNs, or the others. Begin with
- * NULL; NULL is the end. */
-const struct qm_content_child *qm_content_next(const struct qm_txn_table *t, struct sm_id content,
-                                               bool dsns, const struct qm_content_child *prev);
 
 #endif

@@ -290,10 +290,13 @@ static inline void t_gone(struct sc *sc, struct sm_str key, const struct sm_sa *
 static inline void t_write_content(void)
 {
 	struct cdb_writer *w = cdb_write(W.sc.cdb, W.task.content, 0);
+	struct cdb_place at = {0};
 	int rc = cdb_append(w, W.message.p, W.message.n);
 
 	if (rc == 0)
-		rc = cdb_commit(&w, &W.task.content_offset, &W.task.size);
+		rc = cdb_commit(&w, &at);
+	W.task.content_offset = at.offset;
+	W.task.size = at.size;
 	assert_int_equal(rc, 0);
 }
 

@@ -28,11 +28,15 @@ static int unlink_content(void *arg)
 }
 
 /* It is ours again and nobody will ask for it. What cannot be removed is found as an orphan by
- * qmgr. */
-static void remove_content(struct ss_session *s)
+ * qmgr; a segment goes when nobody needs anything in it. */
+static void remove_content(struct ss_session *s, struct sm_id content)
 {
-	struct unlink_job j = {s->ss->cdb, s->txn.id};
-	int err = sm_offload("remove content", unlink_content, &j);
+	struct unlink_job j = {s->ss->cdb, content};
+	int err;
+
+	if (cdb_is_segment(content))
+		return;
+	err = sm_offload("remove content", unlink_content, &j);
 
 	if (err != 0)
 		sm_log(SM_WARN, "ss.unlink", "ss_sess=%I ss_ta=%I error=%E", s->id, j.id, err);
@@ -52,7 +56,7 @@ static int query(struct ss_session *s, struct sm_peer *qmgr, int64_t deadline_ms
 	return err != 0 ? err : o.taken != 0;
 }
 
-enum ss_outcome ss_commit(struct ss_session *s, uint32_t offset, uint64_t size, int *code,
+enum ss_outcome ss_commit(struct ss_session *s, const struct cdb_place *at, int *code,
                           struct sm_str *text)
 {
 	struct ss_txn *t = &s->txn;
@@ -61,9 +65,9 @@ enum ss_outcome ss_commit(struct ss_session *s, uint32_t offset, uint64_t size, 
 	    .ta = t->id,
 	    .sess = s->id,
 	    .sender = t->sender,
-	    .content = t->id,
-	    .content_offset = offset,
-	    .size = size,
+	    .content = at->content,
+	    .content_offset = at->offset,
+	    .size = at->size,
 	    .body = t->body,
 	    .ret = t->ret,
 	    .utf8 = t->utf8,
@@ -120,7 +124,7 @@ enum ss_outcome ss_commit(struct ss_session *s, uint32_t offset, uint64_t size, 
 			return SS_TAKEN;
 		*code = v.code;
 		*text = v.text;
-		remove_content(s);
+		remove_content(s, at->content);
 		return SS_REFUSED;
 	}
 	if (theirs) {
@@ -131,6 +135,6 @@ enum ss_outcome ss_commit(struct ss_session *s, uint32_t offset, uint64_t size, 
 	}
 	*code = ss_reply_code(SS_R_COMMIT_AWAY);
 	*text = ss_reply_text(SS_R_COMMIT_AWAY);
-	remove_content(s);
+	remove_content(s, at->content);
 	return SS_REFUSED;
 }

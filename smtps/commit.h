@@ -7,6 +7,7 @@
 
 #include "libsm/str.h"
 
+struct cdb_place;
 struct ss_session;
 
 enum ss_outcome {
@@ -16,10 +17,10 @@ enum ss_outcome {
 };
 
 /*
- * The content is on stable storage (offset, size as cdb_commit gave them). *code and *text (lives
+ * The content is on stable storage, where cdb_commit has said. *code and *text (lives
  * in the transaction's arena) for SS_REFUSED.
  */
-enum ss_outcome ss_commit(struct ss_session *s, uint32_t offset, uint64_t size, int *code,
+enum ss_outcome ss_commit(struct ss_session *s, const struct cdb_place *at, int *code,
                           struct sm_str *text) SM_YIELDS;
 
 #endif

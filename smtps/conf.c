@@ -221,6 +221,10 @@ const struct sm_opt ss_conf_opts[] = {
 	 .help = "group id of content files: that of smtpc's group; -1: leave"},
 	{.name = "CDB_sync_directory", .type = SM_OPT_ENUM, .offset = AT(cdb_sync_dir), .def = "auto",
 	 .words = sync_words, .help = "sync the directory of a new content file, too"},
+	{.name = "CDB_segment_size", .type = SM_OPT_SIZE, .offset = AT(cdb_segment_bytes), .def = "8MB", .min = 0, .max = 1 << 30,
+	 .help = "small contents share files of this size; 0B: each has a file of its own",
+	 .man = "One sync makes all contents durable that came meanwhile, where a file of its own costs each mail a sync, and the file system the making "
+	 "and removing of a file. Such a file is removed when nothing in it is needed any more; what is deferred keeps it."},
 	{.name = "relay_to", .type = SM_OPT_LIST, .offset = AT(relay_to), .def = "", .max = 1000, .reload = true, .session = true,
 	 .help = "domains that anybody may relay to; \".domain\" means all below it", .man = "The same as option -T."},
 	{.name = "relay_from_local", .type = SM_OPT_LIST, .offset = AT(relay_from_local), .def = "", .max = 64,

@@ -242,19 +242,20 @@ void ss_answer_each(struct ss_session *s)
 		s->answers = s->txn.accepted;
 }
 
-static void log_final(struct ss_session *s, struct sm_id id, uint32_t offset, uint64_t size)
+static void log_final(struct ss_session *s, struct sm_id id, const struct cdb_place *at)
 {
 	const struct ss_content *c = s->txn.in;
 
 	s->txn.told = true;
 	sm_log(SM_INFO, "ss.final",
-	       "ss_sess=%I ss_ta=%I xid=%?S where=final nrcpts=%u offset=%?u size=%llu msgid=%S "
+	       "ss_sess=%I ss_ta=%I xid=%?S where=final nrcpts=%u content=%?I offset=%?u "
+	       "size=%llu msgid=%S "
 	       "hops=%lld "
 	       "utf8=%?u starttls=%?s cipher=%?s verify=%?s stat=%d text=%s",
-	       s->id, id, s->txn.xid, s->txn.rcpt_count, offset, (unsigned long long)size,
-	       sm_str_n(c->scan.msgid, c->scan.msgid_n), (long long)c->scan.hops,
-	       (unsigned)s->txn.utf8, s->tls.facts.protocol, s->tls.facts.cipher,
-	       s->tls.facts.verify_word, s->reply_code, s->reply_text);
+	       s->id, id, s->txn.xid, s->txn.rcpt_count, cdb_segment_of(at), at->offset,
+	       (unsigned long long)at->size, sm_str_n(c->scan.msgid, c->scan.msgid_n),
+	       (long long)c->scan.hops, (unsigned)s->txn.utf8, s->tls.facts.protocol,
+	       s->tls.facts.cipher, s->tls.facts.verify_word, s->reply_code, s->reply_text);
 }
 
 static enum ss_reply_name store_reply(int err)
@@ -273,7 +274,7 @@ void ss_content_say_bad(struct ss_session *s)
 		ss_say(s, c->store_err != 0 ? store_reply(c->store_err) : c->fault);
 	else
 		(void)ss_word_stops(s, c->word);
-	log_final(s, s->txn.id, 0, c->bytes);
+	log_final(s, s->txn.id, &(struct cdb_place){.size = c->bytes});
 }
 
 void ss_content_cut(struct ss_session *s, int io_err)
@@ -317,28 +318,30 @@ static bool header_is_utf8(const struct ss_session *s)
 static void accept_message(struct ss_session *s)
 {
 	struct sm_id id = s->txn.id;
-	uint32_t offset;
-	uint64_t size;
+	struct cdb_place at;
 	struct sm_str why;
+	enum ss_outcome outcome;
 	int err, code;
 
-	err = cdb_commit(&s->txn.content, &offset, &size);
+	err = cdb_commit(&s->txn.content, &at);
 	s->txn.content = NULL;
 	if (err != 0) {
 		sm_log(SM_ERROR, "ss.store", "ss_sess=%I ss_ta=%I error=%E", s->id, id, err);
 		ss_say(s, store_reply(err));
-		log_final(s, id, 0, s->txn.in->bytes);
+		log_final(s, id, &(struct cdb_place){.size = s->txn.in->bytes});
 		ss_txn_reset(s, false);
 		return;
 	}
-	switch (ss_commit(s, offset, size, &code, &why)) {
+	outcome = ss_commit(s, &at, &code, &why);
+	cdb_handed_over(s->ss->cdb, at.content);
+	switch (outcome) {
 	case SS_TAKEN:
 		if (s->conf->deliver == SM_DELIVER_NOW) {
-			ss_now(s, offset, size);
+			ss_now(s, &at);
 			break;
 		}
 		say_accepted(s);
-		log_final(s, id, offset, size);
+		log_final(s, id, &at);
 		ss_txn_reset(s, true);
 		break;
 	case SS_REFUSED:
@@ -347,7 +350,7 @@ static void accept_message(struct ss_session *s)
 			s->closing = s->linger = true;
 			s->why = "421 at the end of data";
 		}
-		log_final(s, id, offset, size);
+		log_final(s, id, &at);
 		ss_txn_reset(s, false);
 		break;
 	case SS_UNKNOWN:

@@ -263,6 +263,16 @@ static int take_standard_input(struct ss *ss)
 	return fd < 0 ? fd : ss_session_start(ss, fd, &peer, "stdin");
 }
 
+static bool segment_id(void *arg, struct sm_id *id)
+{
+	return ss_peers_id(arg, id);
+}
+
+static void segment_sealed(void *arg, struct sm_id segment)
+{
+	ss_peers_sealed(arg, segment);
+}
+
 static int start(struct server *sv)
 {
 	struct sm_proc *p = &sv->proc;
@@ -272,7 +282,11 @@ static int start(struct server *sv)
 	struct ss_peer_users users = {0};
 	struct cdb_conf cdb = {.base = base,
 	                       .gid = (gid_t)ss->conf->cdb_gid,
-	                       .sync_dir = (enum cdb_sync_dir)ss->conf->cdb_sync_dir};
+	                       .sync_dir = (enum cdb_sync_dir)ss->conf->cdb_sync_dir,
+	                       .segment_bytes = (uint64_t)ss->conf->cdb_segment_bytes,
+	                       .new_id = segment_id,
+	                       .sealed = segment_sealed,
+	                       .arg = ss};
 	int err;
 
 	sm_proc_users(p, "qmgr", &users.qmgr);

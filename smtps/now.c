@@ -128,21 +128,22 @@ static void say_each(struct ss_session *s, const struct wait *w, unsigned count[
 	}
 }
 
-static void log_decided(struct ss_session *s, uint32_t offset, uint64_t size, int err,
+static void log_decided(struct ss_session *s, const struct cdb_place *at, int err,
                         const unsigned count[6])
 {
 	const struct ss_content *c = s->txn.in;
 
 	s->txn.told = true;
 	sm_log(SM_INFO, "ss.decided",
-	       "ss_sess=%I ss_ta=%I xid=%?S where=final nrcpts=%u offset=%?u size=%llu msgid=%S "
+	       "ss_sess=%I ss_ta=%I xid=%?S where=final nrcpts=%u content=%?I offset=%?u "
+	       "size=%llu msgid=%S "
 	       "sent=%u failed=%u deferred=%u error=%?s",
-	       s->id, s->txn.id, s->txn.xid, s->txn.rcpt_count, offset, (unsigned long long)size,
-	       sm_str_n(c->scan.msgid, c->scan.msgid_n), count[2], count[5], count[4],
-	       err != 0 ? sm_strerr(err) : "");
+	       s->id, s->txn.id, s->txn.xid, s->txn.rcpt_count, cdb_segment_of(at), at->offset,
+	       (unsigned long long)at->size, sm_str_n(c->scan.msgid, c->scan.msgid_n), count[2],
+	       count[5], count[4], err != 0 ? sm_strerr(err) : "");
 }
 
-void ss_now(struct ss_session *s, uint32_t offset, uint64_t size)
+void ss_now(struct ss_session *s, const struct cdb_place *at)
 {
 	struct wait *w = sm_calloc(1, sizeof(*w));
 	unsigned count[6] = {0};
@@ -158,7 +159,7 @@ void ss_now(struct ss_session *s, uint32_t offset, uint64_t size)
 	} else {
 		say_each(s, w, count);
 	}
-	log_decided(s, offset, size, err, count);
+	log_decided(s, at, err, count);
 	sm_arena_fini(&w->arena);
 	sm_free(w);
 	ss_txn_reset(s, err == 0);

@@ -6,6 +6,7 @@
 
 #include "libsm/err.h"
 
+struct cdb_place;
 struct ss_session;
 
 /*
@@ -13,6 +14,6 @@ struct ss_session;
  * then the transaction is over. When the client goes away meanwhile, or the process is told to end,
  * the session is over without a word, and qmgr forgets what it has not begun.
  */
-void ss_now(struct ss_session *s, uint32_t offset, uint64_t size) SM_YIELDS;
+void ss_now(struct ss_session *s, const struct cdb_place *at) SM_YIELDS;
 
 #endif

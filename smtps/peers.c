@@ -1,7 +1,7 @@
 /*
  * The links to qmgr and smar. Invariant: the first frame on a new link to qmgr is ss_start with
- * every transaction whose content is on disk or whose outcome is open, so that qmgr takes none of
- * them for an orphan. Callbacks on the loop's stack.
+ * every transaction whose content is on disk or whose outcome is open, and every segment that is
+ * not sealed, so that qmgr takes none of them for an orphan. Callbacks on the loop's stack.
  */
 #include "smtps/peers.h"
 
@@ -38,13 +38,19 @@ static void on_qmgr_up(struct sm_peer *p, void *arg)
 	struct ss *ss = arg;
 	struct sm_msg_ss_start m = {.max_sessions = (uint32_t)ss->conf->max_threads,
 	                            .next_counter = ss_idblock_floor(&ss->ids)};
-	struct sm_msg_id_item *open = sm_calloc(ss->txn_count + 1, sizeof(*open));
+	size_t segments = cdb_segments_unsealed(ss->cdb, NULL, 0);
+	struct sm_msg_id_item *open = sm_calloc(ss->txn_count + segments + 1, sizeof(*open));
+	struct sm_id *ids = sm_calloc(segments + 1, sizeof(*ids));
 
 	sm_noyield_enter();
 	SM_LIST_FOR (t, &ss->transactions, struct ss_txn, link) {
 		open[m.open_count++].id = t->id;
 	}
+	(void)cdb_segments_unsealed(ss->cdb, ids, segments);
+	for (size_t i = 0; i < segments; i++)
+		open[m.open_count++].id = ids[i];
 	sm_noyield_leave();
+	sm_free(ids);
 	m.open = open;
 	ss->ids.asked = true;
 	sm_call(&ss->ids_call, p, SM_MSG_ss_start, &m, sm_loop_now_ms() + IDS_TIMEOUT_MS, on_block,
@@ -158,6 +164,16 @@ bool ss_peers_id(struct ss *ss, struct sm_id *id)
 	if (ok)
 		*id = (struct sm_id){.counter = counter, .proc = ss->proc};
 	return ok;
+}
+
+/* Without a link there is nothing to say: what the next ss_start does not name is sealed. */
+void ss_peers_sealed(struct ss *ss, struct sm_id segment)
+{
+	struct sm_msg_content_sealed m = {.content = segment};
+	struct sm_peer *qmgr = sm_link_peer(ss->qmgr);
+
+	if (qmgr != NULL)
+		sm_peer_send(qmgr, SM_MSG_content_sealed, &m);
 }
 
 void ss_peers_session_gone(struct ss *ss, struct sm_id id)

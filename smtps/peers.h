@@ -22,6 +22,8 @@ void ss_peers_close(struct ss *ss);
 /* A new id for a session or a transaction; false: none is left (qmgr is away for long). */
 bool ss_peers_id(struct ss *ss, struct sm_id *id);
 /* One-way: a session that qmgr knew is gone. */
+/* Nothing more comes into this segment, and qmgr has all of it that it will ever have. */
+void ss_peers_sealed(struct ss *ss, struct sm_id segment);
 void ss_peers_session_gone(struct ss *ss, struct sm_id id);
 
 #endif

@@ -165,14 +165,13 @@ static void end_message(const char *want)
 {
 	struct sm_buf got;
 	struct cdb_reader *r;
-	uint32_t offset;
-	uint64_t size;
+	struct cdb_place at;
 	const char *p;
 	ssize_t n;
 
 	sm_buf_init(&got, 10 * 1024 * 1024);
-	assert_int_equal(cdb_commit(&s.txn.content, &offset, &size), 0);
-	assert_int_equal(cdb_read_open(t_store, s.txn.id, offset, size, &r), 0);
+	assert_int_equal(cdb_commit(&s.txn.content, &at), 0);
+	assert_int_equal(cdb_read_open(t_store, s.txn.id, at.offset, at.size, &r), 0);
 	while ((n = cdb_read(r, &p)) > 0)
 		sm_buf_append(&got, p, (size_t)n);
 	assert_int_equal(n, 0);

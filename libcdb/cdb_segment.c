@@ -1,0 +1,333 @@
+/*
+ * Segments: contents of many transactions in one file, made durable by one sync for all that have
+ * gathered while the sync before ran.
+ *
+ * At most one segment is written, by at most one job at a time. It ends when it is full, when
+ * nothing has come for a moment, or with the first failure. Invariants: a batch begins on a block
+ * of its own, so nothing durable is ever written again; a segment is `sealed` when it is written no
+ * more and nobody has a content in it that qmgr may still be asked to take: then, and not before,
+ * qmgr may remove it. Loop thread, but for batch_job.
+ */
+#include "libcdb/cdb_int.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "libsm/crc32c.h"
+#include "libsm/offload.h"
+
+#define BATCH_MAX   256
+#define BATCH_BYTES ((uint64_t)4 * 1024 * 1024)
+#define IDLE_MS     1000
+
+struct segment {
+	struct sm_list link;
+	struct sm_id id;
+	struct cdb_file f;
+	uint64_t end;       /* of what is durable, or about to be */
+	unsigned in_flight; /* contents that were committed here, and not handed over yet */
+	bool open;          /* more may come */
+};
+
+/* Who waits for a commit, on the stack of its coroutine. */
+struct waiting {
+	struct sm_list link;
+	struct sm_co *co;
+	const struct cdb_segment_entry *entry;
+	char head[CDB_ENTRY_BYTES];
+	struct cdb_place place; /* of the content; its head is before it */
+	int rc;
+	bool done;
+	char diag[SM_DIAG_MAX];
+};
+
+struct cdb_segments {
+	struct cdb *s;
+	struct sm_hook hook;
+	struct sm_timer idle;
+	struct sm_list all; /* segments that are not sealed */
+	struct sm_list waiting;
+	struct segment *current; /* NULL: the next commit begins one */
+	/* The batch that is being written. */
+	struct sm_offload_job job;
+	bool running;
+	uint64_t start; /* in the segment */
+	size_t count;
+	struct waiting *batch[BATCH_MAX];
+	struct iovec iov[BATCH_MAX * 4];
+};
+
+static const char zeros[CDB_ENTRY_ALIGN];
+
+/* ---- helper thread ---- */
+
+static uint32_t checksum(const struct cdb_segment_entry *e)
+{
+	uint32_t crc = sm_crc32c(0, e->v[0].iov_base, e->v[0].iov_len);
+
+	return sm_crc32c(crc, e->v[1].iov_base, e->v[1].iov_len);
+}
+
+/* Heads, contents, and zeros up to where the next head may be. */
+static int gather(struct cdb_segments *g)
+{
+	int n = 0;
+
+	for (size_t i = 0; i < g->count; i++) {
+		struct waiting *w = g->batch[i];
+		size_t pad =
+		    (size_t)(cdb_entry_end(w->place.size) - CDB_ENTRY_BYTES - w->place.size);
+
+		cdb_entry_put(&(struct cdb_entry){.id = w->entry->id,
+		                                  .size = w->place.size,
+		                                  .crc = checksum(w->entry)},
+		              w->head);
+		g->iov[n++] = (struct iovec){w->head, sizeof(w->head)};
+		g->iov[n++] = w->entry->v[0];
+		g->iov[n++] = w->entry->v[1];
+		g->iov[n++] = (struct iovec){(void *)(uintptr_t)zeros, pad};
+	}
+	return n;
+}
+
+static int batch_job(void *arg)
+{
+	struct cdb_segments *g = arg;
+	struct cdb_file *f = &g->current->f;
+	int n = gather(g), rc = 0;
+
+	if (f->fd == -1)
+		rc = cdb_file_create(f);
+	if (rc == 0)
+		rc = cdb_file_write(f, g->iov, n, g->start);
+	if (rc == 0)
+		rc = cdb_file_sync(f);
+	/* What is durable in it stays; a file without any such content goes at once. */
+	return rc != 0 && g->start == 0 ? cdb_file_give_up(f, rc) : rc;
+}
+
+/* ---- a segment's life ---- */
+
+static struct segment *begin_segment(struct cdb_segments *g)
+{
+	struct sm_id id;
+	struct segment *seg;
+
+	if (!g->s->conf.new_id(g->s->conf.arg, &id))
+		return NULL;
+	id.counter |= CDB_SEGMENT_BIT;
+	seg = sm_calloc(1, sizeof(*seg));
+	seg->id = id;
+	seg->open = true;
+	cdb_file_init(&seg->f, g->s, id);
+	sm_list_push(&g->all, &seg->link);
+	return seg;
+}
+
+static void free_segment(struct segment *seg)
+{
+	if (seg->f.fd != -1)
+		close(seg->f.fd);
+	sm_list_remove(&seg->link);
+	sm_free(seg);
+}
+
+static struct segment *find(struct cdb_segments *g, struct sm_id id)
+{
+	SM_LIST_FOR (seg, &g->all, struct segment, link)
+		if (sm_id_eq(seg->id, id))
+			return seg;
+	return NULL;
+}
+
+static void seal_if_over(struct cdb_segments *g, struct segment *seg)
+{
+	struct sm_id id = seg->id;
+
+	if (seg->open || seg->in_flight > 0)
+		return;
+	free_segment(seg);
+	g->s->conf.sealed(g->s->conf.arg, id);
+}
+
+/* Nothing more goes into it. */
+static void end_current(struct cdb_segments *g)
+{
+	struct segment *seg = g->current;
+
+	g->current = NULL;
+	if (seg == NULL)
+		return;
+	seg->open = false;
+	if (seg->f.fd != -1)
+		close(seg->f.fd); /* all that counts is synced */
+	seg->f.fd = -1;
+	seal_if_over(g, seg);
+}
+
+static void on_idle(void *arg)
+{
+	struct cdb_segments *g = arg;
+
+	if (!g->running)
+		end_current(g);
+}
+
+/* ---- batches ---- */
+
+static void finish(struct waiting *w, int rc)
+{
+	w->rc = rc;
+	w->done = true;
+	if (rc != 0)
+		memcpy(w->diag, sm_diag(), strlen(sm_diag()) + 1);
+	sm_co_wake(w->co);
+}
+
+static void batch_done(int rc, void *arg)
+{
+	struct cdb_segments *g = arg;
+
+	g->running = false;
+	for (size_t i = 0; i < g->count; i++) {
+		if (rc == 0)
+			g->current->in_flight++;
+		finish(g->batch[i], rc);
+	}
+	if (rc != 0)
+		end_current(g);
+	else
+		sm_timer_set(&g->idle, sm_loop_now_ms() + IDLE_MS, on_idle, g);
+}
+
+static bool has_room(const struct cdb_segments *g, uint64_t size)
+{
+	return g->current->end + cdb_entry_end(size) <= (uint64_t)g->s->conf.segment_bytes;
+}
+
+/* The place of each is decided here; the job follows. */
+static void fill_batch(struct cdb_segments *g)
+{
+	struct segment *seg = g->current;
+	struct waiting *w;
+
+	seg->end = (seg->end + CDB_BLOCK - 1) / CDB_BLOCK * CDB_BLOCK;
+	g->start = seg->end;
+	g->count = 0;
+	while ((w = SM_LIST_FIRST(&g->waiting, struct waiting, link)) != NULL &&
+	       g->count < BATCH_MAX && seg->end - g->start < BATCH_BYTES &&
+	       (seg->end == 0 || has_room(g, w->place.size))) {
+		sm_list_remove(&w->link);
+		w->place.content = seg->id;
+		w->place.offset = (uint32_t)seg->end + CDB_ENTRY_BYTES;
+		seg->end += cdb_entry_end(w->place.size);
+		g->batch[g->count++] = w;
+	}
+}
+
+/* Without an id for a segment: each has its own, for a file. */
+static void let_go(struct cdb_segments *g)
+{
+	struct sm_list *e;
+
+	while ((e = sm_list_shift(&g->waiting)) != NULL)
+		finish(SM_LIST_ENTRY(e, struct waiting, link), SM_E_AGAIN);
+}
+
+/* All that became ready in this turn go together. */
+static bool before_sleep(void *arg)
+{
+	struct cdb_segments *g = arg;
+	const struct waiting *first = SM_LIST_FIRST(&g->waiting, struct waiting, link);
+
+	if (g->running || first == NULL)
+		return false;
+	if (g->current != NULL && !has_room(g, first->place.size + CDB_BLOCK))
+		end_current(g);
+	if (g->current == NULL)
+		g->current = begin_segment(g);
+	if (g->current == NULL) {
+		(void)sm_fail(SM_E_AGAIN, "no id for a segment yet");
+		let_go(g);
+		return true;
+	}
+	fill_batch(g);
+	g->running = true;
+	sm_offload_async(&g->job, batch_job, batch_done, g);
+	return false;
+}
+
+int cdb_segment_commit(struct cdb *s, const struct cdb_segment_entry *e, struct cdb_place *at)
+{
+	struct waiting w = {
+	    .co = sm_co_self(), .entry = e, .place.size = e->v[0].iov_len + e->v[1].iov_len};
+
+	sm_list_push(&s->segments->waiting, &w.link);
+	while (!w.done)
+		sm_co_park_deaf("content commit");
+	*at = w.place;
+	return w.rc == 0 ? 0 : sm_fail(w.rc, "%s", w.diag);
+}
+
+/* ---- for the store's owner ---- */
+
+void cdb_segments_open(struct cdb *s)
+{
+	struct cdb_segments *g = sm_calloc(1, sizeof(*g));
+
+	g->s = s;
+	sm_list_init(&g->all);
+	sm_list_init(&g->waiting);
+	sm_loop_before_sleep(&g->hook, before_sleep, g);
+	s->segments = g;
+}
+
+void cdb_segments_close(struct cdb *s)
+{
+	struct cdb_segments *g = s->segments;
+
+	if (g == NULL)
+		return;
+	sm_assert(!g->running && sm_list_empty(&g->waiting));
+	sm_hook_remove(&g->hook);
+	sm_timer_cancel(&g->idle);
+	SM_LIST_FOR_SAFE (seg, &g->all, struct segment, link)
+		free_segment(seg);
+	SM_FREE(s->segments);
+}
+
+void cdb_handed_over(struct cdb *s, struct sm_id content)
+{
+	struct segment *seg;
+
+	if (!cdb_is_segment(content))
+		return;
+	seg = find(s->segments, content);
+
+	/* A content in flight keeps its segment from being sealed. */
+	sm_assert(seg != NULL && seg->in_flight > 0);
+	seg->in_flight--;
+	seal_if_over(s->segments, seg);
+}
+
+void cdb_segments_end(struct cdb *s)
+{
+	if (s->segments != NULL && !s->segments->running)
+		end_current(s->segments);
+}
+
+size_t cdb_segments_unsealed(const struct cdb *s, struct sm_id *ids, size_t max)
+{
+	size_t n = 0;
+
+	if (s->segments == NULL)
+		return 0;
+	SM_LIST_FOR (seg, &s->segments->all, struct segment, link) {
+		if (n < max)
+			ids[n] = seg->id;
+		n++;
+	}
+	return n;
+}
