@@ -27,7 +27,7 @@ checks_bench_fillqueue_SOURCES = checks/bench/fillqueue.c
 checks_bench_fillqueue_LDADD = libqm.a libcdb.a libsm.a
 
 # End-to-end and crash tests (pytest); SMX_BUILD names the build directory. They need programs that are all built.
-EXTRA_DIST += checks/e2e checks/policy checks/lib checks/crash checks/operating.py checks/bench/run checks/bench/maps checks/bench/queue checks/bench/scale checks/bench/exploder
+EXTRA_DIST += checks/e2e checks/policy checks/lib checks/crash checks/operating.py checks/bench/run checks/bench/compare checks/bench/maps checks/bench/queue checks/bench/scale checks/bench/exploder
 PYTEST = SMX_BUILD=$(abs_top_builddir) PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest -q -p no:cacheprovider
 .PHONY: check-e2e check-crash check-crash-queue check-crash-small
 check-e2e: all

@@ -103,9 +103,13 @@ void lost(struct session *s, const char *why)
 void flush(struct session *s)
 {
 	while (s->out_at < s->out_len) {
-		ssize_t n =
-		    s->ssl ? tls_write(s, s->out + s->out_at, s->out_len - s->out_at)
-			   : send(s->fd, s->out + s->out_at, s->out_len - s->out_at, MSG_NOSIGNAL);
+		ssize_t n;
+
+		/* The reply may be there before the write that has the final dot returns. */
+		if (s->state == ST_DOT)
+			s->dot_at = now();
+		n = s->ssl ? tls_write(s, s->out + s->out_at, s->out_len - s->out_at)
+		           : send(s->fd, s->out + s->out_at, s->out_len - s->out_at, MSG_NOSIGNAL);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -120,8 +124,6 @@ void flush(struct session *s)
 		s->out_at += (size_t)n;
 	}
 	interest(s, false);
-	if (s->state == ST_DOT && s->dot_at == 0)
-		s->dot_at = now();
 }
 
 void step(struct session *s, enum state state, int expected)
@@ -179,7 +181,8 @@ static void readable(struct session *s)
 		}
 		s->in_len += (size_t)n;
 		parse(s);
-		if (s->connection != connection)
+		/* To read would go on with the handshake, and nobody would hear of its end. */
+		if (s->connection != connection || s->state == ST_HANDSHAKE)
 			return;
 		/* Most likely all: epoll is level-triggered and tells us of more. Not of what TLS
 		 * has read already. */

@@ -138,7 +138,6 @@ void begin_message(struct session *s)
 	s->n = opt->first + begun++;
 	s->sent = s->data_refused = false;
 	s->rcpt_at = s->rcpts_ok = 0;
-	s->dot_at = 0;
 	memset(s->rcpt_ok, 0, (size_t)opt->rcpts);
 	ledger("BEGIN", s->n, "-");
 	put_path(s, "MAIL FROM", opt->sender, 0);

@@ -1,0 +1,95 @@
+"""The instruments: load and sink in TLS lose nothing, and checks/bench/run compares peers as it says, on a small scale."""
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from lib.certs import Certs
+from lib.debian import Unavailable, unpacked
+from lib.paths import SRC, build_says
+from lib.programs import Load, SinkProgram
+from lib.wait import SLOW
+
+pytestmark = [pytest.mark.inside, pytest.mark.plain]
+tls = pytest.mark.skipif(not build_says("#define SM_HAVE_TLS 1"), reason="no TLS")
+
+
+def lines(path, word, *columns):
+    with open(path) as f:
+        return sorted(tuple(w[c] for c in columns) for w in (line.split() for line in f) if w[0] == word)
+
+
+@pytest.fixture(scope="module")
+def certs():
+    with Certs() as c:
+        c.make("mx", "/CN=mx.test", ["mx.test"])
+        yield c
+
+
+@tls
+@pytest.mark.parametrize("arguments", [["-S"], ["-z"], ["-S", "-d", "-l", "200000"], ["-S", "-p", "-r", "3"], []], ids=" ".join)
+def test_load_to_sink(certs, tmp_path, arguments):
+    """What was said to be sent is what came, whoever waits for whom; replies that come late do not stop TLS."""
+    with SinkProgram(str(tmp_path), "-w", "1", "-W", "5", "-c", certs.path("mx"), "-k", certs.key("mx")) as sink:
+        f = Load(str(tmp_path), f"127.0.0.1:{sink.port}", "-s", "10", "-m", "100", *arguments).done()
+        got = sink.stop()
+    assert f["acked"] == f["begun"] == got["messages"] == 100 and f["drops"] == 0
+    assert f["handshakes"] == got["handshakes"] == (got["connections"] if arguments else 0)
+    assert f["resumed"] == got["resumed"] and (got["resumed"] >= 80) == (arguments == ["-z"])
+    sent = lines(os.path.join(tmp_path, "ledger"), "SENT", 2, 3)
+    rcpts = 3 if "-r" in arguments else 1
+    assert lines(sink.arrivals, "GOT", 2, 4) == sorted(sent * rcpts)
+
+
+def compare(tmp_path, *arguments):
+    out = os.path.join(tmp_path, "figures")
+    r = subprocess.run([sys.executable, os.path.join(SRC, "checks", "bench", "run"), "--sessions", "5", "--json", out, *arguments], stdout=subprocess.PIPE,
+                       stderr=subprocess.STDOUT, text=True, timeout=400 * SLOW, env=dict(os.environ, PYTHONDONTWRITEBYTECODE="1"))
+    assert r.returncode == 0, r.stdout
+    with open(out) as f:
+        return r.stdout, json.load(f)
+
+
+def has_postfix():
+    try:
+        return os.getuid() == 0 and bool(unpacked("postfix"))
+    except Unavailable:
+        return False
+
+
+@tls
+def test_peers_in_turns(tmp_path):
+    peers = ["raw", "smx"] + (["postfix"] if has_postfix() else [])
+    text, figures = compare(tmp_path, "--cases", "A,D,E,F,T2", "--scale", "0.005", "--runs", "2", "--peers", ",".join(peers))
+    runs = figures["runs"]
+    assert not [r for r in runs if "note" in r], "all arrived, all queues are empty"
+    assert [(r["peer"], r["run"]) for r in runs if r["case"] == "A"] == [(p, 1) for p in peers] + [(p, 2) for p in peers[1:] + peers[:1]]
+    assert {(r["case"], r["peer"]) for r in runs} == {(c, p) for c in "A D E F T2".split() for p in peers if p != "raw" or c not in "EF"}
+    assert {r["messages"] for r in runs if r["case"] == "A"} == {50} and {r["messages"] for r in runs if r["case"] == "D"} == {5}
+    assert all(r["queued"] == 50 for r in runs if r["case"] == "E")
+    assert all(r["sink_handshakes"] == r["connections"] > 0 for r in runs if r["case"] == "T2")
+    assert figures["machine"]["cores"] >= 1 and figures["machine"]["kernel"] in text
+    if "postfix" in peers:
+        assert figures["versions"]["postfix"] and set(figures["ratios_to_postfix"]) == {"A", "D", "E", "F", "T2"}
+        a = {(r["peer"], r["run"]): r["rate"] for r in runs if r["case"] == "A"}
+        assert figures["ratios_to_postfix"]["A"]["least"] == min(a["smx", n] / a["postfix", n] for n in (1, 2))
+    for w in figures["wanted"]:
+        assert (w["value"] is None) == (w["figure"] == "ratio" and "postfix" not in peers)
+        assert w["met"] is None or w["met"] == (w["value"] >= w["wanted"] if w["bound"] == "least" else w["value"] <= w["wanted"])
+        assert f"| {w['case']} |" in text
+
+
+def test_idle_and_events(tmp_path):
+    text, figures = compare(tmp_path, "--cases", "I,S", "--scale", "0.05", "--peers", "smx")
+    idle, a, d = figures["runs"]
+    assert (idle["open"], idle["refused"], idle["processes"]) == (50, 0, 5) and 0 < idle["pss_more_mb"] < idle["pss_mb"]
+    assert (a["case"], d["case"]) == ("SA", "SD") and 0 < a["voluntary"] < 100 and {"smtps", "qmgr"} <= set(a["roles"])
+    assert a["note"].startswith("no perf") if "calls" not in a else 10 < a["calls"] < d["calls"]
+
+
+def test_what_cannot_be_is_said(tmp_path):
+    text, figures = compare(tmp_path, "--cases", "A", "--scale", "0.002", "--runs", "1", "--peers", "raw", "--other", "nobody=127.0.0.1:1")
+    assert "nobody greets at 127.0.0.1:1" in text and {r["peer"] for r in figures["runs"]} == {"raw"}
+    r = subprocess.run([sys.executable, os.path.join(SRC, "checks", "bench", "run"), "--cases", "A,X"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert r.returncode == 2 and "X: there are A, B" in r.stdout
