@@ -1,8 +1,9 @@
 /*
  * Idle sessions. While a session is here its descriptor has a callback: whatever the server sends
  * to a client that has asked for nothing (a 421, the end) ends it at once, and qmgr hears of it.
- * Invariant: a session here is not broken, has nothing buffered in either direction and has a
- * timer. Loop's thread.
+ * Invariants: a session here is not broken, has nothing buffered in either direction and has a
+ * timer; it is in `all`, in `by_place` and in the list of its address. However many there are,
+ * nothing here walks through them to find one. Loop's thread.
  */
 #include "smtpc/cache.h"
 
@@ -37,13 +38,82 @@ void sc_cache_init(struct sc_cache *c, struct sc *sc)
 {
 	*c = (struct sc_cache){.sc = sc};
 	sm_hash_init(&c->by_place);
+	sm_hash_init(&c->by_address);
 	sm_list_init(&c->all);
-	sm_list_init(&c->leaving);
 }
+
+/* ---- addresses ---- */
+
+static bool address_eq(const struct sm_hash_node *n, const void *key)
+{
+	return sm_sa_eq(&SM_CONTAINER_OF(n, struct sc_address, node)->sa, key);
+}
+
+static uint64_t address_hash(const struct sm_sa *sa)
+{
+	return sm_hash_u64(sm_sa_hash_host(sa) ^ sm_sa_port(sa));
+}
+
+static struct sc_address *address_find(const struct sc_cache *c, const struct sm_sa *sa)
+{
+	struct sm_hash_node *n = sm_hash_find(&c->by_address, address_hash(sa), address_eq, sa);
+
+	return n != NULL ? SM_CONTAINER_OF(n, struct sc_address, node) : NULL;
+}
+
+static struct sc_address *address_get(struct sc_cache *c, const struct sm_sa *sa)
+{
+	struct sc_address *a = address_find(c, sa);
+
+	if (a == NULL) {
+		a = sm_calloc(1, sizeof(*a));
+		a->sa = *sa;
+		sm_list_init(&a->idle);
+		sm_list_init(&a->leaving);
+		sm_hash_insert(&c->by_address, &a->node, address_hash(sa));
+	}
+	return a;
+}
+
+/* Out of the list of its address, which goes with the last one. */
+static void address_leave(struct sc_cache *c, struct sc_session *s)
+{
+	struct sc_address *a = s->at;
+
+	sm_list_remove(&s->there);
+	s->at = NULL;
+	if (!sm_list_empty(&a->idle) || !sm_list_empty(&a->leaving))
+		return;
+	sm_hash_remove(&c->by_address, &a->node);
+	sm_free(a);
+}
+
+void sc_cache_leaves(struct sc_cache *c, struct sc_session *s)
+{
+	s->at = address_get(c, &s->sa);
+	sm_list_push(&s->at->leaving, &s->there);
+}
+
+void sc_cache_left(struct sc_cache *c, struct sc_session *s)
+{
+	if (s->at != NULL)
+		address_leave(c, s);
+}
+
+struct sc_session *sc_cache_leaving(const struct sc_cache *c, const struct sm_sa *sa)
+{
+	const struct sc_address *a = address_find(c, sa);
+
+	return a != NULL ? SM_LIST_FIRST(&a->leaving, struct sc_session, there) : NULL;
+}
+
+/* ---- what is idle ---- */
 
 static void take_out(struct sc_cache *c, struct sc_session *s)
 {
 	sm_hash_remove(&c->by_place, &s->node);
+	s->at->idle_count--;
+	address_leave(c, s);
 	sm_list_remove(&s->idle);
 	sm_timer_cancel(&s->timer);
 	sm_fd_callback(&s->net.f, NULL, NULL);
@@ -85,6 +155,7 @@ void sc_cache_fini(struct sc_cache *c)
 		sc_session_free(&s);
 	}
 	sm_hash_fini(&c->by_place);
+	sm_hash_fini(&c->by_address);
 }
 
 void sc_cache_quit_all(struct sc_cache *c)
@@ -93,14 +164,13 @@ void sc_cache_quit_all(struct sc_cache *c)
 		drop(c, SM_LIST_ENTRY(e, struct sc_session, idle), true);
 }
 
-static size_t to_same_address(const struct sc_cache *c, const struct sc_session *s)
+/* To the same address idle as many as may. */
+static bool address_is_full(const struct sc_cache *c, const struct sm_sa *sa)
 {
-	size_t n = 0;
+	const struct sc_address *a = address_find(c, sa);
+	size_t n = a != NULL ? a->idle_count : 0;
 
-	SM_LIST_FOR (other, &c->all, struct sc_session, idle) {
-		n += sm_sa_eq(&other->sa, &s->sa);
-	}
-	return n;
+	return n >= (size_t)c->sc->conf->max_sessions_idle_per_host;
 }
 
 bool sc_cache_put(struct sc_cache *c, struct sc_session *s)
@@ -110,11 +180,13 @@ bool sc_cache_put(struct sc_cache *c, struct sc_session *s)
 	if (s->broken || s->spent || s->net.f.hup || c->sc->draining ||
 	    conf->session_idle_timeout_ms == 0 ||
 	    s->id.task >= (uint64_t)conf->max_messages_per_session || sc_session_is_used_up(s) ||
-	    c->count >= (size_t)conf->max_sessions_idle ||
-	    to_same_address(c, s) >= (size_t)conf->max_sessions_idle_per_host)
+	    c->count >= (size_t)conf->max_sessions_idle || address_is_full(c, &s->sa))
 		return false;
 	sm_hash_insert(&c->by_place, &s->node, place_hash(s->key, &s->sa));
 	sm_list_push(&c->all, &s->idle);
+	s->at = address_get(c, &s->sa);
+	sm_list_push(&s->at->idle, &s->there);
+	s->at->idle_count++;
 	c->count++;
 	sm_buf_trim(&s->stream.in);
 	sm_reply_parser_reset(&s->reply);
@@ -126,12 +198,11 @@ bool sc_cache_put(struct sc_cache *c, struct sc_session *s)
 
 void sc_cache_give_way(struct sc_cache *c, const struct sm_sa *sa)
 {
-	SM_LIST_FOR (s, &c->all, struct sc_session, idle) {
-		if (sm_sa_eq(&s->sa, sa)) {
-			drop(c, s, true);
-			break;
-		}
-	}
+	const struct sc_address *a = address_find(c, sa);
+	struct sc_session *s = a != NULL ? SM_LIST_FIRST(&a->idle, struct sc_session, there) : NULL;
+
+	if (s != NULL)
+		drop(c, s, true);
 	sc_session_succeed(c->sc, sa);
 }
 

@@ -12,12 +12,21 @@
 struct sc;
 struct sc_session;
 
+/* What idles at an address, or leaves it. There while there is anything. */
+struct sc_address {
+	struct sm_hash_node node;
+	struct sm_sa sa;
+	struct sm_list idle; /* the longest idle first */
+	size_t idle_count;
+	struct sm_list leaving; /* say QUIT, and nobody waits for their end */
+};
+
 struct sc_cache {
 	struct sc *sc;
-	struct sm_hash by_place; /* key and address */
-	struct sm_list all;      /* the longest idle first */
+	struct sm_hash by_place;   /* idle sessions: key and address */
+	struct sm_hash by_address; /* struct sc_address */
+	struct sm_list all;        /* the longest idle first */
 	size_t count;
-	struct sm_list leaving; /* not idle any more: they say QUIT (session.c) */
 	/* A session that nobody took has ended: for session_gone. The strings and the address are
 	 * valid during the call. */
 	void (*on_gone)(struct sc *sc, struct sm_str key, const struct sm_sa *sa);
@@ -36,5 +45,11 @@ struct sc_session *sc_cache_take(struct sc_cache *c, struct sm_str key, const st
 void sc_cache_give_way(struct sc_cache *c, const struct sm_sa *sa) SM_YIELDS;
 /* Say QUIT to all. */
 void sc_cache_quit_all(struct sc_cache *c);
+
+/* For session.c. A session that is not here says QUIT: it is found by its address until it has
+ * left, or somebody waits for that. */
+void sc_cache_leaves(struct sc_cache *c, struct sc_session *s);
+void sc_cache_left(struct sc_cache *c, struct sc_session *s); /* harmless when it is not found */
+struct sc_session *sc_cache_leaving(const struct sc_cache *c, const struct sm_sa *sa); /* or NULL */
 
 #endif

@@ -199,6 +199,7 @@ static struct sc_session *session_new(struct sc *sc, bool lmtp, int64_t end_ms)
 	sm_assert(rc == 0); /* sc_conf_check has seen it */
 	s->id = (struct sm_cid){.proc = sc->proc, .counter = ++sc->session_count, .task = 0};
 	sm_list_init(&s->idle);
+	sm_list_init(&s->there);
 	sm_stream_init(&s->stream, &s->net, IN_BYTES, OUT_BYTES);
 	sm_reply_parser_init(&s->reply, (int)sc->conf->max_reply_lines);
 	return s;
@@ -397,7 +398,7 @@ static void quit(void *arg)
 	s->end_ms = SM_NEVER;
 	sm_stream_puts(&s->stream, SM_STR("QUIT\r\n"));
 	(void)!sc_session_reply(s, s->timeouts.quit_ms);
-	sm_list_remove(&s->leaving);
+	sc_cache_left(&s->sc->cache, s);
 	next = s->successor;
 	sc_session_free(&s);
 	if (next != NULL) {
@@ -416,27 +417,24 @@ void sc_session_quit(struct sc_session **sp)
 	if (s->broken || sm_co_spawn("quit", quit, s) == NULL)
 		sc_session_free(&s);
 	else
-		sm_list_push(&s->sc->cache.leaving, &s->leaving);
+		sc_cache_leaves(&s->sc->cache, s);
 }
 
 void sc_session_succeed(struct sc *sc, const struct sm_sa *sa)
 {
 	struct sc_successor self = {.co = sm_co_self()};
 	int64_t deadline = sm_loop_now_ms() + SM_MIN(SUCCEED_MS, sc->conf->timeouts.quit_ms);
-	struct sc_session *before = NULL;
+	struct sc_session *before = sc_cache_leaving(&sc->cache, sa);
 
-	SM_LIST_FOR (s, &sc->cache.leaving, struct sc_session, leaving) {
-		if (s->successor == NULL && sm_sa_eq(&s->sa, sa)) {
-			before = s;
-			break;
-		}
-	}
 	if (before == NULL)
 		return;
 	before->successor = &self;
+	sc_cache_left(&sc->cache, before);
 	while (!self.may_go)
 		if (sm_co_park("QUIT of the session before", deadline) != 0)
 			break;
-	if (!self.may_go)
-		before->successor = NULL;
+	if (self.may_go)
+		return;
+	before->successor = NULL;
+	sc_cache_leaves(&sc->cache, before);
 }

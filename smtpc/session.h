@@ -68,8 +68,9 @@ struct sc_session {
 	struct sm_hash_node node;
 	struct sm_list idle;
 	struct sm_timer timer;
+	struct sc_address *at; /* where it is found: idle, or saying QUIT; NULL: nowhere */
+	struct sm_list there;  /* in a list of `at` */
 	/* While it says QUIT. */
-	struct sm_list leaving;
 	struct sc_successor *successor; /* who connects when it has left; NULL: nobody */
 };
 

@@ -182,7 +182,7 @@ static void makes_room(void *arg)
 	assert_true(sc_cache_put(&W.sc.cache, sessions[0]));
 	sc_cache_give_way(&W.sc.cache, &W.hosts[0].sa);
 	assert_int_equal(W.gone, 1);
-	assert_true(sm_list_empty(&W.sc.cache.leaving));
+	assert_null(sc_cache_leaving(&W.sc.cache, &W.hosts[0].sa));
 	open_one(1, "b");
 	sc_session_quit(&sessions[1]);
 	W.conf.timeouts.quit_ms = 1; /* this one does not answer QUIT */
@@ -202,12 +202,51 @@ static void test_makes_room(void **state)
 	finish();
 }
 
+/* An address is known exactly while something idles there, or leaves and is not waited for: so
+ * nobody ever has to look through sessions to other places. */
+static void addresses(void *arg)
+{
+	struct sc_cache *c = &W.sc.cache;
+	const struct sm_sa *sa = &W.hosts[0].sa;
+	struct sc_session *s;
+
+	(void)arg;
+	open_one(0, "a");
+	assert_int_equal(c->by_address.count, 0);
+	assert_true(sc_cache_put(c, sessions[0]));
+	assert_int_equal(c->by_address.count, 1);
+	assert_int_equal(sessions[0]->at->idle_count, 1);
+	s = sc_cache_take(c, SM_STR("a"), sa);
+	assert_ptr_equal(s, sessions[0]);
+	assert_null(s->at);
+	assert_int_equal(c->by_address.count, 0);
+	sc_session_quit(&s);
+	assert_ptr_equal(sc_cache_leaving(c, sa), sessions[0]);
+	assert_int_equal(c->by_address.count, 1);
+	/* Waited for: no other may wait for it. */
+	sc_cache_left(c, sessions[0]);
+	assert_null(sc_cache_leaving(c, sa));
+	assert_int_equal(c->by_address.count, 0);
+	sc_cache_leaves(c, sessions[0]);
+	while (sc_cache_leaving(c, sa) != NULL)
+		assert_int_equal(sm_co_sleep(sm_loop_now_ms() + 1), 0);
+	assert_int_equal(c->by_address.count, 0);
+}
+
+static void test_addresses(void **state)
+{
+	(void)state;
+	start(1, addresses);
+	finish();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_by_place),       cmocka_unit_test(test_limits),
 	    cmocka_unit_test(test_idle_timeout),   cmocka_unit_test(test_server_closes),
 	    cmocka_unit_test(test_unseen_goodbye), cmocka_unit_test(test_makes_room),
+	    cmocka_unit_test(test_addresses),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
