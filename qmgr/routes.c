@@ -4,7 +4,8 @@
  *
  * Invariants: a route with groups is either in `ready` or waits for at least one host (`waits`),
  * and then no host it waits for has room while no ready route is there that will ask for it; it is
- * in `idle` exactly when it has no group, held or not, no probe that waits, and no task.
+ * in `idle` exactly when it has no group, held or not, no probe that waits, and no task; in `much`
+ * exactly while at least QM_ROUTE_MUCH recipients wait.
  */
 #include "qmgr/sched_int.h"
 
@@ -34,7 +35,8 @@ static void stop_waiting(struct qm_sched *s, struct qm_route *r)
 void qm_route_settle(struct qm_sched *s, struct qm_route *r)
 {
 	bool has = !sm_list_empty(&r->lanes);
-	bool idle = !has && r->held == 0 && r->running == 0 && sm_list_empty(&r->probes);
+	bool idle = !has && sm_list_empty(&r->held) && r->running == 0 && sm_list_empty(&r->probes);
+	bool much = r->waiting >= QM_ROUTE_MUCH;
 
 	if (!has) {
 		sm_list_remove(&r->link);
@@ -46,6 +48,10 @@ void qm_route_settle(struct qm_sched *s, struct qm_route *r)
 		sm_list_remove(&r->lru);
 	else if (!sm_list_linked(&r->lru))
 		sm_list_push(&s->idle, &r->lru);
+	if (!much && sm_list_linked(&r->much))
+		sm_list_remove(&r->much);
+	else if (much && !sm_list_linked(&r->much))
+		sm_list_push(&s->much, &r->much);
 }
 
 static void wake_first(struct qm_sched *s, struct qm_host *x)
@@ -218,6 +224,8 @@ struct qm_route *qm_route_get(struct qm_sched *s, const struct sm_msg_route *m, 
 		r->conf = own(m->conf); /* the key is another one with another conf */
 		sm_list_init(&r->link);
 		sm_list_init(&r->lru);
+		sm_list_init(&r->much);
+		sm_list_init(&r->held);
 		sm_list_init(&r->lanes);
 		sm_list_init(&r->probes);
 		sm_list_init(&r->probe_turn);

@@ -8,8 +8,7 @@
  */
 #include "qmgr/sched_int.h"
 
-#define MUCH_LEAST 64
-#define MUCH_PART  16 /* what is worth taking away */
+#define MUCH_PART  16 /* of the active queue: what is worth taking away */
 #define TIGHT_PART 8  /* room is short when less is free */
 
 static bool lane_eq(const struct sm_hash_node *n, const void *key)
@@ -26,6 +25,7 @@ void qm_sched_init(struct qm_sched *s, const struct qm_sched_conf *conf)
 	sm_heap_init(&s->timed);
 	sm_list_init(&s->ready);
 	sm_list_init(&s->idle);
+	sm_list_init(&s->much);
 	sm_list_init(&s->probing);
 }
 
@@ -175,23 +175,40 @@ static void lane_free(struct qm_sched *s, struct qm_lane *lane)
 	sm_free(lane);
 }
 
+/*
+ * The group that the transaction holds for this route; NULL: none. A thousand recipients may have a
+ * thousand routes, and a route groups of thousands of transactions, hardly ever both: the groups of
+ * the one and of the other are looked through side by side, so whoever has few ends the search.
+ */
+static struct qm_group *held_group(struct qm_sched *s, const struct qm_route *r,
+                                   const struct qm_txn *txn)
+{
+	const struct sm_list *mine = txn->held.prev, *there = r->held.prev;
+
+	for (; mine != &txn->held && there != &r->held; mine = mine->prev, there = there->prev) {
+		struct qm_group *a = SM_LIST_ENTRY(mine, struct qm_group, link);
+		struct qm_group *b = SM_LIST_ENTRY(there, struct qm_group, there);
+
+		s->looked++;
+		if (a->route == r)
+			return a;
+		if (b->txn == txn)
+			return b;
+	}
+	return NULL;
+}
+
 void qm_sched_add(struct qm_sched *s, struct qm_route *r, struct qm_rcpt *rcpt)
 {
-	struct qm_group *g = NULL;
+	struct qm_group *g = held_group(s, r, rcpt->txn);
 
-	SM_LIST_FOR (other, &rcpt->txn->held, struct qm_group, link) {
-		if (other->route == r) {
-			g = other;
-			break;
-		}
-	}
 	if (g == NULL) {
 		g = sm_calloc(1, sizeof(*g));
 		g->route = r;
 		g->txn = rcpt->txn;
 		sm_list_init(&g->rcpts);
 		sm_list_push(&rcpt->txn->held, &g->link);
-		r->held++;
+		sm_list_push(&r->held, &g->there);
 		qm_route_settle(s, r);
 	}
 	sm_list_push(&g->rcpts, &rcpt->link);
@@ -210,7 +227,7 @@ void qm_sched_release(struct qm_sched *s, struct qm_txn *txn)
 
 		g->lane = lane_get(s, r, txn->sender);
 		sm_list_push(&g->lane->groups, &g->link);
-		r->held--;
+		sm_list_remove(&g->there);
 		r->waiting += g->count;
 		qm_route_settle(s, r);
 	}
@@ -220,7 +237,7 @@ static void group_free(struct qm_sched *s, struct qm_group *g)
 {
 	sm_list_remove(&g->link);
 	if (g->lane == NULL)
-		g->route->held--;
+		sm_list_remove(&g->there);
 	else if (sm_list_empty(&g->lane->groups))
 		lane_free(s, g->lane);
 	sm_free(g);
@@ -273,14 +290,12 @@ struct qm_route *qm_sched_make_room(struct qm_sched *s, size_t used, size_t max,
 
 	if (used <= max - max / TIGHT_PART)
 		return NULL;
-	for (struct sm_hash_node *n = sm_hash_next(&s->routes, NULL); n;
-	     n = sm_hash_next(&s->routes, n)) {
-		struct qm_route *r = SM_CONTAINER_OF(n, struct qm_route, node);
-
+	SM_LIST_FOR (r, &s->much, struct qm_route, much) {
+		s->looked++;
 		if (most == NULL || r->waiting > most->waiting)
 			most = r;
 	}
-	if (most == NULL || most->waiting < SM_MAX(max / MUCH_PART, (size_t)MUCH_LEAST))
+	if (most == NULL || most->waiting < max / MUCH_PART)
 		return NULL;
 	for (keep = most->waiting / 2; most->waiting > keep;) {
 		struct qm_group *g = last_group(most);

@@ -19,6 +19,7 @@
 #include "qmgr/txn.h"
 
 #define QM_AGENTS_MAX 64 /* smtpc processes */
+#define QM_ROUTE_MUCH 64 /* recipients behind a route: worth taking away when room is short */
 
 struct sm_peer;
 
@@ -41,6 +42,7 @@ struct qm_route {
 	struct sm_hash_node node; /* by key */
 	struct sm_list link;      /* in sched.ready, or by itself */
 	struct sm_list lru;       /* in sched.idle while nothing uses it */
+	struct sm_list much;      /* in sched.much while it has much waiting */
 	struct sm_str key;        /* own memory */
 	struct sm_str conf;       /* what its recipients require, for smtpc; own memory */
 	uint8_t agent;            /* enum sm_agent */
@@ -48,7 +50,7 @@ struct qm_route {
 	struct qm_hop *hops;
 	struct sm_list lanes;      /* with groups, the next turn first */
 	unsigned waiting;          /* recipients in groups */
-	unsigned held;             /* groups that wait for others of their transaction */
+	struct sm_list held;       /* groups that wait for others of their transaction */
 	unsigned left;             /* recipients that went from there to a task: for delivery.c */
 	unsigned running;          /* tasks at smtpc */
 	unsigned waits;            /* hops in host.waiters */
@@ -66,7 +68,8 @@ struct qm_lane {
 };
 
 struct qm_group {
-	struct sm_list link; /* in lane.groups, or in txn.held */
+	struct sm_list link;  /* in lane.groups, or in txn.held */
+	struct sm_list there; /* in route.held while it is in txn.held */
 	struct qm_route *route;
 	struct qm_lane *lane; /* NULL while held */
 	struct qm_txn *txn;
@@ -86,6 +89,7 @@ struct qm_sched {
 	struct sm_hash routes, lanes;
 	struct sm_list ready; /* routes with groups that may go now, the next turn first */
 	struct sm_list idle;  /* routes that nobody uses, longest unused first */
+	struct sm_list much;  /* routes with QM_ROUTE_MUCH recipients waiting, or more */
 	struct sm_heap timed; /* hosts that the message rate holds up, by when it lets them on */
 	struct qm_agent *agents[QM_AGENTS_MAX];
 	unsigned room;          /* tasks that the agents may still take */
@@ -93,6 +97,7 @@ struct qm_sched {
 	struct sm_list probing; /* routes that probes wait for, the next turn first */
 	unsigned probes;        /* that run */
 	int64_t now_ms;         /* the last that was told */
+	uint64_t looked;        /* groups and routes that were looked at to find one: for tests */
 };
 
 void qm_sched_init(struct qm_sched *s, const struct qm_sched_conf *conf);
