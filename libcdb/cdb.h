@@ -134,6 +134,22 @@ int cdb_unlink(struct cdb *s, struct sm_id id) SM_MUST_CHECK;
  * Names that are no ids are passed over and counted in *strange. */
 int cdb_list(struct cdb *s, bool (*each)(struct sm_id id, void *arg), void *arg,
              size_t *strange) SM_MUST_CHECK;
+/* ---- of a segment, for who has lost the records (cdb_walk.c); blocking ---- */
+/*
+ * Every content that is in a segment, in the order of its places; `each` gives true to go on. What
+ * reads as zeros is room, what is damaged is stepped over: behind damage a content may show up that
+ * is none but bytes of another. SM_E_NOTFOUND, SM_E_IO, SM_E_CORRUPT (no plain file).
+ */
+int cdb_entries(struct cdb *s, struct sm_id segment,
+                bool (*each)(struct sm_id id, const struct cdb_place *at, void *arg),
+                void *arg) SM_MUST_CHECK;
+/* The content of transaction `id` is there, whole: 0, and a descriptor to read it from, the
+ * caller's. SM_E_CORRUPT: something else is, or it is damaged. */
+int cdb_entry_open(struct cdb *s, struct sm_id id, const struct cdb_place *at,
+                   int *fd) SM_MUST_CHECK;
+/* Nobody needs it any more: its place becomes room, its neighbours stay. */
+int cdb_entry_clear(struct cdb *s, struct sm_id id, const struct cdb_place *at) SM_MUST_CHECK;
+
 /* Free space of the file systems of the store, the least of them, in bytes. Blocking, cheap. */
 int cdb_space(struct cdb *s, uint64_t *free_bytes) SM_MUST_CHECK;
 
