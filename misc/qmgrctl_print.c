@@ -416,16 +416,22 @@ static void forgotten(struct qc_print *p, const json_t *o)
 static void orphans(struct qc_print *p, const json_t *o)
 {
 	p->rows++;
-	sm_buf_printf(&p->out, "%" PRId64 " contents without a mail are older than the logs: %s\n",
+	sm_buf_printf(&p->out, "%" PRId64 " content files are older than the logs: %s\n",
 	              qc_num(o, "kept"), qc_true(o, "released") ? "to be removed" : "kept");
 }
 
-/* The id and nothing else: for other programs (rcvrenv -k). */
+/* Ids and nothing else: for other programs (rcvrenv -k). */
 static void orphan(struct qc_print *p, const json_t *o)
 {
 	p->rows++;
 	sm_buf_cstr(&p->out, qc_str(o, "id"));
 	sm_buf_char(&p->out, '\n');
+}
+
+static void orphan_user(struct qc_print *p, const json_t *o)
+{
+	sm_buf_printf(&p->out, "%s %s %s\n", qc_str(o, "content"), qc_str(o, "id"),
+	              qc_str(o, "of"));
 }
 
 /* ---- destinations ---- */
@@ -599,6 +605,7 @@ static const struct {
     {"forgotten", forgotten},
     {"orphans", orphans},
     {"orphan", orphan},
+    {"orphan_user", orphan_user},
     {"suspension", stopped},
     {"delivering_stopped", stopped},
     {"accepting_stopped", stopped},

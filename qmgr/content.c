@@ -4,7 +4,9 @@
  *
  * An orphan is content that no transaction uses and that its smtps has given up: a crash left it
  * between DATA and commit. A file is removed only when its holder told this qmgr what it still has
- * open (incoming.c decides).
+ * open (incoming.c decides). Content that is older than the logs is kept; a segment also when
+ * transactions use it and when the last one has ended, because only who can read it knows what else
+ * is in it.
  */
 #include "qmgr/qm.h"
 
@@ -120,10 +122,18 @@ static bool before_sleep(void *arg)
 	return false;
 }
 
+/* Is it older than the logs, or than a damage in them? */
+static bool is_older(const struct qm *q, struct sm_id id)
+{
+	return cdb_counter(id) < qm_store_birth(q->store);
+}
+
 void qm_content_remove(struct qm *q, struct sm_id id)
 {
 	struct qm_content *c = q->content;
 
+	if (cdb_is_segment(id) && is_older(q, id))
+		return; /* the next search finds it, and keeps it */
 	if (c->gathering == NULL) {
 		c->gathering = sm_calloc(1, sizeof(*c->gathering));
 		sm_list_init(&c->gathering->link);
@@ -164,14 +174,21 @@ static bool in_use(const struct qm *q, struct sm_id id)
 	       qm_content_known(&q->txns.contents, id);
 }
 
-/* Mail of before the logs, or what is left of it: an operator has to say that it is not needed. */
+/* Mail of before the logs, or what is left of it: an operator has to say that it is not needed. Of
+ * a file that is known to be in use all is known. */
+static bool may_hold_lost(const struct qm *q, struct sm_id id)
+{
+	return is_older(q, id) && (cdb_is_segment(id) || !in_use(q, id));
+}
+
 static void tell_kept(struct qm *q, size_t kept)
 {
 	if (kept == q->content->kept)
 		return;
 	q->content->kept = kept;
 	sm_log(kept > 0 ? SM_CRIT : SM_NOTICE, "qm.orphans_kept", "contents=%zu hint=%s", kept,
-	       kept > 0 ? "the logs do not know them; see rcvrenvfromlog.sh(8)" : "");
+	       kept > 0 ? "mail that the logs do not know may be in them; see rcvrenvfromlog.sh(8)"
+	                : "");
 }
 
 static void search_later(struct qm *q);
@@ -192,14 +209,16 @@ static void judge(void *arg)
 	for (size_t n = 0; n < PIECE && s->at < s->count; n++) {
 		struct sm_id id = s->v[s->at++];
 
-		if (in_use(q, id) || !qm_incoming_abandoned(q, id))
+		if (!qm_incoming_abandoned(q, id))
 			continue;
-		if (cdb_counter(id) < qm_store_birth(q->store)) {
+		if (may_hold_lost(q, id)) {
 			if (s->kept < KEPT_MAX)
 				s->kept_ids[s->kept] = id;
 			s->kept++;
 			continue;
 		}
+		if (in_use(q, id))
+			continue;
 		sm_log(SM_NOTICE, "qm.orphan", "content=%I", id);
 		qm_content_remove(q, id);
 		s->orphans++;
@@ -272,7 +291,7 @@ int qm_content_kept_next(const struct qm *q, size_t *at, struct sm_id *id)
 		return SM_E_AGAIN;
 	while (*at < SM_MIN(c->kept, (size_t)KEPT_MAX)) {
 		*id = c->kept_ids[(*at)++];
-		if (!in_use(q, *id))
+		if (may_hold_lost(q, *id))
 			return 0;
 	}
 	return SM_E_EOF;
@@ -295,7 +314,7 @@ static bool surveyed(struct sm_id id, void *arg)
 	struct survey *s = arg;
 
 	s->next_counter = SM_MAX(s->next_counter, cdb_counter(id) + 1);
-	s->count += !in_use(s->q, id);
+	s->count += cdb_is_segment(id) || !in_use(s->q, id);
 	return true;
 }
 

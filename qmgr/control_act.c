@@ -503,6 +503,24 @@ void qm_ctl_forget(struct qm_ctl *c)
 
 #define ORPHANS_A_STEP 500
 
+/* DSNs and parts of aliases that use what is in a segment: a mail of which there are some is not
+ * lost. In one go, because they change. */
+static void orphan_users(struct qm_ctl *c, struct sm_id content)
+{
+	const struct qm_contents *t = &c->q->txns.contents;
+
+	for (int dsns = 0; dsns < 2; dsns++) {
+		for (const struct qm_content_child *child = NULL;
+		     (child = qm_content_next(t, content, dsns != 0, child)) != NULL;) {
+			qm_ctl_begin(c, "orphan_user");
+			qm_ctl_id(c, "content", content);
+			qm_ctl_id(c, "id", child->id);
+			qm_ctl_id(c, "of", child->of);
+			qm_ctl_line(c);
+		}
+	}
+}
+
 static bool list_orphans(struct qm_ctl *c)
 {
 	size_t *at = c->work;
@@ -522,6 +540,7 @@ static bool list_orphans(struct qm_ctl *c)
 		qm_ctl_begin(c, "orphan");
 		qm_ctl_id(c, "id", id);
 		qm_ctl_line(c);
+		orphan_users(c, id);
 	}
 	return true;
 }

@@ -225,6 +225,22 @@ static int64_t children(const struct qm_contents *t, struct sm_id id, struct sm_
 	return n;
 }
 
+/* Does another transaction use its content? Neighbours in a segment do not. */
+static bool is_shared(const struct qm_contents *t, const struct envelope *e)
+{
+	if (!cdb_is_segment(e->content))
+		return qm_content_known(t, e->content);
+	if (!sm_id_none(e->dsn_of) || !sm_id_none(e->child_of))
+		return true;
+	for (int dsns = 0; dsns < 2; dsns++) {
+		for (const struct qm_content_child *child = NULL;
+		     (child = qm_content_next(t, e->content, dsns != 0, child)) != NULL;)
+			if (sm_id_eq(child->of, e->id))
+				return true;
+	}
+	return false;
+}
+
 /* What not every server takes; "" otherwise. Addresses speak for themselves. */
 static const char *needs_word(const struct envelope *e)
 {
@@ -275,7 +291,7 @@ static void envelope_line(struct qm_ctl *c, const struct envelope *e)
 	dsns(c, e->id, e->content);
 	qm_ctl_id(c, "child_of", e->child_of);
 	qm_ctl_num(c, "children", children(&c->q->txns.contents, e->id, e->content));
-	qm_ctl_bool(c, "content_shared", qm_content_known(&c->q->txns.contents, e->content));
+	qm_ctl_bool(c, "content_shared", is_shared(&c->q->txns.contents, e));
 	qm_ctl_num(c, "rcpt_count", (int64_t)e->rcpt_count);
 	qm_ctl_num(c, "transcripts", transcripts(&c->q->transcripts, e->id));
 	qm_ctl_line(c);

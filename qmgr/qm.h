@@ -255,11 +255,13 @@ void qm_compact_close(struct qm *q);
 /* After a start without the logs: counts what they may have lost, and goes past its counters. */
 int qm_content_open(struct qm *q, struct qm_recovered *found) SM_MUST_CHECK;
 void qm_content_close(struct qm *q);
-void qm_content_remove(struct qm *q, struct sm_id content); /* soon, in a helper */
+/* Soon, in a helper; but not a segment that has to be kept. */
+void qm_content_remove(struct qm *q, struct sm_id content);
 void qm_content_search_soon(
     struct qm *q); /* an smtps told what it has open: the rest may be orphans */
 
-/* Contents that nobody knows and that are older than the logs: kept until qm_content_release. */
+/* Contents that are older than the logs and may hold what these have lost: files that nobody knows,
+ * and all segments, whoever is in them. Kept until qm_content_release. */
 size_t qm_content_kept(const struct qm *q);
 /* One of their ids after the other, from *at 0 on, as many as are remembered. SM_E_EOF: that was
  * the last; SM_E_AGAIN: nobody has looked yet. */

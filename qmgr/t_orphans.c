@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "libcdb/cdb.h"
 #include "libsm/time.h"
 #include "qmgr/t_qm.h"
 
@@ -133,6 +134,75 @@ static void contents_survive_damage(void **state)
 	assert_true(qm_content_kept(&w.q) >= 1);
 }
 
+/* A mail with its content in a segment, alone. */
+static struct sm_id taken_in_segment(struct sm_id segment, const char *rcpt)
+{
+	struct sm_id id = {w.ss.next_id++, w.ss.p.proc};
+	struct sm_msg_rcpt_new r = {.addr = sm_str(rcpt), .orcpt = SM_STR("")};
+	struct sm_msg_ta_commit m = {.ta = id,
+	                             .content = segment,
+	                             .content_offset = 32,
+	                             .sess = w.sess,
+	                             .sender = SM_STR("s@a.test"),
+	                             .size = 24,
+	                             .envid = SM_STR(""),
+	                             .received_s = sm_wall_s(),
+	                             .rcpts_count = 1,
+	                             .rcpts = &r};
+
+	t_send(&w.ss.p, SM_MSG_ta_commit, &m, true);
+	t_wait_n(t_verdicts, w.ss.verdicts + 1);
+	return id;
+}
+
+static bool nothing_deferred(void)
+{
+	return t_deferred() == 0;
+}
+
+static bool is_listed(struct sm_id id)
+{
+	char text[SM_ID_SIZE];
+
+	t_ask_ctl("orphans", "list");
+	assert_int_equal(w.ctl_status, 0);
+	return strstr(w.ctl_text, sm_id_text(id, text)) != NULL;
+}
+
+/* qmgr knows of one mail in it; there may have been others. */
+static void a_segment_is_kept_with_what_is_known(void **state)
+{
+	struct sm_id segment;
+
+	(void)state;
+	t_slow_retries();
+	t_qm_all();
+	w.ss.next_id |= CDB_SEGMENT_BIT;
+	segment = t_content();
+	w.ss.next_id &= ~CDB_SEGMENT_BIT;
+	taken_in_segment(segment, "temp1@b.test");
+	taken_in_segment(segment, "temp2@b.test");
+	t_wait_n(t_deferred, 2);
+	t_qm_stop();
+	lose_logs(w.ibdb);
+	t_qm_start();
+	assert_int_equal(qm_content_kept(&w.q), 1);
+	nothing_is_open();
+	assert_int_equal(qm_content_kept(&w.q), 1);
+	assert_true(is_listed(segment));
+	t_ask_ctl("remove", "all");
+	assert_true(t_wait(nothing_deferred));
+	t_turns(100);
+	assert_true(t_content_there(segment)); /* the last of them is over */
+	assert_true(is_listed(segment));
+	t_qm_stop();
+	t_qm_start();
+	nothing_is_open();
+	assert_true(is_listed(segment));
+	t_ask_ctl("orphans", "release");
+	assert_true(t_wait(no_content_left));
+}
+
 /* What comes after a loss is an orphan as ever. */
 static void a_loss_keeps_only_what_was_before(void **state)
 {
@@ -158,9 +228,8 @@ static void a_loss_keeps_only_what_was_before(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    T(orphans_go_and_open_ones_stay),
-	    T(contents_survive_the_logs),
-	    T(contents_survive_damage),
+	    T(orphans_go_and_open_ones_stay),     T(contents_survive_the_logs),
+	    T(contents_survive_damage),           T(a_segment_is_kept_with_what_is_known),
 	    T(a_loss_keeps_only_what_was_before),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
