@@ -81,16 +81,17 @@ static void look(void *arg)
 void cdb_open_file_put(struct cdb *s, struct cdb_open_file *f)
 {
 	struct cdb_open_files *fs = s->files;
+	int64_t now_ms = sm_loop_now_ms();
 
 	f->users--;
-	f->used_ms = sm_loop_now_ms();
+	f->used_ms = now_ms;
 	sm_list_remove(&f->link);
 	sm_list_push(&fs->all, &f->link);
 	SM_LIST_FOR_SAFE (old, &fs->all, struct cdb_open_file, link)
 		if (fs->count > FILES_MAX && old->users == 0)
 			drop(fs, old);
 	if (!sm_timer_is_set(&fs->timer))
-		sm_timer_set(&fs->timer, f->used_ms + KEEP_MS, look, fs);
+		sm_timer_set(&fs->timer, now_ms + KEEP_MS, look, fs);
 }
 
 void cdb_open_files_close(struct cdb *s)

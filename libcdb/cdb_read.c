@@ -145,23 +145,47 @@ static int open_job(void *arg)
 	return rc;
 }
 
-/* Head and content in one go. As errno of what went wrong, EAGAIN: the kernel has not all of it. */
+/* What comes behind `done` bytes of head and content. As preadv2. */
+static ssize_t read_some(struct cdb_reader *r, size_t done, int flags)
+{
+	size_t in_head = SM_MIN(done, sizeof(r->head)), in_buf = done - in_head;
+	struct iovec v[2] = {{.iov_base = r->head + in_head, .iov_len = sizeof(r->head) - in_head},
+	                     {.iov_base = r->buf + in_buf, .iov_len = (size_t)r->size - in_buf}};
+	off_t at = (off_t)(r->offset - sizeof(r->head) + done);
+	int fault = flags ? 0 : SM_FAULT("cdb.read");
+
+	if (fault > 0) {
+		errno = fault;
+		return -1;
+	}
+	if (fault < 0) {
+		struct iovec *half = &v[v[0].iov_len == 0];
+
+		return pread(r->fd, half->iov_base, (half->iov_len + 1) / 2, at);
+	}
+	return preadv2(r->fd, v, 2, at, flags);
+}
+
+/* Head and content, in one go where that is possible. As errno of what went wrong, EAGAIN: not all
+ * of it is there; with RWF_NOWAIT: not in memory. */
 static int read_entry(struct cdb_reader *r, int flags)
 {
-	struct iovec v[2] = {{.iov_base = r->head, .iov_len = sizeof(r->head)},
-	                     {.iov_base = r->buf, .iov_len = (size_t)r->size}};
-	int fault = flags ? 0 : SM_FAULT("cdb.read");
-	ssize_t got;
+	size_t want = sizeof(r->head) + (size_t)r->size, done = 0;
 
-	if (fault)
-		return fault > 0 ? fault : EIO;
-	do
-		got = preadv2(r->fd, v, 2, (off_t)(r->offset - sizeof(r->head)), flags);
-	while (got == -1 && errno == EINTR);
-	if (got == -1)
-		return errno == EOPNOTSUPP ? EAGAIN : errno;
-	r->in_buf = (size_t)got == sizeof(r->head) + r->size ? (size_t)r->size : 0;
-	return r->in_buf == r->size ? 0 : EAGAIN;
+	r->in_buf = 0;
+	while (done < want) {
+		ssize_t got = read_some(r, done, flags);
+
+		if (got == -1 && errno == EINTR)
+			continue;
+		if (got == -1)
+			return errno == EOPNOTSUPP ? EAGAIN : errno;
+		done += (size_t)got;
+		if (got == 0 || (flags && done < want))
+			return EAGAIN;
+	}
+	r->in_buf = (size_t)r->size;
+	return 0;
 }
 
 static int entry_job(void *arg)

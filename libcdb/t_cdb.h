@@ -29,6 +29,29 @@ void t_content_path(char out[128], struct sm_id id);
 bool t_exists(struct sm_id id);
 int t_open_store(enum cdb_sync_dir sync_dir);
 
+/* With segments of so many bytes, in place of the store that is open. Ids for them are counters
+ * from t_segment_ids.next on, unless there are none; which were sealed is written down. */
+struct t_segment_ids {
+	uint64_t next;
+	bool none;
+	size_t sealed_count;
+	struct sm_id sealed[64];
+};
+extern struct t_segment_ids t_segment_ids;
+void t_open_segments(enum cdb_sync_dir sync_dir, uint64_t bytes);
+bool t_sealed(struct sm_id segment); /* exactly once */
+
+/* A content that tells whose it is at each byte. */
+struct t_content {
+	struct sm_id id;
+	size_t size;
+	struct cdb_place at;
+	int rc;
+};
+void t_commit(void *content); /* in a coroutine; rc says how that went */
+/* What is at `at` is that content, byte for byte; else an error. */
+int t_read(const struct t_content *c, const struct cdb_place *at);
+
 /* Write a body of so many bytes that tells where each belongs; read it back. */
 int t_append_body(struct cdb_writer *w, size_t size, size_t piece);
 int t_write_body(struct sm_id id, size_t size, uint32_t *offset, uint64_t *bytes);

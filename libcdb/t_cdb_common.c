@@ -55,6 +55,45 @@ int t_open_store(enum cdb_sync_dir sync_dir)
 	return cdb_open(&conf, &t_store);
 }
 
+struct t_segment_ids t_segment_ids;
+
+static bool new_segment_id(void *arg, struct sm_id *id)
+{
+	(void)arg;
+	*id = (struct sm_id){t_segment_ids.next++, 7};
+	return !t_segment_ids.none;
+}
+
+static void segment_sealed(void *arg, struct sm_id segment)
+{
+	(void)arg;
+	assert_true(t_segment_ids.sealed_count < SM_ARRAY_SIZE(t_segment_ids.sealed));
+	t_segment_ids.sealed[t_segment_ids.sealed_count++] = segment;
+}
+
+void t_open_segments(enum cdb_sync_dir sync_dir, uint64_t bytes)
+{
+	struct cdb_conf conf = {.base = t_base,
+	                        .gid = (gid_t)-1,
+	                        .sync_dir = sync_dir,
+	                        .segment_bytes = bytes,
+	                        .new_id = new_segment_id,
+	                        .sealed = segment_sealed};
+
+	t_segment_ids = (struct t_segment_ids){.next = 0x5000};
+	cdb_close(&t_store);
+	assert_int_equal(cdb_open(&conf, &t_store), 0);
+}
+
+bool t_sealed(struct sm_id segment)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < t_segment_ids.sealed_count; i++)
+		n += sm_id_eq(t_segment_ids.sealed[i], segment);
+	return n == 1;
+}
+
 int t_cdb_setup(void **state)
 {
 	char dir[] = "t_cdb.XXXXXX", path[128];
@@ -169,6 +208,49 @@ int t_check_rest(struct cdb_reader *r, size_t header, size_t body)
 	if (n < 0)
 		return (int)n;
 	return at == header + body ? 0 : SM_E_BUG;
+}
+
+static char content_byte(const struct t_content *c, size_t at)
+{
+	return (char)(c->id.counter * 7 + c->size + at % 251 + at / 4096);
+}
+
+void t_commit(void *content)
+{
+	struct t_content *c = content;
+	struct cdb_writer *w = cdb_write(t_store, c->id, 0);
+	char *p = sm_malloc(c->size + 1);
+
+	for (size_t i = 0; i < c->size; i++)
+		p[i] = content_byte(c, i);
+	c->at = (struct cdb_place){0};
+	c->rc = cdb_append(w, p, c->size);
+	sm_free(p);
+	if (c->rc == 0)
+		c->rc = cdb_commit(&w, &c->at);
+	else
+		cdb_abort(&w);
+}
+
+int t_read(const struct t_content *c, const struct cdb_place *at)
+{
+	struct cdb_reader *r;
+	const char *p;
+	size_t done = 0;
+	ssize_t n;
+	int rc = cdb_read_open(t_store, at->content, at->offset, at->size, &r);
+
+	if (rc != 0)
+		return rc;
+	while (rc == 0 && (n = cdb_read(r, &p)) != 0) {
+		if (n < 0)
+			rc = (int)n;
+		for (ssize_t i = 0; i < n && rc == 0; i++, done++)
+			if (done >= c->size || p[i] != content_byte(c, done))
+				rc = SM_E_BUG;
+	}
+	cdb_read_close(&r);
+	return rc != 0 ? rc : done == c->size ? 0 : SM_E_BUG;
 }
 
 int t_cdb_begin(void **state)
