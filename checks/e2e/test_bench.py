@@ -63,15 +63,16 @@ def test_peers_in_turns(tmp_path):
     peers = ["raw", "smx"] + (["postfix"] if has_postfix() else [])
     text, figures = compare(tmp_path, "--cases", "A,D,E,F,T2", "--scale", "0.005", "--runs", "2", "--peers", ",".join(peers))
     runs = figures["runs"]
-    assert not [r for r in runs if "note" in r], "all arrived, all queues are empty"
+    assert not [r for r in runs if "failed" in r], "all arrived, all queues are empty"
     assert [(r["peer"], r["run"]) for r in runs if r["case"] == "A"] == [(p, 1) for p in peers] + [(p, 2) for p in peers[1:] + peers[:1]]
-    assert {(r["case"], r["peer"]) for r in runs} == {(c, p) for c in "A D E F T2".split() for p in peers if p != "raw" or c not in "EF"}
+    assert {(r["of"], r["peer"]) for r in runs} == {(c, p) for c in "A D E F T2".split() for p in peers if p != "raw" or c not in "EF"}
+    assert {(r["case"], r["peer"]) for r in runs if r["of"] == "E"} == {("E segments", "smx"), ("E files", "smx"), *(("E", p) for p in peers[2:])}
     assert {r["messages"] for r in runs if r["case"] == "A"} == {50} and {r["messages"] for r in runs if r["case"] == "D"} == {5}
-    assert all(r["queued"] == 50 for r in runs if r["case"] == "E")
+    assert all(r["queued"] == 50 for r in runs if r["of"] == "E")
     assert all(r["sink_handshakes"] == r["connections"] > 0 for r in runs if r["case"] == "T2")
     assert figures["machine"]["cores"] >= 1 and figures["machine"]["kernel"] in text
     if "postfix" in peers:
-        assert figures["versions"]["postfix"] and set(figures["ratios_to_postfix"]) == {"A", "D", "E", "F", "T2"}
+        assert figures["versions"]["postfix"] and set(figures["ratios_to_postfix"]) == {"A", "D", "E segments", "E files", "F", "T2"}
         a = {(r["peer"], r["run"]): r["rate"] for r in runs if r["case"] == "A"}
         assert figures["ratios_to_postfix"]["A"]["least"] == min(a["smx", n] / a["postfix", n] for n in (1, 2))
     for w in figures["wanted"]:

@@ -30,5 +30,5 @@ def idle(bench, case, peer):
          "kb_per_connection": round((after - before) * 1024 / max(1, f["open"]), 1), "idle_cpu_percent": round(used / 2 * 100, 2),
          "processes": len(look.pids())}
     if f["refused"]:
-        r["note"] = f"{f['refused']} refused"
+        r["failed"] = f"{f['refused']} refused"
     yield r

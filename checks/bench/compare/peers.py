@@ -99,7 +99,8 @@ class Smx(Peer):
             most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
             if n + SPARE > most:
                 raise Impossible(f"needs {n + SPARE} descriptors, and {most} are allowed")
-            out.update({"smtps.max_threads": str(max(2000, n + SPARE)), "qmgr.smtps.max_connections": str(max(2000, n))})
+            out.update({"smtps.max_threads": str(max(2000, n + SPARE)), "qmgr.smtps.max_connections": str(max(2000, n)),
+                        "qmgr.smtps.max_sessions": str(max(5000, n + SPARE))})
         return out
 
     def stop_deliveries(self):

@@ -23,7 +23,7 @@ def accept(bench, case, peer):
     r = {"messages": f["acked"], "seconds": f["seconds"], "rate": f["rate"], **latencies(f), **used.figures(f["acked"])}
     r["queued"] = peer.held() - bench.warm
     if not f["acked"] == r["queued"] == n:
-        r["note"] = f"{f['acked']} of {n} acknowledged, {r['queued']} in the queue"
+        r["failed"] = f"{f['acked']} of {n} acknowledged, {r['queued']} in the queue"
     yield r
 
 
@@ -45,7 +45,7 @@ def drain(bench, case, peer):
          "sink_rate": round(got["rcpts"] / (got["last"] - got["first"]), 1), "connections": got["connections"], "peak_connections": got["peak"],
          **used.figures(got["rcpts"])}
     if got["rcpts"] != n:
-        r["note"] = f"only {got['rcpts']} of {n} arrived"
+        r["failed"] = f"only {got['rcpts']} of {n} arrived"
     else:
         _in_queue(peer, 0, "left")
     yield r

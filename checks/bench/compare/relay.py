@@ -99,20 +99,20 @@ def flow(bench, case, peer, messages, look=True):
          **used.figures(n)}
     if case.rcpts > 1:
         r["rcpts_rate"] = round(got["rcpts"] / seconds, 1)
-    notes = []
+    failed = []
     if n < messages:
-        notes.append(f"only {n:.0f} of {messages} arrived")
+        failed.append(f"only {n:.0f} of {messages} arrived")
     if f and f["acked"] != f["begun"]:
-        notes.append(f"{f['begun'] - f['acked']} not acknowledged")
+        failed.append(f"{f['begun'] - f['acked']} not acknowledged")
     if case.tls_out:
         r["sink_handshakes"] = got["handshakes"]
         if got["handshakes"] != got["connections"]:
-            notes.append(f"{got['connections'] - got['handshakes']} connections to the sink in clear")
+            failed.append(f"{got['connections'] - got['handshakes']} connections to the sink in clear")
     left = settled(peer) if look and n == messages else 0
     if left:
-        notes.append(f"{left} left in the queue")
-    if notes:
-        r["note"] = ", ".join(notes)
+        failed.append(f"{left} left in the queue")
+    if failed:
+        r["failed"] = ", ".join(failed)
     return r
 
 

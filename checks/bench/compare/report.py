@@ -1,4 +1,7 @@
-"""What is printed and kept: a line for each run as it comes, tables of medians, figures that are wanted, everything as JSON."""
+"""What is printed and kept: a line for each run as it comes, tables of medians, figures that are wanted, everything as JSON.
+
+A row may have a "note", and "failed" when not all went as it should: then no figure of that case is met, whatever it is.
+"""
 import json
 import statistics
 
@@ -41,6 +44,10 @@ class Report:
 
     def _of(self, label, peer):
         return [r for r in self.rows if r["case"] == label and r["peer"] == peer]
+
+    def failed(self, label=None, peer=None):
+        """What went wrong, in all rows or in these."""
+        return [r["failed"] for r in self.rows if "failed" in r and (label is None or (r["case"], r["peer"]) == (label, peer))]
 
     def _values(self, label, peer, key):
         return [r[key] for r in self._of(label, peer) if key in r]
@@ -85,7 +92,7 @@ class Report:
                       + ", ".join(f"{role} {v:g}/{i:g}" for role, (v, i) in r["roles"].items()))
 
     def wanted(self):
-        """Of smx: (label, target, value or None)."""
+        """Of smx: (label, target, value or None, whether it is met)."""
         for of, label, variant in dict.fromkeys((r["of"], r["case"], r.get("variant", "")) for r in self.rows if r["peer"] == "smx"):
             case = CASES[of]
             for t in (*case.targets, *next(v.targets for v in case.variants if v.name == variant)):
@@ -96,20 +103,20 @@ class Report:
                 else:
                     values = self._values(label, "smx", t.key)
                     value = statistics.median(values) if values else None
-                yield label, t, value
+                yield label, t, value, None if value is None else t.met(value) and not self.failed(label, "smx")
 
     def targets(self):
         rows = list(self.wanted())
         if rows:
             print("\nWanted of smx, and what came.\n\n| case | figure | wanted | smx | |\n" + "|---" * 5 + "|")
-        for label, t, value in rows:
-            print(f"| {label} | {WORDS[t.key]} | {SIGNS[t.bound]} {t.value:,g} | "
-                  + ("- | not measured |" if value is None else f"{value:,.4g} | {'met' if t.met(value) else 'NOT met'} |"))
+        for label, t, value, met in rows:
+            verdict = "not measured" if met is None else "met" if met else ", ".join(["NOT met", *self.failed(label, "smx")])
+            print(f"| {label} | {WORDS[t.key]} | {SIGNS[t.bound]} {t.value:,g} | {'-' if value is None else f'{value:,.4g}'} | {verdict} |")
 
     def save(self, path, **more):
         ratios = {label: dict(zip(("of_medians", "least"), self.ratio(label, peer)))
                   for label, peer in self._labels(lambda how: True) if peer == "smx" and self.ratio(label, peer)}
-        wanted = [{"case": label, "figure": t.key, "bound": t.bound, "wanted": t.value, "value": value, "met": None if value is None else t.met(value)}
-                  for label, t, value in self.wanted()]
+        wanted = [{"case": label, "figure": t.key, "bound": t.bound, "wanted": t.value, "value": value, "met": met}
+                  for label, t, value, met in self.wanted()]
         with open(path, "w") as f:
             json.dump({**more, "ratios_to_" + REFERENCE: ratios, "wanted": wanted, "runs": self.rows}, f, indent=1)
