@@ -44,8 +44,9 @@ def version():
 
 
 class Callgrind:
-    def __init__(self, site):
-        self.site, self.parts = site, 0
+    def __init__(self, site, descriptors=None):
+        """`descriptors`: how many a worker may have, where that is not DESCRIPTORS."""
+        self.site, self.parts, self.descriptors = site, 0, descriptors or {}
         self.dir = tempfile.mkdtemp(prefix="callgrind-", dir=site.dir)
         shutil.chown(self.dir, os.stat(site.dir).st_uid)
         with open(site.conf) as f:
@@ -60,7 +61,7 @@ class Callgrind:
 
     def _section(self, worker, path):
         options = f"--tool=callgrind --vgdb=no --dump-before={MARK} --callgrind-out-file={self.dir}/{worker} --log-file={self.dir}/{worker}.log"
-        return f'max_descriptors = {DESCRIPTORS}; watchdog = 10m; path = "{valgrind()}"; arguments = "{worker} {options} {path} '
+        return f'max_descriptors = {self.descriptors.get(worker, DESCRIPTORS)}; watchdog = 10m; path = "{valgrind()}"; arguments = "{worker} {options} {path} '
 
     def taken(self):
         self.parts += 1

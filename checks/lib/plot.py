@@ -15,9 +15,11 @@ STYLE = """\
   .s0 { stroke: #0b62c4; } .d0 { fill: #0b62c4; }
   .s1 { stroke: #b3541e; stroke-dasharray: 6 3; } .d1 { fill: #b3541e; }
   .s2 { stroke: #2a7f3f; stroke-dasharray: 2 3; } .d2 { fill: #2a7f3f; }
+  .s3 { stroke: #8a3fa8; stroke-dasharray: 8 3 2 3; } .d3 { fill: #8a3fa8; }
   @media (prefers-color-scheme: dark) {
     text { fill: #ddd; } .note { fill: #aaa; } .ground { fill: #16181c; } .frame { stroke: #777; } .grid { stroke: #33363c; } .one { stroke: #888; }
     .s0 { stroke: #6db3ff; } .d0 { fill: #6db3ff; } .s1 { stroke: #f0a06a; } .d1 { fill: #f0a06a; } .s2 { stroke: #7dd492; } .d2 { fill: #7dd492; }
+    .s3 { stroke: #cf9be6; } .d3 { fill: #cf9be6; }
   }
 """
 PANEL_W, PANEL_H, LEFT, RIGHT, TOP, BOTTOM, HEAD = 380, 250, 46, 14, 30, 42, 58
@@ -71,8 +73,8 @@ class Panel:
         out.append(f'<text class="note" x="{(x0 + x1) / 2:.1f}" y="{y0 + 33}" text-anchor="middle">{escape(self.x_label)}</text>')
         out.append(f'<rect class="frame" x="{x0}" y="{y1}" width="{x1 - x0}" height="{y0 - y1}"/>')
         for i, (name, points) in enumerate(self.series):
-            out.append(f'<polyline class="line s{i % 3}" points="{" ".join(f"{px(x):.1f},{py(y):.1f}" for x, y in points)}"/>')
-            out += [f'<circle class="d{i % 3}" cx="{px(x):.1f}" cy="{py(y):.1f}" r="3.5"><title>{escape(name)}, {x}: {y:.2f}</title></circle>' for x, y in points]
+            out.append(f'<polyline class="line s{i % 4}" points="{" ".join(f"{px(x):.1f},{py(y):.1f}" for x, y in points)}"/>')
+            out += [f'<circle class="d{i % 4}" cx="{px(x):.1f}" cy="{py(y):.1f}" r="3.5"><title>{escape(name)}, {x}: {y:.2f}</title></circle>' for x, y in points]
         return out
 
 
@@ -88,7 +90,7 @@ def svg(title, note, panels, columns=2):
            f'<text class="title" x="{LEFT}" y="20">{escape(title)}</text>', f'<text class="note" x="{LEFT}" y="37">{escape(note)}</text>']
     x = LEFT
     for i, name in enumerate(names):
-        out.append(f'<line class="line s{i % 3}" x1="{x}" y1="49" x2="{x + 24}" y2="49"/><circle class="d{i % 3}" cx="{x + 12}" cy="49" r="3.5"/>')
+        out.append(f'<line class="line s{i % 4}" x1="{x}" y1="49" x2="{x + 24}" y2="49"/><circle class="d{i % 4}" cx="{x + 12}" cy="49" r="3.5"/>')
         out.append(f'<text x="{x + 30}" y="53">{escape(name)}</text>')
         x += 50 + 7 * len(name)
     for i, p in enumerate(panels):
