@@ -19,6 +19,8 @@
 
 const struct load_options *opt;
 struct load_figures *fig;
+enum { OPENING_MAX = 500 };
+
 static int ep;
 static long live;
 static struct session *sessions;
@@ -222,20 +224,31 @@ static void connected(struct session *s)
 	interest(s, false);
 }
 
+/* Clients that only want to be there come one after the other: what a listener's queue has no room
+ * for would wait for the kernel's time-outs. */
+static bool crowded(int opening)
+{
+	return opt->idle_seconds && opening >= OPENING_MAX;
+}
+
 static void timers(double t)
 {
-	int i;
+	int i, opening = 0;
 
+	for (i = 0; i < opt->sessions; i++)
+		opening += sessions[i].state > ST_WAIT && sessions[i].state < ST_HOLD;
 	for (i = 0; i < opt->sessions; i++) {
 		struct session *s = &sessions[i];
 
 		if (s->state == ST_END || t < s->wake)
 			continue;
 		if (s->state == ST_WAIT) {
-			if (enough())
+			if (enough()) {
 				end_session(s);
-			else
+			} else if (!crowded(opening)) {
+				opening++;
 				start_connect(s);
+			}
 		} else if (s->state == ST_HOLD) {
 			begin_message(s);
 		} else {
