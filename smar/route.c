@@ -24,6 +24,7 @@ enum {
 	LITERAL_TTL_S = 300,
 	FAILED_TTL_S = 60,
 	ROUTE_HOSTS_MAX = 100,
+	HOSTS_FIRST = 4, /* most routes have no more */
 	KEY_MAX = 600
 };
 
@@ -44,12 +45,12 @@ struct build {
 	struct sm_msg_route *out;
 	bool missing; /* without may_wait: something has to be asked first */
 	bool told;    /* the mailertable names this very host: it may be this one */
-	uint32_t max_hosts;
+	uint32_t max_hosts, hosts_cap; /* at most; that there is room for */
 	uint16_t port;
 	enum note note;
 	const char *what, *why; /* of a temporary failure */
 	struct sm_str who;
-	struct sm_msg_host hosts[ROUTE_HOSTS_MAX];
+	struct sm_msg_host *hosts;
 };
 
 static void note(struct build *b, enum note n)
@@ -81,10 +82,23 @@ static struct ar_answer *dns(struct build *b, struct sm_str name, uint16_t type)
 
 /* ---- addresses ---- */
 
+static void more_room(struct build *b)
+{
+	uint32_t cap = b->hosts_cap > 0 ? 2 * b->hosts_cap : HOSTS_FIRST;
+	struct sm_msg_host *v = sm_arena_must(b->a, cap * sizeof(*v));
+
+	if (b->hosts_cap > 0)
+		memcpy(v, b->hosts, b->hosts_cap * sizeof(*v));
+	b->hosts = v;
+	b->hosts_cap = cap;
+}
+
 static void add(struct build *b, struct sm_str name, const struct sm_sa *sa, uint16_t pref)
 {
 	if (b->out->hosts_count == b->max_hosts)
 		return;
+	if (b->out->hosts_count == b->hosts_cap)
+		more_room(b);
 	b->hosts[b->out->hosts_count++] =
 	    (struct sm_msg_host){.name = sm_arena_str(b->a, name), .sa = *sa, .pref = pref};
 }
@@ -364,8 +378,7 @@ static void conclude(struct build *b)
 		/* Some of it is missing: soon ask again. */
 		if (b->note == NOTE_TEMP)
 			b->out->ttl_s = SM_MIN(b->out->ttl_s, FAILED_TTL_S);
-		b->out->hosts = sm_arena_must(b->a, b->out->hosts_count * sizeof(b->hosts[0]));
-		memcpy(b->out->hosts, b->hosts, b->out->hosts_count * sizeof(b->hosts[0]));
+		b->out->hosts = b->hosts;
 		return;
 	}
 	switch (b->note) {
