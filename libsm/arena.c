@@ -162,12 +162,15 @@ struct sm_str sm_arena_lower(struct sm_arena *a, struct sm_str s)
 
 struct sm_str sm_arena_printf(struct sm_arena *a, const char *fmt, ...)
 {
+	char brief[256]; /* most are, and then they are formatted once */
 	va_list ap;
 
 	va_start(ap, fmt);
-	int n = vsnprintf(NULL, 0, fmt, ap);
+	int n = vsnprintf(brief, sizeof(brief), fmt, ap);
 	va_end(ap);
 	sm_assert(n >= 0);
+	if ((size_t)n < sizeof(brief))
+		return sm_arena_str(a, sm_str_n(brief, (size_t)n));
 	char *p = sm_arena_alloc(a, (size_t)n + 1);
 
 	if (p == NULL)

@@ -55,7 +55,7 @@ void sm_buf_trim(struct sm_buf *b)
 
 /* Move the live bytes to the front, or into a larger block. Not realloc: that would copy the dead
  * front too. */
-static void make_room(struct sm_buf *b, size_t need)
+static void grow(struct sm_buf *b, size_t need)
 {
 	/* Moving down is cheap only when it moves no more than what was consumed, else a slow
 	 * reader costs squares. */
@@ -83,7 +83,7 @@ static void make_room(struct sm_buf *b, size_t need)
 	b->cap = cap;
 }
 
-char *sm_buf_reserve(struct sm_buf *b, size_t n)
+char *sm_buf_make_room(struct sm_buf *b, size_t n)
 {
 	if (b->err)
 		return NULL;
@@ -91,8 +91,7 @@ char *sm_buf_reserve(struct sm_buf *b, size_t n)
 		b->err = sm_fail(SM_E_TOOBIG, "more than %zu bytes", b->max);
 		return NULL;
 	}
-	if (b->head + b->len + n + 1 > b->cap)
-		make_room(b, n + 1);
+	grow(b, n + 1);
 	return b->mem + b->head + b->len;
 }
 
@@ -102,31 +101,6 @@ void sm_buf_commit(struct sm_buf *b, size_t n)
 	b->len += n;
 }
 
-void sm_buf_append(struct sm_buf *b, const void *p, size_t n)
-{
-	char *to = sm_buf_reserve(b, n);
-
-	if (to == NULL || n == 0)
-		return;
-	memcpy(to, p, n);
-	b->len += n;
-}
-
-void sm_buf_str(struct sm_buf *b, struct sm_str s)
-{
-	sm_buf_append(b, s.p, s.n);
-}
-
-void sm_buf_cstr(struct sm_buf *b, const char *s)
-{
-	sm_buf_append(b, s, strlen(s));
-}
-
-void sm_buf_char(struct sm_buf *b, char c)
-{
-	sm_buf_append(b, &c, 1);
-}
-
 void sm_buf_vprintf(struct sm_buf *b, const char *fmt, va_list ap)
 {
 	va_list again;
@@ -134,9 +108,10 @@ void sm_buf_vprintf(struct sm_buf *b, const char *fmt, va_list ap)
 	if (b->err)
 		return;
 	va_copy(again, ap);
-	/* Most texts fit into what is there; then they are formatted once. */
-	size_t room = b->mem ? b->cap - b->head - b->len : 0;
-	int n = vsnprintf(room ? b->mem + b->head + b->len : NULL, room, fmt, ap);
+	/* Most texts fit into what is there, or is at first; then they are formatted once. */
+	char *at = sm_buf_reserve(b, 0);
+	size_t room = b->cap - b->head - b->len;
+	int n = vsnprintf(at, room, fmt, ap);
 
 	sm_assert(n >= 0);
 	char *to = sm_buf_reserve(b, (size_t)n);
@@ -156,6 +131,16 @@ void sm_buf_printf(struct sm_buf *b, const char *fmt, ...)
 	va_start(ap, fmt);
 	sm_buf_vprintf(b, fmt, ap);
 	va_end(ap);
+}
+
+void sm_buf_u64(struct sm_buf *b, uint64_t v)
+{
+	char digits[20], *end = digits + sizeof(digits), *p = end;
+
+	do
+		*--p = (char)('0' + v % 10);
+	while ((v /= 10) > 0);
+	sm_buf_append(b, p, (size_t)(end - p));
 }
 
 void sm_buf_consume(struct sm_buf *b, size_t n)

@@ -29,19 +29,44 @@ void sm_buf_wipe(struct sm_buf *b);  /* overwrites with zeros, then frees: for s
 /* Gives memory back when nothing is in it: for the idle. */
 void sm_buf_trim(struct sm_buf *b);
 
-void sm_buf_append(struct sm_buf *b, const void *p, size_t n);
-void sm_buf_str(struct sm_buf *b, struct sm_str s);
-void sm_buf_cstr(struct sm_buf *b, const char *s);
-void sm_buf_char(struct sm_buf *b, char c);
 void sm_buf_printf(struct sm_buf *b, const char *fmt, ...) SM_PRINTF(2, 3);
 void sm_buf_vprintf(struct sm_buf *b, const char *fmt, va_list ap) SM_PRINTF(2, 0);
-/* Room for `n` more bytes, to be written by the caller, then sm_buf_commit(actual). NULL when past
- * the maximum. */
-char *sm_buf_reserve(struct sm_buf *b, size_t n);
+void sm_buf_u64(struct sm_buf *b, uint64_t v); /* in decimal */
 void sm_buf_commit(struct sm_buf *b, size_t n);
 void sm_buf_consume(struct sm_buf *b, size_t n);  /* from the front; n <= len */
 void sm_buf_truncate(struct sm_buf *b, size_t n); /* keep the first n */
 
+/* For sm_buf_reserve: the same when there is no room yet, or never will be. */
+char *sm_buf_make_room(struct sm_buf *b, size_t n);
+/* Room for `n` more bytes, to be written by the caller, then sm_buf_commit(actual). NULL when past
+ * the maximum. */
+static inline char *sm_buf_reserve(struct sm_buf *b, size_t n)
+{
+	if (b->err == 0 && n < b->cap - b->head - b->len)
+		return b->mem + b->head + b->len;
+	return sm_buf_make_room(b, n);
+}
+static inline void sm_buf_append(struct sm_buf *b, const void *p, size_t n)
+{
+	char *to = sm_buf_reserve(b, n);
+
+	if (to == NULL || n == 0)
+		return;
+	memcpy(to, p, n);
+	b->len += n;
+}
+static inline void sm_buf_str(struct sm_buf *b, struct sm_str s)
+{
+	sm_buf_append(b, s.p, s.n);
+}
+static inline void sm_buf_cstr(struct sm_buf *b, const char *s)
+{
+	sm_buf_append(b, s, strlen(s));
+}
+static inline void sm_buf_char(struct sm_buf *b, char c)
+{
+	sm_buf_append(b, &c, 1);
+}
 static inline char *sm_buf_p(const struct sm_buf *b)
 {
 	return b->mem + b->head;
