@@ -53,19 +53,23 @@ bool sm_enhanced_parse(struct sm_str text, int code, unsigned out[3], struct sm_
 static void put_line(struct sm_buf *b, int code, bool last, struct sm_str enhanced,
                      struct sm_str text)
 {
-	size_t room = REPLY_LINE_MAX - 2 - 4 - enhanced.n;
+	const char head[] = {(char)('0' + code / 100), (char)('0' + code / 10 % 10),
+	                     (char)('0' + code % 10), last ? ' ' : '-'};
+	size_t room = REPLY_LINE_MAX - 2 - sizeof(head) - enhanced.n, bytes;
 	char *p;
 
 	text = sm_str_head(text, room);
-	sm_buf_printf(b, "%03d%c%.*s", code, last ? ' ' : '-', SM_STR_ARG(enhanced));
-	p = sm_buf_reserve(b, text.n + 2);
+	bytes = sizeof(head) + enhanced.n + text.n + 2;
+	p = sm_buf_reserve(b, bytes);
 	if (p == NULL)
 		return;
+	p = mempcpy(p, head, sizeof(head));
+	if (enhanced.n > 0)
+		p = mempcpy(p, enhanced.p, enhanced.n);
 	for (size_t i = 0; i < text.n; i++)
-		p[i] = is_printable(text.p[i]) ? text.p[i] : '?';
-	p[text.n] = '\r';
-	p[text.n + 1] = '\n';
-	sm_buf_commit(b, text.n + 2);
+		*p++ = is_printable(text.p[i]) ? text.p[i] : '?';
+	memcpy(p, "\r\n", 2);
+	sm_buf_commit(b, bytes);
 }
 
 void sm_reply_put(struct sm_buf *b, int code, struct sm_str text)

@@ -47,6 +47,12 @@ void ss_cmd_helo(struct ss_session *s, struct sm_str arg)
 		ss_say_text(s, 250, s->ss->hostname);
 }
 
+static void put_number(struct sm_buf *b, const char *what, int64_t n)
+{
+	sm_buf_cstr(b, what);
+	sm_buf_u64(b, (uint64_t)n);
+}
+
 static void offer(struct ss_session *s, struct sm_buf *b, uint32_t extension, const char *line)
 {
 	if (!ss_hides(s->conf, extension))
@@ -61,7 +67,8 @@ void ss_cmd_ehlo(struct ss_session *s, struct sm_str arg)
 	if (!greet(s, arg, true))
 		return;
 	sm_buf_init(&b, 2048);
-	sm_buf_printf(&b, "%.*s pleased to meet you\n", SM_STR_ARG(s->ss->hostname));
+	sm_buf_str(&b, s->ss->hostname);
+	sm_buf_cstr(&b, " pleased to meet you\n");
 	offer(s, &b, SS_X_PIPELINING, "PIPELINING\n");
 	offer(s, &b, SS_X_ENHANCEDSTATUSCODES, "ENHANCEDSTATUSCODES\n");
 	if (ss_tls_offered(s))
@@ -78,13 +85,17 @@ void ss_cmd_ehlo(struct ss_session *s, struct sm_str arg)
 	ss_xforward_offer(s, &b);
 	ss_auth_offer(s, &b);
 	ss_etrn_offer(s, &b);
-	if (!ss_hides(c, SS_X_SIZE))
-		sm_buf_printf(&b, "SIZE %lld\n", (long long)c->max_message_bytes);
+	if (!ss_hides(c, SS_X_SIZE)) {
+		put_number(&b, "SIZE ", c->max_message_bytes);
+		sm_buf_char(&b, '\n');
+	}
 	if (ss_offers_dsn(c))
 		sm_buf_cstr(&b, "DSN\n");
-	if (!ss_hides(c, SS_X_LIMITS))
-		sm_buf_printf(&b, "LIMITS MAILMAX=%lld RCPTMAX=%lld\n",
-		              (long long)c->max_transactions, (long long)c->max_rcpts_transaction);
+	if (!ss_hides(c, SS_X_LIMITS)) {
+		put_number(&b, "LIMITS MAILMAX=", c->max_transactions);
+		put_number(&b, " RCPTMAX=", c->max_rcpts_transaction);
+		sm_buf_char(&b, '\n');
+	}
 	offer(s, &b, SS_X_HELP, "HELP\n");
 	sm_buf_truncate(&b, b.len - 1); /* the last LF */
 	ss_say_text(s, 250, sm_buf_view(&b));

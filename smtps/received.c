@@ -51,27 +51,37 @@ void ss_received_put(struct sm_buf *b, const struct ss_received *r)
 		sm_buf_str(b, r->client_name);
 		sm_buf_char(b, ' ');
 	}
-	if (unix_client && r->uid != NULL && r->uid[0] != '\0')
-		sm_buf_printf(b, "uid %s", r->uid);
-	else
+	if (unix_client && r->uid != NULL && r->uid[0] != '\0') {
+		sm_buf_cstr(b, "uid ");
+		sm_buf_cstr(b, r->uid);
+	} else {
 		sm_buf_cstr(b, where);
+	}
 	sm_buf_char(b, ')');
 	if (!helo_ok) {
 		sm_buf_cstr(b, "\r\n\t(HELO ");
 		put_comment_text(b, r->helo);
 		sm_buf_char(b, ')');
 	}
-	sm_buf_printf(b, "\r\n\tby %.*s (smx %s) with %.*s", SM_STR_ARG(r->hostname),
-	              PACKAGE_VERSION, SM_STR_ARG(r->protocol));
+	sm_buf_cstr(b, "\r\n\tby ");
+	sm_buf_str(b, r->hostname);
+	sm_buf_cstr(b, " (smx " PACKAGE_VERSION ") with ");
+	sm_buf_str(b, r->protocol);
 	/* Words of OpenSSL and of ours, none of the client's. */
 	if (r->tls != NULL)
 		sm_buf_printf(b, "\r\n\t(version=%s cipher=%s bits=%d verify=%s)", r->tls->protocol,
 		              r->tls->cipher, r->tls->bits, r->tls->verify_word);
-	sm_buf_printf(b, "\r\n\tid %s", sm_id_text(r->id, id));
+	sm_buf_cstr(b, "\r\n\tid ");
+	sm_buf_cstr(b, sm_id_text(r->id, id));
 	/* A mailbox may be 254 bytes: on a line of its own. One in UTF-8 would make a header of it
 	 * that not everybody takes, also where an alias leads to somebody else. */
-	if (!sm_str_empty(r->rcpt) && sm_str_is_ascii(r->rcpt))
-		sm_buf_printf(b, "\r\n\tfor <%.*s>", SM_STR_ARG(r->rcpt));
+	if (!sm_str_empty(r->rcpt) && sm_str_is_ascii(r->rcpt)) {
+		sm_buf_cstr(b, "\r\n\tfor <");
+		sm_buf_str(b, r->rcpt);
+		sm_buf_char(b, '>');
+	}
 	sm_time_rfc5322(r->wall_s, date);
-	sm_buf_printf(b, ";\r\n\t%s\r\n", date);
+	sm_buf_cstr(b, ";\r\n\t");
+	sm_buf_cstr(b, date);
+	sm_buf_cstr(b, "\r\n");
 }
