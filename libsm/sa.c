@@ -195,14 +195,32 @@ bool sm_sa_is_bogus(const struct sm_sa *sa)
 	       IN6_IS_ADDR_MULTICAST(&sa->u.in6.sin6_addr);
 }
 
+static char *put_decimal(char *to, unsigned v)
+{
+	if (v >= 10)
+		to = put_decimal(to, v / 10);
+	*to++ = (char)('0' + v % 10);
+	return to;
+}
+
+/* Gives the place behind; no NUL. */
+static char *put_v4(char *to, uint32_t v4)
+{
+	for (int shift = 24; shift >= 0; shift -= 8) {
+		to = put_decimal(to, v4 >> shift & 255U);
+		if (shift > 0)
+			*to++ = '.';
+	}
+	return to;
+}
+
 const char *sm_sa_host_text(const struct sm_sa *sa, char out[SM_SA_TEXT])
 {
 	struct in6_addr a;
 	uint32_t v4;
 
 	if (as_v4(sa, &v4)) {
-		(void)snprintf(out, SM_SA_TEXT, "%u.%u.%u.%u", v4 >> 24, v4 >> 16 & 255U,
-		               v4 >> 8 & 255U, v4 & 255U);
+		*put_v4(out, v4) = '\0';
 	} else if (as_in6(sa, &a)) {
 		(void)inet_ntop(AF_INET6, &a, out, SM_SA_TEXT);
 	} else if (family(sa) == AF_UNIX) {
@@ -218,13 +236,18 @@ const char *sm_sa_text(const struct sm_sa *sa, char out[SM_SA_TEXT])
 {
 	char host[SM_SA_TEXT];
 	uint32_t v4;
+	char *to;
 
-	(void)sm_sa_host_text(sa, host);
-	if (family(sa) != AF_INET && family(sa) != AF_INET6)
-		(void)snprintf(out, SM_SA_TEXT, "%s", host);
-	else
-		(void)snprintf(out, SM_SA_TEXT, as_v4(sa, &v4) ? "%.100s:%u" : "[%.100s]:%u", host,
+	if (as_v4(sa, &v4)) {
+		to = put_v4(out, v4);
+		*to++ = ':';
+		*put_decimal(to, sm_sa_port(sa)) = '\0';
+	} else if (family(sa) == AF_INET6) {
+		(void)snprintf(out, SM_SA_TEXT, "[%.100s]:%u", sm_sa_host_text(sa, host),
 		               (unsigned)sm_sa_port(sa));
+	} else {
+		(void)sm_sa_host_text(sa, out);
+	}
 	return out;
 }
 
@@ -232,10 +255,16 @@ const char *sm_sa_literal(const struct sm_sa *sa, char out[SM_SA_TEXT])
 {
 	char host[SM_SA_TEXT];
 	uint32_t v4;
+	char *to = out;
 
-	(void)sm_sa_host_text(sa, host);
-	(void)snprintf(out, SM_SA_TEXT,
-	               as_v4(sa, &v4) || family(sa) != AF_INET6 ? "[%.100s]" : "[IPv6:%.100s]",
-	               host);
+	if (as_v4(sa, &v4)) {
+		*to++ = '[';
+		to = put_v4(to, v4);
+		(void)memcpy(to, "]", sizeof("]"));
+	} else {
+		(void)snprintf(out, SM_SA_TEXT,
+		               family(sa) != AF_INET6 ? "[%.100s]" : "[IPv6:%.100s]",
+		               sm_sa_host_text(sa, host));
+	}
 	return out;
 }
