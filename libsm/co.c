@@ -16,7 +16,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -364,7 +363,7 @@ struct sm_co *sm_co_spawn(const char *name, void (*fn)(void *arg), void *arg)
 	co->words = NULL;
 	co->since_ms = sm_loop_now_ms();
 	co->doing[0] = co->diag[0] = '\0';
-	(void)snprintf(co->name, sizeof(co->name), "%s", name);
+	sm_str_cut(sm_str(name), co->name, sizeof(co->name));
 	sm_list_init(&co->link);
 	sm_list_push(&sm_co_all, &co->all);
 	count++;
@@ -489,15 +488,16 @@ const struct sm_last_words *sm_co_words(const struct sm_co *co)
 
 /* ---- for people ---- */
 
-void sm_co_doing(const char *fmt, ...)
+void sm_co_doing(struct sm_str what, struct sm_str of)
 {
-	va_list ap;
+	size_t n = SM_MIN(what.n, sizeof(self->doing) - 1);
 
 	if (self == NULL)
 		return;
-	va_start(ap, fmt);
-	(void)vsnprintf(self->doing, sizeof(self->doing), fmt, ap);
-	va_end(ap);
+	memcpy(self->doing, what.p, n);
+	if (of.n > 0 && n < sizeof(self->doing) - 1)
+		self->doing[n++] = ' ';
+	sm_str_cut(of, self->doing + n, sizeof(self->doing) - n);
 }
 
 void sm_co_dump(int fd)

@@ -11,6 +11,7 @@
 #define SM_CO_H
 
 #include "libsm/err.h"
+#include "libsm/str.h"
 #include "libsm/time.h"
 
 struct sm_co;
@@ -49,9 +50,9 @@ struct sm_last_words;
 void sm_co_set_words(struct sm_co *co, const struct sm_last_words *w);
 const struct sm_last_words *sm_co_words(const struct sm_co *co);
 
-/* What this coroutine is about ("RCPT <a@b>"): printed by the dump until the next call; copied and
- * cut. */
-void sm_co_doing(const char *fmt, ...) SM_PRINTF(1, 2);
+/* What this coroutine is about ("RCPT", "<a@b>"; the latter may be empty): printed by the dump
+ * until the next call; copied and cut. */
+void sm_co_doing(struct sm_str what, struct sm_str of);
 /* Give back the untouched-since deep part of this coroutine's stack, e.g. after a TLS handshake. */
 void sm_co_trim(void);
 /* One line for each coroutine: name, doing, what it waits for, for how long. For SIGUSR2. */

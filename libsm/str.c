@@ -189,7 +189,9 @@ void sm_str_cut(struct sm_str s, char *dst, size_t size)
 {
 	size_t n = SM_MIN(s.n, size - 1);
 
-	for (size_t i = 0; i < n; i++)
-		dst[i] = s.p[i] != '\0' ? s.p[i] : '?';
+	if (n > 0)
+		memcpy(dst, s.p, n);
+	for (char *nul = dst; (nul = memchr(nul, '\0', (size_t)(dst + n - nul))) != NULL;)
+		*nul = '?';
 	dst[n] = '\0';
 }

@@ -447,7 +447,7 @@ static void test_noyield(void **state)
 
 static void busy_doing(void *arg)
 {
-	sm_co_doing("RCPT <%s>", "a@b\x1b[2J");
+	sm_co_doing(SM_STR("RCPT"), SM_STR("<a@b\x1b[2J>"));
 	idle(arg);
 }
 

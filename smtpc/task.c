@@ -220,7 +220,7 @@ void sc_task_run(struct sc_task *t)
 	struct sc_why late;
 
 	t->begun_ms = sm_loop_now_ms();
-	sm_co_doing("%u recipients of " SM_STR_FMT, t->in.rcpts_count, SM_STR_ARG(t->in.key));
+	sm_co_doing(SM_STR("task for"), t->in.key);
 	sm_last_words_set(&t->words);
 	for (uint32_t i = 0; i < t->in.rcpts_count; i++)
 		(void)SM_FAULT_OF("smtpc.rcpt:", t->in.rcpts[i].addr);

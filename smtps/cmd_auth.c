@@ -144,7 +144,7 @@ static void failed(struct attempt *a, enum ss_reply_name r, const char *why)
 	                                       sm_loop_now_ms());
 	int64_t at = ss_authlimit_answer_at(a->begin_ms, delay_ms, sm_loop_now_ms());
 
-	sm_co_doing("AUTH failed");
+	sm_co_doing(SM_STR("AUTH"), SM_STR("failed"));
 	if (at > sm_loop_now_ms() && sm_co_sleep(at) != 0)
 		ss_say_and_close(s, SS_R_SHUTDOWN, "shutdown");
 	else if (++s->auth.failures >= conf_of(s)->max_session)
@@ -185,7 +185,7 @@ static bool wait_turn(struct attempt *a, bool granted, int64_t at_ms, enum ss_re
 		return false;
 	}
 	if (at_ms > sm_loop_now_ms()) {
-		sm_co_doing("AUTH wait turn");
+		sm_co_doing(SM_STR("AUTH"), SM_STR("wait turn"));
 		if (sm_co_sleep(at_ms) != 0) {
 			refused(a, SS_R_SHUTDOWN, "shutdown");
 			return false;
@@ -292,7 +292,7 @@ static void exchange(struct attempt *a, bool initial)
 
 		if (has && !wait_user(a, responses++))
 			return;
-		sm_co_doing("AUTH %s", a->mech);
+		sm_co_doing(SM_STR("AUTH"), sm_str(a->mech));
 		ss_sasl_step(a->sasl,
 		             !has                  ? SM_STR_NONE
 		             : a->response.len > 0 ? sm_buf_view(&a->response)

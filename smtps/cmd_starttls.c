@@ -62,7 +62,7 @@ bool ss_tls_start(struct ss_session *s)
 	struct sm_tls_ctx *ctx = s->ss->tls.ctx;
 	int err;
 
-	sm_co_doing("TLS handshake");
+	sm_co_doing(SM_STR("TLS handshake"), SM_STR_NONE);
 	err = ctx != NULL ? sm_tls_accept(&s->net, ctx, deadline_ms)
 	                  : sm_fail(SM_E_NOTSUP, "there is no certificate");
 	if (err == 0)

@@ -64,7 +64,7 @@ bool ss_proxy(struct ss_session *s)
 
 	if (!ss_conf_name_in(&s->conf->proxy.listeners, sm_str(s->listener)))
 		return true;
-	sm_co_doing("PROXY");
+	sm_co_doing(SM_STR("PROXY"), SM_STR_NONE);
 	if (!ss_nets_have(&s->conf->proxy.from, &s->client)) {
 		refuse(s, sm_fail(SM_E_DENIED, "client is not in proxy.from"));
 		return false;

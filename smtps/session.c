@@ -268,7 +268,7 @@ static void run_line(struct ss_session *s, struct sm_str line)
 	/* A front end that goes on without XCLIENT is a client like others. */
 	if (!s->admitted && !(cmd->flags & SS_CMD_ANYBODY) && !ss_admit_late(s))
 		return;
-	sm_co_doing("%.*s", SM_STR_ARG(cmd->verb));
+	sm_co_doing(cmd->verb, SM_STR_NONE);
 	cmd->run(s, c.arg);
 	s->answers = 0;
 }
@@ -343,7 +343,7 @@ static void one_command(struct ss_session *s)
 		return;
 	}
 	s->idle = !s->txn.open;
-	sm_co_doing("%s", s->idle ? "idle" : "in transaction");
+	sm_co_doing(s->idle ? SM_STR("idle") : SM_STR("in transaction"), SM_STR_NONE);
 	/* Among many, memory is worth a system call: what the stack was used for before is given
 	 * back. */
 	if (s->idle && s->ss->session_count > MANY_SESSIONS && !sm_stream_has_input(&s->io))
