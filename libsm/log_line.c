@@ -169,13 +169,14 @@ static const char *next_pair(const char *p)
 	return p;
 }
 
-static void put_literal(struct sm_buf *b, const char **p)
+/* How much is literal: up to a directive or the end of the pair. */
+static size_t literal(const char *p)
 {
-	const char *from = *p;
+	size_t n = strcspn(p, "% ,");
 
-	while (**p != '%' && !at_end(*p))
-		++*p;
-	sm_buf_append(b, from, (size_t)(*p - from));
+	while (p[n] == ',' && !at_end(p + n))
+		n += 1 + strcspn(p + n + 1, "% ,");
+	return n;
 }
 
 /* ---- key=value ---- */
@@ -243,13 +244,12 @@ static const char *put_pair(struct sm_buf *b, const char *p, bool first, va_list
 	bool leave_out = false;
 	struct arg a;
 
-	sm_buf_append(b, ", ", 2);
-	if (first) {
-		sm_buf_truncate(b, before);
-		sm_buf_char(b, ' ');
-	}
+	sm_buf_str(b, first ? SM_STR(" ") : SM_STR(", "));
 	while (!at_end(p)) {
-		put_literal(b, &p);
+		size_t n = literal(p);
+
+		sm_buf_append(b, p, n);
+		p += n;
 		if (*p == '%') {
 			p = take(&a, p + 1, ap);
 			leave_out = leave_out || (a.optional && a.empty);
