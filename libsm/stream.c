@@ -283,56 +283,53 @@ int sm_stream_put_raw(struct sm_stream *s, const char *p, size_t n, int64_t dead
 	return put(s, p, n, deadline_ms);
 }
 
-static int put_crlf(struct sm_stream *s, int64_t deadline_ms)
-{
-	s->out_bol = true;
-	return put(s, "\r\n", 2, deadline_ms);
-}
-
 /*
- * A line at a time: text without CR and LF goes out as it is, then CRLF for whatever ended it. A CR
- * at the very end is remembered in out_cr, because the LF may come with the next call.
+ * Lines that end with CRLF and begin with no dot go out as they are, a run of them at once.
+ * Whatever else ends a line becomes CRLF. A CR at the very end is remembered in out_cr, because the
+ * LF may come with the next call.
  */
 int sm_stream_put_data(struct sm_stream *s, const char *p, size_t n, int64_t deadline_ms)
 {
-	const char *end = p + n;
+	const char *end = p + n, *run = p; /* up to p all is to go out, as it is */
 	int err = 0;
 
 	if (n > 0 && s->out_cr) {
 		s->out_cr = false;
-		if (*p == '\n')
-			p++;
-		err = put_crlf(s, deadline_ms);
+		s->out_bol = true;
+		p += *p == '\n';
+		run = p;
+		err = put(s, "\r\n", 2, deadline_ms);
 	}
 	while (err == 0 && p < end) {
-		const char *stop = memchr(p, '\n', (size_t)(end - p)), *cr;
+		const char *lf = memchr(p, '\n', (size_t)(end - p)), *stop = lf != NULL ? lf : end;
+		const char *cr = memchr(p, '\r', (size_t)(stop - p));
 
-		if (stop == NULL)
-			stop = end;
-		cr = memchr(p, '\r', (size_t)(stop - p));
+		if (s->out_bol && *p == '.') {
+			err = put(s, run, (size_t)(p - run), deadline_ms);
+			if (err == 0)
+				err = put(s, ".", 1, deadline_ms);
+			run = p;
+		}
+		if (cr != NULL && cr + 1 == lf) {
+			s->out_bol = true;
+			p = lf + 1;
+			continue;
+		}
 		if (cr != NULL)
 			stop = cr;
-		if (s->out_bol && stop > p && *p == '.')
-			err = put(s, ".", 1, deadline_ms);
-		if (stop > p) {
-			s->out_bol = false;
-			if (err == 0)
-				err = put(s, p, (size_t)(stop - p), deadline_ms);
-		}
+		s->out_bol = s->out_bol && stop == p;
 		p = stop;
 		if (err != 0 || p == end)
 			break;
-		if (*p++ == '\r') {
-			if (p == end) {
-				s->out_cr = true;
-				break;
-			}
-			if (*p == '\n')
-				p++;
+		err = put(s, run, (size_t)(p - run), deadline_ms);
+		run = ++p;
+		s->out_cr = cr != NULL && p == end;
+		if (err == 0 && !s->out_cr) {
+			s->out_bol = true;
+			err = put(s, "\r\n", 2, deadline_ms);
 		}
-		err = put_crlf(s, deadline_ms);
 	}
-	return err;
+	return err == 0 ? put(s, run, (size_t)(p - run), deadline_ms) : err;
 }
 
 void sm_stream_put_data_end(struct sm_stream *s)
