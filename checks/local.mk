@@ -58,8 +58,12 @@ check-powercut: all
 check-dead-mx: all
 	SMX_DEAD_MAILS=$${SMX_DEAD_MAILS:-100000} $(PYTEST) -s $(top_srcdir)/checks/e2e/test_dead_mx.py
 
-# Where a message's cost goes.
-EXTRA_DIST += checks/bench/profile
+# Where a message's cost goes, and whether it takes more instructions than it did: in a build that is not for testing.
+EXTRA_DIST += checks/bench/profile checks/bench/instructions checks/bench/instructions.ref
+.PHONY: check-instructions
+check-instructions:
+	$(SHELL) $(srcdir)/checks/tree.sh release
+	SMX_BUILD=$${SMX_TEST_DIR:-$(abs_srcdir)/build-test}/release $(PYTHON) -B $(srcdir)/checks/bench/instructions
 
 # One flipped bit at each of 1,000 places of the queue.
 .PHONY: check-flip

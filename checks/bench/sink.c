@@ -49,18 +49,34 @@ bool chance(int percent)
 	return (int)(dice % 100) < percent;
 }
 
+/* All have the same delay: who comes last is due last. */
+static void wait_in_turn(struct conn *c, int delay_ms)
+{
+	c->due = now() + delay_ms / 1e3;
+	c->waiting = true;
+	c->next_due = NULL;
+	*due_tail = c;
+	due_tail = &c->next_due;
+}
+
+void hold_reply(struct conn *c)
+{
+	if (!opt.command_ms)
+		return;
+	c->held = true;
+	wait_in_turn(c, opt.command_ms);
+}
+
 void reply_later(struct conn *c)
 {
 	struct conn **at;
 
-	c->due = now() + opt.delay_ms / 1e3;
-	c->waiting = true;
 	if (!opt.spread_ms) {
-		c->next_due = NULL;
-		*due_tail = c;
-		due_tail = &c->next_due;
+		wait_in_turn(c, opt.delay_ms);
 		return;
 	}
+	c->due = now() + opt.delay_ms / 1e3;
+	c->waiting = true;
 	dice = mix(dice);
 	c->due += (double)(dice % ((uint64_t)opt.spread_ms * 1000)) / 1e6;
 	for (at = &due_first; *at && (*at)->due <= c->due;)
@@ -83,13 +99,13 @@ static void forget(struct conn *c)
 		count.half++;
 		ledger_line(opt.arrivals, line, (size_t)n);
 	}
-	for (p = &due_first; *p; p = &(*p)->next_due)
+	for (p = &due_first; c->waiting && *p; p = &(*p)->next_due)
 		if (*p == c) {
 			*p = c->next_due;
+			if (due_tail == &c->next_due)
+				due_tail = p;
 			break;
 		}
-	for (due_tail = &due_first; *due_tail;)
-		due_tail = &(*due_tail)->next_due;
 	*c->prev = c->next;
 	if (c->next)
 		c->next->prev = c->prev;
@@ -128,6 +144,8 @@ static bool shake(struct conn *c)
 /* False: the connection is gone. */
 static bool flush(struct conn *c)
 {
+	if (c->held && !c->dead)
+		return true;
 	while (!c->dead && c->out_at < c->out_len) {
 		const char *p = c->out + c->out_at;
 		size_t left = c->out_len - c->out_at;
@@ -219,6 +237,7 @@ static void accept_all(int listener, bool tcp)
 			count.peak = count.open;
 		snprintf(text, sizeof text, "220 %s ESMTP\r\n", opt.name);
 		say(c, text);
+		hold_reply(c);
 		flush(c);
 	}
 }
@@ -236,7 +255,13 @@ static int delayed(void)
 		if (!due_first)
 			due_tail = &due_first;
 		c->waiting = false;
-		final_reply(c);
+		if (!c->held) {
+			final_reply(c);
+		} else {
+			c->held = false;
+			if (!flush(c))
+				continue;
+		}
 		consume(c);
 		if (flush(c) && c->ssl)
 			while (take(c))
@@ -270,7 +295,8 @@ static const char usage[] =
     "  -D PCT   drop before the final reply             -A PCT   drop after the final reply\n"
     "  -w MS    wait before the final reply             -W MS    and up to so long, at random\n"
     "  -c FILE  certificate, -k FILE key (PEM): STARTTLS is offered\n"
-    "  -q       no TCP_QUICKACK\n"
+    "  -d MS    wait before each reply, the greeting's too: the next command is looked at then\n"
+    "  -P       no PIPELINING                           -q       no TCP_QUICKACK\n"
     "  -n N     end after N recipients,                 -T SECS  end after\n"
     "  -H NAME  own name (sink.test)                    -z SEED  of the dice\n"
     "Prints \"ready\", and figures at the end (TERM, INT, -n, -T).\n";
@@ -284,7 +310,7 @@ int main(int argc, char **argv)
 	double start = now(), all_there = 0;
 	const char *cert = NULL, *key = NULL;
 
-	while ((c = getopt(argc, argv, "o:S:4:5:f:FD:A:w:W:c:k:qn:T:H:z:")) != -1) {
+	while ((c = getopt(argc, argv, "o:S:4:5:f:FD:A:w:W:d:Pc:k:qn:T:H:z:")) != -1) {
 		switch (c) {
 		case 'o':
 			opt.arrivals = ledger_open(optarg);
@@ -322,6 +348,12 @@ int main(int argc, char **argv)
 		case 'k':
 			key = optarg;
 			break;
+		case 'd':
+			opt.command_ms = (int)number(optarg, 0, 3600000);
+			break;
+		case 'P':
+			opt.no_pipelining = true;
+			break;
 		case 'q':
 			opt.quick = false;
 			break;
@@ -342,6 +374,8 @@ int main(int argc, char **argv)
 			return 2;
 		}
 	}
+	if (opt.command_ms && (opt.delay_ms || opt.spread_ms))
+		die_text("-d is for all replies: not together with -w or -W");
 	if (optind == argc || argc - optind > LISTENERS_MAX || strlen(opt.name) > 100) {
 		fputs(usage, stderr);
 		return 2;

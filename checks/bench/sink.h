@@ -26,6 +26,7 @@ struct conn {
 	struct conn *next_due;       /* waiting for the delayed reply */
 	double due;
 	bool waiting, dead;
+	bool held;   /* what waits is the output, reply to a command */
 	char *rcpts; /* NUL-ended, one behind the other */
 	size_t rcpts_len, rcpts_max;
 	int rcpt_count;
@@ -37,8 +38,9 @@ struct conn {
 };
 
 struct sink_options {
-	int arrivals, tempfail, permfail, window_ms, drop_before, drop_after, delay_ms, spread_ms;
-	bool quick, dead_domains;
+	int arrivals, tempfail, permfail, window_ms, drop_before, drop_after, delay_ms, spread_ms,
+	    command_ms;
+	bool quick, dead_domains, no_pipelining;
 	long stop_after;
 	double timeout;
 	const char *reports;
@@ -59,6 +61,8 @@ extern struct sink_count count;
 bool chance(int percent);
 /* Until final_reply is due, nothing of the connection is consumed. */
 void reply_later(struct conn *c);
+/* -d: what there is to say is said later, and nothing is consumed until then. */
+void hold_reply(struct conn *c);
 
 /* ---- sink_smtp.c ---- */
 

@@ -115,7 +115,7 @@ void final_reply(struct conn *c)
 		say(c, "250 2.0.0 Ok\r\n");
 	count.messages++;
 	count.rcpts += c->rcpt_count;
-	count.last = now();
+	count.last = now() + opt.command_ms / 1e3;
 	if (chance(opt.drop_after)) {
 		count.dropped_after++;
 		c->closing = true;
@@ -281,8 +281,8 @@ static void command(struct conn *c, const char *line)
 		say(c, "354 Go on\r\n");
 	} else if (!strncasecmp(line, "EHLO", 4) || !strncasecmp(line, "LHLO", 4)) {
 		c->lmtp = (line[0] | 32) == 'l';
-		snprintf(text, sizeof text,
-		         "250-%s\r\n250-PIPELINING\r\n250-8BITMIME\r\n%s250 SIZE\r\n", opt.name,
+		snprintf(text, sizeof text, "250-%s\r\n%s250-8BITMIME\r\n%s250 SIZE\r\n", opt.name,
+		         opt.no_pipelining ? "" : "250-PIPELINING\r\n",
 		         tls_offered() && !c->ssl ? "250-STARTTLS\r\n" : "");
 		say(c, text);
 	} else if (!strncasecmp(line, "QUIT", 4)) {
@@ -313,6 +313,8 @@ void consume(struct conn *c)
 			if (n == 0)
 				break;
 			at += n;
+			if (!c->data && !c->waiting && !c->dead)
+				hold_reply(c);
 			continue;
 		}
 		nl = memchr(c->in + at, '\n', c->in_len - at);
@@ -325,6 +327,8 @@ void consume(struct conn *c)
 		snprintf(line, sizeof line, "%.*s", (int)n, c->in + at);
 		at += n;
 		command(c, line);
+		if (!c->dead)
+			hold_reply(c);
 	}
 	if (c->starting) /* what came in clear behind STARTTLS counts for nothing (RFC 3207 4.2) */
 		at = c->in_len;
