@@ -13,7 +13,8 @@
 #define BEGIN_MS 60000 /* smtps says within this time that its client waits, or nothing begins */
 
 struct qm_now {
-	struct sm_list link; /* in nows.open */
+	struct sm_list link;      /* in nows.open */
+	struct sm_hash_node node; /* in nows.by_sess */
 	struct qm *q;
 	struct qm_txn *txn;
 	struct sm_id sess;
@@ -34,6 +35,7 @@ struct child_wait {
 
 struct qm_nows {
 	struct sm_list open;
+	struct sm_hash by_sess; /* each session that ends asks: most have none */
 	size_t waiting;
 	struct qm_memory *memory;
 	struct sm_arena arena;
@@ -227,6 +229,7 @@ static void now_free(struct qm *q, struct qm_now *w)
 {
 	sm_timer_cancel(&w->timer);
 	sm_list_remove(&w->link);
+	sm_hash_remove(&q->nows->by_sess, &w->node);
 	q->nows->waiting--;
 	w->txn->now = NULL;
 	sm_free(w);
@@ -321,21 +324,29 @@ static void time_over(void *arg)
 	qm_progress(w->q, txn);
 }
 
+/* One that is told has not to be told again; the session may have another. */
+static bool waits_eq(const struct sm_hash_node *n, const void *sess)
+{
+	const struct qm_now *w = SM_CONTAINER_OF(n, struct qm_now, node);
+
+	return !w->told && sm_id_eq(w->sess, *(const struct sm_id *)sess);
+}
+
 void qm_now_gone(struct qm *q, struct sm_id sess)
 {
-	SM_LIST_FOR_SAFE (w, &q->nows->open, struct qm_now, link) {
-		struct qm_txn *txn = w->txn;
+	struct sm_hash_node *n = sm_hash_find(&q->nows->by_sess, sm_id_hash(sess), waits_eq, &sess);
+	struct qm_now *w = n != NULL ? SM_CONTAINER_OF(n, struct qm_now, node) : NULL;
+	struct qm_txn *txn;
 
-		if (w->told || !sm_id_eq(w->sess, sess))
-			continue;
-		sm_log(SM_NOTICE, "qm.late", "ss_ta=%I xid=%?S stat=%s", txn->id, txn->client.xid,
-		       "client gone");
-		w->began = true;
-		tell(q, w);
-		forget(q, txn);
-		qm_progress(q, txn);
+	if (w == NULL)
 		return;
-	}
+	txn = w->txn;
+	sm_log(SM_NOTICE, "qm.late", "ss_ta=%I xid=%?S stat=%s", txn->id, txn->client.xid,
+	       "client gone");
+	w->began = true;
+	tell(q, w);
+	forget(q, txn);
+	qm_progress(q, txn);
 }
 
 /* ---- the beginning ---- */
@@ -351,6 +362,7 @@ void qm_now_begin(struct qm *q, struct qm_txn *txn, struct sm_id sess)
 	txn->now = w;
 	txn->state = QM_TXN_ACTIVE;
 	sm_list_push(&q->nows->open, &w->link);
+	sm_hash_insert(&q->nows->by_sess, &w->node, sm_id_hash(sess));
 	q->nows->waiting++;
 	sm_timer_set(&w->timer, w->until_ms, time_over, w);
 }
@@ -427,6 +439,7 @@ void qm_now_open(struct qm *q, struct qm_recovered *found)
 
 	q->nows = n;
 	sm_list_init(&n->open);
+	sm_hash_init(&n->by_sess);
 	n->memory = found->told != NULL ? found->told
 	                                : qm_memory_new((size_t)q->conf->now.remember_entries,
 	                                                q->conf->now.remember_ms);
@@ -452,6 +465,7 @@ void qm_now_close(struct qm *q)
 				sm_list_remove(&w->txn->rcpts[i].link);
 		now_free(q, w);
 	}
+	sm_hash_fini(&n->by_sess);
 	qm_memory_free(&n->memory);
 	sm_arena_fini(&n->arena);
 	SM_FREE(q->nows);
