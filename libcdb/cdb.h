@@ -41,6 +41,10 @@ struct cdb_place {
 	uint32_t offset;
 	uint64_t size;
 };
+/* A part of a segment: a content, without its head. */
+struct cdb_span {
+	uint32_t offset, size;
+};
 /* The segment that it is in; none: it has a file of its own. */
 static inline struct sm_id cdb_segment_of(const struct cdb_place *at)
 {
@@ -134,6 +138,10 @@ int cdb_unlink(struct cdb *s, struct sm_id id) SM_MUST_CHECK;
  * Names that are no ids are passed over and counted in *strange. */
 int cdb_list(struct cdb *s, bool (*each)(struct sm_id id, void *arg), void *arg,
              size_t *strange) SM_MUST_CHECK;
+/* Give back the room of all of a sealed segment but these contents, in order of their offsets.
+ * Blocking; for helper threads. SM_E_NOTSUP: the file system cannot. */
+int cdb_release(struct cdb *s, struct sm_id segment, const struct cdb_span *keep,
+                size_t count) SM_MUST_CHECK;
 /* ---- of a segment, for who has lost the records (cdb_walk.c); blocking ---- */
 /*
  * Every content that is in a segment, in the order of its places; `each` gives true to go on. What

@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "libsm/fault.h"
@@ -23,6 +24,65 @@ int cdb_unlink(struct cdb *s, struct sm_id id)
 	else if (unlinkat(s->dir[i], name, 0) == 0 || errno == ENOENT)
 		return 0;
 	return sm_fail_sys(errno, "unlink " CDB_AT_FMT, s->base, (unsigned)i, name);
+}
+
+/* Gives back from..to. Blocks that are only partly in it stay, as zeros. */
+static int punch(int fd, uint64_t from, uint64_t to)
+{
+	int fault = SM_FAULT("cdb.release");
+
+	if (to <= from)
+		return 0;
+	if (fault)
+		errno = fault > 0 ? fault : EIO;
+	else if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)from,
+	                   (off_t)(to - from)) == 0)
+		return 0;
+	return sm_fail_sys(errno, "release");
+}
+
+static uint64_t head_at(const struct cdb_span *keep)
+{
+	return keep->offset - (uint64_t)CDB_ENTRY_BYTES;
+}
+
+/* One that is not would let another one go. */
+static bool in_order(const struct cdb_span *keep, size_t count, uint64_t size)
+{
+	uint64_t end = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		if (keep[i].offset < CDB_ENTRY_BYTES || head_at(&keep[i]) < end)
+			return false;
+		end = head_at(&keep[i]) + cdb_entry_end(keep[i].size);
+	}
+	return end <= size + CDB_ENTRY_ALIGN;
+}
+
+int cdb_release(struct cdb *s, struct sm_id segment, const struct cdb_span *keep, size_t count)
+{
+	char name[SM_ID_SIZE];
+	int dir = s->dir[cdb_dir_index(segment)], rc = 0;
+	int fd = openat(dir, sm_id_text(segment, name), O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
+	struct stat st;
+	uint64_t at = 0;
+
+	sm_assert(cdb_is_segment(segment));
+	if (fd == -1 || fstat(fd, &st) == -1)
+		rc = errno == ENOENT ? 0 : sm_fail_sys(errno, "open");
+	else if (!in_order(keep, count, (uint64_t)st.st_size))
+		rc = sm_fail(SM_E_CORRUPT, "contents that cannot be there");
+	else
+		for (size_t i = 0; rc == 0 && i <= count; i++) {
+			rc = punch(fd, at, i < count ? head_at(&keep[i]) : (uint64_t)st.st_size);
+			if (i < count)
+				at = head_at(&keep[i]) + cdb_entry_end(keep[i].size);
+		}
+	if (fd != -1)
+		close(fd);
+	return rc == 0 ? 0
+	               : sm_fail_in(rc, "room in " CDB_AT_FMT, s->base,
+	                            (unsigned)cdb_dir_index(segment), name);
 }
 
 struct listing {

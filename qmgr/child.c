@@ -45,10 +45,11 @@ static void child_durable(void *arg)
 void qm_child_begin(struct qm *q, struct qm_txn *child, const struct qm_txn *parent)
 {
 	struct birth *b = sm_calloc(1, sizeof(*b));
+	struct cdb_place at = qm_txn_place(child);
 
 	b->q = q;
 	b->child = child;
-	qm_content_child(&q->txns.contents, child->content, child->id,
+	qm_content_child(&q->txns.contents, &at, child->id,
 	                 child->dsn_kind ? child->dsn_of : child->child_of,
 	                 child->dsn_kind != SM_DSN_NONE, sm_id_eq(parent->id, parent->content));
 	qm_store_after(q->store, child->log, child->last_lsn, &b->wait, child_durable, b);

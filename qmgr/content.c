@@ -1,6 +1,6 @@
 /*
- * Removal of content that nobody needs any more, in helper threads and in batches; and the search
- * for orphans.
+ * Removal of content that nobody needs any more, in helper threads and in batches; the search for
+ * orphans; and now and then a look at segments that mail keeps which has to wait.
  *
  * An orphan is content that no transaction uses and that its smtps has given up: a crash left it
  * between DATA and commit. A file is removed only when its holder told this qmgr what it still has
@@ -19,6 +19,7 @@
 #define SOON_MS  1000
 #define PIECE    4096  /* contents looked up in a turn */
 #define AGAIN_MS 10000 /* before what could not be removed is tried again */
+#define REST_MS  30000 /* a sealed segment that is there for so long holds mail that waits */
 
 #define KEPT_MAX 50000 /* ids of contents that are kept, for who asks */
 
@@ -49,6 +50,7 @@ struct qm_content {
 	struct sm_list batches; /* being removed */
 	unsigned running;
 	struct sm_timer timer;    /* next search */
+	struct sm_timer release;  /* next look at segments that rest */
 	size_t kept;              /* contents that the last search would not call orphans */
 	struct sm_id *kept_ids;   /* the first KEPT_MAX of them; NULL: no search has ended */
 	struct search *searching; /* NULL: none */
@@ -335,12 +337,28 @@ static int survey(struct qm *q, struct qm_recovered *found)
 	return 0;
 }
 
+/* ---- room in segments ---- */
+
+static bool give_back(void *arg, struct sm_id segment, const struct cdb_span *keep, size_t count)
+{
+	return qm_incoming_keep(arg, segment, keep, count);
+}
+
+static void look_at_segments(void *arg)
+{
+	struct qm *q = arg;
+
+	qm_contents_release(&q->txns.contents, give_back, q);
+	sm_timer_set(&q->content->release, sm_loop_now_ms() + REST_MS, look_at_segments, q);
+}
+
 int qm_content_open(struct qm *q, struct qm_recovered *found)
 {
 	q->content = sm_calloc(1, sizeof(*q->content));
 	sm_list_init(&q->content->batches);
 	sm_loop_before_sleep(&q->content->hook, before_sleep, q);
 	search_later(q);
+	sm_timer_set(&q->content->release, sm_loop_now_ms() + REST_MS, look_at_segments, q);
 	return found->incomplete ? survey(q, found) : 0;
 }
 
@@ -353,6 +371,7 @@ void qm_content_close(struct qm *q)
 		return;
 	sm_hook_remove(&c->hook);
 	sm_timer_cancel(&c->timer);
+	sm_timer_cancel(&c->release);
 	if (c->gathering)
 		(void)unlink_job(c->gathering);
 	sm_free(c->gathering);

@@ -2,19 +2,33 @@
  * Entries for contents that more than one transaction may use.
  *
  * Invariant: an entry exists while somebody is in it, and, of a segment, while that is not sealed;
- * a segment's file goes only when it is sealed and nobody is in it.
+ * a segment's file goes only when it is sealed and nobody is in it. `spans` has what each member
+ * needs; that of a member that has ended stays while the segment has children, of whatever mail:
+ * they are rare, and whose content one has is not asked.
  */
 #include "qmgr/contents.h"
 
-#include "libcdb/cdb.h"
+#include <string.h>
+
+#define RELEASE_LEAST ((uint64_t)128 * 1024) /* bytes that are worth the work */
+
+struct span {
+	uint32_t offset, size : 31;
+	uint32_t ended : 1; /* its mail has; a child may need it */
+};
 
 struct content {
 	struct sm_hash_node node;
 	struct sm_id id;
 	struct sm_list dsns, others; /* children */
-	size_t members;              /* of a segment: mails */
 	bool owner_open;             /* of a file of its own */
 	bool sealed;
+	/* Of a segment. */
+	bool rested;        /* it was sealed when qm_contents_release came the last time */
+	size_t members;     /* mails */
+	struct span *spans; /* what is needed, in order */
+	size_t span_count, span_cap;
+	uint64_t ended_bytes; /* that were needed and are not any more, since the last release */
 };
 
 static bool content_eq(const struct sm_hash_node *n, const void *key)
@@ -42,6 +56,7 @@ static void content_free(struct qm_contents *t, struct content *c)
 	SM_LIST_FOR_SAFE (child, &c->others, struct qm_content_child, link)
 		child_free(t, child);
 	sm_hash_remove(&t->by_id, &c->node);
+	sm_free(c->spans);
 	sm_free(c);
 }
 
@@ -61,6 +76,83 @@ void qm_contents_fini(struct qm_contents *t)
 	sm_hash_fini(&t->children);
 }
 
+/* ---- what is needed of a segment ---- */
+
+/* Index of the first span at this offset or behind it. */
+static size_t span_at(const struct content *c, uint32_t offset)
+{
+	size_t lo = 0, hi = c->span_count;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (c->spans[mid].offset < offset)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
+static struct span *find_span(const struct content *c, const struct cdb_place *at)
+{
+	size_t i = span_at(c, at->offset);
+
+	return i < c->span_count && c->spans[i].offset == at->offset ? &c->spans[i] : NULL;
+}
+
+static struct span *need(struct content *c, const struct cdb_place *at)
+{
+	size_t i = span_at(c, at->offset);
+
+	if (i < c->span_count && c->spans[i].offset == at->offset)
+		return &c->spans[i];
+	if (c->span_count == c->span_cap) {
+		c->span_cap = c->span_cap ? c->span_cap * 2 : 16;
+		c->spans = sm_realloc(c->spans, c->span_cap, sizeof(*c->spans));
+	}
+	memmove(c->spans + i + 1, c->spans + i, (c->span_count - i) * sizeof(*c->spans));
+	c->spans[i] = (struct span){.offset = at->offset, .size = at->size & INT32_MAX};
+	c->span_count++;
+	return &c->spans[i];
+}
+
+static void drop_span(struct content *c, struct span *sp)
+{
+	c->ended_bytes += sp->size;
+	c->span_count--;
+	memmove(sp, sp + 1, (size_t)(c->spans + c->span_count - sp) * sizeof(*sp));
+}
+
+static bool has_children(const struct content *c)
+{
+	return !sm_list_empty(&c->dsns) || !sm_list_empty(&c->others);
+}
+
+static void member_ended(struct content *c, const struct cdb_place *at)
+{
+	struct span *sp = find_span(c, at);
+
+	sm_assert(c->members > 0 && sp != NULL);
+	c->members--;
+	if (has_children(c))
+		sp->ended = 1;
+	else
+		drop_span(c, sp);
+}
+
+static void child_ended(struct qm_contents *t, struct content *c, struct qm_content_child *child)
+{
+	child_free(t, child);
+	if (has_children(c))
+		return;
+	for (size_t i = c->span_count; i-- > 0;)
+		if (c->spans[i].ended)
+			drop_span(c, &c->spans[i]);
+}
+
+/* ---- who uses it ---- */
+
 static struct content *find(const struct qm_contents *t, struct sm_id id)
 {
 	struct sm_hash_node *n = sm_hash_find(&t->by_id, sm_id_hash(id), content_eq, &id);
@@ -68,7 +160,7 @@ static struct content *find(const struct qm_contents *t, struct sm_id id)
 	return n ? SM_CONTAINER_OF(n, struct content, node) : NULL;
 }
 
-static struct content *entry(struct qm_contents *t, struct sm_id id)
+static struct content *entry(struct qm_contents *t, struct sm_id id, bool owner_open)
 {
 	struct content *c = find(t, id);
 
@@ -77,53 +169,62 @@ static struct content *entry(struct qm_contents *t, struct sm_id id)
 	c = sm_calloc(1, sizeof(*c));
 	c->id = id;
 	c->sealed = !cdb_is_segment(id);
+	c->owner_open = owner_open && c->sealed;
 	sm_list_init(&c->dsns);
 	sm_list_init(&c->others);
 	sm_hash_insert(&t->by_id, &c->node, sm_id_hash(id));
 	return c;
 }
 
-void qm_content_child(struct qm_contents *t, struct sm_id content, struct sm_id id, struct sm_id of,
-                      bool dsn, bool owner_open)
+void qm_content_child(struct qm_contents *t, const struct cdb_place *at, struct sm_id id,
+                      struct sm_id of, bool dsn, bool owner_open)
 {
-	bool known = find(t, content) != NULL;
-	struct content *c = entry(t, content);
+	struct content *c = entry(t, at->content, owner_open);
 	struct qm_content_child *child = sm_calloc(1, sizeof(*child));
 
-	if (!known)
-		c->owner_open = owner_open && !cdb_is_segment(content);
+	/* After a restart the mail may be over. */
+	if (cdb_is_segment(at->content) && find_span(c, at) == NULL)
+		need(c, at)->ended = 1;
 	child->id = id;
 	child->of = of;
 	sm_hash_insert(&t->children, &child->node, sm_id_hash(id));
 	sm_list_push(dsn ? &c->dsns : &c->others, &child->link);
 }
 
-void qm_content_member(struct qm_contents *t, struct sm_id segment)
+void qm_content_member(struct qm_contents *t, const struct cdb_place *at)
 {
-	entry(t, segment)->members++;
+	struct content *c = entry(t, at->content, false);
+
+	need(c, at)->ended = 0;
+	c->members++;
+}
+
+void qm_content_recovered(struct qm_contents *t)
+{
+	for (struct sm_hash_node *n = sm_hash_next(&t->by_id, NULL); n;
+	     n = sm_hash_next(&t->by_id, n))
+		SM_CONTAINER_OF(n, struct content, node)->ended_bytes = RELEASE_LEAST;
 }
 
 static bool unused(const struct content *c)
 {
-	return sm_list_empty(&c->dsns) && sm_list_empty(&c->others) && c->members == 0;
+	return !has_children(c) && c->members == 0;
 }
 
-bool qm_content_end(struct qm_contents *t, struct sm_id content, struct sm_id id)
+bool qm_content_end(struct qm_contents *t, const struct cdb_place *at, struct sm_id id)
 {
-	struct content *c = find(t, content);
+	struct content *c = find(t, at->content);
 	struct sm_hash_node *n = sm_hash_find(&t->children, sm_id_hash(id), child_eq, &id);
 	bool last;
 
 	if (c == NULL)
 		return true;
-	if (sm_id_eq(id, content)) {
+	if (sm_id_eq(id, at->content))
 		c->owner_open = false;
-	} else if (n != NULL) {
-		child_free(t, SM_CONTAINER_OF(n, struct qm_content_child, node));
-	} else {
-		sm_assert(c->members > 0);
-		c->members--;
-	}
+	else if (n != NULL)
+		child_ended(t, c, SM_CONTAINER_OF(n, struct qm_content_child, node));
+	else
+		member_ended(c, at);
 	if (!unused(c) || !c->sealed)
 		return false;
 	last = !c->owner_open;
@@ -154,6 +255,29 @@ void qm_content_seal_all(struct qm_contents *t, bool (*over)(void *arg, struct s
 		next = sm_hash_next(&t->by_id, n);
 		if (!c->sealed && over(arg, id) && qm_content_seal(t, id))
 			gone(arg, id);
+	}
+}
+
+void qm_contents_release(struct qm_contents *t,
+                         bool (*tell)(void *arg, struct sm_id segment, const struct cdb_span *keep,
+                                      size_t count),
+                         void *arg)
+{
+	for (struct sm_hash_node *n = sm_hash_next(&t->by_id, NULL); n;
+	     n = sm_hash_next(&t->by_id, n)) {
+		struct content *c = SM_CONTAINER_OF(n, struct content, node);
+		bool rested = c->rested;
+		struct cdb_span *keep;
+
+		c->rested = c->sealed && cdb_is_segment(c->id);
+		if (!rested || c->ended_bytes < RELEASE_LEAST)
+			continue;
+		keep = sm_calloc(c->span_count + 1, sizeof(*keep));
+		for (size_t i = 0; i < c->span_count; i++)
+			keep[i] = (struct cdb_span){c->spans[i].offset, c->spans[i].size};
+		if (tell(arg, c->id, keep, c->span_count))
+			c->ended_bytes = 0;
+		sm_free(keep);
 	}
 }
 

@@ -3,14 +3,16 @@
  *
  * A content in a file of its own belongs to a mail (its owner: same id) and is used by that one's
  * children too: DSNs about it, and parts of its aliases. A segment holds the contents of many
- * mails, its members, and is used by them and their children. Only contents with children and
- * segments have an entry, so a queue of a million mails pays little for it. Pure, loop thread.
+ * mails, its members, and is used by them and their children; which parts that needs is known, so
+ * that the room of all others can be given back. Only segments and contents with children have an
+ * entry: a queue of a million mails pays eight bytes for each that is in a segment. Pure, loop
+ * thread.
  */
 #ifndef QM_CONTENTS_H
 #define QM_CONTENTS_H
 
+#include "libcdb/cdb.h"
 #include "libsm/hash.h"
-#include "libsm/id.h"
 #include "libsm/list.h"
 
 struct qm_contents {
@@ -27,19 +29,33 @@ struct qm_content_child {
 void qm_contents_init(struct qm_contents *t);
 void qm_contents_fini(struct qm_contents *t);
 
-/* A child uses it from now on. `owner_open`: so does the owner, unless it is a segment. */
-void qm_content_child(struct qm_contents *t, struct sm_id content, struct sm_id id, struct sm_id of,
-                      bool dsn, bool owner_open);
-/* A mail has its content in this segment. */
-void qm_content_member(struct qm_contents *t, struct sm_id segment);
-/* Transaction `id` does not use it any more. True: nobody does, and the file may go. */
-bool qm_content_end(struct qm_contents *t, struct sm_id content, struct sm_id id) SM_MUST_CHECK;
+/* A child uses it from now on. `owner_open`: so does the owner, unless it is in a segment. */
+void qm_content_child(struct qm_contents *t, const struct cdb_place *at, struct sm_id id,
+                      struct sm_id of, bool dsn, bool owner_open);
+/* A mail has its content there, in a segment. */
+void qm_content_member(struct qm_contents *t, const struct cdb_place *at);
+/* Transaction `id` does not use it any more. True: nobody uses the file, and it may go. */
+bool qm_content_end(struct qm_contents *t, const struct cdb_place *at,
+                    struct sm_id id) SM_MUST_CHECK;
+
+/* All that is in there now comes from before a start: what has ended in segments is not known. */
+void qm_content_recovered(struct qm_contents *t);
 
 /* The server says that nothing more comes into this segment. True: the file may go at once. */
 bool qm_content_seal(struct qm_contents *t, struct sm_id segment) SM_MUST_CHECK;
 /* The same for each segment that `over` says it of; `gone` is told those whose file may go. */
 void qm_content_seal_all(struct qm_contents *t, bool (*over)(void *arg, struct sm_id segment),
                          void (*gone)(void *arg, struct sm_id segment), void *arg);
+
+/*
+ * Segments that were sealed already when this was called the last time, and of which much has
+ * ended since their room was given back: `tell` gets all that is still needed of each, in order,
+ * and says whether it can be done now.
+ */
+void qm_contents_release(struct qm_contents *t,
+                         bool (*tell)(void *arg, struct sm_id segment, const struct cdb_span *keep,
+                                      size_t count),
+                         void *arg);
 
 /* Does anybody use it, beside the owner of a file of its own? A segment that is not sealed is in
  * use as well. */

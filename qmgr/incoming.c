@@ -18,7 +18,8 @@ struct session {
 	struct qm_client *client;
 };
 
-#define WAITING_MS 1000 /* so often smtps hears how much waits, when nothing else is new */
+#define SPANS_MAX  65536 /* as content_keep */
+#define WAITING_MS 1000  /* so often smtps hears how much waits, when nothing else is new */
 
 /* ---- ids ---- */
 
@@ -88,6 +89,27 @@ static void send_credit(struct qm *q, struct qm_in_server *s)
 
 	qm_credit(q, q->in->told, qm_incoming_servers(q), &c);
 	sm_peer_send(s->peer, SM_MSG_credit, &c);
+}
+
+bool qm_incoming_keep(struct qm *q, struct sm_id segment, const struct cdb_span *keep, size_t count)
+{
+	struct sm_msg_content_keep m = {.content = segment};
+	struct qm_in_server *to = NULL;
+	struct sm_msg_content_span *spans;
+
+	SM_LIST_FOR (s, &q->in->servers, struct qm_in_server, link)
+		if (s->peer != NULL && s->started && (to == NULL || s->proc == segment.proc))
+			to = s;
+	if (to == NULL || count > SPANS_MAX)
+		return false;
+	spans = sm_calloc(count + 1, sizeof(*spans));
+	for (size_t i = 0; i < count; i++)
+		spans[i] = (struct sm_msg_content_span){keep[i].offset, keep[i].size};
+	m.keep = spans;
+	m.keep_count = (uint32_t)count;
+	sm_peer_send(to->peer, SM_MSG_content_keep, &m);
+	sm_free(spans);
+	return true;
 }
 
 void qm_incoming_certs(struct qm *q, uint32_t uid)

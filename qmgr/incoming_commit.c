@@ -121,8 +121,11 @@ int qm_in_commit(struct qm *q, struct qm_in_server *s, const struct sm_frame *f)
 	qm_holder_taken(&q->in->holders, m.ta);
 	txn = qm_txn_from_commit(&q->txns, &m);
 	txn->state = QM_TXN_COMMITTING;
-	if (cdb_is_segment(txn->content))
-		qm_content_member(&q->txns.contents, txn->content);
+	if (cdb_is_segment(txn->content)) {
+		struct cdb_place at = qm_txn_place(txn);
+
+		qm_content_member(&q->txns.contents, &at);
+	}
 	q->in->committing += m.rcpts_count;
 	lsn = qm_store_txn(q->store, txn, qm_store_ibdb(q->store));
 	p = sm_calloc(1, sizeof(*p));

@@ -90,6 +90,10 @@ size_t qm_incoming_sessions(const struct qm *q);
 size_t qm_incoming_servers(const struct qm *q);
 /* Tell all of them to read their certificates again. */
 void qm_incoming_certs(struct qm *q, uint32_t uid);
+/* Of this sealed segment only these are needed: asks its server to give back the room of the rest,
+ * another one when that is not here. False: nobody is. */
+bool qm_incoming_keep(struct qm *q, struct sm_id segment, const struct cdb_span *keep,
+                      size_t count);
 /* Is content `id` one that its holder has given up, or whose holder is gone? (orphans) */
 bool qm_incoming_abandoned(const struct qm *q, struct sm_id id);
 

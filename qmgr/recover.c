@@ -278,8 +278,9 @@ static size_t copy_journal(struct qm_replay *rp)
 	size_t count = 0;
 
 	SM_LIST_FOR_SAFE (txn, &rp->txns->active, struct qm_txn, link) {
-		qm_replay_saw_child(rp, txn->id, txn->content,
-		                    txn->dsn_kind ? txn->dsn_of : txn->child_of,
+		struct cdb_place at = qm_txn_place(txn);
+
+		qm_replay_saw_child(rp, txn->id, &at, txn->dsn_kind ? txn->dsn_of : txn->child_of,
 		                    txn->dsn_kind != SM_DSN_NONE);
 		copy(rp, txn);
 		count++;
@@ -351,11 +352,12 @@ static void count_contents(struct qm_replay *rp)
 		if (qm_edbc_find(rp->edbc, c->id) == NULL)
 			continue;
 		if (c->id.proc == SM_ID_PROC_QMGR)
-			qm_content_child(&rp->txns->contents, c->content, c->id, c->of, c->dsn,
-			                 qm_edbc_find(rp->edbc, c->content) != NULL);
+			qm_content_child(&rp->txns->contents, &c->at, c->id, c->of, c->dsn,
+			                 qm_edbc_find(rp->edbc, c->at.content) != NULL);
 		else
-			qm_content_member(&rp->txns->contents, c->content);
+			qm_content_member(&rp->txns->contents, &c->at);
 	}
+	qm_content_recovered(&rp->txns->contents);
 }
 
 /* Copied ones have them in their snapshots. */

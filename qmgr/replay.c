@@ -319,16 +319,16 @@ static bool taken_over(const struct qm_replay *rp, struct sm_id id, uint64_t lsn
 
 /* Children use another one's content, and many a segment: counted at the end, when it is known
  * which are open. */
-void qm_replay_saw_child(struct qm_replay *rp, struct sm_id id, struct sm_id content,
+void qm_replay_saw_child(struct qm_replay *rp, struct sm_id id, const struct cdb_place *at,
                          struct sm_id of, bool dsn)
 {
-	if (sm_id_eq(id, content))
+	if (sm_id_eq(id, at->content))
 		return;
 	if (rp->child_count == rp->child_cap) {
 		rp->child_cap = rp->child_cap ? rp->child_cap * 2 : 64;
 		rp->children = sm_realloc(rp->children, rp->child_cap, sizeof(*rp->children));
 	}
-	rp->children[rp->child_count++] = (struct qm_replay_child){id, content, of, dsn};
+	rp->children[rp->child_count++] = (struct qm_replay_child){id, of, *at, dsn};
 }
 
 struct marking {
@@ -354,6 +354,8 @@ static void mark(struct qm_replay *rp, struct sm_id ta, uint64_t act)
 static void index_txn(struct qm_replay *rp, const struct qm_rec_txn *rec, uint64_t lsn,
                       struct qm_loc loc)
 {
+	struct cdb_place at;
+
 	saw_id(rp, rec->ta);
 	untouch(rp, rec->ta);
 	if (taken_over(rp, rec->ta, lsn)) {
@@ -361,7 +363,8 @@ static void index_txn(struct qm_replay *rp, const struct qm_rec_txn *rec, uint64
 		return;
 	}
 	journal_yields(rp, rec->ta, lsn);
-	qm_replay_saw_child(rp, rec->ta, rec->content, rec->dsn_kind ? rec->dsn_of : rec->child_of,
+	at = (struct cdb_place){rec->content, rec->content_offset, rec->size};
+	qm_replay_saw_child(rp, rec->ta, &at, rec->dsn_kind ? rec->dsn_of : rec->child_of,
 	                    rec->dsn_kind != SM_DSN_NONE);
 	qm_edbc_put_rec(rp->edbc, rec, loc);
 	mark(rp, rec->ta, rec->act);

@@ -12,7 +12,8 @@
 #define QM_ENDED_MAX 100000
 
 struct qm_replay_child {
-	struct sm_id id, content, of;
+	struct sm_id id, of;
+	struct cdb_place at;
 	bool dsn;
 };
 
@@ -45,8 +46,8 @@ bool qm_replay_touched(const struct qm_replay *rp, struct sm_id id);
 void qm_replay_apply(struct qm_replay *rp, struct qm_txn *txn);
 /* One of those that IBDB says are over: DEFEDB may not say it yet. False: there is none left. */
 bool qm_replay_next_over(struct qm_replay *rp, struct sm_id *id);
-/* Nothing to remember of one that owns its content. */
-void qm_replay_saw_child(struct qm_replay *rp, struct sm_id id, struct sm_id content,
+/* Of one that does not own its content. */
+void qm_replay_saw_child(struct qm_replay *rp, struct sm_id id, const struct cdb_place *at,
                          struct sm_id of, bool dsn);
 
 #endif

@@ -165,9 +165,10 @@ static void end_durable(void *arg)
 	struct ending *e = arg;
 	struct qm *q = e->q;
 	struct qm_txn *txn = e->txn;
+	struct cdb_place at = qm_txn_place(txn);
 
 	sm_free(e);
-	if (qm_content_end(&q->txns.contents, txn->content, txn->id))
+	if (qm_content_end(&q->txns.contents, &at, txn->id))
 		qm_content_remove(q, txn->content);
 	qm_incoming_taken(q, txn->id);
 	q->stats.ended++;

@@ -87,7 +87,8 @@ static void report_as(struct t_store *t, uint8_t kind, struct sm_id id, unsigned
 	child->dsn_of = parent->id;
 	child->dsn_sender = SM_STR("s@z.test");
 	child->dsn_count = 0;
-	qm_content_child(&t->txns.contents, parent->content, child->id, parent->id, true, true);
+	qm_content_child(&t->txns.contents, &(struct cdb_place){.content = parent->content},
+	                 child->id, parent->id, true, true);
 	qm_txn_reported(parent, kind, &item, 1);
 	qm_store_child(t->st, parent, &r, 1, child);
 }
@@ -194,7 +195,8 @@ static struct qm_txn *part(struct t_store *t, struct sm_id id, const char *after
 		child->rcpts[i].addr = SM_STR("member@y.test");
 		child->rcpts[i].orcpt = child->rcpts[i].text = child->rcpts[i].host = SM_STR("");
 	}
-	qm_content_child(&t->txns.contents, parent->content, id, parent->id, false, true);
+	qm_content_child(&t->txns.contents, &(struct cdb_place){.content = parent->content}, id,
+	                 parent->id, false, true);
 	qm_rcpt_cursor(r, sm_str(after));
 	qm_rcpt_note(r, 250, SM_STR("2.1.5 alias expanded"), SM_STR(""), 9);
 	qm_rcpt_set(r, state);

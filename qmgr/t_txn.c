@@ -132,6 +132,13 @@ static void snapshot_and_changes(void **state)
 	sm_arena_fini(&a);
 }
 
+static bool ends(struct qm_txn_table *t, const struct qm_txn *txn)
+{
+	struct cdb_place at = qm_txn_place(txn);
+
+	return qm_content_end(&t->contents, &at, txn->id);
+}
+
 static void content_ends_with_its_last_user(void **state)
 {
 	struct qm_txn_table t;
@@ -141,15 +148,17 @@ static void content_ends_with_its_last_user(void **state)
 	(void)state;
 	qm_txn_table_init(&t);
 	mail = three(&t);
-	assert_true(qm_content_end(&t.contents, mail->content, mail->id)); /* nobody else */
+	assert_true(ends(&t, mail)); /* nobody else */
 	dsn1 = qm_txn_new(&t, (struct sm_id){78, 255}, 1);
 	dsn2 = qm_txn_new(&t, (struct sm_id){79, 255}, 1);
 	dsn1->content = dsn2->content = id;
 	member = qm_txn_new(&t, (struct sm_id){80, 255}, 1);
 	member->content = id;
-	qm_content_child(&t.contents, id, dsn1->id, id, true, true);
-	qm_content_child(&t.contents, id, member->id, id, false, true);
-	qm_content_child(&t.contents, id, dsn2->id, dsn1->id, true, true);
+	qm_content_child(&t.contents, &(struct cdb_place){.content = id}, dsn1->id, id, true, true);
+	qm_content_child(&t.contents, &(struct cdb_place){.content = id}, member->id, id, false,
+	                 true);
+	qm_content_child(&t.contents, &(struct cdb_place){.content = id}, dsn2->id, dsn1->id, true,
+	                 true);
 	assert_true(qm_content_known(&t.contents, id));
 	child = qm_content_next(&t.contents, id, true, NULL);
 	assert_true(sm_id_eq(child->id, dsn1->id));
@@ -159,17 +168,18 @@ static void content_ends_with_its_last_user(void **state)
 	child = qm_content_next(&t.contents, id, false, NULL);
 	assert_true(sm_id_eq(child->id, member->id));
 	assert_null(qm_content_next(&t.contents, id, false, child));
-	assert_false(qm_content_end(&t.contents, dsn1->content, dsn1->id));
+	assert_false(ends(&t, dsn1));
 	assert_true(sm_id_eq(qm_content_next(&t.contents, id, true, NULL)->id, dsn2->id));
-	assert_false(qm_content_end(&t.contents, member->content, member->id));
+	assert_false(ends(&t, member));
 	assert_null(qm_content_next(&t.contents, id, false, NULL));
-	assert_false(qm_content_end(&t.contents, mail->content, mail->id));
-	assert_true(qm_content_end(&t.contents, dsn2->content, dsn2->id));
+	assert_false(ends(&t, mail));
+	assert_true(ends(&t, dsn2));
 	assert_false(qm_content_known(&t.contents, id));
 
-	qm_content_child(&t.contents, id, dsn1->id, id, true, true); /* the DSN ends first */
-	assert_false(qm_content_end(&t.contents, dsn1->content, dsn1->id));
-	assert_true(qm_content_end(&t.contents, mail->content, mail->id));
+	qm_content_child(&t.contents, &(struct cdb_place){.content = id}, dsn1->id, id, true,
+	                 true); /* the DSN ends first */
+	assert_false(ends(&t, dsn1));
+	assert_true(ends(&t, mail));
 	qm_txn_table_fini(&t);
 }
 

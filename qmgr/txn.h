@@ -129,6 +129,12 @@ struct qm_txn_table {
 	struct qm_contents contents; /* that more than one uses */
 };
 
+/* Where its content is. */
+static inline struct cdb_place qm_txn_place(const struct qm_txn *txn)
+{
+	return (struct cdb_place){txn->content, txn->content_offset, txn->size};
+}
+
 void qm_txn_table_init(struct qm_txn_table *t);
 void qm_txn_table_fini(struct qm_txn_table *t);
 

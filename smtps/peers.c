@@ -7,6 +7,7 @@
 
 #include "libsm/err.h"
 #include "libsm/log.h"
+#include "libsm/offload.h"
 #include "smtps/ss.h"
 #include "smtps/txn.h"
 
@@ -88,6 +89,69 @@ static int read_certs(struct ss *ss, struct sm_str body)
 	return err;
 }
 
+struct release {
+	struct sm_offload_job job;
+	struct cdb *cdb;
+	struct sm_id segment;
+	size_t count;
+	struct cdb_span keep[];
+};
+
+static int release_job(void *arg)
+{
+	const struct release *r = arg;
+
+	return cdb_release(r->cdb, r->segment, r->keep, r->count);
+}
+
+static void released(int rc, void *arg)
+{
+	struct release *r = arg;
+
+	if (rc != 0)
+		sm_log(rc == SM_E_NOTSUP ? SM_DEBUG : SM_WARN, "ss.release", "content=%I error=%E",
+		       r->segment, rc);
+	sm_free(r);
+}
+
+static bool is_unsealed(const struct ss *ss, struct sm_id segment)
+{
+	size_t n = cdb_segments_unsealed(ss->cdb, NULL, 0);
+	struct sm_id *ids = sm_calloc(n + 1, sizeof(*ids));
+	bool is = false;
+
+	(void)cdb_segments_unsealed(ss->cdb, ids, n);
+	for (size_t i = 0; i < n; i++)
+		is = is || sm_id_eq(ids[i], segment);
+	sm_free(ids);
+	return is;
+}
+
+/* Whoever made the segment: all servers are one user. */
+static int release(struct ss *ss, struct sm_str body)
+{
+	struct sm_msg_content_keep m;
+	struct sm_arena a;
+	int err;
+
+	sm_arena_init(&a, "content_keep", 4096, SM_FRAME_MAX);
+	err = sm_msg_content_keep_decode(body, &a, &m);
+	if (err == 0 && (!cdb_is_segment(m.content) || is_unsealed(ss, m.content)))
+		err = sm_fail(SM_E_PROTO, "no sealed segment");
+	if (err == 0) {
+		struct release *r = sm_malloc(sizeof(*r) + m.keep_count * sizeof(r->keep[0]));
+
+		r->cdb = ss->cdb;
+		r->segment = m.content;
+		r->count = m.keep_count;
+		for (size_t i = 0; i < r->count; i++)
+			r->keep[i] = (struct cdb_span){m.keep[i].offset, m.keep[i].size};
+		sm_offload_async(&r->job, release_job, released, r);
+	}
+	sm_arena_fini(&a);
+	return err;
+}
+
 static int on_qmgr_frame(struct sm_peer *p SM_UNUSED, const struct sm_frame *f, void *arg)
 {
 	struct ss *ss = arg;
@@ -97,6 +161,8 @@ static int on_qmgr_frame(struct sm_peer *p SM_UNUSED, const struct sm_frame *f, 
 
 	if (f->type == SM_MSG_certs_reload)
 		return read_certs(ss, f->body);
+	if (f->type == SM_MSG_content_keep)
+		return release(ss, f->body);
 	if (f->type != SM_MSG_credit)
 		return sm_fail(SM_E_PROTO, "message of type %u from qmgr", f->type);
 	sm_arena_init(&none, "credit", 64, 1024);
