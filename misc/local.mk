@@ -144,7 +144,7 @@ dist_man_MANS += doc/man/createmap.1
 
 # After a loss of the queue's own records: envelopes from the logs.
 sbin_PROGRAMS += rcvrenv
-rcvrenv_SOURCES = misc/rcvrenv.h misc/rcvrenv.c misc/rcvrenv_read.c misc/rcvrenv_smtp.c misc/submit.h misc/submit.c
+rcvrenv_SOURCES = misc/rcvrenv.h misc/rcvrenv.c misc/rcvrenv_read.c misc/rcvrenv_store.c misc/rcvrenv_smtp.c misc/submit.h misc/submit.c
 rcvrenv_LDADD = libcdb.a libsm.a $(LIBS)
 misc/rcvrenvfromlog.sh: $(srcdir)/misc/rcvrenvfromlog.sh.in Makefile
 	$(AM_V_GEN)$(MKDIR_P) misc && $(misc_subst) $(srcdir)/misc/rcvrenvfromlog.sh.in >$@.tmp && chmod 755 $@.tmp && mv $@.tmp $@

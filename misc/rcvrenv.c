@@ -4,7 +4,9 @@
  *
  * Invariant: nothing is changed but by --requeue, and there only a content that qmgr does not know,
  * that is acknowledged, whose whole envelope is known, and that the server has just taken. One that
- * several mails share, because members of a list still wait for it, goes with the last of them.
+ * several mails share, because members of a list still wait for it, goes with the last of them. One
+ * in a segment becomes room, so that no later run finds it; the segment goes with the last of its
+ * contents that somebody needs.
  */
 #include "misc/rcvrenv.h"
 
@@ -23,13 +25,15 @@
 enum { EXIT_NOT_QUEUED = 1, EXIT_GAPS = 2, EXIT_NOINPUT_ = 66 };
 
 static const char usage[] =
-    "usage: rcvrenv [-aj] [-b BASE] [-k FILE -r TO] LOG ...\n"
+    "usage: rcvrenv [-aj] [-b BASE] [-k FILE -q FILE -r TO] LOG ...\n"
     "  -b, --base BASE      content store, with a slash at the end (default " SMX_QUEUEDIR "/)\n"
     "  -a, --all            show also the recipients and mails that are settled\n"
     "  -j, --json           JSON, a line for each mail\n"
     "  -r, --requeue TO     hand mails with open recipients to HOST:PORT or a socket's path,\n"
     "                       and remove each content that was taken\n"
-    "  -k, --known FILE     ids that may be, as `qmgrctl orphans list` prints them (with -r)\n"
+    "  -k, --kept FILE      contents that may be, as `qmgrctl orphans list` prints them (with -r)\n"
+    "  -q, --queue FILE     ids of the mails that are in qmgr's queue (with -r); to be made\n"
+    "                       before that of -k, and that before the logs\n"
     "  -m, --marked         the logs are whole only if they have the line \"" RCV_MARK "\"\n"
     "LOG: files of smtps, qmgr and smtpc, in any order; - is standard input\n"
     "exit: 0 all is settled or queued, 1 some mail could not be queued, 2 a content has no whole\n"
@@ -47,19 +51,34 @@ static const char *const state_words[RCV_STATES] = {
 static struct {
 	struct rcv rcv;
 	struct cdb *cdb;
-	const char *base, *to, *known;
+	const char *base, *to, *kept, *queue;
 	bool all, json, marked;
 	struct rcv_mail **sorted; /* oldest first */
-	size_t count, contents, queued, failed;
+	size_t count, contents, queued, failed, unreadable;
 	size_t in_state[RCV_STATES];
 	struct sm_buf text;
 } me = {.base = SMX_QUEUEDIR "/"};
 
 /* ---- what there is ---- */
 
+static bool found_in_segment(struct sm_id id, const struct cdb_place *at, void *arg)
+{
+	rcv_add(arg, id, at);
+	return true;
+}
+
 static bool found(struct sm_id id, void *arg)
 {
-	rcv_add(arg, id);
+	int rc = 0;
+
+	if (cdb_is_segment(id))
+		rc = cdb_entries(me.cdb, id, found_in_segment, arg);
+	else
+		rcv_add(arg, id, NULL);
+	if (rc != 0 && rc != SM_E_NOTFOUND) {
+		fprintf(stderr, "rcvrenv: %s\n", sm_diag());
+		me.unreadable++;
+	}
 	return true;
 }
 
@@ -81,7 +100,7 @@ static void sort(void)
 
 		if (rcv_is_mail(m))
 			me.sorted[me.count++] = m;
-		me.contents += m->stored;
+		me.contents += rcv_is_stored(m);
 	}
 	qsort(me.sorted, me.count, sizeof(struct rcv_mail *), by_age);
 }
@@ -103,10 +122,23 @@ static int read_file(const char *path)
 	return rc ? EXIT_NOINPUT_ : 0;
 }
 
-static int read_known(const char *path)
+static void kept(struct sm_str line)
+{
+	rcv_kept(&me.rcv, line);
+}
+
+static void in_queue(struct sm_str line)
+{
+	struct sm_id id;
+	struct rcv_mail *m;
+
+	if (sm_id_parse(line, &id) == 0 && (m = rcv_find(&me.rcv, id)) != NULL)
+		m->queued = true;
+}
+
+static int read_ids(const char *path, void (*take)(struct sm_str line))
 {
 	char line[100];
-	struct sm_id id;
 	FILE *f = fopen(path, "re");
 
 	if (f == NULL) {
@@ -114,13 +146,8 @@ static int read_known(const char *path)
 		return EXIT_NOINPUT_;
 	}
 	while (fgets(line, sizeof(line), f) != NULL) {
-		struct rcv_mail *m = NULL;
-
 		line[strcspn(line, "\n")] = '\0';
-		if (sm_id_parse(sm_str(line), &id) == 0)
-			m = rcv_find(&me.rcv, id);
-		if (m)
-			m->ours = true;
+		take(sm_str(line));
 	}
 	(void)fclose(f);
 	return 0;
@@ -133,18 +160,15 @@ static const char *rcpt_word(const struct rcv_mail *m, const struct rcv_rcpt *p)
 	return rcv_rcpt_open(m, p) ? "open" : p->failed ? "reported" : "settled";
 }
 
-/* A child shares that of another mail. */
-static struct rcv_mail *content_of(const struct rcv_mail *m)
-{
-	return m->owner ? m->owner : (struct rcv_mail *)(uintptr_t)m;
-}
-
 static void put_json(struct sm_buf *b, const struct rcv_mail *m, const char *what)
 {
+	const struct rcv_place *place = rcv_place_of(m);
 	char id[SM_ID_SIZE];
 	const char *sep = "";
 
-	sm_buf_printf(b, "{\"content\":\"%s\",", sm_id_text(content_of(m)->id, id));
+	sm_buf_printf(b, "{\"content\":\"%s\",", sm_id_text(rcv_content_of(m)->id, id));
+	if (place)
+		sm_buf_printf(b, "\"segment\":\"%s\",", sm_id_text(place->segment->id, id));
 	if (m->owner)
 		sm_buf_printf(b, "\"child\":\"%s\",", sm_id_text(m->id, id));
 	sm_buf_printf(b, "\"state\":\"%s\",\"sender\":", what);
@@ -154,7 +178,7 @@ static void put_json(struct sm_buf *b, const struct rcv_mail *m, const char *wha
 		sm_buf_cstr(b, "null");
 	sm_buf_printf(b,
 	              ",\"offset\":%u,\"size\":%llu,\"body\":%u,\"ret\":%u,\"utf8\":%u,\"envid\":",
-	              m->offset, (unsigned long long)m->size, m->body, m->ret, m->utf8);
+	              m->at.offset, (unsigned long long)m->at.size, m->body, m->ret, m->utf8);
 	sm_json_str(b, sm_str(m->envid ? m->envid : ""));
 	sm_buf_cstr(b, ",\"rcpts\":[");
 	for (size_t i = 0; i < m->count; i++) {
@@ -178,7 +202,7 @@ static void put_text(struct sm_buf *b, const struct rcv_mail *m, const char *wha
 	char id[SM_ID_SIZE];
 
 	sm_buf_printf(b, "%s %-11s size=%llu from=<", sm_id_text(m->id, id), what,
-	              (unsigned long long)m->size);
+	              (unsigned long long)m->at.size);
 	sm_log_escape(b, sm_str(m->sender ? m->sender : "?"), 320);
 	sm_buf_cstr(b, ">\n");
 	for (size_t i = 0; i < m->count; i++) {
@@ -204,24 +228,47 @@ static void show(const struct rcv_mail *m, const char *what)
 
 /* ---- and what becomes of it ---- */
 
-static int open_content(const struct rcv_mail *m)
+static int open_file(const struct rcv_mail *m)
 {
 	char id[SM_ID_SIZE], path[4096];
 	struct stat st;
 	int fd, n;
 
-	sm_id_text(content_of(m)->id, id);
+	sm_id_text(rcv_content_of(m)->id, id);
 	n = snprintf(path, sizeof(path), "%s%c/%s", me.base, id[SM_ID_LEN - 3], id);
 	fd =
 	    n < (int)sizeof(path) ? open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC) : -1;
 	if (fd == -1)
 		return sm_fail_sys(errno, "%s", path);
 	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
-	    (uint64_t)st.st_size == m->offset + m->size)
+	    (uint64_t)st.st_size == m->at.offset + m->at.size)
 		return fd;
 	close(fd);
 	return sm_fail(SM_E_CORRUPT, "%s is not what its log says: %lld bytes", path,
 	               (long long)st.st_size);
+}
+
+static int open_content(const struct rcv_mail *m)
+{
+	const struct rcv_place *place = rcv_place_of(m);
+	int fd, rc;
+
+	if (place == NULL)
+		return open_file(m);
+	rc = cdb_entry_open(me.cdb, rcv_content_of(m)->id, &place->at, &fd);
+	return rc == 0 ? fd : rc;
+}
+
+/* Nobody needs it any more. */
+static int remove_content(const struct rcv_mail *m)
+{
+	struct rcv_place *place = rcv_place_of(m);
+	struct sm_id id = rcv_content_of(m)->id;
+
+	if (place == NULL)
+		return cdb_unlink(me.cdb, id);
+	return --place->segment->users == 0 ? cdb_unlink(me.cdb, place->segment->id)
+	                                    : cdb_entry_clear(me.cdb, id, &place->at);
 }
 
 static void not_queued(const struct rcv_mail *m)
@@ -249,8 +296,8 @@ static int requeue(struct sb **s, struct rcv_mail *m)
 	rc = rcv_send(*s, m, fd);
 	close(fd);
 	/* The last one that needs it. */
-	if (rc == 0 && --content_of(m)->users == 0)
-		rc = cdb_unlink(me.cdb, content_of(m)->id);
+	if (rc == 0 && --rcv_content_of(m)->users == 0)
+		rc = remove_content(m);
 	if (rc == 0) {
 		me.queued++;
 		show(m, "queued");
@@ -272,7 +319,7 @@ static int work(void)
 		enum rcv_state state = rcv_state(m);
 
 		me.in_state[state]++;
-		if (me.to != NULL && state == RCV_OPEN && content_of(m)->ours)
+		if (me.to != NULL && state == RCV_OPEN && rcv_is_ours(m))
 			status = requeue(&s, m);
 		else if (me.all || (state != RCV_SETTLED && state != RCV_REFUSED))
 			show(m, state_words[state]);
@@ -310,7 +357,9 @@ static int run(int argc, char **argv)
 		fputs("rcvrenv: the logs end too soon: nothing is done\n", stderr);
 		return EXIT_NOINPUT_;
 	}
-	if (me.known && (status = read_known(me.known)) != 0)
+	if (me.kept && (status = read_ids(me.kept, kept)) != 0)
+		return status;
+	if (me.queue && (status = read_ids(me.queue, in_queue)) != 0)
 		return status;
 	rcv_join(&me.rcv);
 	sort();
@@ -318,7 +367,8 @@ static int run(int argc, char **argv)
 	summary();
 	if (status == 0 && me.failed > 0)
 		status = EXIT_NOT_QUEUED;
-	if (status == 0 && me.in_state[RCV_INCOMPLETE] + me.in_state[RCV_UNKNOWN] > 0)
+	if (status == 0 &&
+	    me.in_state[RCV_INCOMPLETE] + me.in_state[RCV_UNKNOWN] + me.unreadable > 0)
 		status = EXIT_GAPS;
 	return status;
 }
@@ -326,14 +376,19 @@ static int run(int argc, char **argv)
 int main(int argc, char **argv)
 {
 	static const struct option longs[] = {
-	    {"base", required_argument, NULL, 'b'},  {"all", no_argument, NULL, 'a'},
-	    {"json", no_argument, NULL, 'j'},        {"requeue", required_argument, NULL, 'r'},
-	    {"known", required_argument, NULL, 'k'}, {"help", no_argument, NULL, 'h'},
-	    {"marked", no_argument, NULL, 'm'},      {0},
+	    {"base", required_argument, NULL, 'b'},
+	    {"all", no_argument, NULL, 'a'},
+	    {"json", no_argument, NULL, 'j'},
+	    {"requeue", required_argument, NULL, 'r'},
+	    {"kept", required_argument, NULL, 'k'},
+	    {"help", no_argument, NULL, 'h'},
+	    {"marked", no_argument, NULL, 'm'},
+	    {"queue", required_argument, NULL, 'q'},
+	    {0},
 	};
 	int opt, status;
 
-	while ((opt = getopt_long(argc, argv, "b:ajr:k:mh", longs, NULL)) != -1) {
+	while ((opt = getopt_long(argc, argv, "b:ajr:k:q:mh", longs, NULL)) != -1) {
 		switch (opt) {
 		case 'b':
 			me.base = optarg;
@@ -348,7 +403,10 @@ int main(int argc, char **argv)
 			me.to = optarg;
 			break;
 		case 'k':
-			me.known = optarg;
+			me.kept = optarg;
+			break;
+		case 'q':
+			me.queue = optarg;
 			break;
 		case 'm':
 			me.marked = true;
@@ -358,9 +416,10 @@ int main(int argc, char **argv)
 			return opt == 'h' ? SM_EXIT_OK : SM_EXIT_USAGE;
 		}
 	}
-	if (optind == argc || (me.to != NULL) != (me.known != NULL)) {
-		fputs(me.to && !me.known
-		          ? "rcvrenv: -r needs -k: what qmgr has itself must not be queued again\n"
+	if (optind == argc || (me.to != NULL) != (me.kept != NULL) ||
+	    (me.to != NULL) != (me.queue != NULL)) {
+		fputs(me.to && (!me.kept || !me.queue)
+		          ? "rcvrenv: -r needs -k and -q: what qmgr has must not be queued again\n"
 		          : usage,
 		      stderr);
 		return SM_EXIT_USAGE;

@@ -24,6 +24,24 @@ struct rcv_rcpt {
 	uint8_t final_notify;
 };
 
+/* A file of the store that holds many contents. */
+struct rcv_segment {
+	struct sm_hash_node node;
+	struct sm_id id;
+	bool kept;    /* qmgr keeps it for what its logs may have lost */
+	bool unclear; /* something of qmgr's uses it, these logs do not say which content */
+	size_t users; /* contents in it that somebody needs */
+};
+
+/* A content in a segment, as the store has it. */
+struct rcv_place {
+	struct sm_hash_node node; /* by at */
+	struct cdb_place at;
+	struct rcv_segment *segment;
+	struct rcv_mail *mail;
+	struct rcv_place *next; /* of that mail: where bytes of others look like it, one too many */
+};
+
 enum rcv_state {
 	RCV_OPEN,        /* acknowledged to the client, and somebody has not got it */
 	RCV_SETTLED,     /* nothing is owed */
@@ -36,17 +54,20 @@ enum rcv_state {
 
 struct rcv_mail {
 	struct sm_hash_node node;
-	struct sm_id id;        /* of the transaction; its content's, unless it is a child */
-	struct sm_id content;   /* of a child, a part of an alias: what it shares; else none */
-	struct rcv_mail *owner; /* of that, when it is in the store; else NULL */
-	bool stored;            /* a content of this id is in the store */
-	size_t users;           /* of that: mails that still need it */
+	struct sm_id id;
+	struct cdb_place at; /* of its content, as ss.final says; content none: a file of its own */
+	struct sm_id content;     /* of a child, a part of an alias: what it shares; else none */
+	struct rcv_mail *owner;   /* whose content that is, when it is in the store; else NULL */
+	bool file;                /* its content is in the store, as a file of its own, */
+	struct rcv_place *places; /* or in a segment; NULL: it is not */
+	size_t users;             /* of its content: mails that still need it */
 	char *sender, *envid;
 	uint8_t body, ret, utf8; /* SM_BODY_*, SM_RET_*, SM_UTF8_* */
-	uint32_t offset;
-	uint64_t size, nrcpts; /* as ss.final says */
+	uint64_t nrcpts;         /* as ss.final says */
 	bool has_final, accepted, refused, ended;
-	bool ours; /* qmgr said that it does not know it */
+	bool kept;   /* of a file: qmgr said that it does not know it */
+	bool queued; /* qmgr has it in its queue, */
+	bool used;   /* or something that uses its content */
 	struct rcv_rcpt *rcpts;
 	size_t count;
 	char *final_sender, *final_envid; /* as in rcv_rcpt; NULL: nobody changed it */
@@ -56,8 +77,16 @@ struct rcv_mail {
 	size_t ended_count;
 };
 
+/* Something of qmgr's that uses what is in a segment, and of which transaction it is. */
+struct rcv_use {
+	struct sm_id segment, id, of;
+};
+
 struct rcv {
 	struct sm_hash mails; /* one for each content, and one for each transaction of qmgr's own */
+	struct sm_hash segments, places;
+	struct rcv_use *uses;
+	size_t use_count;
 	size_t lines, strange;
 	bool marked; /* RCV_MARK came: nothing was cut off */
 };
@@ -65,16 +94,31 @@ struct rcv {
 
 void rcv_init(struct rcv *r);
 void rcv_fini(struct rcv *r);
+void rcv_store_init(struct rcv *r); /* of these, what rcvrenv_store.c has */
+void rcv_store_fini(struct rcv *r);
 struct rcv_mail *rcv_find(const struct rcv *r, struct sm_id id); /* NULL: no such mail */
-/* A content that is in the store. */
-void rcv_add(struct rcv *r, struct sm_id id);
+struct rcv_mail *rcv_mail(struct rcv *r, struct sm_id id);       /* the same, made if need be */
+/* A content that is in the store; at NULL: a file of its own. */
+void rcv_add(struct rcv *r, struct sm_id id, const struct cdb_place *at);
+/* What qmgr keeps, a line: an id; or a segment, who uses it, and of which transaction that is. */
+void rcv_kept(struct rcv *r, struct sm_str line);
 /* Read a log to its end. */
 int rcv_read(struct rcv *r, FILE *f) SM_MUST_CHECK;
-/* All logs are read: children get what their content has, contents know their users. */
+/* All logs and lists are read: children get what their content has, contents know their users. */
 void rcv_join(struct rcv *r);
+/* Is its content in the store? */
+bool rcv_is_stored(const struct rcv_mail *m);
 /* Is it a mail whose content is there? The others are DSNs, and what is over. */
 bool rcv_is_mail(const struct rcv_mail *m);
+/* Whose content it has: its own, or that of the mail it is a child of. */
+struct rcv_mail *rcv_content_of(const struct rcv_mail *m);
+/* Where the store has what the log says of it; NULL: a file of its own, or somewhere else. */
+struct rcv_place *rcv_place_of(const struct rcv_mail *m);
+/* Has qmgr lost it? It has nothing that uses its content, and said that it keeps that. */
+bool rcv_is_ours(const struct rcv_mail *m);
 
+/* All lines are read: what was committed, not what MAIL and RCPT said. */
+void rcv_take_final(struct rcv_mail *m);
 enum rcv_state rcv_state(const struct rcv_mail *m);
 bool rcv_rcpt_open(const struct rcv_mail *m, const struct rcv_rcpt *p);
 

@@ -18,6 +18,7 @@ void rcv_init(struct rcv *r)
 {
 	*r = (struct rcv){.lines = 0};
 	sm_hash_init(&r->mails);
+	rcv_store_init(r);
 }
 
 void rcv_fini(struct rcv *r)
@@ -42,6 +43,7 @@ void rcv_fini(struct rcv *r)
 		sm_free(m);
 	}
 	sm_hash_fini(&r->mails);
+	rcv_store_fini(r);
 }
 
 static bool mail_eq(const struct sm_hash_node *n, const void *key)
@@ -56,7 +58,7 @@ struct rcv_mail *rcv_find(const struct rcv *r, struct sm_id id)
 	return n ? SM_CONTAINER_OF(n, struct rcv_mail, node) : NULL;
 }
 
-static struct rcv_mail *add(struct rcv *r, struct sm_id id)
+struct rcv_mail *rcv_mail(struct rcv *r, struct sm_id id)
 {
 	struct rcv_mail *m = rcv_find(r, id);
 
@@ -68,15 +70,10 @@ static struct rcv_mail *add(struct rcv *r, struct sm_id id)
 	return m;
 }
 
-void rcv_add(struct rcv *r, struct sm_id id)
-{
-	add(r, id)->stored = true;
-}
-
 /* Of a mail that may have a content, or share one. */
 static struct rcv_mail *mail_of(struct rcv *r, struct sm_id id)
 {
-	return id.proc == SM_ID_PROC_QMGR ? add(r, id) : rcv_find(r, id);
+	return id.proc == SM_ID_PROC_QMGR ? rcv_mail(r, id) : rcv_find(r, id);
 }
 
 /* ---- one fact each ---- */
@@ -159,6 +156,15 @@ static void on_envelope(struct rcv_mail *m, const struct sm_logline *l)
 	p->final_notify = (uint8_t)sm_logline_u64(l, "notify");
 }
 
+/* In a segment, if it says so. */
+static void at(const struct sm_logline *l, struct cdb_place *out)
+{
+	if (sm_logline_id(l, "content", &out->content) != 0)
+		out->content = (struct sm_id){0};
+	out->offset = (uint32_t)sm_logline_u64(l, "offset");
+	out->size = sm_logline_u64(l, "size");
+}
+
 static void on_final(struct rcv_mail *m, const struct sm_logline *l)
 {
 	if (!stat_ok(l)) {
@@ -166,8 +172,7 @@ static void on_final(struct rcv_mail *m, const struct sm_logline *l)
 		return;
 	}
 	m->accepted = m->has_final = true;
-	m->offset = (uint32_t)sm_logline_u64(l, "offset");
-	m->size = sm_logline_u64(l, "size");
+	at(l, &m->at);
 	m->nrcpts = sm_logline_u64(l, "nrcpts");
 	m->utf8 |= (uint8_t)sm_logline_u64(l, "utf8");
 }
@@ -195,6 +200,7 @@ static void on_child(struct rcv_mail *m, const struct sm_logline *l)
 	if (sm_logline_id(l, "dsn_of", &of) == 0 || sm_logline_id(l, "content", &of) != 0)
 		return;
 	m->content = of;
+	m->at.offset = (uint32_t)sm_logline_u64(l, "offset");
 	m->accepted = true;
 	m->nrcpts = sm_logline_u64(l, "rcpts");
 	set_text(&m->sender, address(l, "mail"));
@@ -345,8 +351,7 @@ static void replace(char **to, char **by)
 	*by = NULL;
 }
 
-/* What was committed, not what MAIL and RCPT said. */
-static void take_final(struct rcv_mail *m)
+void rcv_take_final(struct rcv_mail *m)
 {
 	if (m->final_sender == NULL)
 		return;
@@ -403,34 +408,4 @@ enum rcv_state rcv_state(const struct rcv_mail *m)
 	if (!complete || m->count != m->nrcpts)
 		return RCV_INCOMPLETE;
 	return open ? RCV_OPEN : RCV_SETTLED;
-}
-
-/* ---- contents that are shared ---- */
-
-bool rcv_is_mail(const struct rcv_mail *m)
-{
-	return m->stored || m->owner != NULL;
-}
-
-void rcv_join(struct rcv *r)
-{
-	for (struct sm_hash_node *n = sm_hash_next(&r->mails, NULL); n;
-	     n = sm_hash_next(&r->mails, n)) {
-		struct rcv_mail *m = SM_CONTAINER_OF(n, struct rcv_mail, node), *owner = NULL;
-		enum rcv_state state;
-
-		take_final(m);
-		if (!sm_id_none(m->content))
-			owner = rcv_find(r, m->content);
-		if (owner != NULL && owner->stored) {
-			m->owner = owner;
-			m->has_final = owner->has_final;
-			m->offset = owner->offset;
-			m->size = owner->size;
-			m->body = owner->body;
-		}
-		state = rcv_state(m);
-		if (rcv_is_mail(m) && state != RCV_SETTLED && state != RCV_REFUSED)
-			(m->owner ? m->owner : m)->users++;
-	}
 }

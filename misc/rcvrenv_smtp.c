@@ -48,7 +48,7 @@ int rcv_send(struct sb *s, const struct rcv_mail *m, int fd)
 	                       .body = m->body,
 	                       .ret = m->ret,
 	                       .utf8 = is_utf8(m),
-	                       .size = m->size};
+	                       .size = m->at.size};
 	struct sb_rcpt *rcpts = sm_calloc(m->count + 1, sizeof(*rcpts));
 	size_t n = open_rcpts(m, rcpts);
 	int rc = sb_envelope(s, &mail, rcpts, n);
@@ -58,7 +58,7 @@ int rcv_send(struct sb *s, const struct rcv_mail *m, int fd)
 			rc = sm_fail(SM_E_DENIED, "%s: %d %.200s", rcpts[i].addr, rcpts[i].code,
 			             rcpts[i].text);
 	if (rc == 0)
-		rc = sb_content(s, fd, m->offset, m->size);
+		rc = sb_content(s, fd, m->at.offset, m->at.size);
 	for (size_t i = 0; i < n; i++)
 		sm_free(rcpts[i].text);
 	sm_free(rcpts);

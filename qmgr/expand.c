@@ -269,10 +269,11 @@ static void log_child(const struct qm_rcpt *r, const struct qm_txn *child)
 	       "ss_ta=%I child_ta=%I rcpt=<%S> rcpt_idx=%u members=%u more=%u", r->txn->id,
 	       child->id, r->addr, r->index, child->rcpt_count, more);
 	sm_log(SM_INFO, "qm.child",
-	       "ss_ta=%I child_of=%I dsn_of=%?I content=%I mail=<%S> envid=%?S ret=%?u utf8=%?u "
-	       "body=%?u rcpts=%u",
-	       child->id, r->txn->id, child->dsn_of, child->content, child->sender, child->envid,
-	       child->ret, (unsigned)child->utf8, (unsigned)child->body, child->rcpt_count);
+	       "ss_ta=%I child_of=%I dsn_of=%?I content=%I offset=%?u mail=<%S> envid=%?S "
+	       "ret=%?u utf8=%?u body=%?u rcpts=%u",
+	       child->id, r->txn->id, child->dsn_of, child->content, child->content_offset,
+	       child->sender, child->envid, child->ret, (unsigned)child->utf8,
+	       (unsigned)child->body, child->rcpt_count);
 	for (unsigned i = 0; i < child->rcpt_count; i++) {
 		const struct qm_rcpt *to = &child->rcpts[i];
 
