@@ -1,6 +1,7 @@
 /*
  * TLS for the sink: what it needs after STARTTLS (RFC 3207), with one certificate; clients are not
- * asked for theirs. One thread.
+ * asked for theirs. TLS 1.3 and nothing before it, so that all who are measured do the same. One
+ * thread.
  *
  * Invariant: between tls_begin and the end of the handshake nothing but tls_handshake touches the
  * connection's bytes.
@@ -23,7 +24,8 @@ void tls_init(const char *cert, const char *key)
 	if (!cert || !key)
 		die_text("-c and -k go together");
 	ctx = SSL_CTX_new(TLS_server_method());
-	if (!ctx || SSL_CTX_use_certificate_chain_file(ctx, cert) != 1 ||
+	if (!ctx || SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION) != 1 ||
+	    SSL_CTX_use_certificate_chain_file(ctx, cert) != 1 ||
 	    SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM) != 1 ||
 	    SSL_CTX_check_private_key(ctx) != 1)
 		die_text("%s, %s: no certificate and key that belong together", cert, key);

@@ -14,7 +14,7 @@ from .peers import Raw, settled
 def load_command(bench, case, address, messages, sessions=None):
     """(command, environment, whether it is our own, which has figures)"""
     o, sessions = bench.o, sessions or bench.o.sessions
-    if o.smtp_source and case.source:
+    if o.smtp_source:
         return [o.smtp_source, "-s", str(sessions), "-m", str(messages), *case.source, "-f", "sender@source.test", "-t", "rcpt@dest.test",
                 "inet:" + address], smtp_source_environment(o.smtp_source), False
     to = "rcpt%r@dest.test" if case.rcpts > 1 else "rcpt@dest.test"
