@@ -23,6 +23,8 @@ struct puppet {
 struct t_smtps {
 	struct puppet p;
 	uint64_t next_id;
+	struct sm_msg_id_item open[4]; /* what it says that it still needs, when it comes */
+	unsigned open_count;
 	unsigned verdicts; /* in all */
 	uint16_t code;     /* of the last one */
 	char text[200];    /* ... */

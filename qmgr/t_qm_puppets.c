@@ -465,7 +465,10 @@ static bool smtps_ready(void)
 
 void t_smtps_up(struct t_smtps *s, uint8_t proc)
 {
-	struct sm_msg_ss_start m = {.max_sessions = 100, .next_counter = s->next_id};
+	struct sm_msg_ss_start m = {.max_sessions = 100,
+	                            .next_counter = s->next_id,
+	                            .open_count = s->open_count,
+	                            .open = s->open};
 
 	puppet_connect(&s->p, SM_ROLE_SMTPS, proc, w.socks[0]);
 	s->credits = 0;
