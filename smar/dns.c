@@ -16,6 +16,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "libsm/hash.h"
 #include "libsm/rand.h"
 #include "smar/dns_msg.h"
 
@@ -29,8 +30,8 @@ struct watch {
 };
 
 struct question {
-	struct sm_list link;
-	const char *name; /* the asker's, until its callback */
+	struct sm_hash_node node; /* by name */
+	const char *name;         /* the asker's, until its callback */
 	uint16_t type;
 	bool refused; /* by the server that answered last */
 	void (*cb)(struct sm_str packet, struct ar_dns_trouble trouble, void *arg);
@@ -39,7 +40,7 @@ struct question {
 
 static ares_channel channel;
 static struct sm_list watches = SM_LIST_INIT(watches);
-static struct sm_list questions = SM_LIST_INIT(questions);
+static struct sm_hash questions;
 static struct sm_timer timer;
 static unsigned inside; /* c-ares is on the stack */
 static bool edns;       /* questions may have an OPT record ... */
@@ -61,10 +62,26 @@ static void on_timer(void *arg SM_UNUSED)
 	process(ARES_SOCKET_BAD, ARES_SOCKET_BAD);
 }
 
+/*
+ * To tell the next timeout former libraries look at each question that is out, so they are not
+ * asked for each question and each answer: they give a question at least as long as those before
+ * it, so a timer that is set comes in time. One that comes too early costs a look.
+ */
+static bool timer_will_do(void)
+{
+#if ARES_VERSION < 0x012000
+	return sm_timer_is_set(&timer);
+#else
+	return false;
+#endif
+}
+
 static void set_timer(void)
 {
 	struct timeval tv;
 
+	if (timer_will_do())
+		return;
 	if (ares_timeout(channel, NULL, &tv) == NULL)
 		sm_timer_cancel(&timer);
 	else
@@ -133,6 +150,14 @@ static int connect_socket(ares_socket_t fd, const struct sockaddr *sa, ares_sock
 	return connect(fd, sa, len);
 }
 
+static bool question_eq(const struct sm_hash_node *n, const void *key)
+{
+	const struct question *q = SM_CONTAINER_OF(n, struct question, node);
+	const struct question *k = key;
+
+	return q->type == k->type && strcasecmp(q->name, k->name) == 0;
+}
+
 /*
  * The library goes on to the next server when one fails or refuses, and forgets what it was told.
  * Nobody has proved yet that this is an answer; it only says why a question failed that fails
@@ -146,9 +171,14 @@ static void note_refusal(struct sm_str packet)
 
 	if (!ar_dns_failure(packet, name, &type, &refused))
 		return;
-	SM_LIST_FOR (q, &questions, struct question, link)
-		if (q->type == type && strcasecmp(q->name, name) == 0)
-			q->refused = refused;
+	uint64_t hash = sm_hash_case(sm_str(name));
+	const struct question asked = {.name = name, .type = type};
+
+	/* Two may ask the same: those behind the first are in the same chain. */
+	for (struct sm_hash_node *n = sm_hash_find(&questions, hash, question_eq, &asked);
+	     n != NULL; n = n->next)
+		if (n->hash == hash && question_eq(n, &asked))
+			SM_CONTAINER_OF(n, struct question, node)->refused = refused;
 }
 
 static ares_ssize_t receive(ares_socket_t fd, void *p, size_t size, int flags,
@@ -263,6 +293,7 @@ void ar_dns_fini(void)
 		ares_destroy(channel);
 	channel = NULL;
 	sm_timer_cancel(&timer);
+	sm_hash_fini(&questions);
 	ares_library_cleanup();
 }
 
@@ -274,7 +305,7 @@ static void on_answer(void *arg, int status, int timeouts SM_UNUSED, unsigned ch
 	struct question *q = arg;
 	struct ar_dns_trouble trouble = {ares_strerror(status), q->refused};
 
-	sm_list_remove(&q->link);
+	sm_hash_remove(&questions, &q->node);
 	if (packet != NULL && size > 0)
 		q->cb(sm_str_n(packet, (size_t)size), (struct ar_dns_trouble){NULL, false}, q->arg);
 	else
@@ -326,7 +357,7 @@ void ar_dns_ask(const char *name, uint16_t type,
 
 	sm_assert(inside == 0);
 	*q = (struct question){.name = name, .type = type, .cb = cb, .arg = arg};
-	sm_list_push(&questions, &q->link);
+	sm_hash_insert(&questions, &q->node, sm_hash_case(sm_str(name)));
 	inside++;
 	send_question(name, type, q);
 	inside--;
