@@ -13,12 +13,21 @@ enum { EXCHANGERS_MAX = 20, ADDRS_MAX = 100 };
 /* The addresses behind a domain. */
 struct found {
 	size_t count;
-	bool missing; /* without may_wait: something has to be asked first */
-	bool temp;    /* something had no answer */
-	bool no_mail; /* null MX (RFC 7505) */
-	bool routed;  /* the mailertable says where it goes: nothing is asked */
-	struct sm_sa v[ADDRS_MAX];
+	bool missing;    /* without may_wait: something has to be asked first */
+	bool temp;       /* something had no answer */
+	bool no_mail;    /* null MX (RFC 7505) */
+	bool routed;     /* the mailertable says where it goes: nothing is asked */
+	struct sm_sa *v; /* room for ADDRS_MAX, from the first one on */
 };
+
+static void add(const struct ar_ctx *ctx, struct found *f, struct sm_sa sa)
+{
+	if (f->count == ADDRS_MAX)
+		return;
+	if (f->v == NULL)
+		f->v = sm_arena_must(ctx->a, ADDRS_MAX * sizeof(*f->v));
+	f->v[f->count++] = sa;
+}
 
 /* ---- is it routable? ---- */
 
@@ -54,8 +63,8 @@ static void add_host(const struct ar *ar, const struct ar_ctx *ctx, struct sm_st
 			continue;
 		}
 		f->temp = f->temp || a->status == AR_DNS_TEMP;
-		for (size_t k = 0; k < a->count && f->count < ADDRS_MAX; k++)
-			f->v[f->count++] = ar_rr_sa(&a->rr[k], types[i]);
+		for (size_t k = 0; k < a->count; k++)
+			add(ctx, f, ar_rr_sa(&a->rr[k], types[i]));
 		ar_answer_put(&a);
 	}
 }
@@ -83,10 +92,11 @@ static void find_addresses(const struct ar *ar, const struct ar_ctx *ctx, struct
                            struct found *f)
 {
 	struct ar_answer *a;
+	struct sm_sa literal;
 
 	if (domain.p[0] == '[') {
-		if (sm_sa_ip(&f->v[0], domain, 0) == 0)
-			f->count = 1;
+		if (sm_sa_ip(&literal, domain, 0) == 0)
+			add(ctx, f, literal);
 		return;
 	}
 	a = ar_ask(ctx, domain, AR_DNS_MX);
