@@ -38,6 +38,7 @@ static struct sm_buf gathered = {.max = GATHER_BYTES};
 static uint64_t lost; /* lines, not told yet */
 static bool torn;     /* of the last line only a part was written */
 static bool attached;
+static bool plain; /* descriptor 2 is a file; of a process with a loop it changes only here */
 static struct sm_hook hook;
 static struct sm_timer retry;
 
@@ -154,14 +155,28 @@ static void drop_gathered(void)
 	sm_buf_reset(&gathered);
 }
 
-void sm_log_flush(void)
+static void look_at_output(void)
 {
 	struct stat st;
-	bool plain;
 
+	plain = fstat(STDERR_FILENO, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+int sm_log_redirect(int fd)
+{
+	sm_log_flush();
+	if (dup2(fd, STDERR_FILENO) == -1)
+		return sm_fail_sys(errno, "dup2");
+	look_at_output();
+	return 0;
+}
+
+void sm_log_flush(void)
+{
 	if (gathered.len == 0 && lost == 0)
 		return;
-	plain = fstat(STDERR_FILENO, &st) == 0 && S_ISREG(st.st_mode);
+	if (!attached)
+		look_at_output();
 	while (gathered.len > 0) {
 		struct pollfd pfd = {.fd = STDERR_FILENO, .events = POLLOUT};
 		if (!plain && poll(&pfd, 1, 0) == 0) {
@@ -199,6 +214,7 @@ static bool before_sleep(void *arg SM_UNUSED)
 void sm_log_attach_loop(void)
 {
 	who.pid = (int)getpid(); /* a supervisor may have forked since */
+	look_at_output();
 	if (!attached)
 		sm_loop_before_sleep_at(&hook, SM_HOOK_LOG, before_sleep, NULL);
 	attached = true;

@@ -36,6 +36,9 @@ int sm_log_level_now(void);
 bool sm_log_on(enum sm_sev sev);
 /* Write what has gathered (also before abort and exit). */
 void sm_log_flush(void);
+/* From now on to `fd`, which stays the caller's: it takes the place of descriptor 2. Only this may
+ * change that after sm_log_attach_loop. */
+int sm_log_redirect(int fd) SM_MUST_CHECK;
 /* After the loop is there: flush once per turn instead of at once. Detach before sm_loop_fini. */
 void sm_log_attach_loop(void);
 void sm_log_detach_loop(void);

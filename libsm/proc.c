@@ -111,7 +111,8 @@ static void reopen_log(struct sm_proc *p)
 		sm_log(SM_ERROR, "log.reopen", "file=%s error=%s", log_path, strerror(errno));
 		return;
 	}
-	dup2(fd, STDERR_FILENO);
+	if (sm_log_redirect(fd) != 0)
+		sm_log(SM_ERROR, "log.reopen", "file=%s error=%s", log_path, sm_diag());
 	close(fd);
 }
 

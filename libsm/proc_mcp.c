@@ -64,9 +64,10 @@ void sm_proc_term(struct sm_proc *p)
 
 static void take_log(int fd)
 {
-	sm_log_flush();
-	if (dup2(fd, STDOUT_FILENO) == -1 || dup2(fd, STDERR_FILENO) == -1)
+	if (dup2(fd, STDOUT_FILENO) == -1)
 		sm_log(SM_ERROR, "log.reopen", "error=%s", strerror(errno));
+	else if (sm_log_redirect(fd) != 0)
+		sm_log(SM_ERROR, "log.reopen", "error=%s", sm_diag());
 	close(fd);
 }
 

@@ -440,6 +440,39 @@ static void once_a_turn(void **state)
 	sm_loop_fini();
 }
 
+/* A pipe in place of the file: it is not taken for one, so it does not block when it is full. */
+static void goes_elsewhere(void **state)
+{
+	char value[500], *buf = sm_malloc(1 << 20);
+	int p[2];
+
+	(void)state;
+	memset(value, 'v', sizeof(value) - 1);
+	value[sizeof(value) - 1] = '\0';
+	assert_int_equal(pipe(p), 0);
+	assert_int_equal(sm_loop_init(), 0);
+	catch_file();
+	sm_log_attach_loop();
+	sm_log(SM_INFO, "before", NULL);
+	assert_int_equal(sm_log_redirect(p[1]), 0);
+	assert_non_null(strstr(caught(), "INFO before\n"));
+	for (int i = 0; i < 300; i++) /* 150 KB into 64 KiB */
+		sm_log(SM_INFO, "x", "n=%d v=%s", i, value);
+	sm_log_flush();
+	assert_true(read(p[0], buf, 1 << 20) > 1000);
+	assert_non_null(strstr(buf, "INFO x n=0, v=vvv"));
+	sm_log_flush();
+	assert_true(read(p[0], buf, 1 << 20) > 1000);
+	sm_log_flush();
+	assert_null(strstr(caught(), "INFO x"));
+	sm_log_detach_loop();
+	release();
+	sm_loop_fini();
+	close(p[0]);
+	close(p[1]);
+	sm_free(buf);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -456,6 +489,7 @@ int main(void)
 	    cmocka_unit_test(full_pipe_does_not_block),
 	    cmocka_unit_test(a_torn_line_gets_an_end),
 	    cmocka_unit_test(once_a_turn),
+	    cmocka_unit_test(goes_elsewhere),
 	};
 
 	sm_log_init("t_log", 9);
