@@ -238,11 +238,11 @@ static void put_value(struct sm_buf *b, const struct arg *a)
 		sm_buf_char(b, '"');
 }
 
-static const char *put_pair(struct sm_buf *b, const char *p, bool first, va_list *ap)
+/* `a` is scratch memory: clean for each pair, it would cost more than what is put into it. */
+static const char *put_pair(struct sm_buf *b, const char *p, bool first, struct arg *a, va_list *ap)
 {
 	size_t before = b->len;
 	bool leave_out = false;
-	struct arg a;
 
 	sm_buf_str(b, first ? SM_STR(" ") : SM_STR(", "));
 	while (!at_end(p)) {
@@ -251,9 +251,9 @@ static const char *put_pair(struct sm_buf *b, const char *p, bool first, va_list
 		sm_buf_append(b, p, n);
 		p += n;
 		if (*p == '%') {
-			p = take(&a, p + 1, ap);
-			leave_out = leave_out || (a.optional && a.empty);
-			put_value(b, &a);
+			p = take(a, p + 1, ap);
+			leave_out = leave_out || (a->optional && a->empty);
+			put_value(b, a);
 		}
 	}
 	if (leave_out)
@@ -261,28 +261,22 @@ static const char *put_pair(struct sm_buf *b, const char *p, bool first, va_list
 	return next_pair(p);
 }
 
-static void put_stamp(struct sm_buf *b, int64_t ms)
-{
-	struct arg a;
-
-	set_seconds(&a, ms);
-	sm_buf_str(b, a.s);
-	sm_buf_char(b, ' ');
-}
-
 size_t sm_log_line_kv(struct sm_buf *b, int64_t wall_ms, enum sm_sev sev, const char *event,
                       const char *pairs, va_list *ap)
 {
 	size_t text, bare;
+	struct arg a;
 
-	put_stamp(b, wall_ms);
+	set_seconds(&a, wall_ms);
+	sm_buf_str(b, a.s);
+	sm_buf_char(b, ' ');
 	text = b->len;
 	sm_buf_cstr(b, sm_log_sev_name(sev));
 	sm_buf_char(b, ' ');
 	sm_buf_cstr(b, event);
 	bare = b->len;
 	for (const char *p = next_pair(pairs ? pairs : ""); *p != '\0';)
-		p = put_pair(b, p, b->len == bare, ap);
+		p = put_pair(b, p, b->len == bare, &a, ap);
 	if (sm_buf_err(b) != 0) {
 		sm_buf_truncate(b, SM_MIN(b->len, (size_t)SM_LOG_LINE_BYTES - 3));
 		b->err = 0;
