@@ -10,14 +10,10 @@
 #include "libsm/smtp_reply.h"
 #include "smtps/session.h"
 
-void ss_say_text(struct ss_session *s, int code, struct sm_str text)
+static void say(struct ss_session *s, int code, struct sm_str text)
 {
-	char soft[1024];
 	struct sm_buf plain;
 
-	text = ss_reply_general(code, text);
-	if (s->conf->flags & SS_F_SOFT_BOUNCE)
-		code = ss_reply_soften(code, &text, soft, sizeof(soft));
 	s->reply_code = code;
 	sm_str_cut(text, s->reply_text, sizeof(s->reply_text));
 	sm_buf_init(&plain, text.n + 1);
@@ -28,6 +24,19 @@ void ss_say_text(struct ss_session *s, int code, struct sm_str text)
 	for (uint32_t i = 0; i < SM_MAX(s->answers, 1u); i++)
 		sm_reply_put(&s->io.out, code, text);
 	sm_buf_fini(&plain);
+}
+
+void ss_say_text(struct ss_session *s, int code, struct sm_str text)
+{
+	text = ss_reply_general(code, text);
+	if (s->conf->flags & SS_F_SOFT_BOUNCE) {
+		char soft[1024];
+
+		code = ss_reply_soften(code, &text, soft, sizeof(soft));
+		say(s, code, text);
+	} else {
+		say(s, code, text);
+	}
 }
 
 /* What is said otherwise in LMTP. */
