@@ -98,7 +98,7 @@ static void ask(struct ss_ask *a, struct sm_peer *peer)
 {
 	const struct ss_session *s = a->s;
 	uint32_t flags = ss_policy_check_flags(
-	    s->conf, &s->who, a->kind == SS_ASK_RCPT ? domain_of(sm_str(a->rcpt)) : SM_STR(""),
+	    s->conf, &s->who, a->kind == SS_ASK_RCPT ? domain_of(a->rcpt) : SM_STR(""),
 	    s->conn_code != 0 || s->txn.mail_code != 0);
 
 	a->done = false;
@@ -121,24 +121,19 @@ static void ask(struct ss_ask *a, struct sm_peer *peer)
 		break;
 	}
 	case SS_ASK_MAIL: {
-		struct sm_msg_mail_check m = {.sess = s->id,
-		                              .client = s->client,
-		                              .sender = sm_str(a->sender),
-		                              .flags = flags};
+		struct sm_msg_mail_check m = {
+		    .sess = s->id, .client = s->client, .sender = a->sender, .flags = flags};
 		sm_call(&a->call, peer, SM_MSG_mail_check, &m, a->deadline_ms, on_answer, a);
 		break;
 	}
 	case SS_ASK_CERT: {
-		struct sm_msg_cert_check m = {.sess = s->id,
-		                              .client = s->client,
-		                              .issuer = sm_str(a->sender),
-		                              .subject = sm_str(a->rcpt)};
+		struct sm_msg_cert_check m = {
+		    .sess = s->id, .client = s->client, .issuer = a->sender, .subject = a->rcpt};
 		sm_call(&a->call, peer, SM_MSG_cert_check, &m, a->deadline_ms, on_answer, a);
 		break;
 	}
 	case SS_ASK_VERIFY: {
-		struct sm_msg_rcpt_verify m = {
-		    .sess = s->id, .ta = s->txn.id, .rcpt = sm_str(a->rcpt)};
+		struct sm_msg_rcpt_verify m = {.sess = s->id, .ta = s->txn.id, .rcpt = a->rcpt};
 		sm_call(&a->call, peer, SM_MSG_rcpt_verify, &m, a->deadline_ms, on_answer, a);
 		break;
 	}
@@ -147,13 +142,12 @@ static void ask(struct ss_ask *a, struct sm_peer *peer)
 		                              .client = s->client,
 		                              .client_name = s->client_name,
 		                              .user = s->auth.done ? s->auth.user : SM_STR(""),
-		                              .node = sm_str(a->rcpt)};
+		                              .node = a->rcpt};
 		sm_call(&a->call, peer, SM_MSG_etrn_check, &m, a->deadline_ms, on_answer, a);
 		break;
 	}
 	case SS_ASK_ETRN: {
-		struct sm_msg_etrn m = {
-		    .sess = s->id, .client = s->client, .node = sm_str(a->rcpt)};
+		struct sm_msg_etrn m = {.sess = s->id, .client = s->client, .node = a->rcpt};
 		sm_call(&a->call, peer, SM_MSG_etrn, &m, a->deadline_ms, on_answer, a);
 		break;
 	}
@@ -161,8 +155,8 @@ static void ask(struct ss_ask *a, struct sm_peer *peer)
 		struct sm_msg_rcpt_check m = {.sess = s->id,
 		                              .ta = s->txn.id,
 		                              .client = s->client,
-		                              .sender = sm_str(a->sender),
-		                              .rcpt = sm_str(a->rcpt),
+		                              .sender = a->sender,
+		                              .rcpt = a->rcpt,
 		                              .flags = flags};
 		sm_call(&a->call, peer, SM_MSG_rcpt_check, &m, a->deadline_ms, on_answer, a);
 		break;
@@ -170,26 +164,17 @@ static void ask(struct ss_ask *a, struct sm_peer *peer)
 	}
 }
 
-static char *dup_str(struct sm_str s)
-{
-	char *p = sm_malloc(s.n + 1);
-
-	if (s.n > 0)
-		memcpy(p, s.p, s.n);
-	p[s.n] = '\0';
-	return p;
-}
-
 struct ss_ask *ss_ask_start(struct ss_session *s, enum ss_ask_kind kind, struct sm_str sender,
                             struct sm_str rcpt)
 {
-	struct ss_ask *a = sm_calloc(1, sizeof(*a));
+	struct ss_ask *a = sm_calloc(1, sizeof(*a) + sender.n + rcpt.n);
+	char *p = a->words;
 	struct sm_peer *peer;
 
 	a->s = s;
 	a->kind = kind;
-	a->sender = dup_str(sender);
-	a->rcpt = dup_str(rcpt);
+	a->sender = put(&p, sender);
+	a->rcpt = put(&p, rcpt);
 	a->deadline_ms = sm_loop_now_ms() + (kind == SS_ASK_VERIFY ? s->conf->verify_timeout_ms
 	                                                           : s->conf->check_timeout_ms);
 	sm_list_init(&a->link);
@@ -208,7 +193,7 @@ void ss_ask_verify(struct ss_ask *a)
 	    (a->flags & SM_VERDICT_VERIFY) == 0 || (a->flags & SM_VERDICT_DISCARD) != 0 ||
 	    (a->code != 0 && !grey_later) || s->conn_code != 0 || s->txn.mail_code != 0)
 		return;
-	a->verify = ss_ask_start(a->s, SS_ASK_VERIFY, SM_STR_NONE, sm_str(a->rcpt));
+	a->verify = ss_ask_start(a->s, SS_ASK_VERIFY, SM_STR_NONE, a->rcpt);
 }
 
 int ss_ask_wait(struct ss_ask *a)
@@ -254,8 +239,6 @@ void ss_ask_free(struct ss_ask **ap)
 	if (a->sent)
 		sm_call_cancel(&a->call);
 	sm_list_remove(&a->link);
-	sm_free(a->sender);
-	sm_free(a->rcpt);
 	sm_free(a->answer);
 	sm_free(a);
 }

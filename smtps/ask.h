@@ -24,7 +24,7 @@ struct ss_ask {
 	struct sm_list link; /* of prefetch.c */
 	struct ss_session *s;
 	enum ss_ask_kind kind;
-	char *sender, *rcpt; /* ours */
+	struct sm_str sender, rcpt; /* in `words` */
 	bool sent, done;
 	int64_t deadline_ms;
 	int err; /* when done: 0, or why there is no answer */
@@ -38,6 +38,7 @@ struct ss_ask {
 	char *answer;       /* memory of text, client_name and conf */
 	/* RCPT: what qmgr was asked about the same recipient; ours. NULL: nothing yet. */
 	struct ss_ask *verify;
+	char words[];
 };
 
 /* Ask now, if the peer is there. sender, rcpt: copied; empty where the kind has none. */

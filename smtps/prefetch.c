@@ -49,7 +49,7 @@ struct ss_ask *ss_prefetch_rcpt(struct ss_session *s, struct sm_str sender, stru
 {
 	struct ss_ask *a = SM_LIST_FIRST(&s->prefetch, struct ss_ask, link);
 
-	if (a != NULL && sm_str_eq(sm_str(a->sender), sender) && sm_str_eq(sm_str(a->rcpt), rcpt)) {
+	if (a != NULL && sm_str_eq(a->sender, sender) && sm_str_eq(a->rcpt, rcpt)) {
 		sm_list_remove(&a->link);
 		return a;
 	}
