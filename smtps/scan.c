@@ -52,35 +52,58 @@ static void header_line(struct ss_scan *sc)
 	}
 }
 
-enum ss_reply_name ss_scan_feed(struct ss_scan *sc, const char *p, size_t n)
+/* The next piece of the header, up to its end. Gives how much of it that was. */
+static size_t feed_header(struct ss_scan *sc, const char *p, size_t n)
 {
-	const char *end = p + n;
+	const char *lf = memchr(p, '\n', n);
+	size_t part = lf != NULL ? (size_t)(lf - p) + 1 : n;
+	size_t keep = SM_MIN(part, sizeof(sc->start) - sc->start_n);
 
-	while (p < end) {
-		const char *lf = memchr(p, '\n', (size_t)(end - p));
-		size_t part = (size_t)((lf != NULL ? lf + 1 : end) - p);
+	sc->line_bytes += (int64_t)part;
+	if (sc->line_bytes > sc->conf->max_line_bytes && !sc->binary)
+		set_fault(sc, SS_R_TEXT_LINE_LONG);
+	memcpy(sc->start + sc->start_n, p, keep);
+	sc->start_n += keep;
+	sc->header_8bit = sc->header_8bit || !sm_str_is_ascii(sm_str_n(p, part));
+	sc->header_bytes += (int64_t)part;
+	if (sc->header_bytes > sc->conf->max_header_bytes)
+		set_fault(sc, SS_R_HEADER_TOO_BIG);
+	if (lf != NULL) {
+		header_line(sc);
+		sc->line_bytes = 0;
+		sc->start_n = 0;
+	}
+	return part;
+}
 
-		sc->line_bytes += (int64_t)part;
-		if (sc->line_bytes > sc->conf->max_line_bytes && !sc->binary)
-			set_fault(sc, SS_R_TEXT_LINE_LONG);
-		if (sc->in_header) {
-			size_t keep = SM_MIN(part, sizeof(sc->start) - sc->start_n);
+/* Lines of the body are only measured: from the end of one to the last one that is within the limit
+ * from there, so that nobody looks at those between. */
+static void feed_body(struct ss_scan *sc, const char *p, size_t n)
+{
+	while (n > 0 && sc->fault == SS_R_NONE && !sc->binary) {
+		size_t part = SM_MIN(n, (size_t)(sc->conf->max_line_bytes - sc->line_bytes));
+		const char *lf = memrchr(p, '\n', part);
 
-			memcpy(sc->start + sc->start_n, p, keep);
-			sc->start_n += keep;
-			sc->header_8bit = sc->header_8bit || !sm_str_is_ascii(sm_str_n(p, part));
-			sc->header_bytes += (int64_t)part;
-			if (sc->header_bytes > sc->conf->max_header_bytes)
-				set_fault(sc, SS_R_HEADER_TOO_BIG);
-			if (lf != NULL)
-				header_line(sc);
-		}
 		if (lf != NULL) {
+			part = (size_t)(lf - p) + 1;
 			sc->line_bytes = 0;
-			sc->start_n = 0;
+		} else {
+			sc->line_bytes += (int64_t)part;
+			if (part < n)
+				set_fault(sc, SS_R_TEXT_LINE_LONG);
 		}
 		p += part;
+		n -= part;
 	}
+}
+
+enum ss_reply_name ss_scan_feed(struct ss_scan *sc, const char *p, size_t n)
+{
+	size_t at = 0;
+
+	while (at < n && sc->in_header)
+		at += feed_header(sc, p + at, n - at);
+	feed_body(sc, p + at, n - at);
 	return sc->fault;
 }
 

@@ -166,6 +166,7 @@ static enum ss_reply_name scan(struct ss_scan *sc, struct sm_str text, size_t n)
 
 #define R   "Received: from a\r\n\tby b\r\n"
 #define X10 "xxxxxxxxxx"
+#define X90 X10 X10 X10 X10 X10 X10 X10 X10 X10
 
 static void test_scan(void **state)
 {
@@ -194,12 +195,15 @@ static void test_scan(void **state)
 	     ""},
 	    {SM_STR("a:b\r\n\r\n" X10 X10 X10 X10 X10 X10 X10 X10 X10 "xxxxxxxxx\r\n"),
 	     SS_R_TEXT_LINE_LONG, 0, ""},
+	    {SM_STR("\r\n" X10 X10 "\r\n" X10 X90 "\r\n" X10 X10 "\r\n"), SS_R_TEXT_LINE_LONG, 0,
+	     ""},
+	    {SM_STR("\r\n" X10 X10 "\r\n" X90 "\r\n" X90 "\r\n" X10 "\r\n"), SS_R_NONE, 0, ""},
 	};
 	struct ss_scan sc;
 	(void)state;
 
 	for (size_t i = 0; i < SM_ARRAY_SIZE(rows); i++) {
-		for (size_t n = 1; n < 40; n++) {
+		for (size_t n = 1; n < 250; n++) {
 			enum ss_reply_name r = scan(&sc, rows[i].text, n);
 			if (r != rows[i].fault || sc.hops != rows[i].hops)
 				fail_msg("row %zu, pieces of %zu: %d, %d hops", i, n, r,
