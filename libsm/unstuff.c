@@ -28,8 +28,8 @@ static void flush_run(struct unstuff *u, const char *upto)
 }
 
 /*
- * From the middle of a line (`after_cr`: behind a CR) to its end or the end of the input. Gives the
- * state there: BOL only behind CRLF.
+ * From the middle of a line (`after_cr`: behind a CR) to where a dot begins one, or the end of the
+ * input. Gives the state there: BOL only behind CRLF.
  */
 static enum sm_eod_state skip_text(struct unstuff *u, bool after_cr, bool *bare_cr, bool *bare_lf)
 {
@@ -47,9 +47,9 @@ static enum sm_eod_state skip_text(struct unstuff *u, bool after_cr, bool *bare_
 		if (lf == NULL)
 			return cr_before ? SM_EOD_CR : SM_EOD_TEXT;
 		u->at++;
-		if (cr_before)
+		if (cr_before && (u->at == u->end || *u->at == '.'))
 			return SM_EOD_BOL;
-		*bare_lf = true;
+		*bare_lf = *bare_lf || !cr_before;
 		after_cr = false;
 		if (u->at == u->end)
 			return SM_EOD_TEXT;
