@@ -428,10 +428,9 @@ static void orphan(struct qc_print *p, const json_t *o)
 	sm_buf_char(&p->out, '\n');
 }
 
-static void orphan_user(struct qc_print *p, const json_t *o)
+static void orphan_needed(struct qc_print *p, const json_t *o)
 {
-	sm_buf_printf(&p->out, "%s %s %s\n", qc_str(o, "content"), qc_str(o, "id"),
-	              qc_str(o, "of"));
+	sm_buf_printf(&p->out, "%s %" PRId64 "\n", qc_str(o, "id"), qc_num(o, "offset"));
 }
 
 /* ---- destinations ---- */
@@ -605,7 +604,7 @@ static const struct {
     {"forgotten", forgotten},
     {"orphans", orphans},
     {"orphan", orphan},
-    {"orphan_user", orphan_user},
+    {"orphan_needed", orphan_needed},
     {"suspension", stopped},
     {"delivering_stopped", stopped},
     {"accepting_stopped", stopped},

@@ -25,15 +25,15 @@
 enum { EXIT_NOT_QUEUED = 1, EXIT_GAPS = 2, EXIT_NOINPUT_ = 66 };
 
 static const char usage[] =
-    "usage: rcvrenv [-aj] [-b BASE] [-k FILE -q FILE -r TO] LOG ...\n"
+    "usage: rcvrenv [-aj] [-b BASE] [-k FILE -r TO] LOG ...\n"
     "  -b, --base BASE      content store, with a slash at the end (default " SMX_QUEUEDIR "/)\n"
     "  -a, --all            show also the recipients and mails that are settled\n"
     "  -j, --json           JSON, a line for each mail\n"
     "  -r, --requeue TO     hand mails with open recipients to HOST:PORT or a socket's path,\n"
     "                       and remove each content that was taken\n"
-    "  -k, --kept FILE      contents that may be, as `qmgrctl orphans list` prints them (with -r)\n"
-    "  -q, --queue FILE     ids of the mails that are in qmgr's queue (with -r); to be made\n"
-    "                       before that of -k, and that before the logs\n"
+    "  -k, --kept FILE      contents that may be, as `qmgrctl orphans list` prints them (with "
+    "-r),\n"
+    "                       before the logs are read\n"
     "  -m, --marked         the logs are whole only if they have the line \"" RCV_MARK "\"\n"
     "LOG: files of smtps, qmgr and smtpc, in any order; - is standard input\n"
     "exit: 0 all is settled or queued, 1 some mail could not be queued, 2 a content has no whole\n"
@@ -51,7 +51,7 @@ static const char *const state_words[RCV_STATES] = {
 static struct {
 	struct rcv rcv;
 	struct cdb *cdb;
-	const char *base, *to, *kept, *queue;
+	const char *base, *to, *kept;
 	bool all, json, marked;
 	struct rcv_mail **sorted; /* oldest first */
 	size_t count, contents, queued, failed, unreadable;
@@ -122,21 +122,7 @@ static int read_file(const char *path)
 	return rc ? EXIT_NOINPUT_ : 0;
 }
 
-static void kept(struct sm_str line)
-{
-	rcv_kept(&me.rcv, line);
-}
-
-static void in_queue(struct sm_str line)
-{
-	struct sm_id id;
-	struct rcv_mail *m;
-
-	if (sm_id_parse(line, &id) == 0 && (m = rcv_find(&me.rcv, id)) != NULL)
-		m->queued = true;
-}
-
-static int read_ids(const char *path, void (*take)(struct sm_str line))
+static int read_kept(const char *path)
 {
 	char line[100];
 	FILE *f = fopen(path, "re");
@@ -147,7 +133,7 @@ static int read_ids(const char *path, void (*take)(struct sm_str line))
 	}
 	while (fgets(line, sizeof(line), f) != NULL) {
 		line[strcspn(line, "\n")] = '\0';
-		take(sm_str(line));
+		rcv_kept(&me.rcv, sm_str(line));
 	}
 	(void)fclose(f);
 	return 0;
@@ -357,9 +343,7 @@ static int run(int argc, char **argv)
 		fputs("rcvrenv: the logs end too soon: nothing is done\n", stderr);
 		return EXIT_NOINPUT_;
 	}
-	if (me.kept && (status = read_ids(me.kept, kept)) != 0)
-		return status;
-	if (me.queue && (status = read_ids(me.queue, in_queue)) != 0)
+	if (me.kept && (status = read_kept(me.kept)) != 0)
 		return status;
 	rcv_join(&me.rcv);
 	sort();
@@ -376,19 +360,14 @@ static int run(int argc, char **argv)
 int main(int argc, char **argv)
 {
 	static const struct option longs[] = {
-	    {"base", required_argument, NULL, 'b'},
-	    {"all", no_argument, NULL, 'a'},
-	    {"json", no_argument, NULL, 'j'},
-	    {"requeue", required_argument, NULL, 'r'},
-	    {"kept", required_argument, NULL, 'k'},
-	    {"help", no_argument, NULL, 'h'},
-	    {"marked", no_argument, NULL, 'm'},
-	    {"queue", required_argument, NULL, 'q'},
-	    {0},
+	    {"base", required_argument, NULL, 'b'}, {"all", no_argument, NULL, 'a'},
+	    {"json", no_argument, NULL, 'j'},       {"requeue", required_argument, NULL, 'r'},
+	    {"kept", required_argument, NULL, 'k'}, {"help", no_argument, NULL, 'h'},
+	    {"marked", no_argument, NULL, 'm'},     {0},
 	};
 	int opt, status;
 
-	while ((opt = getopt_long(argc, argv, "b:ajr:k:q:mh", longs, NULL)) != -1) {
+	while ((opt = getopt_long(argc, argv, "b:ajr:k:mh", longs, NULL)) != -1) {
 		switch (opt) {
 		case 'b':
 			me.base = optarg;
@@ -405,9 +384,6 @@ int main(int argc, char **argv)
 		case 'k':
 			me.kept = optarg;
 			break;
-		case 'q':
-			me.queue = optarg;
-			break;
 		case 'm':
 			me.marked = true;
 			break;
@@ -416,10 +392,9 @@ int main(int argc, char **argv)
 			return opt == 'h' ? SM_EXIT_OK : SM_EXIT_USAGE;
 		}
 	}
-	if (optind == argc || (me.to != NULL) != (me.kept != NULL) ||
-	    (me.to != NULL) != (me.queue != NULL)) {
-		fputs(me.to && (!me.kept || !me.queue)
-		          ? "rcvrenv: -r needs -k and -q: what qmgr has must not be queued again\n"
+	if (optind == argc || (me.to != NULL) != (me.kept != NULL)) {
+		fputs(me.to && !me.kept
+		          ? "rcvrenv: -r needs -k: what qmgr has itself must not be queued again\n"
 		          : usage,
 		      stderr);
 		return SM_EXIT_USAGE;

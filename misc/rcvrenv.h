@@ -29,7 +29,6 @@ struct rcv_segment {
 	struct sm_hash_node node;
 	struct sm_id id;
 	bool kept;    /* qmgr keeps it for what its logs may have lost */
-	bool unclear; /* something of qmgr's uses it, these logs do not say which content */
 	size_t users; /* contents in it that somebody needs */
 };
 
@@ -39,6 +38,7 @@ struct rcv_place {
 	struct cdb_place at;
 	struct rcv_segment *segment;
 	struct rcv_mail *mail;
+	bool needed;            /* by mail in qmgr's queue */
 	struct rcv_place *next; /* of that mail: where bytes of others look like it, one too many */
 };
 
@@ -65,9 +65,7 @@ struct rcv_mail {
 	uint8_t body, ret, utf8; /* SM_BODY_*, SM_RET_*, SM_UTF8_* */
 	uint64_t nrcpts;         /* as ss.final says */
 	bool has_final, accepted, refused, ended;
-	bool kept;   /* of a file: qmgr said that it does not know it */
-	bool queued; /* qmgr has it in its queue, */
-	bool used;   /* or something that uses its content */
+	bool kept; /* of a file of its own: qmgr said that it does not know it */
 	struct rcv_rcpt *rcpts;
 	size_t count;
 	char *final_sender, *final_envid; /* as in rcv_rcpt; NULL: nobody changed it */
@@ -77,16 +75,9 @@ struct rcv_mail {
 	size_t ended_count;
 };
 
-/* Something of qmgr's that uses what is in a segment, and of which transaction it is. */
-struct rcv_use {
-	struct sm_id segment, id, of;
-};
-
 struct rcv {
 	struct sm_hash mails; /* one for each content, and one for each transaction of qmgr's own */
 	struct sm_hash segments, places;
-	struct rcv_use *uses;
-	size_t use_count;
 	size_t lines, strange;
 	bool marked; /* RCV_MARK came: nothing was cut off */
 };
@@ -100,11 +91,12 @@ struct rcv_mail *rcv_find(const struct rcv *r, struct sm_id id); /* NULL: no suc
 struct rcv_mail *rcv_mail(struct rcv *r, struct sm_id id);       /* the same, made if need be */
 /* A content that is in the store; at NULL: a file of its own. */
 void rcv_add(struct rcv *r, struct sm_id id, const struct cdb_place *at);
-/* What qmgr keeps, a line: an id; or a segment, who uses it, and of which transaction that is. */
+/* What qmgr keeps, a line: an id; or that of a segment, and the offset of a content in it that mail
+ * in the queue needs. */
 void rcv_kept(struct rcv *r, struct sm_str line);
 /* Read a log to its end. */
 int rcv_read(struct rcv *r, FILE *f) SM_MUST_CHECK;
-/* All logs and lists are read: children get what their content has, contents know their users. */
+/* All is read: children get what their content has, contents know their users. */
 void rcv_join(struct rcv *r);
 /* Is its content in the store? */
 bool rcv_is_stored(const struct rcv_mail *m);
@@ -114,7 +106,7 @@ bool rcv_is_mail(const struct rcv_mail *m);
 struct rcv_mail *rcv_content_of(const struct rcv_mail *m);
 /* Where the store has what the log says of it; NULL: a file of its own, or somewhere else. */
 struct rcv_place *rcv_place_of(const struct rcv_mail *m);
-/* Has qmgr lost it? It has nothing that uses its content, and said that it keeps that. */
+/* Has qmgr lost it? It keeps the content, and has no mail that needs it. */
 bool rcv_is_ours(const struct rcv_mail *m);
 
 /* All lines are read: what was committed, not what MAIL and RCPT said. */

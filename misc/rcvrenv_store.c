@@ -1,9 +1,10 @@
 /*
  * What is in the content store, and who needs it: mails, their children, and what qmgr has.
  *
- * Invariants: a content counts its users, a segment the contents in it that have some; what uses a
- * content and is in qmgr's queue keeps it from being ours. Where a head in a segment says one thing
- * and the log of the mail another, the log is right: heads are beside bytes that strangers sent.
+ * Invariants: a content counts the mails that need it, a segment the contents in it that somebody
+ * needs: such a mail, or something in qmgr's queue, and then it is not ours. Where a head in a
+ * segment says one thing and the log of the mail another, the log is right: heads are beside bytes
+ * that strangers sent.
  */
 #include "misc/rcvrenv.h"
 
@@ -29,7 +30,6 @@ void rcv_store_fini(struct rcv *r)
 	}
 	sm_hash_fini(&r->places);
 	sm_hash_fini(&r->segments);
-	sm_free(r->uses);
 }
 
 /* ---- what there is ---- */
@@ -99,19 +99,22 @@ void rcv_add(struct rcv *r, struct sm_id id, const struct cdb_place *at)
 
 void rcv_kept(struct rcv *r, struct sm_str line)
 {
-	struct sm_str rest;
-	struct rcv_use use;
+	struct cdb_place at;
+	struct sm_str offset;
+	uint64_t n;
+	struct rcv_place *p;
 	struct rcv_mail *m;
 
-	if (sm_id_parse(sm_str_split(line, ' ', &rest), &use.segment) != 0)
+	if (sm_id_parse(sm_str_split(line, ' ', &offset), &at.content) != 0)
 		return;
-	if (sm_id_parse(sm_str_split(rest, ' ', &rest), &use.id) == 0 &&
-	    sm_id_parse(rest, &use.of) == 0) {
-		r->uses = sm_realloc(r->uses, r->use_count + 1, sizeof(*r->uses));
-		r->uses[r->use_count++] = use;
-	} else if (cdb_is_segment(use.segment)) {
-		segment(r, use.segment)->kept = true;
-	} else if ((m = rcv_find(r, use.segment)) != NULL) {
+	if (sm_str_u64(offset, 10, UINT32_MAX, &n) == 0) {
+		at.offset = (uint32_t)n;
+		segment(r, at.content)->users++;
+		if ((p = place_find(r, &at)) != NULL)
+			p->needed = true;
+	} else if (cdb_is_segment(at.content)) {
+		segment(r, at.content)->kept = true;
+	} else if ((m = rcv_find(r, at.content)) != NULL) {
 		m->kept = true;
 	}
 }
@@ -144,12 +147,9 @@ struct rcv_place *rcv_place_of(const struct rcv_mail *m)
 
 bool rcv_is_ours(const struct rcv_mail *m)
 {
-	const struct rcv_mail *c = rcv_content_of(m);
 	const struct rcv_place *p = rcv_place_of(m);
 
-	if (p == NULL)
-		return c->kept;
-	return p->segment->kept && !p->segment->unclear && !c->used;
+	return p ? p->segment->kept && !p->needed : rcv_content_of(m)->kept;
 }
 
 /* ---- who needs it ---- */
@@ -181,27 +181,11 @@ static void join_child(struct rcv *r, struct rcv_mail *m)
 	m->body = owner->body;
 }
 
-/* A DSN, or a part of an alias, is in the queue: nobody else may take the content away. */
-static void take_use(struct rcv *r, const struct rcv_use *u)
-{
-	struct rcv_mail *child = rcv_find(r, u->id), *parent = rcv_find(r, u->of);
-	struct rcv_mail *m = child && child->owner ? child->owner
-	                     : parent              ? rcv_content_of(parent)
-	                                           : NULL;
-
-	if (m != NULL && rcv_is_stored(m))
-		m->used = true;
-	else
-		segment(r, u->segment)->unclear = true;
-}
-
 static void count_user(struct rcv_mail *m)
 {
 	enum rcv_state state = rcv_state(m);
 
-	if (m->queued)
-		rcv_content_of(m)->used = true;
-	if (m->queued || (state != RCV_SETTLED && state != RCV_REFUSED))
+	if (state != RCV_SETTLED && state != RCV_REFUSED)
 		rcv_content_of(m)->users++;
 }
 
@@ -218,12 +202,10 @@ void rcv_join(struct rcv *r)
 		rcv_take_final(m);
 	for (struct rcv_mail *m = NULL; (m = next_mail(r, m)) != NULL;)
 		join_child(r, m);
-	for (size_t i = 0; i < r->use_count; i++)
-		take_use(r, &r->uses[i]);
 	for (struct rcv_mail *m = NULL; (m = next_mail(r, m)) != NULL;)
 		if (rcv_is_mail(m))
 			count_user(m);
 	for (struct rcv_mail *m = NULL; (m = next_mail(r, m)) != NULL;)
 		for (struct rcv_place *p = m->places; p != NULL; p = p->next)
-			p->segment->users += m->users > 0 || m->used;
+			p->segment->users += m->users > 0 && !p->needed;
 }

@@ -155,8 +155,8 @@ tac "$dir/filtered.log" >"$dir/detlif.log"
 check "changed by filters, any order" "$want" "$(run -j "$dir/detlif.log" | grep "$(id C)")"
 rm "$dir/C/$(id C)"
 
-check "nobody listens" "exit 75" "$(run -k "$dir/known" -q /dev/null -r 127.0.0.1:1 "$dir/smtps.log" "$dir/other.log" | tail -n 1)"
+check "nobody listens" "exit 75" "$(run -k "$dir/known" -r 127.0.0.1:1 "$dir/smtps.log" "$dir/other.log" | tail -n 1)"
 printf x >>"$dir/1/$(id 1)"
-check "another content" "exit 1" "$(run -k "$dir/known" -q /dev/null -r 127.0.0.1:1 "$dir/smtps.log" "$dir/other.log" | tail -n 1)"
+check "another content" "exit 1" "$(run -k "$dir/known" -r 127.0.0.1:1 "$dir/smtps.log" "$dir/other.log" | tail -n 1)"
 check "still there" 8 "$(find "$dir" -name 'S0*' | wc -l | tr -d ' ')"
 exit $failed

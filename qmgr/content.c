@@ -339,9 +339,10 @@ static int survey(struct qm *q, struct qm_recovered *found)
 
 /* ---- room in segments ---- */
 
+/* Not of one that has to be kept: what nobody needs there may be mail that the logs have lost. */
 static bool give_back(void *arg, struct sm_id segment, const struct cdb_span *keep, size_t count)
 {
-	return qm_incoming_keep(arg, segment, keep, count);
+	return !is_older(arg, segment) && qm_incoming_keep(arg, segment, keep, count);
 }
 
 static void look_at_segments(void *arg)

@@ -281,6 +281,18 @@ void qm_contents_release(struct qm_contents *t,
 	}
 }
 
+bool qm_content_needed(const struct qm_contents *t, struct sm_id segment, size_t *at,
+                       struct cdb_span *out)
+{
+	const struct content *c = find(t, segment);
+
+	if (c == NULL || *at >= c->span_count)
+		return false;
+	*out = (struct cdb_span){c->spans[*at].offset, c->spans[*at].size};
+	(*at)++;
+	return true;
+}
+
 bool qm_content_known(const struct qm_contents *t, struct sm_id content)
 {
 	return find(t, content) != NULL;

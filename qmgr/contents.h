@@ -57,6 +57,11 @@ void qm_contents_release(struct qm_contents *t,
                                       size_t count),
                          void *arg);
 
+/* The same of one segment: one part after the other, from *at 0 on, until the next change; false:
+ * that was the last. */
+bool qm_content_needed(const struct qm_contents *t, struct sm_id segment, size_t *at,
+                       struct cdb_span *out);
+
 /* Does anybody use it, beside the owner of a file of its own? A segment that is not sealed is in
  * use as well. */
 bool qm_content_known(const struct qm_contents *t, struct sm_id content);

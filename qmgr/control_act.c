@@ -503,22 +503,21 @@ void qm_ctl_forget(struct qm_ctl *c)
 
 #define ORPHANS_A_STEP 500
 
-/* DSNs and parts of aliases that use what is in a segment: a mail of which there are some is not
- * lost. In one go, because they change. */
-static void orphan_users(struct qm_ctl *c, struct sm_id content)
+/* What mail of the queue needs of a segment: all else in it may be lost. In one go, because it
+ * changes. */
+static size_t orphan_needed(struct qm_ctl *c, struct sm_id segment)
 {
-	const struct qm_contents *t = &c->q->txns.contents;
+	struct cdb_span span;
+	size_t n = 0;
 
-	for (int dsns = 0; dsns < 2; dsns++) {
-		for (const struct qm_content_child *child = NULL;
-		     (child = qm_content_next(t, content, dsns != 0, child)) != NULL;) {
-			qm_ctl_begin(c, "orphan_user");
-			qm_ctl_id(c, "content", content);
-			qm_ctl_id(c, "id", child->id);
-			qm_ctl_id(c, "of", child->of);
-			qm_ctl_line(c);
-		}
+	while (qm_content_needed(&c->q->txns.contents, segment, &n, &span)) {
+		qm_ctl_begin(c, "orphan_needed");
+		qm_ctl_id(c, "id", segment);
+		qm_ctl_num(c, "offset", span.offset);
+		qm_ctl_num(c, "size", span.size);
+		qm_ctl_line(c);
 	}
+	return n;
 }
 
 static bool list_orphans(struct qm_ctl *c)
@@ -527,7 +526,7 @@ static bool list_orphans(struct qm_ctl *c)
 	struct sm_id id;
 	int err;
 
-	for (unsigned n = 0; n < ORPHANS_A_STEP; n++) {
+	for (size_t n = 0; n < ORPHANS_A_STEP; n++) {
 		err = qm_content_kept_next(c->q, at, &id);
 		if (err == SM_E_AGAIN) {
 			qm_ctl_end(c, QM_CTL_LATER, "not known yet: smtps has to come first");
@@ -540,7 +539,7 @@ static bool list_orphans(struct qm_ctl *c)
 		qm_ctl_begin(c, "orphan");
 		qm_ctl_id(c, "id", id);
 		qm_ctl_line(c);
-		orphan_users(c, id);
+		n += orphan_needed(c, id);
 	}
 	return true;
 }

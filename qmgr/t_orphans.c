@@ -134,14 +134,14 @@ static void contents_survive_damage(void **state)
 	assert_true(qm_content_kept(&w.q) >= 1);
 }
 
-/* A mail with its content in a segment, alone. */
-static struct sm_id taken_in_segment(struct sm_id segment, const char *rcpt)
+/* A mail with its content in a segment. */
+static void taken_in_segment(struct sm_id segment, uint32_t offset, const char *rcpt)
 {
 	struct sm_id id = {w.ss.next_id++, w.ss.p.proc};
 	struct sm_msg_rcpt_new r = {.addr = sm_str(rcpt), .orcpt = SM_STR("")};
 	struct sm_msg_ta_commit m = {.ta = id,
 	                             .content = segment,
-	                             .content_offset = 32,
+	                             .content_offset = offset,
 	                             .sess = w.sess,
 	                             .sender = SM_STR("s@a.test"),
 	                             .size = 24,
@@ -152,7 +152,6 @@ static struct sm_id taken_in_segment(struct sm_id segment, const char *rcpt)
 
 	t_send(&w.ss.p, SM_MSG_ta_commit, &m, true);
 	t_wait_n(t_verdicts, w.ss.verdicts + 1);
-	return id;
 }
 
 static bool nothing_deferred(void)
@@ -180,8 +179,8 @@ static void a_segment_is_kept_with_what_is_known(void **state)
 	w.ss.next_id |= CDB_SEGMENT_BIT;
 	segment = t_content();
 	w.ss.next_id &= ~CDB_SEGMENT_BIT;
-	taken_in_segment(segment, "temp1@b.test");
-	taken_in_segment(segment, "temp2@b.test");
+	taken_in_segment(segment, 32, "temp1@b.test");
+	taken_in_segment(segment, 96, "temp2@b.test");
 	t_wait_n(t_deferred, 2);
 	t_qm_stop();
 	lose_logs(w.ibdb);
@@ -190,6 +189,8 @@ static void a_segment_is_kept_with_what_is_known(void **state)
 	nothing_is_open();
 	assert_int_equal(qm_content_kept(&w.q), 1);
 	assert_true(is_listed(segment));
+	assert_non_null(strstr(w.ctl_text, "\"offset\":32,"));
+	assert_non_null(strstr(w.ctl_text, "\"offset\":96,"));
 	t_ask_ctl("remove", "all");
 	assert_true(t_wait(nothing_deferred));
 	t_turns(100);
