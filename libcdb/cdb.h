@@ -82,8 +82,8 @@ void cdb_paths(const char *base, unsigned rights, struct sm_arena *a,
 struct cdb_writer;
 /*
  * Begin content `id` (which must be new). `gap` bytes are left free at its front for a header block
- * that is known only at the end; 0: none. Nothing touches the disk until 64 KiB have gathered or
- * commit: a small content costs one off-loop job.
+ * that is known only at the end; 0: none. Nothing touches the disk until 64 KiB have gathered (with
+ * segments 256 KiB) or commit: a small content costs one off-loop job, or shares one.
  */
 struct cdb_writer *cdb_write(struct cdb *s, struct sm_id id, size_t gap);
 int cdb_append(struct cdb_writer *w, const void *p, size_t n) SM_YIELDS

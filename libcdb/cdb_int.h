@@ -26,6 +26,8 @@
 #define CDB_SMALL_BYTES CDB_WRITE_BYTES
 #define CDB_PIECE_BYTES ((size_t)256 * 1024)
 #define CDB_IOV_MAX     1024
+/* A content up to this can go into a segment: it is read as one piece. */
+#define CDB_BUFFERS ((int)(CDB_PIECE_BYTES / CDB_WRITE_BYTES))
 
 struct cdb_spare {
 	struct cdb_spare *next;
@@ -48,6 +50,7 @@ struct cdb {
 	bool sync_dir[CDB_DIRS];
 	/* Loop thread only. */
 	struct cdb_pool small, pieces;
+	size_t more_buffers;           /* of `small`: in use beside one for each writer */
 	struct cdb_segments *segments; /* NULL: each content is a file of its own */
 	struct cdb_open_files *files;  /* segments that are being read; NULL: none was yet */
 };
@@ -98,7 +101,8 @@ static inline uint64_t cdb_entry_end(uint64_t size)
 
 struct cdb_segment_entry {
 	struct sm_id id;
-	struct iovec v[2]; /* the content */
+	struct iovec v[1 + CDB_BUFFERS]; /* the content */
+	int count;
 };
 static inline bool cdb_segments_on(const struct cdb *s)
 {
@@ -126,9 +130,9 @@ void cdb_open_file_put(struct cdb *s, struct cdb_open_file *f);
 void cdb_open_files_close(struct cdb *s);
 
 /* For cdb_reread: `size` bytes, of `fd` from `offset` (it stays its owner's), or all of them in
- * `buf` with fd -1. */
+ * the buffers `v` with fd -1. */
 struct cdb_reader *cdb_reader_of(struct cdb *s, struct sm_id id, int fd, uint64_t offset,
-                                 const char *buf, uint64_t size);
+                                 const struct iovec *v, int count, uint64_t size);
 
 /* Which of the 16 holds it. */
 static inline int cdb_dir_index(struct sm_id id)

@@ -1,8 +1,9 @@
 /*
  * Reading a content back, for delivery.
  *
- * What is in a segment is small. The segment stays open for a while (cdb_open_files.c), so that the
- * loop itself reads what the kernel has in memory, and only asks a helper when it has not.
+ * What is in a segment is no more than one piece. The segment stays open for a while
+ * (cdb_open_files.c), so that the loop itself reads what the kernel has in memory, and only asks a
+ * helper when it has not.
  *
  * A small content in a file of its own is opened, checked, read and closed by one job: afterwards
  * the reader is only memory. A large one keeps its descriptor and is read piece by piece. All of it
@@ -231,7 +232,7 @@ static int read_from_segment(struct cdb_reader *r)
 	struct cdb_open_file *f = cdb_open_file_get(r->s, r->id);
 	int rc = 0;
 
-	if (!is_small(r) || r->offset < CDB_ENTRY_BYTES)
+	if (r->size > CDB_PIECE_BYTES || r->offset < CDB_ENTRY_BYTES)
 		rc = corrupt(r, "cannot have such a content");
 	if (f != NULL)
 		r->fd = f->fd;
@@ -263,16 +264,18 @@ int cdb_read_open(struct cdb *s, struct sm_id id, uint32_t offset, uint64_t size
 }
 
 struct cdb_reader *cdb_reader_of(struct cdb *s, struct sm_id id, int fd, uint64_t offset,
-                                 const char *buf, uint64_t size)
+                                 const struct iovec *v, int count, uint64_t size)
 {
 	struct cdb_reader *r = reader_new(s, id, offset, size);
 
 	r->fd = fd;
 	r->borrowed = true;
-	if (fd == -1) {
-		sm_assert(is_small(r));
-		memcpy(r->buf, buf, size);
-		r->in_buf = (size_t)size;
+	if (fd != -1)
+		return r;
+	sm_assert(size <= CDB_PIECE_BYTES);
+	for (int i = 0; i < count; i++) {
+		memcpy(r->buf + r->in_buf, v[i].iov_base, v[i].iov_len);
+		r->in_buf += v[i].iov_len;
 	}
 	return r;
 }

@@ -56,7 +56,7 @@ struct cdb_segments {
 	uint64_t start; /* in the segment */
 	size_t count;
 	struct waiting *batch[BATCH_MAX];
-	struct iovec iov[BATCH_MAX * 4];
+	struct iovec iov[BATCH_MAX * (3 + CDB_BUFFERS)];
 };
 
 static const char zeros[CDB_ENTRY_ALIGN];
@@ -65,9 +65,11 @@ static const char zeros[CDB_ENTRY_ALIGN];
 
 static uint32_t checksum(const struct cdb_segment_entry *e)
 {
-	uint32_t crc = sm_crc32c(0, e->v[0].iov_base, e->v[0].iov_len);
+	uint32_t crc = 0;
 
-	return sm_crc32c(crc, e->v[1].iov_base, e->v[1].iov_len);
+	for (int i = 0; i < e->count; i++)
+		crc = sm_crc32c(crc, e->v[i].iov_base, e->v[i].iov_len);
+	return crc;
 }
 
 /* Heads, contents, and zeros up to where the next head may be. */
@@ -85,8 +87,8 @@ static int gather(struct cdb_segments *g)
 		                                  .crc = checksum(w->entry)},
 		              w->head);
 		g->iov[n++] = (struct iovec){w->head, sizeof(w->head)};
-		g->iov[n++] = w->entry->v[0];
-		g->iov[n++] = w->entry->v[1];
+		memcpy(g->iov + n, w->entry->v, (size_t)w->entry->count * sizeof(*g->iov));
+		n += w->entry->count;
 		g->iov[n++] = (struct iovec){(void *)(uintptr_t)zeros, pad};
 	}
 	return n;
@@ -261,9 +263,10 @@ static bool before_sleep(void *arg)
 
 int cdb_segment_commit(struct cdb *s, const struct cdb_segment_entry *e, struct cdb_place *at)
 {
-	struct waiting w = {
-	    .co = sm_co_self(), .entry = e, .place.size = e->v[0].iov_len + e->v[1].iov_len};
+	struct waiting w = {.co = sm_co_self(), .entry = e};
 
+	for (int i = 0; i < e->count; i++)
+		w.place.size += e->v[i].iov_len;
 	sm_list_push(&s->segments->waiting, &w.link);
 	while (!w.done)
 		sm_co_park_deaf("content commit");

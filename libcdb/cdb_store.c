@@ -19,8 +19,8 @@
 #endif
 
 /* Spare buffers kept: enough for what one helper pool has in work, not for a burst. */
-#define SMALL_SPARE 64
-#define PIECE_SPARE 8
+#define SMALL_SPARE 128
+#define PIECE_SPARE 32
 
 char *cdb_pool_get(struct cdb_pool *p)
 {

@@ -20,6 +20,8 @@
 
 /* Offsets are 32 bits wide; no sane header block comes near this. */
 #define GAP_MAX ((size_t)16 * 1024 * 1024)
+/* Buffers beside the first one of each writer: 32 MB. */
+#define MORE_BUFFERS_MAX 512
 
 struct cdb_writer {
 	struct cdb *s;
@@ -27,9 +29,9 @@ struct cdb_writer {
 	struct cdb_file f; /* of its own; not used when the content goes into a segment */
 	bool scratch;      /* never committed: its file loses its name at once */
 	int err;
-	/* Loop: what waits to be written at `end`. */
-	char *buf;
-	size_t len;
+	/* Loop: what waits to be written at `end`, in buffers of CDB_WRITE_BYTES. */
+	struct iovec v[CDB_BUFFERS];
+	int count;    /* buffers in use, at least one */
 	uint64_t end; /* of what was written, or where the body will begin */
 	/* The header block and the room for it. */
 	size_t gap, header_len;
@@ -45,8 +47,27 @@ static struct cdb_writer *writer_new(struct cdb *s, struct sm_id id)
 	w->s = s;
 	w->id = id;
 	cdb_file_init(&w->f, s, id);
-	w->buf = cdb_pool_get(&s->small);
+	w->v[w->count++].iov_base = cdb_pool_get(&s->small);
 	return w;
+}
+
+static size_t waiting_bytes(const struct cdb_writer *w)
+{
+	size_t n = 0;
+
+	for (int i = 0; i < w->count; i++)
+		n += w->v[i].iov_len;
+	return n;
+}
+
+/* What was written waits no more; one buffer stays. */
+static void buffers_written(struct cdb_writer *w)
+{
+	while (w->count > 1) {
+		cdb_pool_put(&w->s->small, w->v[--w->count].iov_base);
+		w->s->more_buffers--;
+	}
+	w->v[0].iov_len = 0;
 }
 
 struct cdb_writer *cdb_write(struct cdb *s, struct sm_id id, size_t gap)
@@ -62,7 +83,8 @@ struct cdb_writer *cdb_write(struct cdb *s, struct sm_id id, size_t gap)
 static void writer_free(struct cdb_writer *w)
 {
 	sm_assert(w->f.fd == -1);
-	cdb_pool_put(&w->s->small, w->buf);
+	buffers_written(w);
+	cdb_pool_put(&w->s->small, w->v[0].iov_base);
 	sm_free(w->header);
 	sm_free(w);
 }
@@ -82,16 +104,17 @@ static int remove_job(void *arg)
 static int flush_job(void *arg)
 {
 	struct cdb_writer *w = arg;
-	struct iovec v = {.iov_base = w->buf, .iov_len = w->len};
+	struct iovec v[CDB_BUFFERS];
 	int rc = 0;
 
+	memcpy(v, w->v, sizeof(v));
 	if (w->f.fd == -1)
 		rc = w->scratch ? cdb_file_scratch(&w->f) : cdb_file_create(&w->f);
 	if (rc == 0)
-		rc = cdb_file_write(&w->f, &v, 1, w->end);
+		rc = cdb_file_write(&w->f, v, w->count, w->end);
 	if (rc != 0)
 		return cdb_file_give_up(&w->f, rc);
-	w->end += w->len;
+	w->end += waiting_bytes(w);
 	return 0;
 }
 
@@ -107,11 +130,10 @@ static int unname_job(void *arg)
 static int commit_job(void *arg)
 {
 	struct cdb_writer *w = arg;
-	struct iovec v[2] = {
-	    {.iov_base = w->header, .iov_len = w->header_len},
-	    {.iov_base = w->buf, .iov_len = w->len},
-	};
+	struct iovec v[1 + CDB_BUFFERS] = {{.iov_base = w->header, .iov_len = w->header_len}};
 	int rc = 0;
+
+	memcpy(v + 1, w->v, sizeof(w->v));
 
 	if (w->f.fd == -1) {
 		/* All of it is still here: then there is no need for a hole at the front. */
@@ -119,14 +141,14 @@ static int commit_job(void *arg)
 		w->end = w->header_len;
 		rc = cdb_file_create(&w->f);
 		if (rc == 0)
-			rc = cdb_file_write(&w->f, v, 2, 0);
+			rc = cdb_file_write(&w->f, v, 1 + w->count, 0);
 	} else {
 		w->offset = w->gap - w->header_len;
 		rc = cdb_file_write(&w->f, &v[0], 1, w->offset);
 		if (rc == 0)
-			rc = cdb_file_write(&w->f, &v[1], 1, w->end);
+			rc = cdb_file_write(&w->f, v + 1, w->count, w->end);
 	}
-	w->end += w->len;
+	w->end += waiting_bytes(w);
 	w->size = w->end - w->offset;
 	if (rc == 0)
 		rc = cdb_file_sync(&w->f);
@@ -137,22 +159,43 @@ static int commit_job(void *arg)
 
 /* ---- loop ----------------------------------------------------------------------------------- */
 
+/* What may go into a segment as a whole waits in memory, as long as all of it together is little.
+ */
+static bool add_buffer(struct cdb_writer *w)
+{
+	if (!cdb_segments_on(w->s) || w->scratch || w->f.fd != -1 || w->count == CDB_BUFFERS ||
+	    w->s->more_buffers >= MORE_BUFFERS_MAX)
+		return false;
+	w->v[w->count++] = (struct iovec){.iov_base = cdb_pool_get(&w->s->small)};
+	w->s->more_buffers++;
+	return true;
+}
+
+static int flush(struct cdb_writer *w)
+{
+	int rc = sm_offload("content write", flush_job, w);
+
+	buffers_written(w);
+	return rc;
+}
+
 int cdb_append(struct cdb_writer *w, const void *p, size_t n)
 {
 	const char *from = p;
 
 	while (n > 0 && w->err == 0) {
-		size_t part = SM_MIN(n, CDB_WRITE_BYTES - w->len);
+		struct iovec *v = &w->v[w->count - 1];
+		size_t part = SM_MIN(n, CDB_WRITE_BYTES - v->iov_len);
 
 		/* Only when more comes is a full buffer written: the last one belongs to the
 		 * commit. */
 		if (part == 0) {
-			w->err = sm_offload("content write", flush_job, w);
-			w->len = 0;
+			if (!add_buffer(w))
+				w->err = flush(w);
 			continue;
 		}
-		memcpy(w->buf + w->len, from, part);
-		w->len += part;
+		memcpy((char *)v->iov_base + v->iov_len, from, part);
+		v->iov_len += part;
 		from += part;
 		n -= part;
 	}
@@ -184,13 +227,12 @@ int cdb_reread(struct cdb_writer *w, struct cdb_reader **out)
 {
 	*out = NULL;
 	sm_assert(w->header == NULL);
-	if (w->err == 0 && w->f.fd != -1 && w->len > 0) {
-		w->err = sm_offload("content write", flush_job, w);
-		w->len = 0;
-	}
+	if (w->err == 0 && w->f.fd != -1 && waiting_bytes(w) > 0)
+		w->err = flush(w);
 	if (w->err != 0)
 		return w->err;
-	*out = cdb_reader_of(w->s, w->id, w->f.fd, w->gap, w->buf, w->end - w->gap + w->len);
+	*out = cdb_reader_of(w->s, w->id, w->f.fd, w->gap, w->v, w->count,
+	                     w->end - w->gap + waiting_bytes(w));
 	return 0;
 }
 
@@ -209,14 +251,19 @@ int cdb_rewrite(struct cdb_writer **wp, struct cdb_writer **former)
 /* Nothing of it is on the disk yet, and it can be read back at once. */
 static bool suits_segment(const struct cdb_writer *w)
 {
-	return cdb_segments_on(w->s) && w->f.fd == -1 && w->header_len + w->len <= CDB_SMALL_BYTES;
+	return cdb_segments_on(w->s) && w->f.fd == -1 &&
+	       w->header_len + waiting_bytes(w) <= CDB_PIECE_BYTES;
 }
 
 static int commit_to_segment(struct cdb_writer *w, struct cdb_place *at)
 {
-	struct cdb_segment_entry e = {.id = w->id,
-	                              .v = {{.iov_base = w->header, .iov_len = w->header_len},
-	                                    {.iov_base = w->buf, .iov_len = w->len}}};
+	struct cdb_segment_entry e = {
+	    .id = w->id,
+	    .v = {{.iov_base = w->header, .iov_len = w->header_len}},
+	    .count = 1 + w->count,
+	};
+
+	memcpy(e.v + 1, w->v, sizeof(w->v));
 
 	return cdb_segment_commit(w->s, &e, at);
 }
