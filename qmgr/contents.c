@@ -191,6 +191,22 @@ void qm_content_child(struct qm_contents *t, const struct cdb_place *at, struct 
 	sm_list_push(dsn ? &c->dsns : &c->others, &child->link);
 }
 
+bool qm_content_is_free(const struct qm_contents *t, const struct cdb_place *at)
+{
+	const struct content *c = find(t, at->content);
+	size_t i;
+
+	if (at->size > INT32_MAX)
+		return false;
+	if (c == NULL)
+		return true;
+	i = span_at(c, at->offset);
+	if (i > 0 && (uint64_t)c->spans[i - 1].offset + c->spans[i - 1].size > at->offset)
+		return false;
+	return i == c->span_count ||
+	       (c->spans[i].offset > at->offset && c->spans[i].offset >= at->offset + at->size);
+}
+
 void qm_content_member(struct qm_contents *t, const struct cdb_place *at)
 {
 	struct content *c = entry(t, at->content, false);

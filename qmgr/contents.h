@@ -32,7 +32,9 @@ void qm_contents_fini(struct qm_contents *t);
 /* A child uses it from now on. `owner_open`: so does the owner, unless it is in a segment. */
 void qm_content_child(struct qm_contents *t, const struct cdb_place *at, struct sm_id id,
                       struct sm_id of, bool dsn, bool owner_open);
-/* A mail has its content there, in a segment. */
+/* Can a mail have its content there, in a segment: does nobody need any of that place? */
+bool qm_content_is_free(const struct qm_contents *t, const struct cdb_place *at);
+/* It has. A place is one mail's. */
 void qm_content_member(struct qm_contents *t, const struct cdb_place *at);
 /* Transaction `id` does not use it any more. True: nobody uses the file, and it may go. */
 bool qm_content_end(struct qm_contents *t, const struct cdb_place *at,

@@ -83,11 +83,15 @@ static bool user_may_send(struct qm *q, const struct sm_msg_ta_commit *m)
 	return v == QM_USER_OK;
 }
 
-/* A content of its own, or a place in a segment of that server. */
-static bool may_use(const struct qm_in_server *s, const struct sm_msg_ta_commit *m)
+/* A content of its own, or a place in a segment of that server that no other mail has. */
+static bool may_use(const struct qm *q, const struct qm_in_server *s,
+                    const struct sm_msg_ta_commit *m)
 {
-	return sm_id_eq(m->content, m->ta) ||
-	       (cdb_is_segment(m->content) && m->content.proc == s->proc);
+	const struct cdb_place at = {m->content, m->content_offset, m->size};
+
+	if (!cdb_is_segment(m->content))
+		return sm_id_eq(m->content, m->ta);
+	return m->content.proc == s->proc && qm_content_is_free(&q->txns.contents, &at);
 }
 
 int qm_in_commit(struct qm *q, struct qm_in_server *s, const struct sm_frame *f)
@@ -101,8 +105,8 @@ int qm_in_commit(struct qm *q, struct qm_in_server *s, const struct sm_frame *f)
 
 	if (err != 0)
 		return err;
-	if (m.rcpts_count == 0 || m.ta.proc != s->proc || cdb_is_segment(m.ta) || !may_use(s, &m) ||
-	    was_taken(q, m.ta))
+	if (m.rcpts_count == 0 || m.ta.proc != s->proc || cdb_is_segment(m.ta) ||
+	    !may_use(q, s, &m) || was_taken(q, m.ta))
 		return sm_fail(SM_E_PROTO,
 		               "commit without recipients, of a foreign id or content, or twice");
 	why = qm_credit_refusal(q);

@@ -3,7 +3,7 @@
 #include <stddef.h>
 #include <setjmp.h>
 #include <stdint.h>
-#include <stdlib.h>
+#include <string.h>
 #include <cmocka.h>
 
 #include "libcdb/cdb.h"
@@ -40,6 +40,41 @@ static struct sm_id segment(uint64_t counter)
 	return (struct sm_id){counter | CDB_SEGMENT_BIT, 1};
 }
 
+/* Of a mail in a segment: each has a page of it. */
+static struct cdb_place place(struct sm_id segment_id, uint64_t counter)
+{
+	return (struct cdb_place){segment_id, (uint32_t)counter * 4096 + 32, 3000};
+}
+
+static void member(struct sm_id segment_id, uint64_t counter)
+{
+	struct cdb_place at = place(segment_id, counter);
+
+	assert_true(qm_content_is_free(&t, &at));
+	qm_content_member(&t, &at);
+	assert_false(qm_content_is_free(&t, &at));
+}
+
+/* A child of that mail. */
+static void child(struct sm_id content, struct sm_id id, uint64_t of, bool dsn, bool owner_open)
+{
+	struct cdb_place at = {content, 0, 3000};
+
+	if (cdb_is_segment(content))
+		at = place(content, of);
+	qm_content_child(&t, &at, id, mail(of), dsn, owner_open);
+}
+
+/* `counter`: of the mail whose content it is. */
+static bool ends(struct sm_id content, uint64_t counter, struct sm_id id)
+{
+	struct cdb_place at = {content, 0, 3000};
+
+	if (cdb_is_segment(content))
+		at = place(content, counter);
+	return qm_content_end(&t, &at, id);
+}
+
 static void assert_nothing_left(void)
 {
 	assert_int_equal(t.by_id.count, 0);
@@ -52,7 +87,7 @@ static void a_mail_alone_has_no_entry(void **state)
 {
 	(void)state;
 	assert_false(qm_content_known(&t, mail(1)));
-	assert_true(qm_content_end(&t, mail(1), mail(1)));
+	assert_true(ends(mail(1), 1, mail(1)));
 	assert_nothing_left();
 }
 
@@ -67,18 +102,18 @@ static void with_children(void **state)
 		                                               : own(3),
 		                               owner_at == 2 ? mail(1) : own(3)};
 
-		qm_content_child(&t, mail(1), own(2), mail(1), true, true);
-		qm_content_child(&t, mail(1), own(3), mail(1), false, true);
+		child(mail(1), own(2), 1, true, true);
+		child(mail(1), own(3), 1, false, true);
 		for (int i = 0; i < 3; i++) {
 			/* With the last child the entry is not needed any more. */
 			assert_int_equal(qm_content_known(&t, mail(1)), owner_at < 2 || i < 2);
-			assert_int_equal(qm_content_end(&t, mail(1), users[i]), i == 2);
+			assert_int_equal(ends(mail(1), 1, users[i]), i == 2);
 		}
 		assert_nothing_left();
 	}
 	/* The owner has ended before, as replay finds it. */
-	qm_content_child(&t, mail(1), own(2), mail(1), true, false);
-	assert_true(qm_content_end(&t, mail(1), own(2)));
+	child(mail(1), own(2), 1, true, false);
+	assert_true(ends(mail(1), 1, own(2)));
 	assert_nothing_left();
 }
 
@@ -87,9 +122,9 @@ static void children_are_told_apart(void **state)
 	const struct qm_content_child *c;
 
 	(void)state;
-	qm_content_child(&t, segment(1), own(2), mail(5), true, false);
-	qm_content_child(&t, segment(1), own(3), mail(6), false, false);
-	qm_content_child(&t, segment(1), own(4), mail(7), true, false);
+	child(segment(1), own(2), 5, true, false);
+	child(segment(1), own(3), 6, false, false);
+	child(segment(1), own(4), 7, true, false);
 	c = qm_content_next(&t, segment(1), true, NULL);
 	assert_true(sm_id_eq(c->id, own(2)) && sm_id_eq(c->of, mail(5)));
 	c = qm_content_next(&t, segment(1), true, c);
@@ -109,11 +144,11 @@ static bool happens(enum event e)
 {
 	switch (e) {
 	case MAIL_1:
-		return qm_content_end(&t, segment(9), mail(1));
+		return ends(segment(9), 1, mail(1));
 	case MAIL_2:
-		return qm_content_end(&t, segment(9), mail(2));
+		return ends(segment(9), 2, mail(2));
 	case CHILD:
-		return qm_content_end(&t, segment(9), own(3));
+		return ends(segment(9), 1, own(3));
 	default:
 		return qm_content_seal(&t, segment(9));
 	}
@@ -130,9 +165,9 @@ static void in_each_order(void **state)
 			seen |= 1u << order[i];
 		if (seen != (1u << EVENTS) - 1)
 			continue;
-		qm_content_member(&t, segment(9));
-		qm_content_member(&t, segment(9));
-		qm_content_child(&t, segment(9), own(3), mail(1), true, true);
+		member(segment(9), 1);
+		member(segment(9), 2);
+		child(segment(9), own(3), 1, true, true);
 		for (int i = 0; i < EVENTS; i++) {
 			assert_true(qm_content_known(&t, segment(9)));
 			assert_int_equal(happens(order[i]), i == EVENTS - 1);
@@ -146,8 +181,8 @@ static void an_open_one_stays(void **state)
 {
 	(void)state;
 	for (uint64_t i = 0; i < 3; i++) {
-		qm_content_member(&t, segment(9));
-		assert_false(qm_content_end(&t, segment(9), mail(i)));
+		member(segment(9), i);
+		assert_false(ends(segment(9), i, mail(i)));
 		assert_true(qm_content_known(&t, segment(9)));
 	}
 	assert_true(qm_content_seal(&t, segment(9)));
@@ -155,10 +190,10 @@ static void an_open_one_stays(void **state)
 	/* One that nobody ever was in. */
 	assert_true(qm_content_seal(&t, segment(8)));
 	/* And once more is once. */
-	qm_content_member(&t, segment(9));
+	member(segment(9), 1);
 	assert_false(qm_content_seal(&t, segment(9)));
 	assert_false(qm_content_seal(&t, segment(9)));
-	assert_true(qm_content_end(&t, segment(9), mail(1)));
+	assert_true(ends(segment(9), 1, mail(1)));
 	assert_nothing_left();
 }
 
@@ -191,13 +226,13 @@ static void all_at_once(void **state)
 
 	(void)state;
 	/* Each third one is in use; each seventh is sealed; beside them a file that has a child. */
-	qm_content_child(&t, mail(1), own(2), mail(1), true, true);
+	child(mail(1), own(2), 1, true, true);
 	for (uint64_t i = 0; i < 1000; i++) {
-		qm_content_member(&t, segment(i));
+		member(segment(i), i);
 		if (i % 7 == 0)
 			assert_false(qm_content_seal(&t, segment(i)));
 		if (i % 3 != 0)
-			assert_int_equal(qm_content_end(&t, segment(i), mail(i)), i % 7 == 0);
+			assert_int_equal(ends(segment(i), i, mail(i)), i % 7 == 0);
 	}
 	uint64_t gone = 0, sum = 0, open = 0;
 
@@ -213,8 +248,8 @@ static void all_at_once(void **state)
 	assert_int_equal(s.gone, gone);
 	assert_int_equal(s.gone_sum, sum);
 	/* Those that were in use go with their last user now. */
-	assert_true(qm_content_end(&t, segment(3), mail(3)));
-	assert_false(qm_content_end(&t, segment(501), mail(501)));
+	assert_true(ends(segment(3), 3, mail(3)));
+	assert_false(ends(segment(501), 501, mail(501)));
 	assert_true(qm_content_known(&t, mail(1)));
 	s.asked = 0;
 	qm_content_seal_all(&t, is_over, is_gone, &s);
@@ -223,8 +258,158 @@ static void all_at_once(void **state)
 	qm_content_seal_all(&t, is_over, is_gone, &s);
 	for (uint64_t i = 0; i < 1000; i += 3)
 		if (i != 3 && i != 501)
-			assert_true(qm_content_end(&t, segment(i), mail(i)));
+			assert_true(ends(segment(i), i, mail(i)));
 	assert_int_equal(t.by_id.count, 1);
+}
+
+/* ---- what is needed of a segment ---- */
+
+/* What is between two mails, and behind them, is free; a part of one, and what reaches into one, is
+ * not. */
+static void a_place_is_one_mails(void **state)
+{
+	static const struct {
+		uint32_t offset;
+		uint64_t size;
+		bool free;
+	} v[] = {
+	    {32, 4000, true},
+	    {32, 4096, true},
+	    {32, 4097, false},
+	    {4128, 3000, false},
+	    {4128, 0, false},
+	    {4129, 0, false},
+	    {7127, 1, false},
+	    {7128, 0, true},
+	    {7128, 1096, true},
+	    {7128, 1097, false},
+	    {8000, 300, false},
+	    {11224, 1 << 20, true},
+	    {32, UINT64_MAX, false},
+	    {20000, UINT64_MAX, false},
+	    {20000, INT32_MAX, true},
+	    {20000, 1ull << 31, false},
+	    {UINT32_MAX, INT32_MAX, true},
+	};
+
+	(void)state;
+	member(segment(9), 1); /* 4128 to 7128 */
+	member(segment(9), 2); /* 8224 to 11224 */
+	for (size_t i = 0; i < SM_ARRAY_SIZE(v); i++) {
+		struct cdb_place at = {segment(9), v[i].offset, v[i].size};
+
+		if (qm_content_is_free(&t, &at) != v[i].free)
+			fail_msg("%u, %llu", v[i].offset, (unsigned long long)v[i].size);
+	}
+	/* A child needs it after its mail. */
+	struct cdb_place at = place(segment(9), 1);
+
+	child(segment(9), own(3), 1, true, false);
+	assert_false(ends(segment(9), 1, mail(1)));
+	assert_false(qm_content_is_free(&t, &at));
+	assert_false(ends(segment(9), 1, own(3)));
+	assert_true(qm_content_is_free(&t, &at));
+}
+
+struct told {
+	unsigned times;
+	bool refuses;
+	size_t count;
+	struct cdb_span keep[8];
+};
+
+static bool tell(void *arg, struct sm_id id, const struct cdb_span *keep, size_t count)
+{
+	struct told *told = arg;
+
+	assert_true(sm_id_eq(id, segment(9)));
+	assert_true(count <= SM_ARRAY_SIZE(told->keep));
+	told->times++;
+	told->count = count;
+	memcpy(told->keep, keep, count * sizeof(*keep));
+	return !told->refuses;
+}
+
+static void assert_told(struct told *told, size_t count, const uint64_t *counters)
+{
+	qm_contents_release(&t, tell, told);
+	assert_int_equal(told->times, 1);
+	assert_int_equal(told->count, count);
+	for (size_t i = 0; i < count; i++) {
+		assert_int_equal(told->keep[i].offset, counters[i] * 4096 + 32);
+		assert_int_equal(told->keep[i].size, 3000);
+	}
+	told->times = 0;
+}
+
+static void assert_not_told(struct told *told)
+{
+	qm_contents_release(&t, tell, told);
+	assert_int_equal(told->times, 0);
+}
+
+/* Only of one that is sealed, was so the last time, and of which much has ended: whatever mails and
+ * their children need is kept. */
+static void room_is_given_back(void **state)
+{
+	enum { MAILS = 100 };
+	struct told told = {.refuses = true};
+
+	(void)state;
+	for (uint64_t i = MAILS; i-- > 0;) /* in whatever order they come */
+		member(segment(9), i);
+	for (uint64_t i = 0; i < MAILS; i++)
+		if (i != 7 && i != 50 && i != 60)
+			assert_false(ends(segment(9), i, mail(i)));
+	assert_not_told(&told);
+	assert_not_told(&told); /* more may come */
+	assert_false(qm_content_seal(&t, segment(9)));
+	assert_not_told(&told);
+	const uint64_t three[] = {7, 50, 60};
+
+	assert_told(&told, 3, three);
+	told.refuses = false;
+	assert_told(&told, 3, three); /* nobody was there to do it */
+	assert_not_told(&told);       /* nothing has ended since */
+	child(segment(9), own(3), 50, true, false);
+	assert_false(ends(segment(9), 50, mail(50)));
+	assert_false(ends(segment(9), 60, mail(60)));
+	assert_not_told(&told); /* too little */
+	qm_content_recovered(&t);
+	assert_told(&told, 3, three); /* as long as there is a child, whatever it may need */
+	qm_content_recovered(&t);
+	assert_false(ends(segment(9), 50, own(3)));
+	assert_told(&told, 1, three);
+	assert_true(ends(segment(9), 7, mail(7)));
+	assert_nothing_left();
+}
+
+/* Replay finds a child, and its mail, in any order, or only one of both. */
+static void what_replay_finds_is_kept(void **state)
+{
+	struct told told = {0};
+	const uint64_t both[] = {1, 2};
+
+	(void)state;
+	child(segment(9), own(3), 1, true, true);
+	child(segment(9), own(4), 2, false, false);
+	member(segment(9), 5);
+	struct cdb_place at = place(segment(9), 1);
+
+	qm_content_member(&t, &at);
+	qm_content_recovered(&t);
+	assert_false(qm_content_seal(&t, segment(9)));
+	assert_not_told(&told);
+	assert_false(ends(segment(9), 5, mail(5)));
+	assert_false(ends(segment(9), 1, own(3)));
+	qm_contents_release(&t, tell, &told);
+	assert_int_equal(told.count, 3); /* 4 has not ended: 5 stays, too */
+	told.times = 0;
+	qm_content_recovered(&t);
+	assert_false(ends(segment(9), 2, own(4)));
+	assert_told(&told, 1, both);
+	assert_true(ends(segment(9), 1, mail(1)));
+	assert_nothing_left();
 }
 
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -235,6 +420,8 @@ int main(void)
 	    T(a_mail_alone_has_no_entry), T(with_children),
 	    T(children_are_told_apart),   T(in_each_order),
 	    T(an_open_one_stays),         T(all_at_once),
+	    T(a_place_is_one_mails),      T(room_is_given_back),
+	    T(what_replay_finds_is_kept),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -31,13 +31,16 @@ static struct sm_id begin(void)
 	return id;
 }
 
+/* Each at a place of its own. */
+static uint32_t next_offset = 32;
+
 static struct sm_id send_in(struct sm_id ta, struct sm_id content, const char *rcpt, uint8_t notify)
 {
 	struct sm_msg_rcpt_new r = {
 	    .addr = sm_str(rcpt), .orcpt = SM_STR("rfc822;orig@x"), .notify = notify};
 	struct sm_msg_ta_commit m = {.ta = ta,
 	                             .content = content,
-	                             .content_offset = 32,
+	                             .content_offset = next_offset,
 	                             .sender = SM_STR("s@a.test"),
 	                             .size = 24,
 	                             .envid = SM_STR(""),
@@ -46,6 +49,7 @@ static struct sm_id send_in(struct sm_id ta, struct sm_id content, const char *r
 	                             .rcpts = &r};
 
 	t_send(&w.ss.p, SM_MSG_ta_commit, &m, true);
+	next_offset += 64;
 	return ta;
 }
 
@@ -414,6 +418,28 @@ static void it_lies(void **state)
 	assert_refused();
 }
 
+/* Two mails in one place: when one is over the other would lose its content. */
+static void it_uses_a_place_twice(void **state)
+{
+	(void)state;
+	t_slow_retries();
+	t_qm_all();
+	the_segment = begin();
+	for (uint32_t more = 0; more < 24; more += 23) {
+		taken_in(the_segment, "temp@b.test", 0);
+		next_offset += more - 64;
+		send_in(next_ta(), the_segment, "x@b.test", 0);
+		assert_true(t_wait(is_cut_off));
+		comes_again(&the_segment);
+	}
+	assert_int_equal(w.q.stats.accepted, 2);
+	w.sc.fine = true;
+	t_ask_ctl("flush", NULL);
+	assert_true(t_wait(no_mail));
+	seal(the_segment);
+	t_wait_over();
+}
+
 /* What is sealed by one that lies goes, what others have in theirs stays. */
 static void others_are_not_concerned(void **state)
 {
@@ -485,6 +511,7 @@ int main(void)
 	    T(a_dsn_outlives_its_mail),
 	    T(a_part_of_an_alias_outlives_its_mail),
 	    T(it_lies),
+	    T(it_uses_a_place_twice),
 	    T(others_are_not_concerned),
 	    T(an_abandoned_one_is_found),
 	};
