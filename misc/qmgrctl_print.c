@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "libcdb/cdb.h"
 #include "libsm/id.h"
 
 static int64_t now_s(void)
@@ -238,11 +239,20 @@ static void field(struct sm_buf *b, const char *label, const char *text)
 	sm_buf_char(b, '\n');
 }
 
-/* The file, below CDB_base_directory: its directory is the last digit of the id's counter. */
-static void content(struct sm_buf *b, const char *id)
+/* The file, below CDB_base_directory: its directory is the last digit of the id's counter. In one
+ * for many: which bytes of it, as tail -c +FIRST | head -c SIZE take them. */
+static void content(struct sm_buf *b, const json_t *o)
 {
-	if (strlen(id) == SM_ID_LEN)
-		sm_buf_printf(b, "%-12s %c/%s\n", "content", id[16], id);
+	const char *name = qc_str(o, "content");
+	struct sm_id id;
+
+	if (sm_id_parse(sm_str(name), &id) != 0)
+		return;
+	sm_buf_printf(b, "%-12s %c/%s", "content", name[16], name);
+	if (cdb_is_segment(id))
+		sm_buf_printf(b, ", %" PRId64 " bytes from byte %" PRId64 " on", qc_num(o, "size"),
+		              qc_num(o, "content_offset") + 1);
+	sm_buf_char(b, '\n');
 }
 
 static void id_list(struct sm_buf *b, const json_t *o)
@@ -273,7 +283,7 @@ static void envelope(struct qc_print *p, const json_t *o)
 	field(b, "needs", qc_str(o, "needs"));
 	field(b, "DSN", qc_str(o, "dsn"));
 	field(b, "DSN about", qc_str(o, "dsn_of"));
-	content(b, qc_str(o, "content"));
+	content(b, o);
 	if (json_array_size(json_object_get(o, "dsns"))) {
 		sm_buf_printf(b, "%-12s ", "DSNs");
 		id_list(b, json_object_get(o, "dsns"));

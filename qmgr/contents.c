@@ -326,3 +326,16 @@ const struct qm_content_child *qm_content_next(const struct qm_contents *t, stru
 	e = prev ? prev->link.next : list->next;
 	return e == list ? NULL : SM_LIST_ENTRY(e, struct qm_content_child, link);
 }
+
+struct sm_id qm_content_of_dsns(const struct qm_contents *t, struct sm_id of)
+{
+	for (struct sm_hash_node *n = sm_hash_next(&t->by_id, NULL); n;
+	     n = sm_hash_next(&t->by_id, n)) {
+		const struct content *c = SM_CONTAINER_OF(n, struct content, node);
+
+		SM_LIST_FOR (dsn, &c->dsns, struct qm_content_child, link)
+			if (sm_id_eq(dsn->of, of))
+				return c->id;
+	}
+	return (struct sm_id){0};
+}

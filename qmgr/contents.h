@@ -67,6 +67,9 @@ bool qm_content_needed(const struct qm_contents *t, struct sm_id segment, size_t
 /* Does anybody use it, beside the owner of a file of its own? A segment that is not sealed is in
  * use as well. */
 bool qm_content_known(const struct qm_contents *t, struct sm_id content);
+/* Where the content of a mail is that is over itself: that which DSNs about it use; none: there are
+ * no such. Looks at all contents that have an entry. */
+struct sm_id qm_content_of_dsns(const struct qm_contents *t, struct sm_id of);
 /* The children that use it, oldest first, until the next change: DSNs, or the others. Begin with
  * NULL; NULL is the end. */
 const struct qm_content_child *qm_content_next(const struct qm_contents *t, struct sm_id content,

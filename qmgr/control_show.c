@@ -174,6 +174,7 @@ struct envelope {
 	int64_t received_s, queued_s, next_try_s;
 	uint8_t dsn_kind;
 	size_t rcpt_count;
+	uint32_t content_offset;
 };
 
 struct recipient {
@@ -282,6 +283,7 @@ static void envelope_line(struct qm_ctl *c, const struct envelope *e)
 	qm_ctl_str(c, "needs", sm_str(needs_word(e)));
 	qm_ctl_num(c, "size", (int64_t)e->size);
 	qm_ctl_id(c, "content", e->content);
+	qm_ctl_num(c, "content_offset", e->content_offset);
 	qm_ctl_time(c, "received_s", e->received_s);
 	qm_ctl_num(c, "age_s", SM_MAX(0, sm_wall_s() - e->received_s));
 	qm_ctl_time(c, "requeued_s", e->queued_s > e->received_s ? e->queued_s : 0);
@@ -388,6 +390,7 @@ static void show_txn(struct qm_ctl *c, const struct qm_txn *txn)
 {
 	const struct envelope e = {.id = txn->id,
 	                           .content = txn->content,
+	                           .content_offset = txn->content_offset,
 	                           .dsn_of = txn->dsn_of,
 	                           .child_of = txn->child_of,
 	                           .queue = "active",
@@ -445,6 +448,7 @@ static void show_rec(struct qm_ctl *c, const struct qm_rec_txn *rec, const struc
 {
 	const struct envelope e = {.id = rec->ta,
 	                           .content = rec->content,
+	                           .content_offset = rec->content_offset,
 	                           .dsn_of = rec->dsn_of,
 	                           .child_of = rec->child_of,
 	                           .queue = "deferred",
@@ -550,8 +554,8 @@ static bool show_next(struct qm_ctl *c)
 		s->missing++;
 		qm_ctl_begin(c, "missing");
 		qm_ctl_str(c, "id", sm_str(sm_id_text(id, text)));
-		dsns(c, id,
-		     id); /* a mail whose last recipient was reported is gone before its DSN */
+		/* A mail whose last recipient was reported is gone before its DSN. */
+		dsns(c, id, qm_content_of_dsns(&c->q->txns.contents, id));
 		qm_ctl_line(c);
 	} else if (x.txn) {
 		show_txn(c, x.txn);
