@@ -4,8 +4,15 @@
  *
  * The socket functions are ours for the library's sake: descriptors are close-on-exec and
  * non-blocking from the start, and an empty datagram, which version 1.18 took for the end of the
- * connection and failed all questions, is dropped. Invariant: c-ares is never entered from within
- * one of its callbacks. Thread: the loop's.
+ * connection and failed all questions, is dropped.
+ *
+ * A mail to a thousand domains asks a thousand questions at once, and a socket's buffer, here or at
+ * the name server, holds some two hundred datagrams; what does not fit is lost, and costs a
+ * time-out. So BURST of them go at once. An answer lets one more go, and so does time, because the
+ * slow may not hold up the others: questions without an answer are never limited, only how fast
+ * they are sent.
+ *
+ * Invariant: c-ares is never entered from within one of its callbacks. Thread: the loop's.
  */
 #include "smar/dns.h"
 
@@ -22,6 +29,7 @@
 
 enum { CLASS_IN = 1, AUTHENTIC_DATA = 0x20 /* of the fourth byte */ };
 enum { TRIES = 2, ATTEMPT_LEAST_MS = 100, EDNS_BYTES = 1232 };
+enum { BURST = 100, BURST_MS = 20 }; /* so many questions may go now, and again so much later */
 
 struct watch {
 	struct sm_fd f;
@@ -31,6 +39,7 @@ struct watch {
 
 struct question {
 	struct sm_hash_node node; /* by name */
+	struct sm_list wait;      /* in waiting */
 	const char *name;         /* the asker's, until its callback */
 	uint16_t type;
 	bool refused; /* by the server that answered last */
@@ -41,12 +50,15 @@ struct question {
 static ares_channel channel;
 static struct sm_list watches = SM_LIST_INIT(watches);
 static struct sm_hash questions;
-static struct sm_timer timer;
+static struct sm_list waiting = SM_LIST_INIT(waiting); /* to be sent, the oldest first */
+static struct sm_timer timer, refill;
+static unsigned may_send = BURST;
 static unsigned inside; /* c-ares is on the stack */
 static bool edns;       /* questions may have an OPT record ... */
 static bool edns_doubt; /* ... unless a server does not know it: the library found out */
 
 static void set_timer(void);
+static void send_waiting(void);
 
 static void process(ares_socket_t rd, ares_socket_t wr)
 {
@@ -54,6 +66,7 @@ static void process(ares_socket_t rd, ares_socket_t wr)
 	inside++;
 	ares_process_fd(channel, rd, wr);
 	inside--;
+	send_waiting();
 	set_timer();
 }
 
@@ -286,32 +299,39 @@ int ar_dns_init(const struct ar_dns_conf *conf)
 	return 0;
 }
 
-void ar_dns_fini(void)
-{
-	sm_assert(inside == 0);
-	if (channel != NULL)
-		ares_destroy(channel);
-	channel = NULL;
-	sm_timer_cancel(&timer);
-	sm_hash_fini(&questions);
-	ares_library_cleanup();
-}
-
-/* ---- questions ---- */
-
 static void on_answer(void *arg, int status, int timeouts SM_UNUSED, unsigned char *packet,
                       int size)
 {
 	struct question *q = arg;
 	struct ar_dns_trouble trouble = {ares_strerror(status), q->refused};
 
+	sm_list_remove(&q->wait);
 	sm_hash_remove(&questions, &q->node);
+	may_send += may_send < BURST;
 	if (packet != NULL && size > 0)
 		q->cb(sm_str_n(packet, (size_t)size), (struct ar_dns_trouble){NULL, false}, q->arg);
 	else
 		q->cb(SM_STR(""), trouble, q->arg);
 	sm_free(q);
 }
+
+void ar_dns_fini(void)
+{
+	sm_assert(inside == 0);
+	if (channel != NULL)
+		ares_destroy(channel);
+	channel = NULL;
+	while (!sm_list_empty(&waiting))
+		on_answer(SM_LIST_FIRST(&waiting, struct question, wait), ARES_EDESTRUCTION, 0,
+		          NULL, 0);
+	may_send = BURST;
+	sm_timer_cancel(&timer);
+	sm_timer_cancel(&refill);
+	sm_hash_fini(&questions);
+	ares_library_cleanup();
+}
+
+/* ---- questions ---- */
 
 /* A server that does not know EDNS was asked once more without it, and from then on the library
  * wants no question to have it. */
@@ -331,7 +351,7 @@ static void look_for_edns(void)
  * With the bit that asks for the AD bit of the answer (RFC 6840 5.7), which the library leaves
  * out; so the packet is made and sent in two steps. The number is one that nobody can guess.
  */
-static void send_question(const char *name, uint16_t type, struct question *q)
+static void send_question(struct question *q)
 {
 	unsigned char *packet = NULL;
 	unsigned short id;
@@ -339,7 +359,8 @@ static void send_question(const char *name, uint16_t type, struct question *q)
 
 	look_for_edns();
 	sm_rand_secret(&id, sizeof(id));
-	rc = ares_create_query(name, CLASS_IN, type, id, 1, &packet, &size, edns ? EDNS_BYTES : 0);
+	rc = ares_create_query(q->name, CLASS_IN, q->type, id, 1, &packet, &size,
+	                       edns ? EDNS_BYTES : 0);
 	if (rc != ARES_SUCCESS) {
 		on_answer(q, rc, 0, NULL, 0);
 		return;
@@ -347,6 +368,28 @@ static void send_question(const char *name, uint16_t type, struct question *q)
 	packet[3] |= AUTHENTIC_DATA;
 	ares_send(channel, packet, size, on_answer, q);
 	ares_free_string(packet);
+}
+
+static void on_refill(void *arg SM_UNUSED)
+{
+	may_send = BURST;
+	send_waiting();
+	set_timer();
+}
+
+static void send_waiting(void)
+{
+	while (may_send > 0 && !sm_list_empty(&waiting)) {
+		struct question *q = SM_LIST_FIRST(&waiting, struct question, wait);
+
+		sm_list_remove(&q->wait);
+		may_send--;
+		inside++;
+		send_question(q);
+		inside--;
+	}
+	if (may_send < BURST && !sm_timer_is_set(&refill))
+		sm_timer_set(&refill, sm_now_ms() + BURST_MS, on_refill, NULL);
 }
 
 void ar_dns_ask(const char *name, uint16_t type,
@@ -358,8 +401,7 @@ void ar_dns_ask(const char *name, uint16_t type,
 	sm_assert(inside == 0);
 	*q = (struct question){.name = name, .type = type, .cb = cb, .arg = arg};
 	sm_hash_insert(&questions, &q->node, sm_hash_case(sm_str(name)));
-	inside++;
-	send_question(name, type, q);
-	inside--;
+	sm_list_push(&waiting, &q->wait);
+	send_waiting();
 	set_timer();
 }

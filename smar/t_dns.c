@@ -321,12 +321,38 @@ static void servers(void **state SM_UNUSED)
 	}
 }
 
+/* More than any socket's buffer holds, in one go. Whatever is lost is repeated after BURST_LOST_MS
+ * only, which is not waited for. */
+enum { BURST_COUNT = 3000, BURST_LOST_MS = 3 * 3600 * 1000 };
+
+static void body_burst(void)
+{
+	char name[40];
+
+	for (int i = 0; i < BURST_COUNT; i++) {
+		snprintf(name, sizeof(name), "burst%d.example", i);
+		assert_null(ar_cache_get(sm_str(name), AR_DNS_MX));
+	}
+	for (int i = 0; i < BURST_COUNT; i++) {
+		snprintf(name, sizeof(name), "burst%d.example", i);
+		assert_status(name, AR_DNS_MX, AR_DNS_NXDOMAIN);
+	}
+	assert_int_equal(t_dnsd_asked(), BURST_COUNT);
+}
+
+static void burst(void **state SM_UNUSED)
+{
+	t_dns_run(zone, &(struct ar_cache_conf){BURST_COUNT, BURST_COUNT}, BURST_LOST_MS,
+	          body_burst);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(validated), cmocka_unit_test(good),      cmocka_unit_test(bad),
 	    cmocka_unit_test(aliases),   cmocka_unit_test(once),      cmocka_unit_test(bounds),
 	    cmocka_unit_test(bytes),     cmocka_unit_test(end_early), cmocka_unit_test(servers),
+	    cmocka_unit_test(burst),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
