@@ -100,8 +100,6 @@ int cdb_commit(struct cdb_writer **w, struct cdb_place *at) SM_YIELDS SM_MUST_CH
 void cdb_handed_over(struct cdb *s, struct sm_id content);
 /* The segments that are not sealed: how many, and the first `max` of their ids. */
 size_t cdb_segments_unsealed(const struct cdb *s, struct sm_id *ids, size_t max);
-/* End the one that is being written, if nobody writes now: the process is about to go. */
-void cdb_segments_end(struct cdb *s);
 /* Remove it. Never fails: what cannot be removed is found as an orphan later. */
 void cdb_abort(struct cdb_writer **w) SM_YIELDS;
 

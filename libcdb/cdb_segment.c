@@ -315,12 +315,6 @@ void cdb_handed_over(struct cdb *s, struct sm_id content)
 	seal_if_over(s->segments, seg);
 }
 
-void cdb_segments_end(struct cdb *s)
-{
-	if (s->segments != NULL && !s->segments->running)
-		end_current(s->segments);
-}
-
 size_t cdb_segments_unsealed(const struct cdb *s, struct sm_id *ids, size_t max)
 {
 	size_t n = 0;

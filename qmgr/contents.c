@@ -233,8 +233,9 @@ bool qm_content_end(struct qm_contents *t, const struct cdb_place *at, struct sm
 	struct sm_hash_node *n = sm_hash_find(&t->children, sm_id_hash(id), child_eq, &id);
 	bool last;
 
+	/* A segment without one is nobody's affair but that of who looks for orphans. */
 	if (c == NULL)
-		return true;
+		return !cdb_is_segment(at->content);
 	if (sm_id_eq(id, at->content))
 		c->owner_open = false;
 	else if (n != NULL)
