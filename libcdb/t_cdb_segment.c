@@ -203,7 +203,7 @@ static void smaller_than_a_content(void **state)
 	(void)state;
 	t_open_segments(CDB_SYNC_DIR_AUTO, 1);
 	for (size_t i = 0; i < SM_ARRAY_SIZE(c); i++)
-		c[i] = (struct t_content){.id = {0x100 + i, 1}, .size = i == 0 ? 0 : 64 * 1024};
+		c[i] = (struct t_content){.id = {0x100 + i, 1}, .size = i * i * 16 * 1024};
 	commit_all(c, SM_ARRAY_SIZE(c));
 	read_all(c, SM_ARRAY_SIZE(c));
 	handed_over(c, SM_ARRAY_SIZE(c));
@@ -310,7 +310,8 @@ static void no_id_no_segment(void **state)
 
 static void large_ones_are_alone(void **state)
 {
-	static const size_t sizes[] = {64 * 1024, 64 * 1024 + 1, BIG, 0};
+	static const size_t sizes[] = {64 * 1024,           64 * 1024 + 1, CDB_PIECE_BYTES,
+	                               CDB_PIECE_BYTES + 1, BIG,           0};
 	struct t_content c[SM_ARRAY_SIZE(sizes)];
 
 	(void)state;
@@ -320,7 +321,29 @@ static void large_ones_are_alone(void **state)
 	commit_all(c, SM_ARRAY_SIZE(c));
 	read_all(c, SM_ARRAY_SIZE(c));
 	for (size_t i = 0; i < SM_ARRAY_SIZE(c); i++)
-		assert_int_equal(cdb_is_segment(c[i].at.content), sizes[i] <= 64 * 1024);
+		assert_int_equal(cdb_is_segment(c[i].at.content), sizes[i] <= CDB_PIECE_BYTES);
+	handed_over(c, SM_ARRAY_SIZE(c));
+}
+
+/* They wait in memory, and there is an end to that: then the next ones have files of their own, and
+ * nothing is kept when all is over. */
+static void memory_is_bounded(void **state)
+{
+	static struct t_content c[300];
+	size_t in_segments = 0;
+
+	(void)state;
+	t_open_segments(CDB_SYNC_DIR_AUTO, 1 << 30);
+	for (size_t i = 0; i < SM_ARRAY_SIZE(c); i++)
+		c[i] = (struct t_content){.id = {0x100 + i, 1}, .size = CDB_PIECE_BYTES};
+	commit_all(c, SM_ARRAY_SIZE(c));
+	for (size_t i = 0; i < SM_ARRAY_SIZE(c); i++) {
+		assert_int_equal(c[i].rc, 0);
+		in_segments += cdb_is_segment(c[i].at.content);
+	}
+	assert_in_range(in_segments, 100, SM_ARRAY_SIZE(c) - 1);
+	assert_int_equal(t_store->more_buffers, 0);
+	read_all(c, SM_ARRAY_SIZE(c));
 	handed_over(c, SM_ARRAY_SIZE(c));
 }
 
@@ -337,7 +360,7 @@ IN_COROUTINE(a_header_block)
 		struct cdb_writer *w = cdb_write(t_store, id, 1000);
 
 		/* Header and body together do not fit any more. */
-		size_t body = big ? 64 * 1024 - 3 : 64 * 1024 - 4;
+		size_t body = CDB_PIECE_BYTES - (big ? 3 : 4);
 
 		assert_int_equal(t_append_body(w, body, 10000), 0);
 		assert_int_equal(cdb_header(w, head, 4), 0);
@@ -480,7 +503,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    TEST(many_share_a_file),    TEST(a_full_one_is_followed), TEST(smaller_than_a_content),
 	    TEST(the_last_one_seals),   TEST(the_end_seals),          TEST(no_id_no_segment),
-	    TEST(large_ones_are_alone), TEST(a_header_block),
+	    TEST(large_ones_are_alone), TEST(a_header_block),         TEST(memory_is_bounded),
 #ifdef SM_TESTING
 	    TEST(a_sync_gathers),       TEST(the_first_batch_fails),  TEST(a_later_batch_fails),
 	    TEST(it_cannot_be_removed), TEST(short_writes),
