@@ -27,7 +27,6 @@ static void t_three(void *arg)
 		cdb_handed_over(t_store, c[i].at.content);
 		assert_true(sm_id_eq(c[i].at.content, c[0].at.content));
 	}
-	cdb_segments_end(t_store);
 }
 
 static int read_it(void)
