@@ -11,7 +11,7 @@
 
 #include "libsm/err.h"
 
-#define FIRST_BYTES 64
+#define FIRST_BYTES 256 /* most replies and lines fit */
 
 void sm_buf_init(struct sm_buf *b, size_t max_bytes)
 {

@@ -48,9 +48,9 @@ static inline char *sm_buf_reserve(struct sm_buf *b, size_t n)
 }
 static inline void sm_buf_append(struct sm_buf *b, const void *p, size_t n)
 {
-	char *to = sm_buf_reserve(b, n);
+	char *to = n > 0 ? sm_buf_reserve(b, n) : NULL;
 
-	if (to == NULL || n == 0)
+	if (to == NULL)
 		return;
 	memcpy(to, p, n);
 	b->len += n;
