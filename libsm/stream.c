@@ -271,6 +271,8 @@ static int put(struct sm_stream *s, const char *p, size_t n, int64_t deadline_ms
 				return err;
 		}
 		part = SM_MIN(n, full - s->out.len);
+		/* The end needs no larger memory, and no copy into that. */
+		(void)sm_buf_reserve(&s->out, part + OUT_RESERVE);
 		sm_buf_append(&s->out, p, part);
 		p += part;
 		n -= part;
