@@ -83,10 +83,14 @@ def test_peers_in_turns(tmp_path):
 
 def test_idle_and_events(tmp_path):
     text, figures = compare(tmp_path, "--cases", "I,S", "--scale", "0.05", "--peers", "smx")
-    idle, a, d = figures["runs"]
-    assert (idle["open"], idle["refused"], idle["processes"]) == (50, 0, 5) and 0 < idle["pss_more_mb"] < idle["pss_mb"]
-    assert (a["case"], d["case"]) == ("SA", "SD") and 0 < a["voluntary"] < 100 and {"smtps", "qmgr"} <= set(a["roles"])
-    assert a["note"].startswith("no perf") if "calls" not in a else 10 < a["calls"] < d["calls"]
+    rows = {r["case"]: r for r in figures["runs"]}
+    assert rows.keys() == {"SA", "SD"} | ({"I"} if os.getuid() == 0 else set())
+    if "I" in rows:  # what has dropped its rights only root may look at
+        idle = rows["I"]
+        assert (idle["open"], idle["refused"], idle["processes"]) == (50, 0, 5) and 0 < idle["pss_more_mb"] < idle["pss_mb"]
+    a, d = rows["SA"], rows["SD"]
+    assert 0 < a["voluntary"] < 100 and {"smtps", "qmgr"} <= set(a["roles"])
+    assert 10 < a["calls"] < d["calls"] if "calls" in a else "strace" in a["note"]
 
 
 def test_what_cannot_be_is_said(tmp_path):

@@ -62,7 +62,7 @@ def _of_strace(text, n):
             total += int(m.group(1))
             if "sync" in m.group(2):
                 out[m.group(2)] = round(int(m.group(1)) / n, 2)
-    return {**out, "calls": round(total / n, 2), "note": "calls by strace"}
+    return {**out, "calls": round(total / n, 2), "note": "calls by strace"} if total else {"note": "strace may not look at it"}
 
 
 def _switches(bench, case, peer, n):

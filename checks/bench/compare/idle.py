@@ -5,6 +5,8 @@ import time
 from lib.paths import program
 from lib.programs import figures
 
+from .peers import Impossible
+
 
 def idle(bench, case, peer):
     """PSS before and after all of them have heard the reply to EHLO, and CPU while nothing happens."""
@@ -12,7 +14,10 @@ def idle(bench, case, peer):
         return
     n, look = bench.messages(case), peer.processes
     look.quiet()
-    before = look.pss_mb()
+    try:
+        before = look.pss_mb()
+    except PermissionError:
+        raise Impossible("needs root to see memory") from None
     # some from each address: a relay limits the connections of one client
     p = subprocess.Popen([program("checks/bench/load"), *case.load, "-s", str(n), "-i", str(bench.o.limit), "-T", str(2 * bench.o.limit), "-A", "20",
                           peer.address], stdout=subprocess.PIPE, text=True)

@@ -9,10 +9,12 @@ SWITCHES = re.compile(r"^(voluntary|nonvoluntary)_ctxt_switches:\s+(\d+)", re.M)
 
 
 def _read(path):
-    """None: there is no such process any more."""
+    """None: there is no such process any more. PermissionError: it is not ours to look at."""
     try:
         with open(path) as f:
             return f.read()
+    except PermissionError:
+        raise
     except OSError:
         return None
 
@@ -94,6 +96,7 @@ class Processes:
             last = now
 
     def pss_mb(self):
+        """PermissionError where processes that have dropped their rights are only for root to look at."""
         total = 0
         for p in self.pids():
             m = re.search(r"Pss:\s+(\d+)", _read(f"/proc/{p}/smaps_rollup") or "")
@@ -128,25 +131,28 @@ def switches_between(before, after):
 
 
 class PeakPss(threading.Thread):
-    """Peak PSS while something runs. To look costs the machine something, more for a relay with many processes: at most a twenty-fifth of one processor."""
+    """Peak PSS while something runs; None where it is not to be seen. To look costs the machine something, more for a relay with many processes: at most a twenty-fifth of one processor."""
 
     def __init__(self, processes):
         super().__init__(daemon=True)
-        self.processes, self.peak, self.over = processes, 0.0, threading.Event()
+        self.processes, self.peak, self.hidden, self.over = processes, 0.0, False, threading.Event()
         self.start()
 
     def _look(self):
         began = time.monotonic()
-        self.peak = max(self.peak, self.processes.pss_mb())
+        try:
+            self.peak = max(self.peak, self.processes.pss_mb())
+        except PermissionError:
+            self.hidden = True
         return max(0.3, 25 * (time.monotonic() - began))
 
     def run(self):
         pause = 0.3
-        while not self.over.wait(pause):
+        while not self.hidden and not self.over.wait(pause):
             pause = self._look()
 
     def stop(self):
         self.over.set()
         self.join()
         self._look()
-        return self.peak
+        return None if self.hidden else self.peak

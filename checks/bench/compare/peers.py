@@ -1,6 +1,7 @@
 """Who is measured. Each start is a fresh relay: an empty spool, processes of its own in a cgroup of its own, all mail routed to the sink."""
 import contextlib
 import os
+import re
 import resource
 import tempfile
 import time
@@ -48,6 +49,13 @@ class Peer:
 
     def held(self):
         """Messages in its queues; None: nobody knows."""
+
+    def mark(self):
+        """For put_off: from now on."""
+
+    def put_off(self, mark):
+        """What explains a rate: recipients that were to wait for another try, and why; empty: none, or nobody knows."""
+        return ""
 
 
 class Raw(Peer):
@@ -108,6 +116,14 @@ class Smx(Peer):
 
     def held(self):
         return self.queue.count()
+
+    def mark(self):
+        return self.site.log_marks()
+
+    def put_off(self, mark):
+        log = "".join(text for name, text in self.site.logs_since(mark).items() if name.startswith("qmgr"))
+        texts = [x[1] for x in re.finditer(r' qm\.rcpt .*stat=deferred,.* text="([^"]*)', log)]
+        return f"{len(texts)} put off: {texts[0]}" if texts else ""
 
     def deferred(self):
         return self.queue.count("state=deferred")

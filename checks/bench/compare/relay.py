@@ -63,8 +63,10 @@ class Used:
             return {}
         self.p.quiet()
         user, system = (b - a for a, b in zip(self.before, self.p.cpu()))
-        return {"cpu_per_1000": round((user + system) / n * 1000, 3), "cpu_user": round(user / n * 1000, 3), "cpu_sys": round(system / n * 1000, 3),
-                "pss_mb": round(self.meter.stop(), 1), "processes": len(self.p.pids())}
+        r = {"cpu_per_1000": round((user + system) / n * 1000, 3), "cpu_user": round(user / n * 1000, 3), "cpu_sys": round(system / n * 1000, 3),
+             "processes": len(self.p.pids())}
+        peak = self.meter.stop()
+        return r if peak is None else {**r, "pss_mb": round(peak, 1)}
 
 
 def latencies(f):
@@ -86,7 +88,7 @@ def warm_up(bench, case, peer):
 def flow(bench, case, peer, messages, look=True):
     """One run through a relay that is warm; the row. `look`: at its queues, whether they are empty again."""
     with sink(bench, case, peer, messages * case.rcpts) as s:
-        used = Used(peer)
+        used, mark = Used(peer), peer.mark()
         start = time.monotonic()
         f, accepted = send(bench, case, peer, messages)
         got = wait_for(s, bench.o.limit + 10 if not f or f["acked"] == messages else 15)
@@ -108,6 +110,8 @@ def flow(bench, case, peer, messages, look=True):
         r["sink_handshakes"] = got["handshakes"]
         if got["handshakes"] != got["connections"]:
             failed.append(f"{got['connections'] - got['handshakes']} connections to the sink in clear")
+    if peer.put_off(mark):
+        r["note"] = peer.put_off(mark)
     left = settled(peer) if look and n == messages else 0
     if left:
         failed.append(f"{left} left in the queue")
