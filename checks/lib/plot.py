@@ -54,7 +54,8 @@ class Panel:
         at = low if x <= 0 else math.log10(x)
         return (at - low) / (high - low) if high > low else 0.5
 
-    def svg(self, left, top, y_most):
+    def svg(self, left, top, y_most, names):
+        """`names`: of all series of all panels, in the order of their colours."""
         x0, x1, y0, y1 = left + LEFT, left + PANEL_W - RIGHT, top + PANEL_H - BOTTOM, top + TOP
         out = [f'<text class="title" x="{x0}" y="{top + 18}">{escape(self.title)}</text>']
 
@@ -72,7 +73,8 @@ class Panel:
             out.append(f'<text x="{px(x):.1f}" y="{y0 + 16}" text-anchor="middle">{short(x)}</text>')
         out.append(f'<text class="note" x="{(x0 + x1) / 2:.1f}" y="{y0 + 33}" text-anchor="middle">{escape(self.x_label)}</text>')
         out.append(f'<rect class="frame" x="{x0}" y="{y1}" width="{x1 - x0}" height="{y0 - y1}"/>')
-        for i, (name, points) in enumerate(self.series):
+        for name, points in self.series:
+            i = names.index(name)
             out.append(f'<polyline class="line s{i % 4}" points="{" ".join(f"{px(x):.1f},{py(y):.1f}" for x, y in points)}"/>')
             out += [f'<circle class="d{i % 4}" cx="{px(x):.1f}" cy="{py(y):.1f}" r="3.5"><title>{escape(name)}, {x}: {y:.2f}</title></circle>' for x, y in points]
         return out
@@ -94,5 +96,5 @@ def svg(title, note, panels, columns=2):
         out.append(f'<text x="{x + 30}" y="53">{escape(name)}</text>')
         x += 50 + 7 * len(name)
     for i, p in enumerate(panels):
-        out += p.svg(i % columns * PANEL_W, HEAD + i // columns * PANEL_H, y_most)
+        out += p.svg(i % columns * PANEL_W, HEAD + i // columns * PANEL_H, y_most, names)
     return "\n".join([*out, "</svg>", ""])
