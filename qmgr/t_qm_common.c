@@ -353,8 +353,8 @@ size_t t_contents(void)
 bool t_all_over(void)
 {
 	return w.q.txns.by_id.count == 0 && qm_edbc_count(w.q.edbc) == 0 &&
-	       qm_defer_loads(&w.q) == 0 && w.q.txns.contents.by_id.count == 0 && w.q.txns.rcpts == 0 &&
-	       qm_delivery_tasks(&w.q) == 0 && t_contents() == 0;
+	       qm_defer_loads(&w.q) == 0 && w.q.txns.contents.by_id.count == 0 &&
+	       w.q.txns.rcpts == 0 && qm_delivery_tasks(&w.q) == 0 && t_contents() == 0;
 }
 
 /* ---- what is waited for ---- */
