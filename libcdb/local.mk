@@ -3,7 +3,9 @@ noinst_LIBRARIES += libcdb.a
 libcdb_a_SOURCES = libcdb/cdb.h libcdb/cdb_int.h libcdb/cdb_store.c libcdb/cdb_file.c libcdb/cdb_write.c libcdb/cdb_entry.c \
 	libcdb/cdb_segment.c libcdb/cdb_read.c libcdb/cdb_open_files.c libcdb/cdb_remove.c libcdb/cdb_walk.c
 
-LIBCDB_TESTS = libcdb/t_cdb libcdb/t_cdb_faults libcdb/t_cdb_anew libcdb/t_cdb_walk libcdb/t_cdb_segment libcdb/t_cdb_segment_read
+LIBCDB_TESTS = libcdb/t_cdb libcdb/t_cdb_faults libcdb/t_cdb_anew libcdb/t_cdb_walk libcdb/t_cdb_segment libcdb/t_cdb_segment_read libcdb/t_cdb_release
+libcdb_t_cdb_release_SOURCES = libcdb/t_cdb_release.c libcdb/t_cdb_common.c libcdb/t_cdb.h
+libcdb_t_cdb_release_LDADD = libcdb.a $(UNIT_LDADD)
 libcdb_t_cdb_walk_SOURCES = libcdb/t_cdb_walk.c libcdb/t_cdb_common.c libcdb/t_cdb.h
 libcdb_t_cdb_walk_LDADD = libcdb.a $(UNIT_LDADD)
 libcdb_t_cdb_segment_SOURCES = libcdb/t_cdb_segment.c libcdb/t_cdb_common.c libcdb/t_cdb.h
