@@ -189,3 +189,17 @@ def test_dnsd(tmp_path):
         assert ask("a.test", "MX").header.rcode == 0 and not ask("a.test", "MX").rr
         assert ask("no.test", "A").header.rcode == 3
         assert p.stop()["asked"] == 7
+
+
+def test_plot():
+    """A picture is XML that needs nothing from outside; a series keeps its colour where another one is missing, and points stand where they belong."""
+    import re
+    from xml.etree import ElementTree
+    from lib import plot
+    panels = [plot.Panel("a & b", "x", [("one", [(0, 1), (10, 1), (1000, 0.5)]), ("two", [(0, 1), (1000, 2)])]), plot.Panel("c", "x", [("two", [(1, 1)])])]
+    text = plot.svg("title", "note <1>", panels)
+    ElementTree.fromstring(text)
+    assert "a &amp; b" in text and not re.search(r"href|url\(|@import|<script", text)
+    assert [len(re.findall(f'class="d{i}" cx="[0-9.]+" cy="[0-9.]+" r="3.5"><title>', text)) for i in range(2)] == [3, 3]
+    x = panels[0].place
+    assert x(0) == 0 and x(1000) == 1 and 0 < x(10) < 0.5
