@@ -69,11 +69,12 @@ class TestContentStore:
         """4xx, the file is gone, smtps lives, and the next mail is fine."""
         needs_faults(site)
         pids = site.pids("smtps")
+        site.wait_empty()  # a segment that is being written is open already
         with site.faults("smtps", f"{point}={action}@1"):
             code = attempt(site, tag, size)
         assert code in TEMPORARY, code
         assert site.pids("smtps") == pids
-        assert not site.content_files()
+        until(lambda: not site.content_files(), "the file is gone", 1)
         assert attempt(site, tag) == 250
         assert len(sink.wait(tag)) == 1
 
@@ -88,12 +89,13 @@ class TestContentStore:
     def test_a_failed_sync_is_not_tried_again(self, site, tag):
         if not can_trace():
             pytest.skip("no strace")
+        site.wait_empty()
         with Inject(site.pids("smtps"), "fsync,fdatasync:error=EIO:when=1", also="openat,close") as trace:
             code = attempt(site, tag)
         assert code in TEMPORARY, code
         syncs = [line for line in trace.log.splitlines() if "sync(" in line]
         assert len(syncs) == 1 and "EIO" in syncs[0], syncs
-        assert not site.content_files()
+        until(lambda: not site.content_files(), "the file is gone", 1)
 
     def test_unlink_fails(self, site, sink, tag):
         """The mail is delivered once all the same; the file goes later."""
@@ -109,11 +111,12 @@ class TestContentStore:
             site.restarted("qmgr", site.kill("qmgr"))
         site.wait_empty(30)
 
-    def test_read_fails(self, site, sink, tag):
+    @pytest.mark.parametrize("size", [200000, 300000])
+    def test_read_fails(self, site, sink, tag, size):
         """A content that cannot be read now is tried again: nothing empty is sent, nobody is told of a failure."""
         needs_faults(site)
         with site.faults("smtpc", "cdb.read=eio@1,cdb.open=eio@1"):
-            assert attempt(site, tag, 200000) == 250
+            assert attempt(site, tag, size) == 250
             sink.wait(tag, timeout=20)
         assert len(sink.find(tag)) == 1
         assert not sink.reports("a@src.test")
@@ -291,7 +294,7 @@ class TestSupervisor:
             site.stop()
         finally:
             put_right(sink)
-        assert len(site.content_files()) == 20
+        assert site.content_files()
         site.start()
         for i in range(20):
             sink.wait(f"{tag}-{i}", timeout=30)
