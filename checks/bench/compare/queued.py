@@ -44,8 +44,8 @@ def drain(bench, case, peer):
     r = {"messages": got["rcpts"], "seconds": round(got["last"] - start, 3), "rate": round(got["rcpts"] / (got["last"] - start), 1),
          "sink_rate": round(got["rcpts"] / (got["last"] - got["first"]), 1), "connections": got["connections"], "peak_connections": got["peak"],
          **used.figures(got["rcpts"])}
-    if peer.put_off(mark):
-        r["note"] = peer.put_off(mark)
+    if why := peer.put_off(mark):
+        r["note"] = why
     if got["rcpts"] != n:
         r["failed"] = f"only {got['rcpts']} of {n} arrived"
     else:

@@ -110,8 +110,8 @@ def flow(bench, case, peer, messages, look=True):
         r["sink_handshakes"] = got["handshakes"]
         if got["handshakes"] != got["connections"]:
             failed.append(f"{got['connections'] - got['handshakes']} connections to the sink in clear")
-    if peer.put_off(mark):
-        r["note"] = peer.put_off(mark)
+    if why := peer.put_off(mark):
+        r["note"] = why
     left = settled(peer) if look and n == messages else 0
     if left:
         failed.append(f"{left} left in the queue")
