@@ -9,7 +9,7 @@
 #include "libcdb/cdb_int.h"
 
 /* Together, and in a batch of its own; at the border of what fits into a block. */
-static const size_t sizes[] = {1000, 0, 4000, 4064, 1, CDB_SMALL_BYTES};
+static const size_t sizes[] = {1000, 0, 4000, 4064, 1, CDB_PIECE_BYTES};
 #define COUNT SM_ARRAY_SIZE(sizes)
 #define FIRST 100
 
@@ -62,7 +62,6 @@ static void fill(void)
 	t_in_coroutines(write_one, n, COUNT / 2, sizeof(*n));
 	for (size_t i = COUNT / 2; i < COUNT; i++)
 		t_in_coroutines(write_one, &n[i], 1, 0);
-	cdb_segments_end(t_store);
 	for (size_t i = 0; i < COUNT; i++)
 		assert_true(sm_id_eq(placed[i].content, placed[0].content));
 }
@@ -108,7 +107,7 @@ static void put(const char *p, size_t n, off_t at)
 /* Is it there, and the bytes that were written? */
 static int opens(size_t i)
 {
-	static char got[CDB_SMALL_BYTES + 1], want[CDB_SMALL_BYTES + 1];
+	static char got[CDB_PIECE_BYTES + 1], want[CDB_PIECE_BYTES + 1];
 	int fd, rc = cdb_entry_open(t_store, id_of(i), &placed[i], &fd);
 
 	if (rc != 0)
