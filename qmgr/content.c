@@ -345,12 +345,15 @@ static bool give_back(void *arg, struct sm_id segment, const struct cdb_span *ke
 	return !is_older(arg, segment) && qm_incoming_keep(arg, segment, keep, count);
 }
 
-static void look_at_segments(void *arg)
+static void look_again(void *arg)
 {
-	struct qm *q = arg;
+	qm_content_look(arg);
+}
 
+void qm_content_look(struct qm *q)
+{
 	qm_contents_release(&q->txns.contents, give_back, q);
-	sm_timer_set(&q->content->release, sm_loop_now_ms() + REST_MS, look_at_segments, q);
+	sm_timer_set(&q->content->release, sm_loop_now_ms() + REST_MS, look_again, q);
 }
 
 int qm_content_open(struct qm *q, struct qm_recovered *found)
@@ -359,7 +362,7 @@ int qm_content_open(struct qm *q, struct qm_recovered *found)
 	sm_list_init(&q->content->batches);
 	sm_loop_before_sleep(&q->content->hook, before_sleep, q);
 	search_later(q);
-	sm_timer_set(&q->content->release, sm_loop_now_ms() + REST_MS, look_at_segments, q);
+	sm_timer_set(&q->content->release, sm_loop_now_ms() + REST_MS, look_again, q);
 	return found->incomplete ? survey(q, found) : 0;
 }
 

@@ -264,6 +264,9 @@ void qm_content_remove(struct qm *q, struct sm_id content);
 void qm_content_search_soon(
     struct qm *q); /* an smtps told what it has open: the rest may be orphans */
 
+/* Have the room given back of what has ended in segments that rest. It comes by itself, now and
+ * then. */
+void qm_content_look(struct qm *q);
 /* Contents that are older than the logs and may hold what these have lost: files that nobody knows,
  * and all segments, whoever is in them. Kept until qm_content_release. */
 size_t qm_content_kept(const struct qm *q);

@@ -168,6 +168,42 @@ static bool is_listed(struct sm_id id)
 	return strstr(w.ctl_text, sm_id_text(id, text)) != NULL;
 }
 
+static bool told_what_to_keep(void)
+{
+	return w.ss.keeps > 0;
+}
+
+static void look_twice(void)
+{
+	qm_content_look(&w.q);
+	qm_content_look(&w.q);
+	t_turns(50);
+}
+
+/* A segment of before is as others when an operator has let it go. */
+static void a_segment_gives_back_room_after_that(void **state)
+{
+	struct sm_id segment;
+
+	(void)state;
+	t_slow_retries();
+	t_qm_all();
+	w.ss.next_id |= CDB_SEGMENT_BIT;
+	segment = t_content();
+	w.ss.next_id &= ~CDB_SEGMENT_BIT;
+	taken_in_segment(segment, 32, "temp1@b.test");
+	t_wait_n(t_deferred, 1);
+	t_qm_stop();
+	lose_logs(w.ibdb);
+	t_qm_start();
+	nothing_is_open();
+	look_twice();
+	assert_int_equal(w.ss.keeps, 0);
+	t_ask_ctl("orphans", "release");
+	look_twice();
+	assert_true(t_wait(told_what_to_keep));
+}
+
 /* qmgr knows of one mail in it; there may have been others. */
 static void a_segment_is_kept_with_what_is_known(void **state)
 {
@@ -191,6 +227,8 @@ static void a_segment_is_kept_with_what_is_known(void **state)
 	assert_true(is_listed(segment));
 	assert_non_null(strstr(w.ctl_text, "\"offset\":32,"));
 	assert_non_null(strstr(w.ctl_text, "\"offset\":96,"));
+	look_twice();
+	assert_int_equal(w.ss.keeps, 0); /* nothing of it is given back */
 	t_ask_ctl("remove", "all");
 	assert_true(t_wait(nothing_deferred));
 	t_turns(100);
@@ -229,8 +267,11 @@ static void a_loss_keeps_only_what_was_before(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    T(orphans_go_and_open_ones_stay),     T(contents_survive_the_logs),
-	    T(contents_survive_damage),           T(a_segment_is_kept_with_what_is_known),
+	    T(orphans_go_and_open_ones_stay),
+	    T(contents_survive_the_logs),
+	    T(contents_survive_damage),
+	    T(a_segment_is_kept_with_what_is_known),
+	    T(a_segment_gives_back_room_after_that),
 	    T(a_loss_keeps_only_what_was_before),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

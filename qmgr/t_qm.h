@@ -30,7 +30,7 @@ struct t_smtps {
 	char text[200];    /* ... */
 	uint16_t credit;
 	unsigned credits;
-	unsigned outcomes;
+	unsigned outcomes, keeps;
 	int taken;
 	unsigned decisions; /* ta_decided, in all; the last one by index: */
 	unsigned decided_count;

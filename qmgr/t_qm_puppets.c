@@ -112,6 +112,8 @@ static void smtps_frame(struct t_smtps *s, const struct sm_frame *f)
 		assert_int_equal(sm_msg_credit_decode(f->body, &w.frame, &m), 0);
 		s->credits++;
 		s->credit = m.code;
+	} else if (f->type == SM_MSG_content_keep) {
+		s->keeps++;
 	} else if (f->type == SM_MSG_id_block) {
 		struct sm_msg_id_block m;
 
