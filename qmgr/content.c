@@ -19,6 +19,7 @@
 #define SOON_MS  1000
 #define PIECE    4096  /* contents looked up in a turn */
 #define AGAIN_MS 10000 /* before what could not be removed is tried again */
+#define RELEASES 32    /* segments in a second: each is work for a helper that mail waits for */
 #define REST_MS  30000 /* a sealed segment that is there for so long holds mail that waits */
 
 #define KEPT_MAX 50000 /* ids of contents that are kept, for who asks */
@@ -352,8 +353,10 @@ static void look_again(void *arg)
 
 void qm_content_look(struct qm *q)
 {
-	qm_contents_release(&q->txns.contents, give_back, q);
-	sm_timer_set(&q->content->release, sm_loop_now_ms() + REST_MS, look_again, q);
+	bool more = qm_contents_release(&q->txns.contents, RELEASES, give_back, q);
+
+	sm_timer_set(&q->content->release, sm_loop_now_ms() + (more ? SOON_MS : REST_MS),
+	             look_again, q);
 }
 
 int qm_content_open(struct qm *q, struct qm_recovered *found)

@@ -275,7 +275,7 @@ void qm_content_seal_all(struct qm_contents *t, bool (*over)(void *arg, struct s
 	}
 }
 
-void qm_contents_release(struct qm_contents *t,
+bool qm_contents_release(struct qm_contents *t, size_t most,
                          bool (*tell)(void *arg, struct sm_id segment, const struct cdb_span *keep,
                                       size_t count),
                          void *arg)
@@ -289,13 +289,18 @@ void qm_contents_release(struct qm_contents *t,
 		c->rested = c->sealed && cdb_is_segment(c->id);
 		if (!rested || c->ended_bytes < RELEASE_LEAST)
 			continue;
+		if (most == 0)
+			return true;
 		keep = sm_calloc(c->span_count + 1, sizeof(*keep));
 		for (size_t i = 0; i < c->span_count; i++)
 			keep[i] = (struct cdb_span){c->spans[i].offset, c->spans[i].size};
-		if (tell(arg, c->id, keep, c->span_count))
+		if (tell(arg, c->id, keep, c->span_count)) {
 			c->ended_bytes = 0;
+			most--;
+		}
 		sm_free(keep);
 	}
+	return false;
 }
 
 bool qm_content_needed(const struct qm_contents *t, struct sm_id segment, size_t *at,

@@ -52,15 +52,15 @@ void qm_content_seal_all(struct qm_contents *t, bool (*over)(void *arg, struct s
 /*
  * Segments that were sealed already when this was called the last time, and of which much has
  * ended since their room was given back: `tell` gets all that is still needed of each, in order,
- * and says whether it can be done now.
+ * and says whether it can be done now. At most `most` at a time; true: there are more.
  */
-void qm_contents_release(struct qm_contents *t,
+bool qm_contents_release(struct qm_contents *t, size_t most,
                          bool (*tell)(void *arg, struct sm_id segment, const struct cdb_span *keep,
                                       size_t count),
                          void *arg);
 
-/* The same of one segment: one part after the other, from *at 0 on, until the next change; false:
- * that was the last. */
+/* What is still needed of one segment: one part after the other, from *at 0 on, until the next
+ * change; false: that was the last. */
 bool qm_content_needed(const struct qm_contents *t, struct sm_id segment, size_t *at,
                        struct cdb_span *out);
 

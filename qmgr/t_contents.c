@@ -332,7 +332,7 @@ static bool tell(void *arg, struct sm_id id, const struct cdb_span *keep, size_t
 
 static void assert_told(struct told *told, size_t count, const uint64_t *counters)
 {
-	qm_contents_release(&t, tell, told);
+	assert_false(qm_contents_release(&t, 8, tell, told));
 	assert_int_equal(told->times, 1);
 	assert_int_equal(told->count, count);
 	for (size_t i = 0; i < count; i++) {
@@ -344,7 +344,7 @@ static void assert_told(struct told *told, size_t count, const uint64_t *counter
 
 static void assert_not_told(struct told *told)
 {
-	qm_contents_release(&t, tell, told);
+	assert_false(qm_contents_release(&t, 8, tell, told));
 	assert_int_equal(told->times, 0);
 }
 
@@ -384,6 +384,36 @@ static void room_is_given_back(void **state)
 	assert_nothing_left();
 }
 
+static bool count_told(void *arg, struct sm_id id, const struct cdb_span *keep, size_t count)
+{
+	(void)keep;
+	assert_int_equal(count, 1);
+	++*(unsigned *)arg;
+	return cdb_counter(id) % 4 != 0; /* some cannot be done */
+}
+
+/* After a restart that is asked of all of them: not all at once. */
+static void a_few_at_a_time(void **state)
+{
+	enum { SEGMENTS = 100 };
+	unsigned told = 0, looks = 0;
+
+	(void)state;
+	for (uint64_t i = 0; i < SEGMENTS; i++)
+		member(segment(i), 1);
+	qm_content_recovered(&t);
+	for (uint64_t i = 0; i < SEGMENTS; i++)
+		assert_false(qm_content_seal(&t, segment(i)));
+	assert_false(qm_contents_release(&t, 10, count_told, &told));
+	assert_int_equal(told, 0);
+	while (qm_contents_release(&t, 10, count_told, &told))
+		looks++;
+	assert_int_equal(looks, 7); /* of the 75 that can be done */
+	told = 0;
+	assert_false(qm_contents_release(&t, 10, count_told, &told));
+	assert_int_equal(told, 25);
+}
+
 /* Replay finds a child, and its mail, in any order, or only one of both. */
 static void what_replay_finds_is_kept(void **state)
 {
@@ -402,7 +432,7 @@ static void what_replay_finds_is_kept(void **state)
 	assert_not_told(&told);
 	assert_false(ends(segment(9), 5, mail(5)));
 	assert_false(ends(segment(9), 1, own(3)));
-	qm_contents_release(&t, tell, &told);
+	assert_false(qm_contents_release(&t, 8, tell, &told));
 	assert_int_equal(told.count, 3); /* 4 has not ended: 5 stays, too */
 	told.times = 0;
 	qm_content_recovered(&t);
@@ -421,7 +451,7 @@ int main(void)
 	    T(children_are_told_apart),   T(in_each_order),
 	    T(an_open_one_stays),         T(all_at_once),
 	    T(a_place_is_one_mails),      T(room_is_given_back),
-	    T(what_replay_finds_is_kept),
+	    T(a_few_at_a_time),           T(what_replay_finds_is_kept),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
