@@ -51,7 +51,7 @@ class Cgroup:
 
     def remove(self):
         """When the last process has gone, which those whose parent has ended do by themselves."""
-        for _ in range(100):
+        for _ in range(300):
             if not self.dir:
                 return
             try:
