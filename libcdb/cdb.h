@@ -143,12 +143,13 @@ int cdb_release(struct cdb *s, struct sm_id segment, const struct cdb_span *keep
 /* ---- of a segment, for who has lost the records (cdb_walk.c); blocking ---- */
 /*
  * Every content that is in a segment, in the order of its places; `each` gives true to go on. What
- * reads as zeros is room, what is damaged is stepped over: behind damage a content may show up that
- * is none but bytes of another. SM_E_NOTFOUND, SM_E_IO, SM_E_CORRUPT (no plain file).
+ * reads as zeros is room, what is damaged is stepped over, and *damaged, how many bytes that were:
+ * behind damage a content may show up that is none but bytes of another. SM_E_NOTFOUND, SM_E_IO,
+ * SM_E_CORRUPT (no plain file).
  */
 int cdb_entries(struct cdb *s, struct sm_id segment,
-                bool (*each)(struct sm_id id, const struct cdb_place *at, void *arg),
-                void *arg) SM_MUST_CHECK;
+                bool (*each)(struct sm_id id, const struct cdb_place *at, void *arg), void *arg,
+                uint64_t *damaged) SM_MUST_CHECK;
 /* The content of transaction `id` is there, whole: 0, and a descriptor to read it from, the
  * caller's. SM_E_CORRUPT: something else is, or it is damaged. */
 int cdb_entry_open(struct cdb *s, struct sm_id id, const struct cdb_place *at,

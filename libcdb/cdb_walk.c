@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -93,16 +94,26 @@ static int look(struct walk *w, uint64_t at, size_t n, const char **p)
 	return 0;
 }
 
+static bool is_room(const char *head)
+{
+	static const char zeros[CDB_ENTRY_BYTES];
+
+	return memcmp(head, zeros, sizeof(zeros)) == 0;
+}
+
 int cdb_entries(struct cdb *s, struct sm_id segment,
-                bool (*each)(struct sm_id id, const struct cdb_place *at, void *arg), void *arg)
+                bool (*each)(struct sm_id id, const struct cdb_place *at, void *arg), void *arg,
+                uint64_t *damaged)
 {
 	struct walk w;
 	int rc = walk_open(&w, s, segment, O_RDONLY);
+	uint64_t at = 0;
 	bool more = true;
 
+	*damaged = 0;
 	if (rc != 0)
 		return rc;
-	for (uint64_t at = 0; more && at + CDB_ENTRY_BYTES <= w.size;) {
+	while (more && at + CDB_ENTRY_BYTES <= w.size) {
 		struct cdb_place place = {.content = segment,
 		                          .offset = (uint32_t)at + CDB_ENTRY_BYTES};
 		struct cdb_entry e;
@@ -112,13 +123,16 @@ int cdb_entries(struct cdb *s, struct sm_id segment,
 		    (rc = look(&w, at, CDB_ENTRY_BYTES, &head)) != 0)
 			break;
 		if (!cdb_entry_get(head, &e) || e.size > w.size - place.offset) {
-			at += CDB_ENTRY_ALIGN; /* room, or damage */
+			*damaged += is_room(head) ? 0 : CDB_ENTRY_ALIGN;
+			at += CDB_ENTRY_ALIGN;
 			continue;
 		}
 		place.size = e.size;
 		more = each(e.id, &place, arg);
 		at += cdb_entry_end(e.size);
 	}
+	if (more && rc == 0 && at < w.size)
+		*damaged += w.size - at; /* not even a head */
 	walk_close(&w);
 	return rc;
 }

@@ -77,19 +77,26 @@ static bool see(struct sm_id id, const struct cdb_place *at, void *arg SM_UNUSED
 	return seen_count < most;
 }
 
-/* Those whose bit is set in `want`, each once. */
-static void check_seen(unsigned want)
+/* Those whose bit is set in `want`, each once; and whether something was damaged. */
+static void check_walk(unsigned want, bool is_damaged)
 {
 	unsigned got = 0;
+	uint64_t damaged;
 
 	seen_count = 0;
-	assert_int_equal(cdb_entries(t_store, placed[0].content, see, NULL), 0);
+	assert_int_equal(cdb_entries(t_store, placed[0].content, see, NULL, &damaged), 0);
+	assert_int_equal(damaged > 0, is_damaged);
 	for (size_t i = 0; i < seen_count; i++) {
 		assert_true(i == 0 || placed[seen[i].counter - FIRST].offset >
 		                          placed[seen[i - 1].counter - FIRST].offset);
 		got |= 1U << (seen[i].counter - FIRST);
 	}
 	assert_int_equal(got, want);
+}
+
+static void check_seen(unsigned want)
+{
+	check_walk(want, false);
 }
 
 static void put(const char *p, size_t n, off_t at)
@@ -124,6 +131,8 @@ static int opens(size_t i)
 
 static void all_are_found(void **state)
 {
+	uint64_t damaged;
+
 	(void)state;
 	fill();
 	check_seen(ALL);
@@ -131,7 +140,7 @@ static void all_are_found(void **state)
 		assert_int_equal(opens(i), 0);
 	most = 2;
 	seen_count = 0;
-	assert_int_equal(cdb_entries(t_store, placed[0].content, see, NULL), 0);
+	assert_int_equal(cdb_entries(t_store, placed[0].content, see, NULL, &damaged), 0);
 	assert_int_equal(seen_count, 2);
 	most = SIZE_MAX;
 }
@@ -141,10 +150,10 @@ static void damage_is_stepped_over(void **state)
 	(void)state;
 	fill();
 	put("x", 1, placed[2].offset - CDB_ENTRY_BYTES + 9);
-	check_seen(ALL & ~(1U << 2));
+	check_walk(ALL & ~(1U << 2), true);
 	assert_int_equal(opens(2), SM_E_CORRUPT);
 	put("\377", 1, placed[0].offset + 500); /* its head is sound */
-	check_seen(ALL & ~(1U << 2));
+	check_walk(ALL & ~(1U << 2), true);
 	assert_int_equal(opens(0), SM_E_CORRUPT);
 	assert_int_equal(opens(1), 0);
 	assert_int_equal(opens(3), 0);
@@ -160,10 +169,10 @@ static void a_short_file(void **state)
 	t_content_path(path, placed[0].content);
 	assert_int_equal(truncate(path, (off_t)(placed[COUNT - 1].offset + sizes[COUNT - 1] - 1)),
 	                 0);
-	check_seen(ALL & ~(1U << (COUNT - 1)));
+	check_walk(ALL & ~(1U << (COUNT - 1)), true);
 	assert_int_equal(opens(COUNT - 1), SM_E_CORRUPT);
 	assert_int_equal(truncate(path, (off_t)(placed[COUNT - 1].offset - 1)), 0);
-	check_seen(ALL & ~(1U << (COUNT - 1)));
+	check_walk(ALL & ~(1U << (COUNT - 1)), true);
 	assert_int_equal(opens(COUNT - 1), SM_E_CORRUPT);
 	assert_int_equal(truncate(path, 0), 0);
 	check_seen(0);
@@ -190,6 +199,7 @@ static void what_is_cleared_is_room(void **state)
 static void places_are_checked(void **state)
 {
 	struct cdb_place at;
+	uint64_t damaged;
 	int fd;
 
 	(void)state;
@@ -205,7 +215,7 @@ static void places_are_checked(void **state)
 	}
 	check_seen(ALL);
 	at.content.counter++;
-	assert_int_equal(cdb_entries(t_store, at.content, see, NULL), SM_E_NOTFOUND);
+	assert_int_equal(cdb_entries(t_store, at.content, see, NULL, &damaged), SM_E_NOTFOUND);
 	assert_int_equal(cdb_entry_open(t_store, id_of(0), &at, &fd), SM_E_NOTFOUND);
 }
 

@@ -31,9 +31,8 @@ static const char usage[] =
     "  -j, --json           JSON, a line for each mail\n"
     "  -r, --requeue TO     hand mails with open recipients to HOST:PORT or a socket's path,\n"
     "                       and remove each content that was taken\n"
-    "  -k, --kept FILE      contents that may be, as `qmgrctl orphans list` prints them (with "
-    "-r),\n"
-    "                       before the logs are read\n"
+    "  -k, --known FILE     which contents that may be, as `qmgrctl orphans list` prints it;\n"
+    "                       to be made before the logs are read (with -r)\n"
     "  -m, --marked         the logs are whole only if they have the line \"" RCV_MARK "\"\n"
     "LOG: files of smtps, qmgr and smtpc, in any order; - is standard input\n"
     "exit: 0 all is settled or queued, 1 some mail could not be queued, 2 a content has no whole\n"
@@ -67,18 +66,30 @@ static bool found_in_segment(struct sm_id id, const struct cdb_place *at, void *
 	return true;
 }
 
+/* What is damaged may be a mail: said, and the file stays. */
+static void read_segment(struct sm_id id)
+{
+	char text[SM_ID_SIZE];
+	uint64_t damaged;
+	int rc = cdb_entries(me.cdb, id, found_in_segment, &me.rcv, &damaged);
+
+	if (rc == SM_E_NOTFOUND || (rc == 0 && damaged == 0))
+		return;
+	if (rc != 0)
+		fprintf(stderr, "rcvrenv: %s\n", sm_diag());
+	else
+		fprintf(stderr, "rcvrenv: %s: %llu bytes are no content\n", sm_id_text(id, text),
+		        (unsigned long long)damaged);
+	me.unreadable++;
+	rcv_hold(&me.rcv, id);
+}
+
 static bool found(struct sm_id id, void *arg)
 {
-	int rc = 0;
-
 	if (cdb_is_segment(id))
-		rc = cdb_entries(me.cdb, id, found_in_segment, arg);
+		read_segment(id);
 	else
 		rcv_add(arg, id, NULL);
-	if (rc != 0 && rc != SM_E_NOTFOUND) {
-		fprintf(stderr, "rcvrenv: %s\n", sm_diag());
-		me.unreadable++;
-	}
 	return true;
 }
 
@@ -360,10 +371,10 @@ static int run(int argc, char **argv)
 int main(int argc, char **argv)
 {
 	static const struct option longs[] = {
-	    {"base", required_argument, NULL, 'b'}, {"all", no_argument, NULL, 'a'},
-	    {"json", no_argument, NULL, 'j'},       {"requeue", required_argument, NULL, 'r'},
-	    {"kept", required_argument, NULL, 'k'}, {"help", no_argument, NULL, 'h'},
-	    {"marked", no_argument, NULL, 'm'},     {0},
+	    {"base", required_argument, NULL, 'b'},  {"all", no_argument, NULL, 'a'},
+	    {"json", no_argument, NULL, 'j'},        {"requeue", required_argument, NULL, 'r'},
+	    {"known", required_argument, NULL, 'k'}, {"help", no_argument, NULL, 'h'},
+	    {"marked", no_argument, NULL, 'm'},      {0},
 	};
 	int opt, status;
 

@@ -91,6 +91,7 @@ struct rcv_mail *rcv_find(const struct rcv *r, struct sm_id id); /* NULL: no suc
 struct rcv_mail *rcv_mail(struct rcv *r, struct sm_id id);       /* the same, made if need be */
 /* A content that is in the store; at NULL: a file of its own. */
 void rcv_add(struct rcv *r, struct sm_id id, const struct cdb_place *at);
+void rcv_hold(struct rcv *r, struct sm_id segment); /* it must stay, whatever is in it */
 /* What qmgr keeps, a line: an id; or that of a segment, and the offset of a content in it that mail
  * in the queue needs. */
 void rcv_kept(struct rcv *r, struct sm_str line);

@@ -97,6 +97,11 @@ void rcv_add(struct rcv *r, struct sm_id id, const struct cdb_place *at)
 	sm_hash_insert(&r->places, &p->node, place_hash(at));
 }
 
+void rcv_hold(struct rcv *r, struct sm_id id)
+{
+	segment(r, id)->users++;
+}
+
 void rcv_kept(struct rcv *r, struct sm_str line)
 {
 	struct cdb_place at;

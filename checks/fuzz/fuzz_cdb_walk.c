@@ -104,8 +104,9 @@ static bool see(struct sm_id id, const struct cdb_place *at, void *arg)
 static struct seen walk(size_t n)
 {
 	struct seen s = {.n = n};
+	uint64_t damaged;
 
-	sm_assert(cdb_entries(store, segment, see, &s) == 0);
+	sm_assert(cdb_entries(store, segment, see, &s, &damaged) == 0 && damaged <= n);
 	return s;
 }
 
