@@ -143,9 +143,9 @@ static int open_entry(struct sm_id id, const struct cdb_place *at)
 /* Behind each other, within the file; sound for one way to read as for the other. */
 static void walk(const struct input *in, struct found *f)
 {
-	uint64_t end = 0;
+	uint64_t end = 0, damaged;
 
-	sm_assert(cdb_entries(store, segment, found, f) == 0);
+	sm_assert(cdb_entries(store, segment, found, f, &damaged) == 0 && damaged <= in->size);
 	for (size_t i = 0; i < f->count; i++) {
 		int rc = open_entry(f->id[i], &f->at[i]);
 
