@@ -4,6 +4,7 @@ import glob
 import json
 import os
 import re
+import struct
 import subprocess
 import threading
 
@@ -11,6 +12,7 @@ import pytest
 from lib.client import message
 from lib.health import LOG_LINE
 from lib.paths import BUILD
+from lib.segments import crc32c
 from lib.sink import Close, Content, Expect, Send, Serve, Sink
 from lib.site import COMPONENTS, Site
 from lib.wait import until
@@ -350,3 +352,72 @@ def test_requeue_is_careful(tmp_path):
         assert (code, left[0]) == (1, True) and "4.3.0" in said
         code, left, said = lost.requeue(to)
         assert (code, left) == (0, [False] * 3) and s.messages[-1].rcpts == ["x@local.test", "no@local.test"], said
+
+
+class LostSegment:
+    """Mails of a lost queue that share a file, as doc/formats.md has it, and lines about them in a log."""
+
+    def __init__(self, directory, contents):
+        self.base, self.name = str(directory) + "/", "S800000000000010000"
+        for d in "0123456789ABCDEF":
+            os.mkdir(self.base + d)
+        self.path, self.log, self.known = f"{self.base}0/{self.name}", self.base + "log", self.base + "known"
+        lines, data, self.offsets = [], b"", []
+        for n, content in enumerate(contents, 1):
+            self.offsets.append(len(data) + 32)
+            data += self.entry(n, content)
+            lines += [f"1.000 INFO ss.mail ss_ta={self.id(n)}, mail=<a@src.test>, stat=250",
+                      f"1.000 INFO ss.rcpt ss_ta={self.id(n)}, rcpt=<u{n}@local.test>, rcpt_idx=0, stat=250",
+                      f"1.000 INFO ss.final ss_ta={self.id(n)}, nrcpts=1, content={self.name}, offset={self.offsets[-1]}, size={len(content)}, stat=250"]
+        with open(self.path, "wb") as f:
+            f.write(data)
+        with open(self.log, "w") as f:
+            f.write("\n".join(lines) + "\n")
+
+    @staticmethod
+    def id(n):
+        return f"S{n:016X}00"
+
+    @staticmethod
+    def entry(n, content):
+        body = struct.pack("<IQQB3x", crc32c(content), len(content), n, 0)
+        entry = struct.pack("<II", 0x31584D53, crc32c(body)) + body + content
+        return entry + bytes(-len(entry) % 32)
+
+    def requeue(self, to, *needed):
+        with open(self.known, "w") as f:
+            f.write("".join(f"{self.name}{offset}\n" for offset in ["", *(f" {o}" for o in needed)]))
+        r = subprocess.run([f"{BUILD}/rcvrenv", "-b", self.base, "-k", self.known, "-r", to, self.log], text=True, capture_output=True, timeout=60)
+        return r.returncode, re.findall(r"^(S\w+) queued", r.stdout, re.M), r.stderr
+
+
+def test_requeue_from_a_segment(tmp_path):
+    """What qmgr needs is left alone, what was taken is not found again, and the file goes when nobody needs anything in it."""
+    contents = [b"Subject: %d\r\n\r\n.\r\n" % n for n in range(3)]
+    lost = LostSegment(tmp_path, contents)
+    with Sink(unix=f"{tmp_path}/s1") as s:
+        assert lost.requeue(f"{tmp_path}/s1", lost.offsets[1])[:2] == (0, [lost.id(1), lost.id(3)])
+        assert [m.content for m in s.messages] == [contents[0], contents[2]]
+        assert lost.requeue(f"{tmp_path}/s1", lost.offsets[1])[:2] == (0, []) and os.path.exists(lost.path)
+        assert lost.requeue(f"{tmp_path}/s1")[:2] == (0, [lost.id(2)])
+        assert [m.content for m in s.messages] == [contents[0], contents[2], contents[1]]
+    assert not os.path.exists(lost.path)
+
+
+def test_requeue_from_a_damaged_segment(tmp_path):
+    """A content that looks like another one's place is not taken for it, one with a wrong checksum is not sent, and the file stays."""
+    real = b"Subject: real\r\n\r\nreal\r\n"
+    lost = LostSegment(tmp_path, [b"x" * 32 + LostSegment.entry(2, b"forged"), real, b"Subject: broken\r\n\r\n"])
+    with open(lost.path, "r+b") as f:
+        f.seek(9)
+        f.write(b"\xff")  # the head of the first: the walk comes through its content
+        f.seek(lost.offsets[2])
+        f.write(b"s")
+    with Sink(unix=f"{tmp_path}/s1") as s:
+        code, queued, said = lost.requeue(f"{tmp_path}/s1")
+        assert (code, queued) == (1, [lost.id(2)]), said
+        assert f"{lost.name}: " in said and "are no content" in said and f"{lost.id(3)}: not queued" in said
+        assert [m.content for m in s.messages] == [real]
+        code, queued, said = lost.requeue(f"{tmp_path}/s1")
+        assert queued == [], said
+    assert os.path.exists(lost.path)
