@@ -11,11 +11,12 @@
 #include "libsm/rand.h"
 #include "libsm/time.h"
 
-#define LOST_MAX 2    /* a recipient whose smar went away so often waits for its retry time */
-#define RETRY_S  30   /* for trouble of our own */
-#define HOLD_MS  1000 /* so long an answer waits for the others of its transaction */
-#define TIGHT_MS 1000 /* so often the oldest questions are looked at */
-#define SLOW_MS  8000 /* an answer that takes longer is not waited for when room is short */
+#define LOST_MAX       2    /* a recipient whose smar went away so often waits for its retry time */
+#define RETRY_S        30   /* for trouble of our own */
+#define HOLD_MS        1000 /* so long an answer waits for the others of its transaction */
+#define TIGHT_MS       1000 /* so often the oldest questions are looked at */
+#define CROWDED_MOST_S 60   /* so long at most what finds too much waiting stays away */
+#define SLOW_MS        8000 /* an answer that takes longer is not waited for when room is short */
 
 struct question {
 	struct sm_call call;
@@ -93,6 +94,22 @@ static void hold_or_release(struct qm *q, struct qm_txn *txn)
 
 /* ---- answers ---- */
 
+/* The destination is to be asked for again when half of what it has waiting has gone. */
+static struct qm_try too_much(struct qm *q, struct qm_route *route, const struct qm_rcpt *r)
+{
+	int64_t now_ms = sm_loop_now_ms(), wait_s = qm_route_half_s(route, now_ms, CROWDED_MOST_S);
+	struct qm_try t = {.outcome = SM_OUTCOME_TEMP,
+	                   .code = 451,
+	                   .text = SM_STR("4.4.5 destination has too much mail waiting"),
+	                   .host = SM_STR(""),
+	                   .retry_in_s = wait_s,
+	                   .local = true};
+
+	qm_blocked_put(&q->blocked, sm_str_from(r->addr, (size_t)(sm_str_rchr(r->addr, '@') + 1)),
+	               QM_BLOCK_CROWDED, now_ms + wait_s * 1000, t.text, now_ms);
+	return t;
+}
+
 static void routed(struct qm *q, struct qm_rcpt *r, struct sm_msg_route *m)
 {
 	struct qm_try t = {.host = SM_STR("")};
@@ -139,14 +156,7 @@ static void routed(struct qm *q, struct qm_rcpt *r, struct sm_msg_route *m)
 	if (dead != NULL) {
 		t = qm_try_dead(dead);
 	} else if (qm_route_crowded(route, q->txns.rcpts, max)) {
-		t.outcome = SM_OUTCOME_TEMP;
-		t.code = 451;
-		t.text = SM_STR("4.4.5 destination has too much mail waiting");
-		t.retry_in_s = 60;
-		t.local = true;
-		qm_blocked_put(
-		    &q->blocked, sm_str_from(r->addr, (size_t)(sm_str_rchr(r->addr, '@') + 1)),
-		    QM_BLOCK_CROWDED, sm_loop_now_ms() + 60000, t.text, sm_loop_now_ms());
+		t = too_much(q, route, r);
 	} else {
 		q->crowded = q->crowded || q->txns.rcpts > max - max / 8;
 		qm_sched_add(&q->sched, route, r);

@@ -370,7 +370,7 @@ static void take(struct qm_sched *s, struct qm_pick *out, struct qm_hop *hop, in
 		out->count++;
 	}
 	r->waiting -= out->count;
-	r->left += out->count;
+	qm_route_went(r, out->count, s->now_ms);
 	r->turn++;
 	/* To the end: the turn of other senders, and of other routes. */
 	sm_list_remove(&lane->link);

@@ -38,6 +38,12 @@ struct qm_hop {
 	unsigned idle;             /* sessions open to it, as far as is known */
 };
 
+/* How fast recipients go: those of this second and of the one before. */
+struct qm_pace {
+	int64_t second;
+	unsigned now, before;
+};
+
 struct qm_route {
 	struct sm_hash_node node; /* by key */
 	struct sm_list link;      /* in sched.ready, or by itself */
@@ -52,6 +58,7 @@ struct qm_route {
 	unsigned waiting;          /* recipients in groups */
 	struct sm_list held;       /* groups that wait for others of their transaction */
 	unsigned left;             /* recipients that went from there to a task: for delivery.c */
+	struct qm_pace pace;       /* of these */
 	unsigned running;          /* tasks at smtpc */
 	unsigned waits;            /* hops in host.waiters */
 	struct sm_list probes;     /* that wait: probe.h */
@@ -131,6 +138,8 @@ void qm_sched_release(struct qm_sched *s, struct qm_txn *txn);
  * as well: a route may take up twice of what is free, and a few in any case.
  */
 bool qm_route_crowded(const struct qm_route *r, size_t used, size_t max);
+/* In how many seconds half of what waits there will have gone at its present pace: 1 to `most`. */
+int64_t qm_route_half_s(struct qm_route *r, int64_t now_ms, int64_t most);
 /*
  * Room for those few, when it has become short: takes the newer half of what waits behind the route
  * that has most, as qm_sched_drain does. Gives that route; NULL: room is not short, or nobody has

@@ -18,6 +18,8 @@ void qm_route_offer(struct qm_sched *s, struct qm_host *x, int64_t now_ms);
 void qm_route_offer_hops(struct qm_sched *s, const struct qm_route *r, int64_t now_ms);
 /* The agent keeps a session to this address; qm_route_session_gone takes it back. */
 void qm_route_session_kept(struct qm_route *r, const struct qm_agent *a, const struct sm_sa *sa);
+/* So many of its recipients are with an smtpc from now on. */
+void qm_route_went(struct qm_route *r, unsigned rcpts, int64_t now_ms);
 /* An agent with room, best with an open session there (*reuse); NULL: none has room. */
 struct qm_agent *qm_agent_choose(struct qm_sched *s, const struct qm_route *r, bool *reuse);
 /* Nothing may wait behind it, and no task may run. */

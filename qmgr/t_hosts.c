@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "qmgr/hosts.h"
+#include "qmgr/sched_int.h"
 
 static struct qm_hosts hosts;
 static int64_t now;
@@ -163,6 +164,26 @@ static void a_lower_limit_cuts_at_once(void **state)
 	assert_int_equal(qm_host_limit(&hosts, x, now), 3); /* more has to be earned */
 }
 
+/* What is crowded is asked for again when it makes sense: soon where much goes, late where nothing
+ * does. */
+static void half_of_what_waits(void **state)
+{
+	struct qm_route r = {.waiting = 10000};
+
+	(void)state;
+	assert_int_equal(qm_route_half_s(&r, now, 60), 60);
+	qm_route_went(&r, 500, now);
+	qm_route_went(&r, 500, now + 999);
+	assert_int_equal(r.left, 1000);
+	assert_int_equal(qm_route_half_s(&r, now + 999, 60), 6);
+	assert_int_equal(qm_route_half_s(&r, now + 1500, 60), 6);
+	qm_route_went(&r, 10000, now + 1500);
+	assert_int_equal(qm_route_half_s(&r, now + 1900, 60), 1);
+	qm_route_went(&r, 10, now + 5000);
+	assert_int_equal(qm_route_half_s(&r, now + 5000, 60), 60);
+	assert_int_equal(qm_route_half_s(&r, now + 9000, 60), 60);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -175,6 +196,7 @@ int main(void)
 	    T(the_unused_are_forgotten),
 	    T(there_are_never_too_many),
 	    T(a_lower_limit_cuts_at_once),
+	    T(half_of_what_waits),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
