@@ -261,7 +261,7 @@ bool qm_route_crowded(const struct qm_route *r, size_t used, size_t max)
 {
 	size_t few = SM_MAX(max / FEW_PART, (size_t)FEW_LEAST);
 
-	return r->waiting > SM_MAX(few, 2 * (max - SM_MIN(used, max)));
+	return r->waiting > SM_MAX(few, 3 * (max - SM_MIN(used, max)));
 }
 
 static void pace_turn(struct qm_pace *p, int64_t now_ms)
