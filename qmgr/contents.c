@@ -24,9 +24,10 @@ struct content {
 	bool owner_open;             /* of a file of its own */
 	bool sealed;
 	/* Of a segment. */
-	bool rested;        /* it was sealed when qm_contents_release came the last time */
-	size_t members;     /* mails */
-	struct span *spans; /* what is needed, in order */
+	struct sm_list worth; /* in qm_contents.worth */
+	bool rested;          /* there already when qm_contents_release came the last time */
+	size_t members;       /* mails */
+	struct span *spans;   /* what is needed, in order */
 	size_t span_count, span_cap;
 	uint64_t ended_bytes; /* that were needed and are not any more, since the last release */
 };
@@ -56,6 +57,7 @@ static void content_free(struct qm_contents *t, struct content *c)
 	SM_LIST_FOR_SAFE (child, &c->others, struct qm_content_child, link)
 		child_free(t, child);
 	sm_hash_remove(&t->by_id, &c->node);
+	sm_list_remove(&c->worth);
 	sm_free(c->spans);
 	sm_free(c);
 }
@@ -64,6 +66,7 @@ void qm_contents_init(struct qm_contents *t)
 {
 	sm_hash_init(&t->by_id);
 	sm_hash_init(&t->children);
+	sm_list_init(&t->worth);
 }
 
 void qm_contents_fini(struct qm_contents *t)
@@ -172,6 +175,7 @@ static struct content *entry(struct qm_contents *t, struct sm_id id, bool owner_
 	c->owner_open = owner_open && c->sealed;
 	sm_list_init(&c->dsns);
 	sm_list_init(&c->others);
+	sm_list_init(&c->worth);
 	sm_hash_insert(&t->by_id, &c->node, sm_id_hash(id));
 	return c;
 }
@@ -215,11 +219,11 @@ void qm_content_member(struct qm_contents *t, const struct cdb_place *at)
 	c->members++;
 }
 
-void qm_content_recovered(struct qm_contents *t)
+static void note_worth(struct qm_contents *t, struct content *c)
 {
-	for (struct sm_hash_node *n = sm_hash_next(&t->by_id, NULL); n;
-	     n = sm_hash_next(&t->by_id, n))
-		SM_CONTAINER_OF(n, struct content, node)->ended_bytes = RELEASE_LEAST;
+	if (c->sealed && cdb_is_segment(c->id) && c->ended_bytes >= RELEASE_LEAST &&
+	    !sm_list_linked(&c->worth))
+		sm_list_push(&t->worth, &c->worth);
 }
 
 static bool unused(const struct content *c)
@@ -242,11 +246,24 @@ bool qm_content_end(struct qm_contents *t, const struct cdb_place *at, struct sm
 		child_ended(t, c, SM_CONTAINER_OF(n, struct qm_content_child, node));
 	else
 		member_ended(c, at);
-	if (!unused(c) || !c->sealed)
+	if (!unused(c) || !c->sealed) {
+		note_worth(t, c);
 		return false;
+	}
 	last = !c->owner_open;
 	content_free(t, c);
 	return last;
+}
+
+void qm_content_recovered(struct qm_contents *t)
+{
+	for (struct sm_hash_node *n = sm_hash_next(&t->by_id, NULL); n;
+	     n = sm_hash_next(&t->by_id, n)) {
+		struct content *c = SM_CONTAINER_OF(n, struct content, node);
+
+		c->ended_bytes = RELEASE_LEAST;
+		note_worth(t, c);
+	}
 }
 
 bool qm_content_seal(struct qm_contents *t, struct sm_id segment)
@@ -256,8 +273,10 @@ bool qm_content_seal(struct qm_contents *t, struct sm_id segment)
 	if (c == NULL)
 		return true;
 	c->sealed = true;
-	if (!unused(c))
+	if (!unused(c)) {
+		note_worth(t, c);
 		return false;
+	}
 	content_free(t, c);
 	return true;
 }
@@ -280,14 +299,12 @@ bool qm_contents_release(struct qm_contents *t, size_t most,
                                       size_t count),
                          void *arg)
 {
-	for (struct sm_hash_node *n = sm_hash_next(&t->by_id, NULL); n;
-	     n = sm_hash_next(&t->by_id, n)) {
-		struct content *c = SM_CONTAINER_OF(n, struct content, node);
+	SM_LIST_FOR_SAFE (c, &t->worth, struct content, worth) {
 		bool rested = c->rested;
 		struct cdb_span *keep;
 
-		c->rested = c->sealed && cdb_is_segment(c->id);
-		if (!rested || c->ended_bytes < RELEASE_LEAST)
+		c->rested = true;
+		if (!rested)
 			continue;
 		if (most == 0)
 			return true;
@@ -296,6 +313,7 @@ bool qm_contents_release(struct qm_contents *t, size_t most,
 			keep[i] = (struct cdb_span){c->spans[i].offset, c->spans[i].size};
 		if (tell(arg, c->id, keep, c->span_count)) {
 			c->ended_bytes = 0;
+			sm_list_remove(&c->worth);
 			most--;
 		}
 		sm_free(keep);

@@ -18,6 +18,7 @@
 struct qm_contents {
 	struct sm_hash by_id;
 	struct sm_hash children; /* of all of them, by their own ids */
+	struct sm_list worth;    /* sealed segments of which much has ended */
 };
 
 struct qm_content_child {
