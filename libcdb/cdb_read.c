@@ -255,7 +255,6 @@ int cdb_read_open(struct cdb *s, struct sm_id id, uint32_t offset, uint64_t size
 	    cdb_is_segment(id) ? read_from_segment(r) : sm_offload("content open", open_job, r);
 
 	*out = NULL;
-
 	if (rc != 0)
 		cdb_read_close(&r);
 	else
