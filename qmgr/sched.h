@@ -135,8 +135,8 @@ void qm_sched_release(struct qm_sched *s, struct qm_txn *txn);
 /*
  * With `used` of `max` places of the active queue taken: has this route so much waiting that more
  * should not come in? Waiting there is cheaper than to go and come back, but the others need room
- * as well: a route may take up three times of what is free (all that is read back from DEFEDB, which
- * leaves a quarter to new mail), and a few in any case.
+ * as well: a route may take up three times of what is free (all that is read back from DEFEDB,
+ * which leaves a quarter to new mail), and a few in any case.
  */
 bool qm_route_crowded(const struct qm_route *r, size_t used, size_t max);
 /* In how many seconds half of what waits there will have gone at its present pace: 1 to `most`. */
