@@ -8,8 +8,7 @@
 #include <errno.h>
 
 #ifdef SM_HAVE_TLS
-#include <openssl/err.h>
-#include <openssl/ssl.h>
+#include "checks/bench/tls_io.h"
 
 static SSL_CTX *ctx;
 
@@ -56,72 +55,30 @@ void tls_begin(struct session *s)
 	SSL_set_connect_state(s->ssl);
 }
 
-/* As read(2) tells it. */
-static ssize_t result(struct session *s, int ret, size_t n)
-{
-	if (ret == 1)
-		return (ssize_t)n;
-	switch (SSL_get_error(s->ssl, ret)) {
-	case SSL_ERROR_WANT_READ:
-		s->tls_wants_write = false;
-		errno = EAGAIN;
-		return -1;
-	case SSL_ERROR_WANT_WRITE:
-		s->tls_wants_write = true;
-		errno = EAGAIN;
-		return -1;
-	case SSL_ERROR_ZERO_RETURN:
-		return 0;
-	default:
-		ERR_clear_error();
-		errno = EPROTO;
-		return -1;
-	}
-}
-
 int tls_handshake(struct session *s)
 {
-	int ret;
+	int rc = tls_io_handshake(s->ssl, &s->tls_wants_write);
 
-	ERR_clear_error();
-	ret = SSL_do_handshake(s->ssl);
-	if (ret == 1) {
-		fig->handshakes++;
-		fig->resumed += SSL_session_reused(s->ssl) == 1;
-		return 1;
-	}
-	(void)result(s, ret, 0);
-	return errno == EAGAIN ? 0 : -1;
+	if (rc != 1)
+		return rc;
+	fig->handshakes++;
+	fig->resumed += SSL_session_reused(s->ssl) == 1;
+	return 1;
 }
 
 ssize_t tls_read(struct session *s, void *p, size_t size)
 {
-	size_t n = 0;
-	int ret;
-
-	ERR_clear_error();
-	ret = SSL_read_ex(s->ssl, p, size, &n);
-	return result(s, ret, n);
+	return tls_io_read(s->ssl, &s->tls_wants_write, p, size);
 }
 
 ssize_t tls_write(struct session *s, const void *p, size_t size)
 {
-	size_t n = 0;
-	int ret;
-
-	ERR_clear_error();
-	ret = SSL_write_ex(s->ssl, p, size, &n);
-	return result(s, ret, n);
+	return tls_io_write(s->ssl, &s->tls_wants_write, p, size);
 }
 
 void tls_end(struct session *s)
 {
-	if (!s->ssl)
-		return;
-	ERR_clear_error();
-	(void)SSL_shutdown(s->ssl);
-	ERR_clear_error();
-	SSL_free(s->ssl);
+	tls_io_end(s->ssl);
 	s->ssl = NULL;
 }
 

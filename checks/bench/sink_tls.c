@@ -12,8 +12,7 @@
 #include <errno.h>
 
 #ifdef SM_HAVE_TLS
-#include <openssl/err.h>
-#include <openssl/ssl.h>
+#include "checks/bench/tls_io.h"
 
 static SSL_CTX *ctx;
 
@@ -47,74 +46,31 @@ void tls_begin(struct conn *c)
 	c->shaking = true;
 }
 
-/* As recv(2) and send(2) tell it. */
-static ssize_t result(struct conn *c, int ret, size_t n)
-{
-	if (ret == 1)
-		return (ssize_t)n;
-	switch (SSL_get_error(c->ssl, ret)) {
-	case SSL_ERROR_WANT_READ:
-		c->wants_write = false;
-		errno = EAGAIN;
-		return -1;
-	case SSL_ERROR_WANT_WRITE:
-		c->wants_write = true;
-		errno = EAGAIN;
-		return -1;
-	case SSL_ERROR_ZERO_RETURN:
-		return 0;
-	default:
-		ERR_clear_error();
-		errno = EPROTO;
-		return -1;
-	}
-}
-
 int tls_handshake(struct conn *c)
 {
-	int ret;
+	int rc = tls_io_handshake(c->ssl, &c->wants_write);
 
-	ERR_clear_error();
-	ret = SSL_do_handshake(c->ssl);
-	if (ret == 1) {
-		c->shaking = c->wants_write = false;
-		count.handshakes++;
-		count.resumed += SSL_session_reused(c->ssl) == 1;
-		return 1;
-	}
-	(void)result(c, ret, 0);
-	return errno == EAGAIN ? 0 : -1;
+	if (rc != 1)
+		return rc;
+	c->shaking = false;
+	count.handshakes++;
+	count.resumed += SSL_session_reused(c->ssl) == 1;
+	return 1;
 }
 
 ssize_t tls_read(struct conn *c, void *p, size_t size)
 {
-	size_t n = 0;
-	int ret;
-
-	ERR_clear_error();
-	ret = SSL_read_ex(c->ssl, p, size, &n);
-	return result(c, ret, n);
+	return tls_io_read(c->ssl, &c->wants_write, p, size);
 }
 
 ssize_t tls_write(struct conn *c, const void *p, size_t size)
 {
-	size_t n = 0;
-	int ret;
-
-	ERR_clear_error();
-	ret = SSL_write_ex(c->ssl, p, size, &n);
-	return result(c, ret, n);
+	return tls_io_write(c->ssl, &c->wants_write, p, size);
 }
 
 void tls_end(struct conn *c)
 {
-	if (!c->ssl)
-		return;
-	ERR_clear_error();
-	if (!c->shaking)
-		(void)SSL_shutdown(c->ssl);
-	ERR_clear_error();
-	SSL_free(c->ssl);
+	tls_io_end(c->ssl);
 	c->ssl = NULL;
 }
 
