@@ -125,12 +125,22 @@ void qm_log_fail(struct qm_log *log, int err, const char *diag)
 	qm_log_ring(log);
 }
 
+/* Those that ring when their logs are closed. */
+static struct sm_list late_bells = SM_LIST_INIT(late_bells);
+
+static void outlive(struct qm_bell *bell)
+{
+	bell->log = NULL;
+	sm_list_push(&late_bells, &bell->link);
+}
+
 static void on_bell(void *arg)
 {
 	struct qm_bell *bell = arg;
 	struct qm_log *log = bell->log;
 
 	if (log == NULL) {
+		sm_list_remove(&bell->link);
 		sm_free(bell);
 		return;
 	}
@@ -579,7 +589,7 @@ void qm_log_close(struct qm_log **logp)
 		if (log->failed == 0 && log->front->len + log->writing == 0)
 			(void)qm_commit_end(log); /* without it the end is a torn tail, no loss */
 		if (log->rung)
-			log->bell->log = NULL;
+			outlive(log->bell);
 		else
 			sm_free(log->bell);
 		if (log->job.state == QM_KEEP_DONE && log->job.fd >= 0)

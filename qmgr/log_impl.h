@@ -63,7 +63,8 @@ struct qm_keep {
 /* Rings on the loop. Outlives the log when it is closed before the loop came round. */
 struct qm_bell {
 	struct sm_post post;
-	struct qm_log *log; /* NULL: closed; the callback frees the bell */
+	struct qm_log *log;  /* NULL: closed; the callback frees the bell */
+	struct sm_list link; /* then, in a list of these */
 };
 
 struct qm_log {

@@ -157,11 +157,17 @@ class Sink:
         until(lambda: not self.open, "connections are closed", 5)
 
     def stop(self):
-        def end():
+        def end(tries=100):
             self._server.close()
             for t in self._tasks:
                 t.cancel()
-            self._loop.call_later(0.05, self._loop.stop)
+            self._loop.call_later(0.05, stop_or_again, tries)
+
+        def stop_or_again(tries):  # one that was accepted meanwhile would stay open, and nobody would answer
+            if self._tasks and tries:
+                end(tries - 1)
+            else:
+                self._loop.stop()
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(end)
             self._thread.join(5)
