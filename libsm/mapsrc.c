@@ -207,11 +207,25 @@ static int gather(struct reader *r, struct sm_str l)
 	return 0;
 }
 
+/* What is no text: whoever reads a file cannot go on behind it, so nobody does. */
+static void too_long(struct reader *r)
+{
+	int rc = sm_fail(SM_E_TOOBIG, "%s:%u: the line is longer than %u bytes", r->src->name,
+	                 r->line + 1, SM_MAPSRC_LINE_MAX);
+
+	r->first_err = r->first_err != 0 ? r->first_err : rc;
+	r->stop = true;
+}
+
 static void take_line(struct reader *r, struct sm_str l)
 {
 	struct sm_str bare;
 	int rc;
 
+	if (l.n > SM_MAPSRC_LINE_MAX) {
+		too_long(r);
+		return;
+	}
 	r->line++;
 	if (l.n > 0 && l.p[l.n - 1] == '\r')
 		l.n--;
@@ -323,11 +337,8 @@ int sm_mapsrc_fd(const struct sm_mapsrc *src, int fd)
 			break;
 		}
 		sm_buf_consume(&piece, take_lines(&r, sm_buf_view(&piece)));
-		if (piece.len > SM_MAPSRC_LINE_MAX && !r.stop) {
-			n = sm_fail(SM_E_TOOBIG, "%s:%u: the line is longer than %u bytes",
-			            src->name, r.line + 1, SM_MAPSRC_LINE_MAX);
-			break;
-		}
+		if (piece.len > SM_MAPSRC_LINE_MAX && !r.stop)
+			too_long(&r);
 	}
 	if (n < 0) {
 		rc = (int)n;
