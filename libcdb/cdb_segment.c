@@ -20,7 +20,7 @@
 
 #define BATCH_MAX   256
 #define BATCH_BYTES ((uint64_t)4 * 1024 * 1024)
-#define IDLE_MS     1000
+#define IDLE_MS     250
 
 struct segment {
 	struct sm_list link;
