@@ -60,8 +60,9 @@ struct cdb_conf {
 	enum cdb_sync_dir
 	    sync_dir; /* AUTO: by statfs, whether fdatasync of a new file makes its name durable */
 	/* Small contents go into segments of about so many bytes; 0: each into a file of its own.
-	 */
+	 * A segment begins when so many contents come in a second: a few would not share it. */
 	uint64_t segment_bytes;
+	unsigned segment_pace;
 	/* With segments, on the loop. An id for a segment, as for a transaction (false: none now);
 	 * and: nothing more comes into this one, and all that is in it was handed over. */
 	bool (*new_id)(void *arg, struct sm_id *id);

@@ -110,7 +110,8 @@ static inline bool cdb_segments_on(const struct cdb *s)
 }
 void cdb_segments_open(struct cdb *s);
 void cdb_segments_close(struct cdb *s);
-/* As cdb_commit; SM_E_AGAIN: there is no id for a segment, nothing has happened. */
+/* As cdb_commit; SM_E_AGAIN: too few come for a segment, or there is no id for one. Nothing has
+ * happened then. */
 int cdb_segment_commit(struct cdb *s, const struct cdb_segment_entry *e,
                        struct cdb_place *at) SM_YIELDS SM_MUST_CHECK;
 

@@ -2,11 +2,12 @@
  * Segments: contents of many transactions in one file, made durable by one sync for all that have
  * gathered while the sync before ran.
  *
- * At most one segment is written, by at most one job at a time. It ends when it is full, when
- * nothing has come for a moment, or with the first failure. Invariants: a batch begins on a block
- * of its own, so nothing durable is ever written again; a segment is `sealed` when it is written no
- * more and nobody has a content in it that qmgr may still be asked to take: then, and not before,
- * qmgr may remove it. Loop thread, but for batch_job.
+ * At most one segment is written, by at most one job at a time. It begins when much comes, and ends
+ * when it is full, when nothing has come for a moment, or with the first failure. So what comes one
+ * by one costs what a file costs, and neither qmgr nor the disk has a segment for each. Invariants:
+ * a batch begins on a block of its own, so nothing durable is ever written again; a segment is
+ * `sealed` when it is written no more and nobody has a content in it that qmgr may still be asked
+ * to take: then, and not before, qmgr may remove it. Loop thread, but for batch_job.
  */
 #include "libcdb/cdb_int.h"
 
@@ -17,6 +18,7 @@
 
 #include "libsm/crc32c.h"
 #include "libsm/offload.h"
+#include "libsm/pace.h"
 
 #define BATCH_MAX   256
 #define BATCH_BYTES ((uint64_t)4 * 1024 * 1024)
@@ -49,7 +51,8 @@ struct cdb_segments {
 	struct sm_timer idle;
 	struct sm_list all; /* segments that are not sealed */
 	struct sm_list waiting;
-	struct segment *current; /* NULL: the next commit begins one */
+	struct sm_pace pace;     /* of contents that are small enough */
+	struct segment *current; /* NULL: none */
 	/* The batch that is being written. */
 	struct sm_offload_job job;
 	bool running;
@@ -263,11 +266,16 @@ static bool before_sleep(void *arg)
 
 int cdb_segment_commit(struct cdb *s, const struct cdb_segment_entry *e, struct cdb_place *at)
 {
+	struct cdb_segments *g = s->segments;
 	struct waiting w = {.co = sm_co_self(), .entry = e};
+	int64_t now_ms = sm_loop_now_ms();
 
+	sm_pace_add(&g->pace, 1, now_ms);
+	if (g->current == NULL && sm_pace(&g->pace, now_ms) < s->conf.segment_pace)
+		return SM_E_AGAIN;
 	for (int i = 0; i < e->count; i++)
 		w.place.size += e->v[i].iov_len;
-	sm_list_push(&s->segments->waiting, &w.link);
+	sm_list_push(&g->waiting, &w.link);
 	while (!w.done)
 		sm_co_park_deaf("content commit");
 	*at = w.place;

@@ -39,6 +39,7 @@ struct t_segment_ids {
 };
 extern struct t_segment_ids t_segment_ids;
 void t_open_segments(enum cdb_sync_dir sync_dir, uint64_t bytes);
+void t_open_paced(uint64_t bytes, unsigned pace);
 bool t_sealed(struct sm_id segment); /* exactly once */
 
 /* A content that tells whose it is at each byte. */

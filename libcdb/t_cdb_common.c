@@ -71,18 +71,29 @@ static void segment_sealed(void *arg, struct sm_id segment)
 	t_segment_ids.sealed[t_segment_ids.sealed_count++] = segment;
 }
 
-void t_open_segments(enum cdb_sync_dir sync_dir, uint64_t bytes)
+static void open_segments(enum cdb_sync_dir sync_dir, uint64_t bytes, unsigned pace)
 {
 	struct cdb_conf conf = {.base = t_base,
 	                        .gid = (gid_t)-1,
 	                        .sync_dir = sync_dir,
 	                        .segment_bytes = bytes,
+	                        .segment_pace = pace,
 	                        .new_id = new_segment_id,
 	                        .sealed = segment_sealed};
 
 	t_segment_ids = (struct t_segment_ids){.next = 0x5000};
 	cdb_close(&t_store);
 	assert_int_equal(cdb_open(&conf, &t_store), 0);
+}
+
+void t_open_segments(enum cdb_sync_dir sync_dir, uint64_t bytes)
+{
+	open_segments(sync_dir, bytes, 0);
+}
+
+void t_open_paced(uint64_t bytes, unsigned pace)
+{
+	open_segments(CDB_SYNC_DIR_AUTO, bytes, pace);
 }
 
 bool t_sealed(struct sm_id segment)

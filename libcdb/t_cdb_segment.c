@@ -82,6 +82,26 @@ static void t_pass(int ms)
 	t_in_coroutines(pass_time, &ms, 1, 0);
 }
 
+/* ---- when ---- */
+
+/* Before so many have come in a second each has a file of its own. */
+static void few_do_not_share(void **state)
+{
+	struct t_content c[12];
+
+	(void)state;
+	t_open_paced(8 << 20, 8);
+	make(c, SM_ARRAY_SIZE(c), 0x400);
+	commit_all(c, SM_ARRAY_SIZE(c)); /* in one turn, thus at one time */
+	for (size_t i = 0; i < SM_ARRAY_SIZE(c); i++) {
+		assert_int_equal(c[i].rc, 0);
+		assert_int_equal(cdb_is_segment(c[i].at.content), i >= 7);
+		assert_int_equal(t_exists(c[i].id), i < 7);
+	}
+	read_all(c, SM_ARRAY_SIZE(c));
+	handed_over(c, SM_ARRAY_SIZE(c));
+}
+
 /* ---- together ---- */
 
 static void many_share_a_file(void **state)
@@ -496,12 +516,13 @@ static void short_writes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    TEST(many_share_a_file),    TEST(a_full_one_is_followed), TEST(smaller_than_a_content),
-	    TEST(the_last_one_seals),   TEST(the_end_says_nothing),   TEST(no_id_no_segment),
-	    TEST(large_ones_are_alone), TEST(a_header_block),         TEST(memory_is_bounded),
+	    TEST(few_do_not_share),       TEST(many_share_a_file),     TEST(a_full_one_is_followed),
+	    TEST(smaller_than_a_content), TEST(the_last_one_seals),    TEST(the_end_says_nothing),
+	    TEST(no_id_no_segment),       TEST(large_ones_are_alone),  TEST(a_header_block),
+	    TEST(memory_is_bounded),
 #ifdef SM_TESTING
-	    TEST(a_sync_gathers),       TEST(the_first_batch_fails),  TEST(a_later_batch_fails),
-	    TEST(it_cannot_be_removed), TEST(short_writes),
+	    TEST(a_sync_gathers),         TEST(the_first_batch_fails), TEST(a_later_batch_fails),
+	    TEST(it_cannot_be_removed),   TEST(short_writes),
 #endif
 	};
 

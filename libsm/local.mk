@@ -62,7 +62,7 @@ libsm_t_priv_become_LDADD = $(UNIT_LDADD) $(SECCOMP_LIBS)
 
 # Coroutines and what stands on them.
 libsm_a_SOURCES += libsm/co.h libsm/co_switch.h libsm/co.c libsm/loop.h libsm/loop.c libsm/sync.h libsm/sync.c \
-	libsm/offload.h libsm/offload.c libsm/net.h libsm/net.c libsm/sa.c
+	libsm/offload.h libsm/offload.c libsm/pace.h libsm/net.h libsm/net.c libsm/sa.c
 if CO_X86_64
 libsm_a_SOURCES += libsm/co_x86_64.S
 endif

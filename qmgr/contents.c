@@ -299,6 +299,9 @@ bool qm_contents_release(struct qm_contents *t, size_t most,
                                       size_t count),
                          void *arg)
 {
+	const struct content *failed = NULL; /* the first: all behind it were tried */
+	size_t done = 0;
+
 	SM_LIST_FOR_SAFE (c, &t->worth, struct content, worth) {
 		bool rested = c->rested;
 		struct cdb_span *keep;
@@ -306,19 +309,22 @@ bool qm_contents_release(struct qm_contents *t, size_t most,
 		c->rested = true;
 		if (!rested)
 			continue;
-		if (most == 0)
-			return true;
+		if (most-- == 0 || c == failed)
+			break;
 		keep = sm_calloc(c->span_count + 1, sizeof(*keep));
 		for (size_t i = 0; i < c->span_count; i++)
 			keep[i] = (struct cdb_span){c->spans[i].offset, c->spans[i].size};
+		sm_list_remove(&c->worth);
 		if (tell(arg, c->id, keep, c->span_count)) {
 			c->ended_bytes = 0;
-			sm_list_remove(&c->worth);
-			most--;
+			done++;
+		} else {
+			sm_list_push(&t->worth, &c->worth);
+			failed = failed != NULL ? failed : c;
 		}
 		sm_free(keep);
 	}
-	return false;
+	return done > 0 && !sm_list_empty(&t->worth);
 }
 
 bool qm_content_needed(const struct qm_contents *t, struct sm_id segment, size_t *at,

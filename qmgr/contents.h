@@ -53,7 +53,8 @@ void qm_content_seal_all(struct qm_contents *t, bool (*over)(void *arg, struct s
 /*
  * Segments that were sealed already when this was called the last time, and of which much has
  * ended since their room was given back: `tell` gets all that is still needed of each, in order,
- * and says whether it can be done now. At most `most` at a time; true: there are more.
+ * and says whether it can be done now. At most `most` are tried at a time; true: some could be
+ * done, and there are more.
  */
 bool qm_contents_release(struct qm_contents *t, size_t most,
                          bool (*tell)(void *arg, struct sm_id segment, const struct cdb_span *keep,

@@ -264,30 +264,16 @@ bool qm_route_crowded(const struct qm_route *r, size_t used, size_t max)
 	return r->waiting > SM_MAX(few, 3 * (max - SM_MIN(used, max)));
 }
 
-static void pace_turn(struct qm_pace *p, int64_t now_ms)
-{
-	int64_t second = now_ms / 1000;
-
-	if (second == p->second)
-		return;
-	p->before = second == p->second + 1 ? p->now : 0;
-	p->now = 0;
-	p->second = second;
-}
-
 void qm_route_went(struct qm_route *r, unsigned rcpts, int64_t now_ms)
 {
-	pace_turn(&r->pace, now_ms);
-	r->pace.now += rcpts;
+	sm_pace_add(&r->pace, rcpts, now_ms);
 	r->left += rcpts;
 }
 
 int64_t qm_route_half_s(struct qm_route *r, int64_t now_ms, int64_t most)
 {
-	unsigned pace;
+	unsigned pace = sm_pace(&r->pace, now_ms);
 
-	pace_turn(&r->pace, now_ms);
-	pace = SM_MAX(r->pace.now, r->pace.before);
 	return pace == 0 ? most : SM_MIN(most, 1 + r->waiting / 2 / pace);
 }
 

@@ -15,6 +15,7 @@
 #include "libsm/hash.h"
 #include "libsm/heap.h"
 #include "libsm/list.h"
+#include "libsm/pace.h"
 #include "qmgr/hosts.h"
 #include "qmgr/txn.h"
 
@@ -38,12 +39,6 @@ struct qm_hop {
 	unsigned idle;             /* sessions open to it, as far as is known */
 };
 
-/* How fast recipients go: those of this second and of the one before. */
-struct qm_pace {
-	int64_t second;
-	unsigned now, before;
-};
-
 struct qm_route {
 	struct sm_hash_node node; /* by key */
 	struct sm_list link;      /* in sched.ready, or by itself */
@@ -58,7 +53,7 @@ struct qm_route {
 	unsigned waiting;          /* recipients in groups */
 	struct sm_list held;       /* groups that wait for others of their transaction */
 	unsigned left;             /* recipients that went from there to a task: for delivery.c */
-	struct qm_pace pace;       /* of these */
+	struct sm_pace pace;       /* of these */
 	unsigned running;          /* tasks at smtpc */
 	unsigned waits;            /* hops in host.waiters */
 	struct sm_list probes;     /* that wait: probe.h */

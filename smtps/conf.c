@@ -225,6 +225,8 @@ const struct sm_opt ss_conf_opts[] = {
 	 .help = "small contents share files of this size; 0B: each has a file of its own",
 	 .man = "One sync makes all contents durable that came meanwhile, where a file of its own costs each mail a sync, and the file system the making "
 	 "and removing of a file. Such a file is removed when nothing in it is needed any more; what is deferred keeps it."},
+	{.name = "CDB_segment_pace", .type = SM_OPT_INT, .offset = AT(cdb_segment_pace), .def = "8", .min = 1, .max = 1000000, .unit = "contents",
+	 .help = "so many in a second begin to share a file", .man = "Where less comes each content has a file of its own."},
 	{.name = "relay_to", .type = SM_OPT_LIST, .offset = AT(relay_to), .def = "", .max = 1000, .reload = true, .session = true,
 	 .help = "domains that anybody may relay to; \".domain\" means all below it", .man = "The same as option -T."},
 	{.name = "relay_from_local", .type = SM_OPT_LIST, .offset = AT(relay_from_local), .def = "", .max = 64,

@@ -66,6 +66,7 @@ struct ss_conf {
 	int64_t cdb_gid;                      /* -1: leave the group as it is */
 	int cdb_sync_dir;                     /* enum cdb_sync_dir */
 	int64_t cdb_segment_bytes;            /* 0: each content is a file of its own */
+	int64_t cdb_segment_pace;             /* contents a second that begin a segment */
 	struct sm_conf_list relay_to;         /* -T */
 	struct sm_conf_list relay_from_local; /* names of listeners */
 	struct sm_conf_list listen;           /* -L, for use without a supervisor */

@@ -284,6 +284,7 @@ static int start(struct server *sv)
 	                       .gid = (gid_t)ss->conf->cdb_gid,
 	                       .sync_dir = (enum cdb_sync_dir)ss->conf->cdb_sync_dir,
 	                       .segment_bytes = (uint64_t)ss->conf->cdb_segment_bytes,
+	                       .segment_pace = (unsigned)ss->conf->cdb_segment_pace,
 	                       .new_id = segment_id,
 	                       .sealed = segment_sealed,
 	                       .arg = ss};

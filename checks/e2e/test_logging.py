@@ -153,7 +153,7 @@ def test_recovery_from_the_logs(dns, fmt, size, tag):
             Site(routes=[f"{d}.test {s.port}^esmtp:[127.0.0.1]" for d, s in
                          (("good", good), ("later", later), ("never", never), ("src", good))],
                  relay=["good.test", "later.test", "never.test"], dns=dns.address,
-                 settings={**settings(fmt), "smtps.CDB_segment_size": size}) as site:
+                 settings={**settings(fmt), "smtps.CDB_segment_size": size, "smtps.CDB_segment_pace": "1"}) as site:
         ids = {}
         with site.client() as c:
             for name, sender, rcpts in (
@@ -242,7 +242,7 @@ def test_recovery_of_a_part(dns, tag):
             Site(routes=[f"{d}.test {s.port}^esmtp:[127.0.0.1]" for d, s in
                          (("good", good), ("later", later), ("never", never), ("src", good))],
                  relay=["good.test", "later.test", "never.test"], dns=dns.address,
-                 settings={**settings("kv"), "qmgr.retry_min_delay": "1h", "qmgr.retry_max_delay": "1h"}) as site:
+                 settings={**settings("kv"), "smtps.CDB_segment_pace": "1", "qmgr.retry_min_delay": "1h", "qmgr.retry_max_delay": "1h"}) as site:
         ids, done = {}, []
 
         def send(name, sender, rcpt):

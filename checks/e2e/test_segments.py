@@ -17,6 +17,7 @@ from lib.wait import SLOW, until
 pytestmark = pytest.mark.inside
 
 FAST = {f"{c}.restart_{x}_delay": d for c in COMPONENTS for x, d in (("min", "10ms"), ("max", "100ms"))}
+FAST["smtps.CDB_segment_pace"] = "1"  # also what comes one by one
 LATE = 1.0          # s after which a result is durable
 
 
@@ -79,6 +80,19 @@ def test_many_small_mails_share_files(port, tmp_path, size, files):
         with SinkProgram(str(tmp_path), port=port) as sink:
             v = settle(site, str(tmp_path / "ledger"), sink)
         assert v.figures["delivered_rcpts"] == 200 and v.figures["duplicates"] == 0
+
+
+def test_a_few_do_not_share(port):
+    """As it is shipped: what comes now and then has a file of its own, what comes fast shares one from the eighth on."""
+    with site_for(port, **{"smtps.CDB_segment_pace": "8"}) as site:
+        with site.client() as c:
+            for i in range(7):
+                assert c.send_mail("a@src.test", f"b{i}@dest.test", message(f"m{i}")).code == 250
+        assert len(site.content_files()) == 7 and not any(map(is_segment, site.content_files()))
+        with Sink(port) as sink:
+            site.qmgrctl("flush")
+            until(lambda: len(sink.accepted) == 7, "all come")
+            site.wait_empty()
 
 
 def test_large_ones_are_alone(port, tmp_path):
