@@ -418,7 +418,7 @@ def test_planted_after(sink, kind, tag):
         with Sink(port) as later:
             until(lambda: os.path.basename(path) in s.logs_since(before)["smtpc.log"] and
                   re.search(r"plain file|one link|directory|CORRUPT|corrupt", s.logs_since(before)["smtpc.log"]), lambda: s.log_tail(40), 20)
-            assert not later.accepted and not sink.reports("a@src.test")
+            assert not later.accepted and not sink.reports(about=tag)
             (os.rmdir if kind == "directory" else os.unlink)(path)
             os.rename(aside, path)
             m, = later.wait(tag, timeout=30)

@@ -139,4 +139,4 @@ def test_queue_asks_again(sink, dnsd, tag):
             dnsd.silent = False
         n = len(dnsd.asked)
         until(lambda: ("far.test", "MX", "udp") in dnsd.asked[n:], "the next smar asks")
-        assert not sink.reports("a@src.test")
+        assert not sink.reports(about=tag)

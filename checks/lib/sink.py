@@ -143,9 +143,9 @@ class Sink:
             return [m for m in self.accepted if m.subject() == tag]
         return [m for m in self.accepted if match(m)]
 
-    def reports(self, sender=None):
-        """Accepted mail from <>, to `sender` when given."""
-        return [m for m in self.accepted if m.sender == "" and (sender is None or sender in m.rcpts)]
+    def reports(self, sender=None, about=""):
+        """Accepted mail from <>, to `sender` when given, with `about` (a tag of the mail that it is about) somewhere in it."""
+        return [m for m in self.accepted if m.sender == "" and (sender is None or sender in m.rcpts) and about.encode() in m.content]
 
     def script(self, *scripts):
         """Scripts for the connections to come; the last one stays."""
