@@ -20,19 +20,13 @@
 
 void cdb_file_init(struct cdb_file *f, struct cdb *s, struct sm_id id)
 {
-	*f = (struct cdb_file){.s = s, .dir_index = cdb_dir_index(id), .fd = -1};
+	*f = (struct cdb_file){.s = s, .id = id, .fd = -1};
 	sm_id_text(id, f->name);
 }
 
 static int dir_fd(const struct cdb_file *f)
 {
-	return f->s->dir[f->dir_index];
-}
-
-static int fail(const struct cdb_file *f, int errnum, const char *what)
-{
-	return sm_fail_sys(errnum, "%s " CDB_AT_FMT, what, f->s->base, (unsigned)f->dir_index,
-	                   f->name);
+	return f->s->dir[cdb_dir_index(f->id)];
 }
 
 /* An armed fault point, as errno; what is no errno is taken for a disk error. */
@@ -54,9 +48,11 @@ int cdb_file_scratch(struct cdb_file *f)
 		f->fd = openat(dir_fd(f), name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
 		               0600);
 		if (f->fd != -1 && unlinkat(dir_fd(f), name, 0) == -1)
-			return fail(f, errno, "unlink scratch file of");
+			return cdb_fail(f->s, f->id, errno, "unlink scratch file of");
 	}
-	return f->fd == -1 ? fail(f, fault ? injected(fault) : errno, "create scratch file of") : 0;
+	return f->fd == -1 ? cdb_fail(f->s, f->id, fault ? injected(fault) : errno,
+	                              "create scratch file of")
+	                   : 0;
 }
 
 int cdb_file_create(struct cdb_file *f)
@@ -70,12 +66,12 @@ int cdb_file_create(struct cdb_file *f)
 	              : openat(dir_fd(f), f->name,
 	                       O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
 	if (f->fd == -1)
-		return fail(f, fault ? injected(fault) : errno, "create");
+		return cdb_fail(f->s, f->id, fault ? injected(fault) : errno, "create");
 	f->exists = true;
 	/* Before the data: the sync of the data then makes these durable too. The mode is set again
 	 * because of the umask. */
 	if (group && (fchown(f->fd, (uid_t)-1, f->s->conf.gid) == -1 || fchmod(f->fd, MODE) == -1))
-		return fail(f, errno, "set group and mode of");
+		return cdb_fail(f->s, f->id, errno, "set group and mode of");
 	return 0;
 }
 
@@ -102,7 +98,7 @@ int cdb_file_write(struct cdb_file *f, struct iovec *v, int n, uint64_t at)
 		if (done == -1 && errno == EINTR)
 			continue;
 		if (done <= 0)
-			return fail(f, done == 0 ? EIO : errno, "write");
+			return cdb_fail(f->s, f->id, done == 0 ? EIO : errno, "write");
 		at += (uint64_t)done;
 		for (size_t left = (size_t)done; left > 0;) {
 			size_t part = SM_MIN(left, v->iov_len);
@@ -124,12 +120,13 @@ int cdb_file_sync(struct cdb_file *f)
 	int fault = SM_FAULT("cdb.sync");
 
 	if (fault || fdatasync(f->fd) == -1)
-		return fail(f, fault ? injected(fault) : errno, "sync");
-	if (f->named || !f->s->sync_dir[f->dir_index])
+		return cdb_fail(f->s, f->id, fault ? injected(fault) : errno, "sync");
+	if (f->named || !f->s->sync_dir[cdb_dir_index(f->id)])
 		return 0;
 	fault = SM_FAULT("cdb.syncdir");
 	if (fault || fsync(dir_fd(f)) == -1)
-		return fail(f, fault ? injected(fault) : errno, "sync the directory of");
+		return cdb_fail(f->s, f->id, fault ? injected(fault) : errno,
+		                "sync the directory of");
 	f->named = true;
 	return 0;
 }
@@ -141,7 +138,7 @@ int cdb_file_close(struct cdb_file *f)
 
 	f->fd = -1; /* whatever close said: the descriptor is gone */
 	if (fault || rc == -1)
-		return fail(f, fault ? injected(fault) : errno, "close");
+		return cdb_fail(f->s, f->id, fault ? injected(fault) : errno, "close");
 	return 0;
 }
 
@@ -150,7 +147,7 @@ int cdb_file_unname(struct cdb_file *f)
 	int fault = SM_FAULT("cdb.unlink");
 
 	if (fault || unlinkat(dir_fd(f), f->name, 0) == -1)
-		return fail(f, fault ? injected(fault) : errno, "unlink");
+		return cdb_fail(f->s, f->id, fault ? injected(fault) : errno, "unlink");
 	f->exists = false;
 	return 0;
 }

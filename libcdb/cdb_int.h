@@ -59,11 +59,11 @@ struct cdb {
 
 struct cdb_file {
 	struct cdb *s;
-	char name[SM_ID_SIZE];
-	int dir_index;
-	int fd;      /* -1: no file yet, or no more */
-	bool exists; /* the name is ours and in the directory */
-	bool named;  /* the directory was synced since, where that is needed */
+	struct sm_id id;
+	char name[SM_ID_SIZE]; /* of the id */
+	int fd;                /* -1: no file yet, or no more */
+	bool exists;           /* the name is ours and in the directory */
+	bool named;            /* the directory was synced since, where that is needed */
 };
 void cdb_file_init(struct cdb_file *f, struct cdb *s, struct sm_id id);
 int cdb_file_create(struct cdb_file *f) SM_MUST_CHECK;
@@ -143,6 +143,11 @@ static inline int cdb_dir_index(struct sm_id id)
 
 /* Where a content is, for a diag. */
 #define CDB_AT_FMT "%s%X/%s"
+
+/* What went wrong with the file of that id, in the diag (cdb_store.c): "<what> <its path>:
+ * <errno>", SM_E_* of it; "<its path> <why>", SM_E_CORRUPT. For helper threads too. */
+int cdb_fail(const struct cdb *s, struct sm_id id, int errnum, const char *what);
+int cdb_corrupt(const struct cdb *s, struct sm_id id, const char *why);
 
 char *cdb_pool_get(struct cdb_pool *p);
 void cdb_pool_put(struct cdb_pool *p, char *buf); /* NULL is fine */

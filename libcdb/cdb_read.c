@@ -46,22 +46,6 @@ static bool is_small(const struct cdb_reader *r)
 
 /* ---- helper thread -------------------------------------------------------------------------- */
 
-static int fail(const struct cdb_reader *r, int errnum, const char *what)
-{
-	char name[SM_ID_SIZE];
-
-	return sm_fail_sys(errnum, "%s " CDB_AT_FMT, what, r->s->base,
-	                   (unsigned)cdb_dir_index(r->id), sm_id_text(r->id, name));
-}
-
-static int corrupt(const struct cdb_reader *r, const char *why)
-{
-	char name[SM_ID_SIZE];
-
-	return sm_fail(SM_E_CORRUPT, CDB_AT_FMT " %s", r->s->base, (unsigned)cdb_dir_index(r->id),
-	               sm_id_text(r->id, name), why);
-}
-
 /* The next piece from `at` into the buffer. */
 static int fill_job(void *arg)
 {
@@ -85,9 +69,9 @@ static int fill_job(void *arg)
 		if (got == -1 && errno == EINTR)
 			continue;
 		if (got == -1)
-			return fail(r, errno, "read");
+			return cdb_fail(r->s, r->id, errno, "read");
 		if (got == 0)
-			return corrupt(r, "has become shorter");
+			return cdb_corrupt(r->s, r->id, "has become shorter");
 		r->in_buf += (size_t)got;
 	}
 	return 0;
@@ -99,13 +83,13 @@ static int check(const struct cdb_reader *r)
 	uint64_t end;
 
 	if (fstat(r->fd, &st) == -1)
-		return fail(r, errno, "stat");
+		return cdb_fail(r->s, r->id, errno, "stat");
 	if (!S_ISREG(st.st_mode))
-		return corrupt(r, "is no plain file");
+		return cdb_corrupt(r->s, r->id, "is no plain file");
 	if (st.st_nlink != 1)
-		return corrupt(r, "has not exactly one link");
+		return cdb_corrupt(r->s, r->id, "has not exactly one link");
 	if (__builtin_add_overflow(r->offset, r->size, &end) || (uint64_t)st.st_size < end)
-		return corrupt(r, "is shorter than its record says");
+		return cdb_corrupt(r->s, r->id, "is shorter than its record says");
 	return 0;
 }
 
@@ -122,7 +106,8 @@ static int open_file(struct cdb_reader *r)
 	if (r->fd == -1) {
 		int errnum = fault > 0 ? fault : fault < 0 ? EIO : errno;
 
-		return errnum == ELOOP ? corrupt(r, "is no plain file") : fail(r, errnum, "open");
+		return errnum == ELOOP ? cdb_corrupt(r->s, r->id, "is no plain file")
+		                       : cdb_fail(r->s, r->id, errnum, "open");
 	}
 	return check(r);
 }
@@ -196,8 +181,8 @@ static int entry_job(void *arg)
 	int rc = opens ? open_file(r) : 0, errnum;
 
 	if (rc == 0 && (errnum = read_entry(r, 0)) != 0)
-		rc = errnum == EAGAIN ? corrupt(r, "is shorter than its record says")
-		                      : fail(r, errnum, "read");
+		rc = errnum == EAGAIN ? cdb_corrupt(r->s, r->id, "is shorter than its record says")
+		                      : cdb_fail(r->s, r->id, errnum, "read");
 	if (rc != 0 && opens)
 		close_file(r);
 	return rc;
@@ -223,8 +208,10 @@ static int verify(const struct cdb_reader *r)
 	struct cdb_entry e;
 
 	if (!cdb_entry_get(r->head, &e) || e.size != r->size)
-		return corrupt(r, "has another content there");
-	return sm_crc32c(0, r->buf, (size_t)r->size) == e.crc ? 0 : corrupt(r, "is damaged");
+		return cdb_corrupt(r->s, r->id, "has another content there");
+	return sm_crc32c(0, r->buf, (size_t)r->size) == e.crc
+	           ? 0
+	           : cdb_corrupt(r->s, r->id, "is damaged");
 }
 
 static int read_from_segment(struct cdb_reader *r)
@@ -233,7 +220,7 @@ static int read_from_segment(struct cdb_reader *r)
 	int rc = 0;
 
 	if (r->size > CDB_PIECE_BYTES || r->offset < CDB_ENTRY_BYTES)
-		rc = corrupt(r, "cannot have such a content");
+		rc = cdb_corrupt(r->s, r->id, "cannot have such a content");
 	if (f != NULL)
 		r->fd = f->fd;
 	if (rc == 0 && (f == NULL || read_entry(r, RWF_NOWAIT) != 0)) {

@@ -15,15 +15,14 @@
 int cdb_unlink(struct cdb *s, struct sm_id id)
 {
 	char name[SM_ID_SIZE];
-	int i = cdb_dir_index(id);
 	int fault = SM_FAULT("cdb.unlink");
 
-	sm_id_text(id, name);
 	if (fault)
 		errno = fault > 0 ? fault : EIO;
-	else if (unlinkat(s->dir[i], name, 0) == 0 || errno == ENOENT)
+	else if (unlinkat(s->dir[cdb_dir_index(id)], sm_id_text(id, name), 0) == 0 ||
+	         errno == ENOENT)
 		return 0;
-	return sm_fail_sys(errno, "unlink " CDB_AT_FMT, s->base, (unsigned)i, name);
+	return cdb_fail(s, id, errno, "unlink");
 }
 
 /* Gives back from..to. Blocks that are only partly in it stay, as zeros. */

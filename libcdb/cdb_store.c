@@ -1,5 +1,6 @@
 /*
- * The store itself: the 16 directories, held open, and the buffers that writers and readers share.
+ * The store itself: the 16 directories, held open, how it names a file to people, and the buffers
+ * that writers and readers share.
  *
  * Invariant: after cdb_open no path is looked up any more but names inside of the held directories,
  * so a sandbox may close the file system and nobody can move the store away under us. Opened and
@@ -83,6 +84,22 @@ static bool name_needs_sync(unsigned long magic)
 	default:
 		return true;
 	}
+}
+
+int cdb_fail(const struct cdb *s, struct sm_id id, int errnum, const char *what)
+{
+	char name[SM_ID_SIZE];
+
+	return sm_fail_sys(errnum, "%s " CDB_AT_FMT, what, s->base, (unsigned)cdb_dir_index(id),
+	                   sm_id_text(id, name));
+}
+
+int cdb_corrupt(const struct cdb *s, struct sm_id id, const char *why)
+{
+	char name[SM_ID_SIZE];
+
+	return sm_fail(SM_E_CORRUPT, CDB_AT_FMT " %s", s->base, (unsigned)cdb_dir_index(id),
+	               sm_id_text(id, name), why);
 }
 
 static const char dir_names[] = "0123456789ABCDEF";

@@ -27,22 +27,6 @@ struct walk {
 	size_t in_buf;
 };
 
-static int fail(const struct walk *w, int errnum, const char *what)
-{
-	char name[SM_ID_SIZE];
-
-	return sm_fail_sys(errnum, "%s " CDB_AT_FMT, what, w->s->base,
-	                   (unsigned)cdb_dir_index(w->segment), sm_id_text(w->segment, name));
-}
-
-static int corrupt(const struct walk *w, const char *why)
-{
-	char name[SM_ID_SIZE];
-
-	return sm_fail(SM_E_CORRUPT, CDB_AT_FMT " %s", w->s->base,
-	               (unsigned)cdb_dir_index(w->segment), sm_id_text(w->segment, name), why);
-}
-
 static void walk_close(struct walk *w)
 {
 	if (w->fd != -1)
@@ -61,9 +45,9 @@ static int walk_open(struct walk *w, struct cdb *s, struct sm_id segment, int ho
 	w->fd = openat(s->dir[cdb_dir_index(segment)], sm_id_text(segment, name),
 	               how | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	if (w->fd == -1 || fstat(w->fd, &st) == -1)
-		rc = fail(w, errno, "open");
+		rc = cdb_fail(w->s, w->segment, errno, "open");
 	else if (!S_ISREG(st.st_mode) || st.st_nlink != 1)
-		rc = corrupt(w, "is no plain file");
+		rc = cdb_corrupt(w->s, w->segment, "is no plain file");
 	else
 		w->size = (uint64_t)st.st_size;
 	if (rc != 0)
@@ -85,8 +69,9 @@ static int look(struct walk *w, uint64_t at, size_t n, const char **p)
 			if (got == -1 && errno == EINTR)
 				continue;
 			if (got <= 0)
-				return got == 0 ? corrupt(w, "has become shorter")
-				                : fail(w, errno, "read");
+				return got == 0
+				           ? cdb_corrupt(w->s, w->segment, "has become shorter")
+				           : cdb_fail(w->s, w->segment, errno, "read");
 			w->in_buf += (size_t)got;
 		}
 	}
@@ -144,10 +129,10 @@ static int find(struct walk *w, struct sm_id id, const struct cdb_place *at, str
 	int rc;
 
 	if (at->offset < CDB_ENTRY_BYTES || at->offset > w->size || at->size > w->size - at->offset)
-		return corrupt(w, "is shorter than its record says");
+		return cdb_corrupt(w->s, w->segment, "is shorter than its record says");
 	rc = look(w, at->offset - CDB_ENTRY_BYTES, CDB_ENTRY_BYTES, &head);
 	if (rc == 0 && (!cdb_entry_get(head, e) || !sm_id_eq(e->id, id) || e->size != at->size))
-		rc = corrupt(w, "has another content there");
+		rc = cdb_corrupt(w->s, w->segment, "has another content there");
 	return rc;
 }
 
@@ -165,7 +150,7 @@ static int verify(struct walk *w, const struct cdb_place *at, uint32_t want)
 		crc = sm_crc32c(crc, p, n);
 		done += n;
 	}
-	return crc == want ? 0 : corrupt(w, "is damaged");
+	return crc == want ? 0 : cdb_corrupt(w->s, w->segment, "is damaged");
 }
 
 int cdb_entry_open(struct cdb *s, struct sm_id id, const struct cdb_place *at, int *fd)
@@ -206,7 +191,7 @@ int cdb_entry_clear(struct cdb *s, struct sm_id id, const struct cdb_place *at)
 			if (put > 0)
 				p += (uint64_t)put;
 			else if (put == 0 || errno != EINTR)
-				rc = fail(&w, put == 0 ? EIO : errno, "write");
+				rc = cdb_fail(w.s, w.segment, put == 0 ? EIO : errno, "write");
 		}
 	}
 	walk_close(&w);

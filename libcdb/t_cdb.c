@@ -156,6 +156,15 @@ IN_COROUTINE(t_taken)
 /* ---- what must not be read --------------------------------------------------------------------
  */
 
+/* What people are told names the file, before or behind what is wrong with it. */
+static void assert_said(const char *before, const char *path, const char *behind)
+{
+	char want[200];
+
+	snprintf(want, sizeof(want), "%s%s%s", before, path, behind);
+	assert_string_equal(sm_diag(), want);
+}
+
 IN_COROUTINE(t_bad_files)
 {
 	struct sm_id id = {0x40, 0};
@@ -167,6 +176,7 @@ IN_COROUTINE(t_bad_files)
 	t_content_path(path, id);
 	t_path_of(other, "other");
 	assert_int_equal(cdb_read_open(t_store, id, 0, 10, &r), SM_E_NOTFOUND);
+	assert_said("open ", path, ": No such file or directory");
 	assert_int_equal(mkdir(path, 0700), 0);
 	assert_int_equal(cdb_read_open(t_store, id, 0, 0, &r), SM_E_CORRUPT);
 	assert_int_equal(rmdir(path), 0);
@@ -182,6 +192,7 @@ IN_COROUTINE(t_bad_files)
 	cdb_read_close(&r);
 	assert_int_equal(link(path, other), 0);
 	assert_int_equal(cdb_read_open(t_store, id, offset, size, &r), SM_E_CORRUPT);
+	assert_said("", path, " has not exactly one link");
 	assert_int_equal(unlink(path), 0);
 	assert_int_equal(symlink("../other", path), 0);
 	assert_int_equal(cdb_read_open(t_store, id, offset, size, &r), SM_E_CORRUPT);
