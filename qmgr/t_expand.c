@@ -145,10 +145,7 @@ static void cursor_survives(void **state)
 	w.after[0] = '\0';
 	t_wait_n(t_deferred, 1);
 	for (int i = 0; i < 2; i++) {
-		t_down(&w.sc.p);
-		t_down(&w.ss.p);
-		t_down(&w.smar);
-		t_qm_stop();
+		t_qm_end();
 		t_qm_start();
 		t_smtps_up(&w.ss, 1);
 		t_wait_n(t_deferred, 1);

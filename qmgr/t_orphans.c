@@ -137,21 +137,27 @@ static void contents_survive_damage(void **state)
 /* A mail with its content in a segment. */
 static void taken_in_segment(struct sm_id segment, uint32_t offset, const char *rcpt)
 {
-	struct sm_id id = {w.ss.next_id++, w.ss.p.proc};
-	struct sm_msg_rcpt_new r = {.addr = sm_str(rcpt), .orcpt = SM_STR("")};
-	struct sm_msg_ta_commit m = {.ta = id,
-	                             .content = segment,
-	                             .content_offset = offset,
-	                             .sess = w.sess,
-	                             .sender = SM_STR("s@a.test"),
-	                             .size = 24,
-	                             .envid = SM_STR(""),
-	                             .received_s = sm_wall_s(),
-	                             .rcpts_count = 1,
-	                             .rcpts = &r};
+	const struct cdb_place at = {.content = segment, .offset = offset, .size = 24};
 
-	t_send(&w.ss.p, SM_MSG_ta_commit, &m, true);
+	t_commit_in(t_next_id(), &at, rcpt, 0);
 	t_wait_n(t_verdicts, w.ss.verdicts + 1);
+}
+
+/* A segment of which so many mails wait; the journal is lost, and qmgr is there again. */
+static struct sm_id segment_of_before(unsigned mails)
+{
+	struct sm_id segment;
+
+	t_slow_retries();
+	t_qm_all();
+	segment = t_segment();
+	for (unsigned i = 0; i < mails; i++)
+		taken_in_segment(segment, 32 + 64 * i, "temp@b.test");
+	t_wait_n(t_deferred, mails);
+	t_qm_stop();
+	lose_logs(w.ibdb);
+	t_qm_start();
+	return segment;
 }
 
 static bool nothing_deferred(void)
@@ -183,19 +189,8 @@ static void look_twice(void)
 /* A segment of before is as others when an operator has let it go. */
 static void a_segment_gives_back_room_after_that(void **state)
 {
-	struct sm_id segment;
-
 	(void)state;
-	t_slow_retries();
-	t_qm_all();
-	w.ss.next_id |= CDB_SEGMENT_BIT;
-	segment = t_content();
-	w.ss.next_id &= ~CDB_SEGMENT_BIT;
-	taken_in_segment(segment, 32, "temp1@b.test");
-	t_wait_n(t_deferred, 1);
-	t_qm_stop();
-	lose_logs(w.ibdb);
-	t_qm_start();
+	(void)segment_of_before(1);
 	nothing_is_open();
 	look_twice();
 	assert_int_equal(w.ss.keeps, 0);
@@ -207,20 +202,9 @@ static void a_segment_gives_back_room_after_that(void **state)
 /* qmgr knows of one mail in it; there may have been others. */
 static void a_segment_is_kept_with_what_is_known(void **state)
 {
-	struct sm_id segment;
+	struct sm_id segment = segment_of_before(2);
 
 	(void)state;
-	t_slow_retries();
-	t_qm_all();
-	w.ss.next_id |= CDB_SEGMENT_BIT;
-	segment = t_content();
-	w.ss.next_id &= ~CDB_SEGMENT_BIT;
-	taken_in_segment(segment, 32, "temp1@b.test");
-	taken_in_segment(segment, 96, "temp2@b.test");
-	t_wait_n(t_deferred, 2);
-	t_qm_stop();
-	lose_logs(w.ibdb);
-	t_qm_start();
 	assert_int_equal(qm_content_kept(&w.q), 1);
 	nothing_is_open();
 	assert_int_equal(qm_content_kept(&w.q), 1);

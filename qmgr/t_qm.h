@@ -104,8 +104,9 @@ int t_qm_teardown(void **state); /* closes what runs, removes the directories */
 void t_qm_start(void);           /* the queue, until it is running */
 void t_qm_stop(void);            /* orderly: closes it; start again */
 void t_qm_all(void);             /* start, and smtps, smtpc, smar */
-void t_qm_again(void);           /* an orderly end of all, then the same as t_qm_all */
-void t_qm_no_smtpc(void);        /* the same, but what is ready stays there until one comes */
+void t_qm_end(void);             /* an orderly end of all */
+void t_qm_again(void);           /* the same, then as t_qm_all */
+void t_qm_no_smtpc(void);        /* as t_qm_all, but what is ready stays there until one comes */
 
 /* fn in a child that dies without an orderly end; then its state. Its stderr goes to `log`, if that
  * is not NULL. */
@@ -135,6 +136,10 @@ struct sm_id t_commit_at(const char *sender, const char *rcpts, int64_t received
 struct sm_id t_commit_raw(struct t_smtps *s, struct sm_id id, const char *sender, const char *rcpts,
                           int64_t received_s, uint8_t notify);
 struct sm_id t_content(void); /* only that */
+/* A mail that is at this place of a segment; sent, not waited for. */
+void t_commit_in(struct sm_id id, const struct cdb_place *at, const char *rcpts, uint8_t notify);
+struct sm_id t_segment(void); /* only its file, and that is empty */
+struct sm_id t_next_id(void); /* for a mail of the smtps puppet */
 bool t_content_there(struct sm_id id);
 size_t t_contents(void);
 

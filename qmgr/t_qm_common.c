@@ -8,6 +8,7 @@
 
 #include "qmgr/t_qm.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -214,12 +215,17 @@ void t_qm_all(void)
 	t_smtps_up(&w.ss, 1);
 }
 
-void t_qm_again(void)
+void t_qm_end(void)
 {
 	t_down(&w.sc.p);
 	t_down(&w.ss.p);
 	t_down(&w.smar);
 	t_qm_stop();
+}
+
+void t_qm_again(void)
+{
+	t_qm_end();
 	t_qm_all();
 }
 
@@ -274,23 +280,44 @@ static void content_of(struct sm_id id)
 	assert_true(t_wait(is_written));
 }
 
+struct sm_id t_next_id(void)
+{
+	return (struct sm_id){w.ss.next_id++, w.ss.p.proc};
+}
+
 struct sm_id t_content(void)
 {
-	struct sm_id id = {w.ss.next_id++, w.ss.p.proc};
+	struct sm_id id = t_next_id();
 
 	content_of(id);
 	return id;
 }
 
-struct sm_id t_commit_raw(struct t_smtps *s, struct sm_id id, const char *sender, const char *rcpts,
-                          int64_t received_s, uint8_t notify)
+struct sm_id t_segment(void)
+{
+	struct sm_id id = t_next_id();
+	char path[160], name[SM_ID_SIZE];
+	int fd;
+
+	id.counter |= CDB_SEGMENT_BIT;
+	snprintf(path, sizeof(path), "%s%X/%s", w.base, (unsigned)(id.counter & 15),
+	         sm_id_text(id, name));
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL, 0600);
+	assert_true(fd != -1);
+	close(fd);
+	return id;
+}
+
+static void commit(struct t_smtps *s, struct sm_id id, const struct cdb_place *at,
+                   const char *sender, const char *rcpts, int64_t received_s, uint8_t notify)
 {
 	static struct sm_msg_rcpt_new r[1000];
 	struct sm_msg_ta_commit m = {.ta = id,
-	                             .content = id,
+	                             .content = at->content,
+	                             .content_offset = at->offset,
 	                             .sess = w.sess,
 	                             .sender = sm_str(sender),
-	                             .size = 24,
+	                             .size = at->size,
 	                             .envid = SM_STR("env"),
 	                             .received_s = received_s,
 	                             .deliver = w.deliver,
@@ -304,7 +331,20 @@ struct sm_id t_commit_raw(struct t_smtps *s, struct sm_id id, const char *sender
 		    .addr = one, .orcpt = SM_STR("rfc822;orig@x"), .notify = notify};
 	}
 	t_send(&s->p, SM_MSG_ta_commit, &m, true);
+}
+
+struct sm_id t_commit_raw(struct t_smtps *s, struct sm_id id, const char *sender, const char *rcpts,
+                          int64_t received_s, uint8_t notify)
+{
+	const struct cdb_place at = {.content = id, .size = 24};
+
+	commit(s, id, &at, sender, rcpts, received_s, notify);
 	return id;
+}
+
+void t_commit_in(struct sm_id id, const struct cdb_place *at, const char *rcpts, uint8_t notify)
+{
+	commit(&w.ss, id, at, "s@a.test", rcpts, sm_wall_s(), notify);
 }
 
 struct sm_id t_commit_at(const char *sender, const char *rcpts, int64_t received_s, uint8_t notify)

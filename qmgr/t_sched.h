@@ -16,10 +16,11 @@ static struct qm_sched sched;
 static uint64_t next_id;
 static int64_t now; /* ms */
 
-static inline int setup(void **state)
+/* Windows of a host begin with so many connections, and grow up to so many. */
+static inline void sched_begin(unsigned oci, unsigned ocm)
 {
-	const struct qm_sched_conf conf = {.hosts = {.oci = 2,
-	                                             .ocm = 4,
+	const struct qm_sched_conf conf = {.hosts = {.oci = oci,
+	                                             .ocm = ocm,
 	                                             .octo_ms = 3600000,
 	                                             .penalty_ms = 60000,
 	                                             .penalty_max_ms = 1800000,
@@ -28,17 +29,15 @@ static inline int setup(void **state)
 	                                   .smtp_max_rcpts = 100,
 	                                   .max_routes = 8};
 
-	(void)state;
 	qm_txn_table_init(&txns);
 	qm_sched_init(&sched, &conf);
 	next_id = 1;
 	now = 1000000;
-	return 0;
 }
 
-static inline int teardown(void **state)
+/* Whatever waits or runs. */
+static inline void sched_end(void)
 {
-	(void)state;
 	SM_LIST_FOR (txn, &txns.active, struct qm_txn, link)
 		for (unsigned i = 0; i < txn->rcpt_count; i++)
 			sm_list_remove(&txn->rcpts[i].link);
@@ -47,6 +46,19 @@ static inline int teardown(void **state)
 			sched.agents[i]->running = 0;
 	qm_sched_fini(&sched);
 	qm_txn_table_fini(&txns);
+}
+
+static inline int setup(void **state)
+{
+	(void)state;
+	sched_begin(2, 4);
+	return 0;
+}
+
+static inline int teardown(void **state)
+{
+	(void)state;
+	sched_end();
 	return 0;
 }
 

@@ -4,9 +4,6 @@
 #include <stddef.h>
 #include <setjmp.h>
 #include <stdint.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <unistd.h>
 #include <cmocka.h>
 
 #include "libsm/time.h"
@@ -16,55 +13,31 @@ static struct sm_id the_segment;
 
 /* ---- what smtps would do ---- */
 
-/* Begins one; who reads contents is not in this test. */
-static struct sm_id begin(void)
-{
-	struct sm_id id = {w.ss.next_id++ | CDB_SEGMENT_BIT, w.ss.p.proc};
-	char path[160], name[SM_ID_SIZE];
-	int fd;
-
-	snprintf(path, sizeof(path), "%s%X/%s", w.base, (unsigned)(id.counter & 15),
-	         sm_id_text(id, name));
-	fd = open(path, O_WRONLY | O_CREAT | O_EXCL, 0600);
-	assert_true(fd != -1);
-	close(fd);
-	return id;
-}
-
 /* Each at a place of its own. */
 static uint32_t next_offset = 32;
 
-static struct sm_id send_in(struct sm_id ta, struct sm_id content, const char *rcpt, uint8_t notify)
+static void send_in(struct sm_id ta, struct sm_id content, const char *rcpt, uint8_t notify)
 {
-	struct sm_msg_rcpt_new r = {
-	    .addr = sm_str(rcpt), .orcpt = SM_STR("rfc822;orig@x"), .notify = notify};
-	struct sm_msg_ta_commit m = {.ta = ta,
-	                             .content = content,
-	                             .content_offset = next_offset,
-	                             .sender = SM_STR("s@a.test"),
-	                             .size = 24,
-	                             .envid = SM_STR(""),
-	                             .received_s = sm_wall_s(),
-	                             .rcpts_count = 1,
-	                             .rcpts = &r};
+	const struct cdb_place at = {.content = content, .offset = next_offset, .size = 24};
 
-	t_send(&w.ss.p, SM_MSG_ta_commit, &m, true);
+	t_commit_in(ta, &at, rcpt, notify);
 	next_offset += 64;
-	return ta;
 }
 
-static struct sm_id next_ta(void)
+static void taken_in(struct sm_id content, const char *rcpt, uint8_t notify)
 {
-	return (struct sm_id){w.ss.next_id++, w.ss.p.proc};
-}
-
-static struct sm_id taken_in(struct sm_id content, const char *rcpt, uint8_t notify)
-{
-	struct sm_id ta = send_in(next_ta(), content, rcpt, notify);
-
+	send_in(t_next_id(), content, rcpt, notify);
 	t_wait_n(t_verdicts, w.ss.verdicts + 1);
 	assert_int_equal(w.ss.code, 0);
-	return ta;
+}
+
+/* One mail of a segment, and it waits. */
+static void one_waits(void)
+{
+	t_qm_all();
+	the_segment = t_segment();
+	taken_in(the_segment, "temp@b.test", 0);
+	t_wait_n(t_deferred, 1);
 }
 
 static void seal(struct sm_id segment)
@@ -106,6 +79,14 @@ static void wait_mails(size_t n)
 	assert_true(t_wait(so_many_mails));
 }
 
+/* All that waits is delivered now. */
+static void deliver_all(void)
+{
+	w.sc.fine = true;
+	t_ask_ctl("flush", NULL);
+	assert_true(t_wait(no_mail));
+}
+
 static void assert_stays(void)
 {
 	t_turns(100);
@@ -119,7 +100,7 @@ static void the_last_one_of_three(void **state)
 	(void)state;
 	t_qm_all();
 	w.sc.hold = true;
-	the_segment = begin();
+	the_segment = t_segment();
 	taken_in(the_segment, "x@b.test", 0);
 	taken_in(the_segment, "x@c.test", 0);
 	taken_in(the_segment, "x@d.test", 0);
@@ -142,7 +123,7 @@ static void sealed_after_the_last_one(void **state)
 	(void)state;
 	t_qm_all();
 	w.conf.orphan_delay_ms = 1000;
-	the_segment = begin();
+	the_segment = t_segment();
 	for (int i = 0; i < 3; i++) {
 		taken_in(the_segment, "x@b.test", 0);
 		assert_true(t_wait(no_mail));
@@ -153,7 +134,7 @@ static void sealed_after_the_last_one(void **state)
 	seal(the_segment);
 	t_wait_over();
 	seal(the_segment); /* it does no harm */
-	the_segment = begin();
+	the_segment = t_segment();
 	seal(the_segment); /* nobody ever was in it */
 	t_wait_over();
 	assert_false(w.ss.p.gone);
@@ -168,10 +149,10 @@ static void nobody_said_it_was_sealed(void **state)
 	(void)state;
 	t_slow_retries();
 	t_qm_all();
-	the_segment = begin();
+	the_segment = t_segment();
 	taken_in(the_segment, "x@b.test", 0);
 	assert_true(t_wait(no_mail));
-	used = begin();
+	used = t_segment();
 	taken_in(used, "temp@b.test", 0);
 	t_wait_n(t_deferred, 1);
 	comes_again(&the_segment);
@@ -184,23 +165,24 @@ static void nobody_said_it_was_sealed(void **state)
 	t_turns(100);
 	assert_false(t_content_there(the_segment));
 	assert_true(t_content_there(used));
-	w.sc.fine = true;
-	t_ask_ctl("flush", NULL);
+	deliver_all();
 	t_wait_over();
 	assert_int_equal(w.q.stats.orphans, 0); /* at once, not by a search */
 }
 
 /* ---- restarts of qmgr ---- */
 
-static void restart(const struct sm_id *open)
+static void restart_without_smtps(void)
 {
-	t_down(&w.sc.p);
-	t_down(&w.smar);
-	t_down(&w.ss.p);
-	t_qm_stop();
+	t_qm_end();
 	t_qm_start();
 	t_smar_up();
 	t_smtpc_up(&w.sc, 100);
+}
+
+static void restart(const struct sm_id *open)
+{
+	restart_without_smtps();
 	comes_again(open);
 }
 
@@ -212,7 +194,7 @@ static void it_outlives_qmgr(void **state)
 		t_qm_all();
 		w.conf.orphan_delay_ms = 1000;
 		w.sc.fine = false;
-		the_segment = begin();
+		the_segment = t_segment();
 		taken_in(the_segment, "temp1@b.test", 0);
 		taken_in(the_segment, "temp2@c.test", 0);
 		t_wait_n(t_deferred, 2);
@@ -220,9 +202,7 @@ static void it_outlives_qmgr(void **state)
 		assert_int_equal(qm_edbc_count(w.q.edbc), 2);
 		t_turns(1500); /* a search */
 		assert_true(t_content_there(the_segment));
-		w.sc.fine = true;
-		t_ask_ctl("flush", NULL);
-		assert_true(t_wait(no_mail));
+		deliver_all();
 		if (kept) {
 			t_turns(1500);
 			assert_true(t_content_there(the_segment));
@@ -234,10 +214,7 @@ static void it_outlives_qmgr(void **state)
 		}
 		t_wait_over();
 		assert_int_equal(w.q.stats.orphans, 0);
-		t_down(&w.sc.p);
-		t_down(&w.smar);
-		t_down(&w.ss.p);
-		t_qm_stop();
+		t_qm_end();
 	}
 }
 
@@ -246,20 +223,9 @@ static void its_smtps_comes_late(void **state)
 {
 	(void)state;
 	t_slow_retries();
-	t_qm_all();
-	the_segment = begin();
-	taken_in(the_segment, "temp@b.test", 0);
-	t_wait_n(t_deferred, 1);
-	t_down(&w.sc.p);
-	t_down(&w.smar);
-	t_down(&w.ss.p);
-	t_qm_stop();
-	t_qm_start();
-	t_smar_up();
-	t_smtpc_up(&w.sc, 100);
-	w.sc.fine = true;
-	t_ask_ctl("flush", NULL);
-	assert_true(t_wait(no_mail));
+	one_waits();
+	restart_without_smtps();
+	deliver_all();
 	assert_stays();
 	/* Another one has nothing to say about it. */
 	t_smtps_up(&w.ss2, 2);
@@ -271,12 +237,9 @@ static void its_smtps_comes_late(void **state)
 /* A death in the middle: what is durable is counted, whatever its record was. */
 static void die_with_two(void)
 {
-	t_qm_all();
-	the_segment = begin();
-	taken_in(the_segment, "temp1@b.test", 0);
-	t_wait_n(t_deferred, 1);
+	one_waits();
 	w.sc.hold = true;
-	taken_in(the_segment, "temp2@c.test", 0); /* in the journal only */
+	taken_in(the_segment, "temp@c.test", 0); /* in the journal only */
 	t_wait_n(t_tasks, 2);
 }
 
@@ -297,8 +260,7 @@ static void qmgr_dies(void **state)
 	assert_true(cdb_is_segment(the_segment));
 	t_wait_n(t_deferred, 2);
 	assert_stays();
-	w.sc.fine = true;
-	t_ask_ctl("flush", NULL);
+	deliver_all();
 	t_wait_over();
 }
 
@@ -324,7 +286,7 @@ static void a_dsn_outlives_its_mail(void **state)
 		t_qm_all();
 		w.sc.hold = true;
 		w.sc.tasks = 0;
-		the_segment = begin();
+		the_segment = t_segment();
 		taken_in(the_segment, "perm@b.test", SM_NOTIFY_FAILURE);
 		t_wait_n(t_tasks, 1);
 		t_answer(&w.sc, &w.sc.task[0]);
@@ -342,10 +304,7 @@ static void a_dsn_outlives_its_mail(void **state)
 		}
 		t_answer(&w.sc, (struct t_task *)(uintptr_t)held_dsn());
 		t_wait_over();
-		t_down(&w.sc.p);
-		t_down(&w.smar);
-		t_down(&w.ss.p);
-		t_qm_stop();
+		t_qm_end();
 	}
 }
 
@@ -355,7 +314,7 @@ static void a_part_of_an_alias_outlives_its_mail(void **state)
 	w.members = 3;
 	t_qm_all();
 	w.sc.hold = true;
-	the_segment = begin();
+	the_segment = t_segment();
 	taken_in(the_segment, "list@alias.test", 0);
 	taken_in(the_segment, "x@b.test", 0);
 	t_wait_n(t_tasks, 2);
@@ -392,7 +351,7 @@ static void it_lies(void **state)
 
 	(void)state;
 	t_qm_all();
-	ta = next_ta();
+	ta = t_next_id();
 	foreign = (struct sm_id){ta.counter | CDB_SEGMENT_BIT, 2};
 	send_in(ta, foreign, "x@b.test", 0);
 	assert_refused();
@@ -406,13 +365,13 @@ static void it_lies(void **state)
 	send_in(ta, (struct sm_id){ta.counter + 1, 1}, "x@b.test", 0);
 	assert_refused();
 	/* The file of another mail. */
-	send_in(next_ta(), next_ta(), "x@b.test", 0);
+	send_in(t_next_id(), t_next_id(), "x@b.test", 0);
 	assert_refused();
 	/* What is another one's is not sealed, nor what is none. */
-	the_segment = begin();
+	the_segment = t_segment();
 	seal(foreign);
 	assert_refused();
-	seal(next_ta());
+	seal(t_next_id());
 	assert_refused();
 	seal((struct sm_id){0});
 	assert_refused();
@@ -424,18 +383,16 @@ static void it_uses_a_place_twice(void **state)
 	(void)state;
 	t_slow_retries();
 	t_qm_all();
-	the_segment = begin();
+	the_segment = t_segment();
 	for (uint32_t more = 0; more < 24; more += 23) {
 		taken_in(the_segment, "temp@b.test", 0);
 		next_offset += more - 64;
-		send_in(next_ta(), the_segment, "x@b.test", 0);
+		send_in(t_next_id(), the_segment, "x@b.test", 0);
 		assert_true(t_wait(is_cut_off));
 		comes_again(&the_segment);
 	}
 	assert_int_equal(w.q.stats.accepted, 2);
-	w.sc.fine = true;
-	t_ask_ctl("flush", NULL);
-	assert_true(t_wait(no_mail));
+	deliver_all();
 	seal(the_segment);
 	t_wait_over();
 }
@@ -445,19 +402,14 @@ static void others_are_not_concerned(void **state)
 {
 	(void)state;
 	t_slow_retries();
-	t_qm_all();
-	the_segment = begin();
-	taken_in(the_segment, "temp@b.test", 0);
-	t_wait_n(t_deferred, 1);
+	one_waits();
 	t_smtps_up(&w.ss2, 2);
 	struct sm_msg_content_sealed m = {.content = the_segment};
 
 	t_send(&w.ss2.p, SM_MSG_content_sealed, &m, false);
 	t_turns(50);
 	assert_true(w.ss2.p.gone);
-	w.sc.fine = true;
-	t_ask_ctl("flush", NULL);
-	assert_true(t_wait(no_mail));
+	deliver_all();
 	assert_stays();
 	seal(the_segment);
 	t_wait_over();
@@ -473,13 +425,13 @@ static void an_abandoned_one_is_found(void **state)
 	t_slow_retries();
 	t_qm_all();
 	w.conf.orphan_delay_ms = 1000;
-	the_segment = begin();
-	open = begin();
-	used = begin();
+	the_segment = t_segment();
+	open = t_segment();
+	used = t_segment();
 	taken_in(used, "temp@b.test", 0);
 	t_wait_n(t_deferred, 1);
 	comes_again(&open);
-	struct sm_id young = begin(); /* after that was said */
+	struct sm_id young = t_segment(); /* after that was said */
 
 	t_turns(2500);
 	assert_false(t_content_there(the_segment));
@@ -491,8 +443,7 @@ static void an_abandoned_one_is_found(void **state)
 	taken_in(young, "x@b.test", 0);
 	seal(young);
 	seal(open);
-	w.sc.fine = true;
-	t_ask_ctl("flush", NULL);
+	deliver_all();
 	t_wait_over();
 	assert_int_equal(w.q.stats.orphans, 1);
 }
