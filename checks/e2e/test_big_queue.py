@@ -1,4 +1,6 @@
 """A deferred queue that nobody would want to list: start, new mail, questions, acts, a kill in the midst of one. checks/bench/queue measures it."""
+import os
+import re
 import shutil
 
 import pytest
@@ -27,6 +29,42 @@ def queue():
             q = Queue(site)
             q.sink = sink
             yield q
+    shutil.rmtree(site.dir, ignore_errors=True)
+
+
+@pytest.mark.parametrize("contents", ["segments", "files"])
+def test_contents_that_were_filled_in(contents):
+    """What fillqueue writes is what smtps and qmgr would have written: where each is, what it says, and that it goes with the last mail that needs it."""
+    mails = 1000
+    with Sink() as sink:
+        site = Site(routes=[f". {sink.port}^esmtp:[127.0.0.1]"], relay=[DEST], settings=bigqueue.SETTINGS)
+        fill(site, mails, domains=20, contents=contents)
+        files = {os.path.basename(p) for p in site.content_files()}
+        assert len(files) == mails if contents == "files" else 1 <= len(files) < 10
+        with site:
+            q = Queue(site)
+            ids = [m["id"] for m in q.ask("list")[1]]
+            assert len(ids) == mails
+            shown = [next(x for x in q.ask("show", i)[1] if x["type"] == "envelope") for i in ids[::100]]
+            assert {x["content"] for x in shown} <= files
+            assert all((x["content"] == x["id"] and x["content_offset"] == 0) == (contents == "files") for x in shown)
+            assert len({(x["content"], x["content_offset"]) for x in shown}) == len(shown)
+            for x in shown:  # at the place that is told there are the bytes that will be delivered
+                path = next(p for p in site.content_files() if os.path.basename(p) == x["content"])
+                with open(path, "rb") as f:
+                    f.seek(x["content_offset"])
+                    assert re.fullmatch(rb"Received: from bench\r\n.*fillqueue %09d\r\n.*waits\.\r\n" % ids.index(x["id"]), f.read(x["size"]), re.S)
+            q.ask("flush", "domain=domain000003.example")
+            some = sink.wait(lambda m: m.rcpts[0].endswith("@domain000003.example"), mails // 20)
+            assert len(some) == mails // 20
+            left = mails - mails // 20 if contents == "files" else len(files)
+            until(lambda: len(site.content_files()) == left, lambda: f"{left} files are left; now {len(site.content_files())}")
+            q.ask("flush", "all")
+            sink.wait(lambda m: True, mails, 120)
+            site.wait_empty(60)
+        assert len(sink.messages) == mails
+        for m in sink.messages:  # the number in the recipient is that in the text
+            assert f"X-Bench: fillqueue {m.rcpts[0].split('.')[1]}\r\n".encode() in m.content and m.content.endswith(b"\r\n\r\nThis mail waits.\r\n")
     shutil.rmtree(site.dir, ignore_errors=True)
 
 

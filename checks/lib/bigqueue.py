@@ -14,14 +14,20 @@ from .wait import SLOW, until
 DEST = "dest.test"
 # What waits longer than the longest retry time is taken for a clock that was set back.
 SETTINGS = {"qmgr.retry_min_delay": "30m", "qmgr.retry_max_delay": "1d", "qmgr.smtps.max_connections": "2000"}
+# What the contents are in; none: there are only the envelopes, whose records say that each has a file.
+CONTENTS = ("segments", "files", "none")
+# So many of fillqueue's contents are in one as there are of 5 KB in one of the default size.
+SEGMENT_BYTES = 200 * 1024
 
 
-def fill(site, transactions, rcpts=1, domains=200000, senders=300000, due=14400, spread=14400, age=7200, reasons=50, content=False, waits=False):
+def fill(site, transactions, rcpts=1, domains=200000, senders=300000, due=14400, spread=14400, age=7200, reasons=50, contents="none", waits=False):
     """Gives the seconds that it took. The site must not be running."""
     start = time.monotonic()
     args = ["-n", transactions, "-r", rcpts, "-d", domains, "-s", senders, "-R", reasons, "-t", due, "-S", spread, "-a", age]
-    if content:
+    if contents != "none":
         args += ["-c", site.spool]
+    if contents == "segments":
+        args += ["-g", SEGMENT_BYTES]
     if waits:
         args += ["-w"]
     subprocess.run([*site.prefix, program("checks/bench/fillqueue"), *map(str, args), site.spool], check=True, stdout=subprocess.DEVNULL)
