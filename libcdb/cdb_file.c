@@ -75,6 +75,15 @@ int cdb_file_create(struct cdb_file *f)
 	return 0;
 }
 
+int cdb_file_again(struct cdb_file *f, const struct cdb_file *of)
+{
+	int fault = SM_FAULT("cdb.open");
+
+	*f = *of;
+	f->fd = fault ? -1 : openat(dir_fd(f), f->name, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
+	return f->fd == -1 ? cdb_fail(f->s, f->id, fault ? injected(fault) : errno, "open") : 0;
+}
+
 /* A short write is no error: the next one says why, if there is a reason. */
 int cdb_file_write(struct cdb_file *f, struct iovec *v, int n, uint64_t at)
 {

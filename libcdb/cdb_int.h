@@ -68,6 +68,8 @@ struct cdb_file {
 void cdb_file_init(struct cdb_file *f, struct cdb *s, struct sm_id id);
 int cdb_file_create(struct cdb_file *f) SM_MUST_CHECK;
 int cdb_file_scratch(struct cdb_file *f) SM_MUST_CHECK; /* one without a name */
+/* `f` becomes another open file of one that is durable. */
+int cdb_file_again(struct cdb_file *f, const struct cdb_file *of) SM_MUST_CHECK;
 /* All of `v` at `at`; changes `v`. */
 int cdb_file_write(struct cdb_file *f, struct iovec *v, int n, uint64_t at) SM_MUST_CHECK;
 int cdb_file_sync(struct cdb_file *f) SM_MUST_CHECK; /* its name too, where that is needed */

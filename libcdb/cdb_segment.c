@@ -1,13 +1,16 @@
 /*
  * Segments: contents of many transactions in one file, made durable by one sync for all that have
- * gathered while the sync before ran.
+ * gathered while the sync before ran. A disk that is slow to sync holds nobody up for long: then
+ * batches overlap.
  *
- * At most one segment is written, by at most one job at a time. It begins when much comes, and ends
- * when it is full, when nothing has come for a moment, or with the first failure. So what comes one
- * by one costs what a file costs, and neither qmgr nor the disk has a segment for each. Invariants:
- * a batch begins on a block of its own, so nothing durable is ever written again; a segment is
- * `sealed` when it is written no more and nobody has a content in it that qmgr may still be asked
- * to take: then, and not before, qmgr may remove it. Loop thread, but for batch_job.
+ * Contents go into at most one segment. It begins when much comes, and ends when it is full, when
+ * nothing has come for a moment, or with the first failure. So what comes one by one costs what a
+ * file costs, and neither qmgr nor the disk has a segment for each. Invariants: a batch begins on a
+ * block of its own, so nothing durable is ever written again; the first of a segment, which makes
+ * the file, runs alone in it; those that overlap have open files of their own, because the kernel
+ * tells each open file of a failed write once, whoever asks; a segment is `sealed` when it is
+ * written no more and nobody has a content in it that qmgr may still be asked to take: then, and
+ * not before, qmgr may remove it. Loop thread, but for batch_job.
  */
 #include "libcdb/cdb_int.h"
 
@@ -22,6 +25,8 @@
 
 #define BATCH_MAX   256
 #define BATCH_BYTES ((uint64_t)4 * 1024 * 1024)
+#define BATCHES     4 /* that may run at a time */
+#define SLOW_MS     2 /* a batch that runs so long does not hold the next one */
 #define IDLE_MS     250
 
 struct segment {
@@ -29,8 +34,10 @@ struct segment {
 	struct sm_id id;
 	struct cdb_file f;
 	uint64_t end;       /* of what is durable, or about to be */
+	unsigned batches;   /* that run */
 	unsigned in_flight; /* contents that were committed here, and not handed over yet */
 	bool open;          /* more may come */
+	bool durable;       /* its name, and something in it */
 };
 
 /* Who waits for a commit, on the stack of its coroutine. */
@@ -45,21 +52,29 @@ struct waiting {
 	char diag[SM_DIAG_MAX];
 };
 
+/* Contents that one job writes and syncs. */
+struct batch {
+	struct cdb_segments *g;
+	struct segment *seg; /* NULL: it does not run */
+	bool beside;         /* others run in the same segment */
+	struct sm_offload_job job;
+	uint64_t start; /* in the segment */
+	size_t count;
+	struct waiting *of[BATCH_MAX];
+	struct iovec iov[BATCH_MAX * (3 + CDB_BUFFERS)];
+};
+
 struct cdb_segments {
 	struct cdb *s;
 	struct sm_hook hook;
-	struct sm_timer idle;
+	struct sm_timer idle, slow;
 	struct sm_list all; /* segments that are not sealed */
 	struct sm_list waiting;
 	struct sm_pace pace;     /* of contents that are small enough */
 	struct segment *current; /* NULL: none */
-	/* The batch that is being written. */
-	struct sm_offload_job job;
-	bool running;
-	uint64_t start; /* in the segment */
-	size_t count;
-	struct waiting *batch[BATCH_MAX];
-	struct iovec iov[BATCH_MAX * (3 + CDB_BUFFERS)];
+	int64_t begun_ms;        /* the youngest batch */
+	unsigned running;
+	struct batch batches[BATCHES];
 };
 
 static const char zeros[CDB_ENTRY_ALIGN];
@@ -76,12 +91,12 @@ static uint32_t checksum(const struct cdb_segment_entry *e)
 }
 
 /* Heads, contents, and zeros up to where the next head may be. */
-static int gather(struct cdb_segments *g)
+static int gather(struct batch *b)
 {
 	int n = 0;
 
-	for (size_t i = 0; i < g->count; i++) {
-		struct waiting *w = g->batch[i];
+	for (size_t i = 0; i < b->count; i++) {
+		struct waiting *w = b->of[i];
 		size_t pad =
 		    (size_t)(cdb_entry_end(w->place.size) - CDB_ENTRY_BYTES - w->place.size);
 
@@ -89,28 +104,42 @@ static int gather(struct cdb_segments *g)
 		                                  .size = w->place.size,
 		                                  .crc = checksum(w->entry)},
 		              w->head);
-		g->iov[n++] = (struct iovec){w->head, sizeof(w->head)};
-		memcpy(g->iov + n, w->entry->v, (size_t)w->entry->count * sizeof(*g->iov));
+		b->iov[n++] = (struct iovec){w->head, sizeof(w->head)};
+		memcpy(b->iov + n, w->entry->v, (size_t)w->entry->count * sizeof(*b->iov));
 		n += w->entry->count;
-		g->iov[n++] = (struct iovec){(void *)(uintptr_t)zeros, pad};
+		b->iov[n++] = (struct iovec){(void *)(uintptr_t)zeros, pad};
 	}
 	return n;
 }
 
+static int write_and_sync(struct batch *b, struct cdb_file *f)
+{
+	int n = gather(b);
+	int rc = cdb_file_write(f, b->iov, n, b->start);
+
+	return rc == 0 ? cdb_file_sync(f) : rc;
+}
+
 static int batch_job(void *arg)
 {
-	struct cdb_segments *g = arg;
-	struct cdb_file *f = &g->current->f;
-	int n = gather(g), rc = 0;
+	struct batch *b = arg;
+	struct cdb_file *f = &b->seg->f, own;
+	int rc = 0;
 
-	if (f->fd == -1)
+	if (b->beside) {
+		rc = cdb_file_again(&own, f);
+		if (rc == 0) {
+			rc = write_and_sync(b, &own);
+			close(own.fd); /* all that counts is synced */
+		}
+		return rc;
+	}
+	if (b->start == 0)
 		rc = cdb_file_create(f);
 	if (rc == 0)
-		rc = cdb_file_write(f, g->iov, n, g->start);
-	if (rc == 0)
-		rc = cdb_file_sync(f);
+		rc = write_and_sync(b, f);
 	/* What is durable in it stays; a file without any such content goes at once. */
-	return rc != 0 && g->start == 0 ? cdb_file_give_up(f, rc) : rc;
+	return rc != 0 && b->start == 0 ? cdb_file_give_up(f, rc) : rc;
 }
 
 /* ---- a segment's life ---- */
@@ -151,24 +180,18 @@ static void seal_if_over(struct cdb_segments *g, struct segment *seg)
 {
 	struct sm_id id = seg->id;
 
-	if (seg->open || seg->in_flight > 0)
+	if (seg->open || seg->batches > 0 || seg->in_flight > 0)
 		return;
 	free_segment(seg);
 	g->s->conf.sealed(g->s->conf.arg, id);
 }
 
 /* Nothing more goes into it. */
-static void end_current(struct cdb_segments *g)
+static void end_segment(struct cdb_segments *g, struct segment *seg)
 {
-	struct segment *seg = g->current;
-
-	g->current = NULL;
-	if (seg == NULL)
-		return;
+	if (g->current == seg)
+		g->current = NULL;
 	seg->open = false;
-	if (seg->f.fd != -1)
-		close(seg->f.fd); /* all that counts is synced */
-	seg->f.fd = -1;
 	seal_if_over(g, seg);
 }
 
@@ -176,8 +199,8 @@ static void on_idle(void *arg)
 {
 	struct cdb_segments *g = arg;
 
-	if (!g->running)
-		end_current(g);
+	if (g->running == 0 && g->current != NULL)
+		end_segment(g, g->current);
 }
 
 /* ---- batches ---- */
@@ -193,18 +216,23 @@ static void finish(struct waiting *w, int rc)
 
 static void batch_done(int rc, void *arg)
 {
-	struct cdb_segments *g = arg;
+	struct batch *b = arg;
+	struct cdb_segments *g = b->g;
+	struct segment *seg = b->seg;
 
-	g->running = false;
-	for (size_t i = 0; i < g->count; i++) {
-		if (rc == 0)
-			g->current->in_flight++;
-		finish(g->batch[i], rc);
-	}
-	if (rc != 0)
-		end_current(g);
-	else
+	b->seg = NULL;
+	g->running--;
+	seg->batches--;
+	if (rc == 0) {
+		seg->durable = true;
+		seg->in_flight += (unsigned)b->count;
 		sm_timer_set(&g->idle, sm_loop_now_ms() + IDLE_MS, on_idle, g);
+	}
+	for (size_t i = 0; i < b->count; i++)
+		finish(b->of[i], rc);
+	if (rc != 0)
+		end_segment(g, seg);
+	/* else: who has a content in it seals it */
 }
 
 static bool has_room(const struct cdb_segments *g, uint64_t size)
@@ -213,23 +241,38 @@ static bool has_room(const struct cdb_segments *g, uint64_t size)
 }
 
 /* The place of each is decided here; the job follows. */
-static void fill_batch(struct cdb_segments *g)
+static void fill(struct batch *b, struct segment *seg)
 {
-	struct segment *seg = g->current;
+	struct cdb_segments *g = b->g;
 	struct waiting *w;
 
 	seg->end = (seg->end + CDB_BLOCK - 1) / CDB_BLOCK * CDB_BLOCK;
-	g->start = seg->end;
-	g->count = 0;
+	b->start = seg->end;
+	b->count = 0;
 	while ((w = SM_LIST_FIRST(&g->waiting, struct waiting, link)) != NULL &&
-	       g->count < BATCH_MAX && seg->end - g->start < BATCH_BYTES &&
+	       b->count < BATCH_MAX && seg->end - b->start < BATCH_BYTES &&
 	       (seg->end == 0 || has_room(g, w->place.size))) {
 		sm_list_remove(&w->link);
 		w->place.content = seg->id;
 		w->place.offset = (uint32_t)seg->end + CDB_ENTRY_BYTES;
 		seg->end += cdb_entry_end(w->place.size);
-		g->batch[g->count++] = w;
+		b->of[b->count++] = w;
 	}
+}
+
+static void begin_batch(struct cdb_segments *g)
+{
+	struct batch *b = g->batches;
+
+	while (b->seg != NULL)
+		b++;
+	b->g = g;
+	b->seg = g->current;
+	b->beside = b->seg->batches++ > 0;
+	fill(b, b->seg);
+	g->running++;
+	g->begun_ms = sm_loop_now_ms();
+	sm_offload_async(&b->job, batch_job, batch_done, b);
 }
 
 /* Without an id for a segment: each has its own, for a file. */
@@ -241,16 +284,35 @@ static void let_go(struct cdb_segments *g)
 		finish(SM_LIST_ENTRY(e, struct waiting, link), SM_E_AGAIN);
 }
 
+/* The turn of the loop that it makes looks again. */
+static void on_slow(void *arg)
+{
+	(void)arg;
+}
+
+/* Now, or a later turn of the loop comes when it may. */
+static bool may_begin(struct cdb_segments *g)
+{
+	if (g->running == 0)
+		return true;
+	if (g->running == BATCHES || (g->current != NULL && !g->current->durable))
+		return false;
+	if (sm_loop_now_ms() - g->begun_ms >= SLOW_MS)
+		return true;
+	sm_timer_set(&g->slow, g->begun_ms + SLOW_MS, on_slow, g);
+	return false;
+}
+
 /* All that became ready in this turn go together. */
 static bool before_sleep(void *arg)
 {
 	struct cdb_segments *g = arg;
 	const struct waiting *first = SM_LIST_FIRST(&g->waiting, struct waiting, link);
 
-	if (g->running || first == NULL)
+	if (first == NULL || !may_begin(g))
 		return false;
 	if (g->current != NULL && !has_room(g, first->place.size + CDB_BLOCK))
-		end_current(g);
+		end_segment(g, g->current);
 	if (g->current == NULL)
 		g->current = begin_segment(g);
 	if (g->current == NULL) {
@@ -258,9 +320,7 @@ static bool before_sleep(void *arg)
 		let_go(g);
 		return true;
 	}
-	fill_batch(g);
-	g->running = true;
-	sm_offload_async(&g->job, batch_job, batch_done, g);
+	begin_batch(g);
 	return false;
 }
 
@@ -301,9 +361,10 @@ void cdb_segments_close(struct cdb *s)
 
 	if (g == NULL)
 		return;
-	sm_assert(!g->running && sm_list_empty(&g->waiting));
+	sm_assert(g->running == 0 && sm_list_empty(&g->waiting));
 	sm_hook_remove(&g->hook);
 	sm_timer_cancel(&g->idle);
+	sm_timer_cancel(&g->slow);
 	SM_LIST_FOR_SAFE (seg, &g->all, struct segment, link)
 		free_segment(seg);
 	SM_FREE(s->segments);

@@ -157,32 +157,6 @@ static void many_share_a_file(void **state)
 	assert_int_equal(files(), 1);
 }
 
-#ifdef SM_TESTING
-/* What comes while a sync runs waits for the next one, and goes together. */
-static void later(void *arg)
-{
-	struct t_content *c = arg;
-
-	assert_int_equal(sm_co_sleep(sm_loop_now_ms() + (int64_t)(c->id.counter % 10) * 5), 0);
-	t_commit(c);
-}
-
-static void a_sync_gathers(void **state)
-{
-	struct t_content c[100];
-
-	(void)state;
-	t_open_segments(CDB_SYNC_DIR_AUTO, 8 << 20);
-	assert_int_equal(sm_fault_arm("cdb.sync=delay:300"), 0);
-	make(c, SM_ARRAY_SIZE(c), 0x100);
-	t_in_coroutines(later, c, SM_ARRAY_SIZE(c), sizeof(*c));
-	/* One at once, and the others while it ran; a machine that stumbles may need one more. */
-	assert_in_range(sm_fault_passes("cdb.sync"), 2, 4);
-	read_all(c, SM_ARRAY_SIZE(c));
-	handed_over(c, SM_ARRAY_SIZE(c));
-}
-#endif
-
 /* ---- when it is full ---- */
 
 static void a_full_one_is_followed(void **state)
@@ -516,13 +490,13 @@ static void short_writes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    TEST(few_do_not_share),       TEST(many_share_a_file),     TEST(a_full_one_is_followed),
-	    TEST(smaller_than_a_content), TEST(the_last_one_seals),    TEST(the_end_says_nothing),
-	    TEST(no_id_no_segment),       TEST(large_ones_are_alone),  TEST(a_header_block),
+	    TEST(few_do_not_share),       TEST(many_share_a_file),    TEST(a_full_one_is_followed),
+	    TEST(smaller_than_a_content), TEST(the_last_one_seals),   TEST(the_end_says_nothing),
+	    TEST(no_id_no_segment),       TEST(large_ones_are_alone), TEST(a_header_block),
 	    TEST(memory_is_bounded),
 #ifdef SM_TESTING
-	    TEST(a_sync_gathers),         TEST(the_first_batch_fails), TEST(a_later_batch_fails),
-	    TEST(it_cannot_be_removed),   TEST(short_writes),
+	    TEST(the_first_batch_fails),  TEST(a_later_batch_fails),  TEST(it_cannot_be_removed),
+	    TEST(short_writes),
 #endif
 	};
 
