@@ -9,15 +9,12 @@
  */
 #include "qmgr/now.h"
 
-#include "libsm/rand.h"
 #include "libsm/time.h"
 
 #define LOST_MAX 2 /* a recipient whose smtpc died so often waits for its retry time */
-#define CROWDED_MAX \
-	10 /* a recipient for which a living host had no session so often waits as well */
-#define RELIEF_S                                                                        \
-	10 /* so often the active queue is looked at for destinations that only fill it \
-	    */
+/* So does one for which a living host had no session so often. */
+#define CROWDED_MAX 10
+#define RELIEF_S    10 /* so often destinations that only fill the active queue are looked for */
 
 struct task {
 	struct sm_call call;
@@ -47,9 +44,7 @@ struct qm_delivery {
 	struct sm_arena arena;
 };
 
-/* ---- results
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- results ---- */
 
 static void task_free(struct qm *q, struct task *t)
 {
@@ -67,54 +62,6 @@ static struct qm_rcpt *take(struct task *t, uint16_t index)
 		}
 	}
 	return NULL;
-}
-
-static struct sm_str domain_of(struct sm_str addr)
-{
-	return sm_str_from(addr, (size_t)(sm_str_rchr(addr, '@') + 1));
-}
-
-/* These get this outcome, and nothing for their domains need be read back from DEFEDB before then,
- * unless there is another way. */
-static void put_off_list(struct qm *q, struct sm_list *rcpts, const struct qm_try *t,
-                         enum qm_block kind, int64_t until_ms)
-{
-	struct sm_list *e;
-
-	while ((e = sm_list_shift(rcpts)) != NULL) {
-		struct qm_rcpt *r = SM_LIST_ENTRY(e, struct qm_rcpt, link);
-		struct qm_txn *txn = r->txn;
-
-		qm_settle_rcpt(q, r, t);
-		if (r->state == QM_RCPT_NEW) {
-			qm_resolve(q, txn);
-			continue;
-		}
-		if (until_ms > 0)
-			qm_blocked_put(&q->blocked, domain_of(r->addr), kind, until_ms, t->text,
-			               sm_loop_now_ms());
-		qm_progress(q, txn);
-	}
-}
-
-/* All that waits behind a route. */
-static void put_off(struct qm *q, struct qm_route *route, const struct qm_try *t,
-                    enum qm_block kind, int64_t until_ms)
-{
-	struct sm_list waiting;
-
-	sm_list_init(&waiting);
-	qm_sched_drain(&q->sched, route, &waiting, sm_loop_now_ms());
-	put_off_list(q, &waiting, t, kind, until_ms);
-}
-
-/* Nobody of the route can be reached: what waits behind it need not find out one by one. */
-static void route_dead(struct qm *q, struct qm_route *route)
-{
-	const struct qm_host *host = qm_route_dead(&q->sched, route, sm_loop_now_ms());
-	const struct qm_try t = qm_try_dead(host);
-
-	put_off(q, route, &t, QM_BLOCK_DEAD, host ? host->dead_until_ms : 0);
 }
 
 /* The smtpc died or answered nonsense: at once again, but not for ever. */
@@ -253,7 +200,7 @@ static void finished(int err, const struct sm_frame *f, void *arg)
 	qm_sched_release(&q->sched, txn);
 	task_free(q, t);
 	if (route->waiting > 0 && qm_route_dead(&q->sched, route, sm_loop_now_ms()) != NULL)
-		route_dead(q, route);
+		qm_put_off_dead(q, route);
 	more = txn->busy > 0;
 	qm_progress(q, txn); /* without more it may be gone */
 	if (more)
@@ -262,9 +209,7 @@ static void finished(int err, const struct sm_frame *f, void *arg)
 		sm_loop_stop(SM_EXIT_OK);
 }
 
-/* ---- tasks
- * -----------------------------------------------------------------------------------------------------------
- */
+/* ---- tasks ---- */
 
 static void send_task(struct qm *q, const struct qm_pick *pick, struct sm_list *rcpts)
 {
@@ -333,29 +278,6 @@ static void send_task(struct qm *q, const struct qm_pick *pick, struct sm_list *
 	sm_call(&t->call, pick->agent->peer, SM_MSG_task, &m, SM_NEVER, finished, t);
 }
 
-static struct qm_try slow_try(void)
-{
-	return (struct qm_try){.outcome = SM_OUTCOME_TEMP,
-	                       .code = 451,
-	                       .text = SM_STR("4.4.5 AQ time-out: destination is slow and has much "
-	                                      "mail waiting"),
-	                       .host = SM_STR(""),
-	                       .local = true,
-	                       .retry_in_s = 60 + (int64_t)(sm_rand_u64() % 60)};
-}
-
-/* A destination that has little waiting found the active queue nearly full. */
-static void make_room(struct qm *q)
-{
-	const struct qm_try t = slow_try();
-	struct sm_list out;
-
-	sm_list_init(&out);
-	if (qm_sched_make_room(&q->sched, q->txns.rcpts, (size_t)q->conf->aq_max_entries, &out,
-	                       sm_loop_now_ms()) != NULL)
-		put_off_list(q, &out, &t, QM_BLOCK_CROWDED, sm_loop_now_ms() + t.retry_in_s * 1000);
-}
-
 /* That it wakes the loop is all: dispatch comes at the end of each turn. */
 static void on_wake(void *arg)
 {
@@ -376,7 +298,7 @@ static bool dispatch(void *arg)
 		return false;
 	if (q->crowded) {
 		q->crowded = false;
-		make_room(q);
+		qm_put_off_much(q);
 	}
 	sm_list_init(&rcpts);
 	(void)qm_sched_wake(&q->sched, now_ms);
@@ -384,7 +306,7 @@ static bool dispatch(void *arg)
 		if (step == QM_STEP_TASK)
 			send_task(q, &pick, &rcpts);
 		else
-			route_dead(q, pick.route);
+			qm_put_off_dead(q, pick.route);
 		any = true;
 	}
 	wake_ms = qm_sched_wake(&q->sched, now_ms);
@@ -396,9 +318,7 @@ static bool dispatch(void *arg)
 	return any;
 }
 
-/* ---- agents
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- agents ---- */
 
 static void wait_for_agent(struct qm *q);
 
@@ -410,25 +330,12 @@ static bool any_agent(const struct qm *q)
 	return false;
 }
 
-/* No smtpc came back in time: what waits for one goes to DEFEDB, the active queue is for what can
- * move. */
+/* No smtpc came back in time. */
 static void lost_patience(void *arg)
 {
 	struct qm *q = arg;
-	struct qm_try t = {.outcome = SM_OUTCOME_TEMP,
-	                   .code = 451,
-	                   .text = SM_STR("4.3.0 no delivery agent"),
-	                   .host = SM_STR(""),
-	                   .local = true,
-	                   .retry_in_s = 30};
 
-	for (struct sm_hash_node *n = sm_hash_next(&q->sched.routes, NULL); n;
-	     n = sm_hash_next(&q->sched.routes, n)) {
-		struct qm_route *r = SM_CONTAINER_OF(n, struct qm_route, node);
-
-		if (r->waiting > 0)
-			put_off(q, r, &t, QM_BLOCK_CROWDED, 0);
-	}
+	qm_put_off_all(q);
 	if (!any_agent(q))
 		wait_for_agent(q);
 }
@@ -440,26 +347,11 @@ static void wait_for_agent(struct qm *q)
 	             q);
 }
 
-/*
- * A destination that is not dead but slow would fill the active queue, and nothing else would be
- * read back from DEFEDB any more. What it cannot take within a minute goes there instead, when room
- * is short.
- */
 static void relieve(void *arg)
 {
 	struct qm *q = arg;
-	size_t max = (size_t)q->conf->aq_max_entries;
-	const struct qm_try t = slow_try();
 
-	for (struct sm_hash_node *n = sm_hash_next(&q->sched.routes, NULL); n;
-	     n = sm_hash_next(&q->sched.routes, n)) {
-		struct qm_route *r = SM_CONTAINER_OF(n, struct qm_route, node);
-
-		if (q->txns.rcpts >= max / 2 && r->waiting >= max / 16 &&
-		    r->left * (60 / RELIEF_S) < r->waiting)
-			put_off(q, r, &t, QM_BLOCK_CROWDED, sm_loop_now_ms() + t.retry_in_s * 1000);
-		r->left = 0;
-	}
+	qm_put_off_slow(q, RELIEF_S);
 	sm_timer_set(&q->delivery->relief, sm_loop_now_ms() + RELIEF_S * 1000, relieve, q);
 }
 

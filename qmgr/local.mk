@@ -86,7 +86,7 @@ qmgr_t_txn_SOURCES = qmgr/t_txn.c
 qmgr_t_txn_LDADD = $(QM_LDADD)
 
 libexec_PROGRAMS += qmgr/qmgr
-qm_parts = qmgr/qm.h qmgr/bulk.h qmgr/bulk_int.h qmgr/bulk.c qmgr/bulk_choose.c qmgr/bulk_write.c qmgr/bulk_apply.c qmgr/halt.h qmgr/halt.c qmgr/run_int.h qmgr/run.h qmgr/run.c qmgr/run_wait.c qmgr/run_check.c qmgr/etrn.c qmgr/queue.c qmgr/incoming_int.h qmgr/incoming.c qmgr/incoming_commit.c qmgr/credit.c qmgr/resolve.c qmgr/delivery.c qmgr/settle.c qmgr/verify.c qmgr/way.c qmgr/poison.c qmgr/child.c qmgr/expand.c qmgr/dsn.c qmgr/defer.c qmgr/kept.c \
+qm_parts = qmgr/qm.h qmgr/bulk.h qmgr/bulk_int.h qmgr/bulk.c qmgr/bulk_choose.c qmgr/bulk_write.c qmgr/bulk_apply.c qmgr/halt.h qmgr/halt.c qmgr/run_int.h qmgr/run.h qmgr/run.c qmgr/run_wait.c qmgr/run_check.c qmgr/etrn.c qmgr/queue.c qmgr/incoming_int.h qmgr/incoming.c qmgr/incoming_commit.c qmgr/credit.c qmgr/resolve.c qmgr/delivery.c qmgr/put_off.c qmgr/settle.c qmgr/verify.c qmgr/way.c qmgr/poison.c qmgr/child.c qmgr/expand.c qmgr/dsn.c qmgr/defer.c qmgr/kept.c \
 	qmgr/compact.c qmgr/content.c qmgr/space.c qmgr/control.h qmgr/control.c qmgr/control_list.c qmgr/control_show.c qmgr/control_act.c qmgr/control_users.c qmgr/control_run.c qmgr/control_transcript.c qmgr/control_dest.c qmgr/control_ask.c qmgr/control_name.c qmgr/limits_load.c
 # Mail whose client waits.
 qm_parts += qmgr/now.h qmgr/now.c

@@ -127,6 +127,14 @@ size_t qm_delivery_tasks(const struct qm *q);
 void qm_delivery_learn(struct qm *q, const struct sm_sa *address, uint32_t count,
                        const struct sm_msg_task_result *m);
 
+/* ---- put_off.c: ready mail that shall not wait for its turn ---- */
+void qm_put_off_dead(struct qm *q, struct qm_route *route); /* no host of it takes mail */
+void qm_put_off_all(struct qm *q);                          /* there is no smtpc */
+/* The active queue is nearly full: some of who has most waiting. */
+void qm_put_off_much(struct qm *q);
+/* The same is half full: of those who take too little of what waits. Called every so often. */
+void qm_put_off_slow(struct qm *q, unsigned every_s);
+
 /* ---- verify.c: does the next hop know a recipient? ---- */
 void qm_verify_open(struct qm *q);
 void qm_verify_close(struct qm *q);

@@ -52,7 +52,7 @@ struct qm_route {
 	struct sm_list lanes;      /* with groups, the next turn first */
 	unsigned waiting;          /* recipients in groups */
 	struct sm_list held;       /* groups that wait for others of their transaction */
-	unsigned left;             /* recipients that went from there to a task: for delivery.c */
+	unsigned left;             /* recipients that went from there to a task: for put_off.c */
 	struct sm_pace pace;       /* of these */
 	unsigned running;          /* tasks at smtpc */
 	unsigned waits;            /* hops in host.waiters */
