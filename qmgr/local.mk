@@ -19,7 +19,7 @@ qmgr_t_rec_SOURCES = qmgr/t_rec.c
 qmgr_t_rec_LDADD = $(QM_LDADD)
 
 # The record log.
-libqm_a_SOURCES += qmgr/log.h qmgr/log_impl.h qmgr/log_batch.h qmgr/log.c qmgr/log_batch.c qmgr/log_segment.c \
+libqm_a_SOURCES += qmgr/log.h qmgr/log_impl.h qmgr/log_batch.h qmgr/log.c qmgr/log_open.c qmgr/log_batch.c qmgr/log_segment.c \
 	qmgr/log_commit.c qmgr/log_keep.c qmgr/log_replay.c qmgr/log_format.c
 QM_TESTS += qmgr/t_log qmgr/t_log_segments qmgr/t_log_batch qmgr/t_log_damage qmgr/t_log_format
 t_log_common = qmgr/t_log.h qmgr/t_log_common.c

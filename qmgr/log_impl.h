@@ -168,9 +168,15 @@ void qm_keep_turn(struct qm_log *log); /* loop: take what is done, order what is
 void qm_keep_ready(struct qm_log *log, uint32_t seq,
                    int fd); /* hand a prepared one to the commit thread */
 
-/* ---- log.c ---- */
+/* ---- log_open.c ---- */
 /* The running thread is called for its log: "ibdb.commit", "defedb.keep". */
 void qm_log_thread_name(const struct qm_log *log, const char *what);
+
+/* ---- log.c ---- */
+/* The loop looks after the log and hears its threads; from then on no more, also if one has rung
+ * and the loop has not come round yet. */
+void qm_log_attend(struct qm_log *log);
+void qm_log_leave(struct qm_log *log);
 struct qm_seg *qm_log_seg(struct qm_log *log, uint32_t seq);     /* NULL: none. Loop */
 struct qm_seg *qm_log_seg_add(struct qm_log *log, uint32_t seq); /* or the one that is there */
 void qm_log_seg_forget(struct qm_log *log, size_t index);
