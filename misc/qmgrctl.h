@@ -19,8 +19,18 @@ struct qc_print {
 /* One line of an answer, for people, to stdout. For qc_ask.line; arg is the struct qc_print. */
 void qc_print(void *arg, struct sm_str json);
 
-/* ---- qmgrctl_transcript.c: lines of transcript; of other types nothing ---- */
-void qc_print_transcript(struct qc_print *p, const char *type, const json_t *o);
+/* How long it is to that time, and since: "5m", "now", "-" for 0. */
+const char *qc_until(int64_t wall_s, char out[24]);
+const char *qc_since(int64_t wall_s, char out[24]);
+
+/* How one type of line is shown: appended to p->out. */
+struct qc_printer {
+	const char *type;
+	void (*print)(struct qc_print *p, const json_t *o);
+};
+/* Those of other files; a NULL type ends each. */
+extern const struct qc_printer qc_print_dest[];       /* qmgrctl_dest.c */
+extern const struct qc_printer qc_print_transcript[]; /* qmgrctl_transcript.c */
 
 /* ---- qmgrctl_mailq.c: what users of mailq know ---- */
 

@@ -16,13 +16,12 @@ static int64_t now_s(void)
 	return (int64_t)time(NULL);
 }
 
-/* "in 5m", "now", "-" for none. */
-static const char *until(int64_t wall_s, char out[24])
+const char *qc_until(int64_t wall_s, char out[24])
 {
 	return wall_s == 0 ? "-" : qc_duration(wall_s - now_s(), out);
 }
 
-static const char *since(int64_t wall_s, char out[24])
+const char *qc_since(int64_t wall_s, char out[24])
 {
 	return wall_s == 0 ? "-" : qc_duration(now_s() - wall_s, out);
 }
@@ -105,7 +104,7 @@ static void figure(struct sm_buf *b, const json_t *o, const struct figure *f)
 		sm_buf_printf(b, "%s\n", qc_duration(n, text));
 		break;
 	case AHEAD:
-		sm_buf_printf(b, "%s\n", until(n, text));
+		sm_buf_printf(b, "%s\n", qc_until(n, text));
 		break;
 	case FLAG:
 		sm_buf_printf(b, "%s\n", qc_true(o, f->key) ? "yes" : "NO");
@@ -150,7 +149,7 @@ static void mail(struct qc_print *p, const json_t *o)
 	head(p, "ID                  QUEUE       AGE  SIZE    NEXT  SENDER\n");
 	sm_buf_printf(b, "%s %-8s %6s %5s %7s  ", qc_str(o, "id"), qc_str(o, "queue"),
 	              qc_duration(qc_num(o, "age_s"), age), qc_size(qc_num(o, "size"), size),
-	              until(qc_num(o, "next_try_s"), next));
+	              qc_until(qc_num(o, "next_try_s"), next));
 	address(b, qc_str(o, "sender"), 80);
 	sm_buf_char(b, '\n');
 	json_array_foreach(json_object_get(o, "rcpts"), i, r)
@@ -180,8 +179,8 @@ static void row_text(struct qc_print *p, const json_t *o)
 
 	sm_buf_printf(&p->out, "%8" PRId64 " %8" PRId64 " %7" PRId64 " %6s %7s %7s  ",
 	              qc_num(o, "rcpts"), qc_num(o, "mails"), qc_num(o, "held"),
-	              qc_size(qc_num(o, "bytes"), size), since(qc_num(o, "oldest_s"), oldest),
-	              until(qc_num(o, "next_try_s"), next));
+	              qc_size(qc_num(o, "bytes"), size), qc_since(qc_num(o, "oldest_s"), oldest),
+	              qc_until(qc_num(o, "next_try_s"), next));
 }
 
 static void row(struct qc_print *p, const json_t *o)
@@ -225,9 +224,10 @@ static void when(struct sm_buf *b, const char *label, int64_t wall_s, bool ahead
 		return;
 	sm_buf_printf(b, "%-12s %s", label, qc_time(wall_s, at));
 	if (ahead)
-		sm_buf_printf(b, wall_s > now_s() ? " (in %s)\n" : " (%s)\n", until(wall_s, span));
+		sm_buf_printf(b, wall_s > now_s() ? " (in %s)\n" : " (%s)\n",
+		              qc_until(wall_s, span));
 	else
-		sm_buf_printf(b, " (%s ago)\n", since(wall_s, span));
+		sm_buf_printf(b, " (%s ago)\n", qc_since(wall_s, span));
 }
 
 static void field(struct sm_buf *b, const char *label, const char *text)
@@ -443,113 +443,7 @@ static void orphan_needed(struct qc_print *p, const json_t *o)
 	sm_buf_printf(&p->out, "%s %" PRId64 "\n", qc_str(o, "id"), qc_num(o, "offset"));
 }
 
-/* ---- destinations ---- */
-
-static void stopped(struct qc_print *p, const json_t *o)
-{
-	const char *type = qc_str(o, "type");
-	char at[24], span[24];
-
-	p->rows++;
-	if (strcmp(type, "suspension") == 0) {
-		sm_buf_cstr(&p->out, "suspended: ");
-		qc_text(&p->out, qc_str(o, "dest"), 100, false);
-	} else {
-		sm_buf_cstr(&p->out, strcmp(type, "accepting_stopped") == 0
-		                         ? "new mail is refused"
-		                         : "all deliveries are stopped");
-	}
-	sm_buf_printf(&p->out, ", since %s by uid %" PRId64, qc_time(qc_num(o, "since_s"), at),
-	              qc_num(o, "uid"));
-	if (qc_num(o, "until_s"))
-		sm_buf_printf(&p->out, ", for %s more", until(qc_num(o, "until_s"), span));
-	if (*qc_str(o, "reason")) {
-		sm_buf_cstr(&p->out, ": ");
-		qc_text(&p->out, qc_str(o, "reason"), 256, false);
-	}
-	sm_buf_char(&p->out, '\n');
-}
-
-static void said(struct sm_buf *b, const json_t *o)
-{
-	if (qc_num(o, "code"))
-		sm_buf_printf(b, "%" PRId64 " ", qc_num(o, "code"));
-	qc_text(b, qc_str(o, "text"), 130, false);
-}
-
-static void host(struct qc_print *p, const json_t *o)
-{
-	struct sm_buf *b = &p->out;
-	char ok[24], failed[24], dead[24];
-
-	if (!p->hosts)
-		sm_buf_cstr(b, "STATE     RUNNING  WINDOW  WAITING  LAST OK  FAILED  NEXT HOP\n");
-	p->hosts = true;
-	p->rows++;
-	sm_buf_printf(b, "%-9s %7" PRId64 " %3" PRId64 "/%-3" PRId64 " %8" PRId64 " %8s %7s  ",
-	              qc_str(o, "state"), qc_num(o, "running"), qc_num(o, "window"),
-	              qc_num(o, "window_max"), qc_num(o, "waiting"),
-	              since(qc_num(o, "last_ok_s"), ok), since(qc_num(o, "last_failed_s"), failed));
-	qc_text(b, qc_str(o, "name"), 80, false);
-	sm_buf_printf(b, " %s", qc_str(o, "address"));
-	if (qc_num(o, "rate_per_minute"))
-		sm_buf_printf(b, " at most %" PRId64 " a minute", qc_num(o, "rate_per_minute"));
-	if (qc_num(o, "dead_until_s"))
-		sm_buf_printf(b, " not before %s", until(qc_num(o, "dead_until_s"), dead));
-	if (*qc_str(o, "text")) {
-		sm_buf_cstr(b, ": ");
-		said(b, o);
-	}
-	sm_buf_char(b, '\n');
-}
-
-static const struct {
-	const char *word, *text;
-} causes[] = {
-    {"delivering_stopped", "all deliveries are stopped"},
-    {"suspended", "the destination is suspended"},
-    {"host_suspended", "the host is suspended"},
-    {"no_smtpc", "no smtpc is there"},
-    {"smtpc_full", "smtpc is full"},
-    {"active_queue_full", "the active queue is full"},
-    {"no_smar", "smar does not answer"},
-    {"no_route", "there is no route"},
-    {"host_dead", "the host does not take mail"},
-    {"host_probed", "the host is being tried with one session"},
-    {"window_full", "the host has all the sessions it may have now"},
-    {"message_rate", "the host has all the messages it may have in a minute"},
-    {"next_hops_dead", "its hosts do not take mail"},
-    {"queue_run", "it has its turn at the next queue run"},
-    {"on_demand", "it goes when somebody asks for it (qmgrctl run, ETRN)"},
-    {"held", "held"},
-    {"retry_time", "deferred"},
-    {"none", "nothing holds it"},
-};
-
-static void cause(struct qc_print *p, const json_t *o)
-{
-	struct sm_buf *b = &p->out;
-	const char *word = qc_str(o, "cause"), *text = word;
-	char span[24];
-
-	for (size_t i = 0; i < SM_ARRAY_SIZE(causes); i++)
-		if (strcmp(causes[i].word, word) == 0)
-			text = causes[i].text;
-	p->rows++;
-	sm_buf_cstr(b, "- ");
-	qc_text(b, text, 80, false);
-	if (*qc_str(o, "host")) {
-		sm_buf_cstr(b, ", ");
-		qc_text(b, qc_str(o, "host"), 80, false);
-	}
-	if (qc_num(o, "until_s"))
-		sm_buf_printf(b, ", for %s", until(qc_num(o, "until_s"), span));
-	if (*qc_str(o, "text") && strcmp(word, "none") != 0) {
-		sm_buf_cstr(b, ": ");
-		said(b, o);
-	}
-	sm_buf_char(b, '\n');
-}
+/* ---- users ---- */
 
 static void user(struct qc_print *p, const json_t *o)
 {
@@ -563,41 +457,9 @@ static void user(struct qc_print *p, const json_t *o)
 	sm_buf_cstr(b, qc_true(o, "over") ? "  OVER ITS LIMIT\n" : "\n");
 }
 
-static void waiting(struct qc_print *p, const json_t *o)
-{
-	struct sm_buf *b = &p->out;
-	const json_t *r;
-	char next[24];
-	size_t i;
-
-	sm_buf_printf(b,
-	              "waiting: %" PRId64 " mails, %" PRId64 " recipients: %" PRId64
-	              " active, %" PRId64 " deferred, %" PRId64 " held",
-	              qc_num(o, "mails"), qc_num(o, "rcpts"), qc_num(o, "active"),
-	              qc_num(o, "deferred"), qc_num(o, "held"));
-	if (qc_num(o, "queued") || qc_num(o, "on_demand"))
-		sm_buf_printf(b, ", %" PRId64 " queued, %" PRId64 " on demand", qc_num(o, "queued"),
-		              qc_num(o, "on_demand"));
-	sm_buf_printf(b, "; next try %s\n", until(qc_num(o, "next_try_s"), next));
-	if (qc_num(o, "ways") > 1)
-		sm_buf_printf(b,
-		              "its entry of the mailertable has %" PRId64
-		              " ways: these hosts are of one for a mail to one recipient\n",
-		              qc_num(o, "ways"));
-	json_array_foreach(json_object_get(o, "reasons"), i, r)
-	{
-		sm_buf_printf(b, "%8" PRId64 "  ", qc_num(r, "rcpts"));
-		qc_text(b, qc_str(r, "reason"), 110, false);
-		sm_buf_char(b, '\n');
-	}
-}
-
 /* ---- any line ---- */
 
-static const struct {
-	const char *type;
-	void (*print)(struct qc_print *p, const json_t *o);
-} printers[] = {
+static const struct qc_printer printers[] = {
     {"status", status},
     {"mail", mail},
     {"row", row},
@@ -615,26 +477,23 @@ static const struct {
     {"orphans", orphans},
     {"orphan", orphan},
     {"orphan_needed", orphan_needed},
-    {"suspension", stopped},
-    {"delivering_stopped", stopped},
-    {"accepting_stopped", stopped},
-    {"host", host},
-    {"cause", cause},
-    {"waiting", waiting},
     {"user", user},
+    {NULL, NULL},
 };
 
 void qc_print(void *arg, struct sm_str line)
 {
 	struct qc_print *p = arg;
 	json_t *o = json_loadb(line.p, line.n, JSON_ALLOW_NUL, NULL);
+	static const struct qc_printer *const all[] = {printers, qc_print_dest,
+	                                               qc_print_transcript};
 	const char *type = qc_str(o, "type");
 
 	sm_buf_reset(&p->out);
-	qc_print_transcript(p, type, o);
-	for (size_t i = 0; i < SM_ARRAY_SIZE(printers); i++)
-		if (strcmp(printers[i].type, type) == 0)
-			printers[i].print(p, o);
+	for (size_t i = 0; i < SM_ARRAY_SIZE(all); i++)
+		for (const struct qc_printer *x = all[i]; x->type; x++)
+			if (strcmp(x->type, type) == 0)
+				x->print(p, o);
 	if (p->out.len > 0)
 		fwrite(sm_buf_p(&p->out), 1, p->out.len, stdout);
 	json_decref(o);

@@ -5,7 +5,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "misc/qmgrctl.h"
 
@@ -16,8 +15,7 @@ static void wish(struct qc_print *p, const json_t *o)
 
 	p->rows++;
 	sm_buf_printf(b, "%" PRId64 ": for %s, %" PRId64 " so far: ", qc_num(o, "number"),
-	              qc_duration(qc_num(o, "until_s") - (int64_t)time(NULL), left),
-	              qc_num(o, "transcripts"));
+	              qc_until(qc_num(o, "until_s"), left), qc_num(o, "transcripts"));
 	qc_text(b, qc_str(o, "conditions"), 200, false);
 	sm_buf_char(b, '\n');
 }
@@ -43,7 +41,7 @@ static void transcript(struct qc_print *p, const json_t *o)
 	size_t i;
 
 	sm_buf_printf(b, "%s%s, %s ago, for", p->rows++ > 0 ? "\n" : "", qc_str(o, "id"),
-	              qc_duration((int64_t)time(NULL) - qc_num(o, "at_s"), ago));
+	              qc_since(qc_num(o, "at_s"), ago));
 	json_array_foreach(json_object_get(o, "rcpts"), i, r)
 	{
 		sm_buf_cstr(b, " <");
@@ -66,20 +64,11 @@ static void said_line(struct qc_print *p, const json_t *o)
 	sm_buf_char(&p->out, '\n');
 }
 
-void qc_print_transcript(struct qc_print *p, const char *type, const json_t *o)
-{
-	static const struct {
-		const char *type;
-		void (*print)(struct qc_print *p, const json_t *o);
-	} printers[] = {
-	    {"wish", wish},
-	    {"wishes_off", wishes_off},
-	    {"transcripts", transcripts},
-	    {"transcript", transcript},
-	    {"said", said_line},
-	};
-
-	for (size_t i = 0; i < SM_ARRAY_SIZE(printers); i++)
-		if (strcmp(printers[i].type, type) == 0)
-			printers[i].print(p, o);
-}
+const struct qc_printer qc_print_transcript[] = {
+    {"wish", wish},
+    {"wishes_off", wishes_off},
+    {"transcripts", transcripts},
+    {"transcript", transcript},
+    {"said", said_line},
+    {NULL, NULL},
+};
