@@ -1,6 +1,6 @@
 # mcp: the supervisor. Knows no mail; links nothing but libsm.
 sbin_PROGRAMS += mcp/mcp
-mcp_parts = mcp/mcp.h mcp/brake.h mcp/brake.c mcp/conf.h mcp/conf.c mcp/env.h mcp/env.c mcp/files.h mcp/files.c \
+mcp_parts = mcp/mcp.h mcp/accept.h mcp/accept.c mcp/brake.h mcp/brake.c mcp/conf.h mcp/conf.c mcp/env.h mcp/env.c mcp/files.h mcp/files.c \
 	mcp/handover.h mcp/handover.c mcp/listen.h mcp/listen.c mcp/notify.h mcp/notify.c mcp/order.h mcp/order.c \
 	mcp/rights.h mcp/rights.c mcp/service.h mcp/service.c mcp/spawn.h mcp/spawn.c mcp/supervise.h mcp/supervise.c \
 	mcp/talk.h mcp/talk.c

@@ -97,7 +97,7 @@ struct mc_service {
 	bool up, stopping, again, gone;
 	struct mc_service *next;     /* configuration to take over when the processes are gone */
 	struct sm_timer kill_timer;  /* stop_timeout */
-	struct sm_timer start_timer; /* end of waiting for ready */
+	struct sm_timer start_timer; /* end of waiting for ready; nostartaccept: of a pause */
 };
 
 /* What the command line says, and what all files of mcp share. */

@@ -9,11 +9,11 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "libsm/log.h"
+#include "mcp/accept.h"
 #include "mcp/conf.h"
 #include "mcp/files.h"
 #include "mcp/handover.h"
@@ -22,14 +22,7 @@
 #include "mcp/supervise.h"
 #include "mcp/talk.h"
 
-#define ACCEPTS_PER_TURN 16
-#define ACCEPT_PAUSE_MS  1000
-#define ABORT_MS         2000 /* for the last words of one that hangs */
-
-static bool per_connection(const struct mc_service *s)
-{
-	return s->conf.start_action == SM_START_NOSTARTACCEPT;
-}
+#define ABORT_MS 2000 /* for the last words of one that hangs */
 
 /* ---- preparing and releasing ---- */
 
@@ -58,22 +51,12 @@ int mc_service_prepare(struct mc_service *s)
 		s->log_fd = s->program.fd = -1;
 		return rc;
 	}
-	s->slot_count = (size_t)(per_connection(s) ? s->conf.max_processes : s->conf.min_processes);
+	s->slot_count =
+	    (size_t)(mc_per_connection(s) ? s->conf.max_processes : s->conf.min_processes);
 	s->slots = sm_calloc(SM_MAX(s->slot_count, 1), sizeof(*s->slots));
 	for (size_t i = 0; i < s->slot_count; i++)
 		s->slots[i] = (struct mc_slot){.service = s, .id = (unsigned)i};
 	return 0;
-}
-
-static void unwatch(struct mc_service *s)
-{
-	for (size_t i = 0; i < s->listener_count; i++) {
-		struct mc_listener *l = s->listeners[i];
-		if (l->watched && l->service == s) {
-			sm_fd_forget(&l->watch);
-			l->watched = false;
-		}
-	}
 }
 
 void mc_service_release(struct mc_service **sp)
@@ -88,7 +71,7 @@ void mc_service_release(struct mc_service **sp)
 		sm_timer_cancel(&s->slots[i].restart);
 	sm_timer_cancel(&s->kill_timer);
 	sm_timer_cancel(&s->start_timer);
-	unwatch(s);
+	mc_accept_end(s);
 	mc_listen_close(s);
 	if (s->program.fd >= 0)
 		(void)close(s->program.fd);
@@ -121,7 +104,7 @@ static void overrun(void *arg)
 	             overrun, c);
 }
 
-static int start_process(struct mc_slot *slot, int connection)
+int mc_slot_start(struct mc_slot *slot, int connection)
 {
 	struct mc_service *s = slot->service;
 	struct mc_child *c = sm_calloc(1, sizeof(*c));
@@ -133,7 +116,7 @@ static int start_process(struct mc_slot *slot, int connection)
 	c->slot = slot;
 	c->talk.fd = -1;
 	c->started_ms = sm_loop_now_ms();
-	if (per_connection(s))
+	if (mc_per_connection(s))
 		sp.stdout_too = true;
 	else if ((rc = mc_talk_open(c, &sp.talk_fd)) != 0)
 		goto fail;
@@ -149,9 +132,9 @@ static int start_process(struct mc_slot *slot, int connection)
 	       slot->id);
 	if (sp.talk_fd >= 0)
 		(void)close(sp.talk_fd);
-	if (per_connection(s) && s->conf.max_run_time_ms > 0)
+	if (mc_per_connection(s) && s->conf.max_run_time_ms > 0)
 		sm_timer_set(&c->watchdog, c->started_ms + s->conf.max_run_time_ms, overrun, c);
-	if (!per_connection(s)) {
+	if (!mc_per_connection(s)) {
 		mc_talk_send_files(c);
 		if (sp.pass_fd_path != NULL)
 			mc_handover_start(c);
@@ -170,7 +153,7 @@ fail:
 
 static void start_slot(struct mc_slot *slot)
 {
-	if (start_process(slot, -1) == 0)
+	if (mc_slot_start(slot, -1) == 0)
 		return;
 	sm_log(SM_ERROR, "mc.start", "service=%s id=%u stat=%s", slot->service->name, slot->id,
 	       sm_diag());
@@ -187,92 +170,6 @@ static void restart_slot(void *arg)
 	start_slot(slot);
 	if (missed)
 		mc_dependents(slot->service);
-}
-
-/* ---- nostartaccept ---- */
-
-static struct mc_slot *free_slot(struct mc_service *s)
-{
-	if (s->alive >= s->slot_count)
-		return NULL;
-	for (size_t i = 0; i < s->slot_count; i++)
-		if (s->slots[i].child == NULL)
-			return &s->slots[i];
-	return NULL;
-}
-
-static void accept_level(struct mc_service *s, unsigned directions)
-{
-	for (size_t i = 0; i < s->listener_count; i++)
-		if (s->listeners[i]->watched && s->listeners[i]->service == s)
-			(void)sm_fd_level(&s->listeners[i]->watch, directions);
-}
-
-static void resume_accept(void *arg)
-{
-	accept_level(arg, SM_RD);
-}
-
-static void pause_accept(struct mc_service *s, int64_t ms)
-{
-	accept_level(s, 0);
-	sm_timer_set(&s->start_timer, sm_loop_now_ms() + ms, resume_accept, s);
-}
-
-static void on_connection(struct sm_fd *f, unsigned events, void *arg)
-{
-	struct mc_listener *l = arg;
-	struct mc_service *s = l->service;
-	struct mc_slot *slot;
-
-	(void)f;
-	(void)events;
-	for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
-		int64_t wait_ms =
-		    mc_rate_wait_ms(&s->rate, s->conf.max_start_rate, sm_loop_now_ms());
-		int fd, rc;
-
-		if (wait_ms > 0) {
-			pause_accept(s, wait_ms);
-			return;
-		}
-		/* Full: the others wait in the kernel's queue; the next end of a process resumes.
-		 */
-		if ((slot = free_slot(s)) == NULL) {
-			accept_level(s, 0);
-			return;
-		}
-		if ((fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC)) < 0) {
-			if (errno == EAGAIN || errno == EWOULDBLOCK)
-				return;
-			if (errno == EINTR || errno == ECONNABORTED)
-				continue;
-			(void)sm_fail_sys(errno, "accept on %s", l->key);
-			sm_log(SM_WARN, "mc.accept", "service=%s stat=%s", s->name, sm_diag());
-			pause_accept(s, ACCEPT_PAUSE_MS);
-			return;
-		}
-		mc_rate_take(&s->rate, s->conf.max_start_rate, sm_loop_now_ms());
-		rc = start_process(slot, fd);
-		(void)close(fd);
-		if (rc != 0) {
-			sm_log(SM_ERROR, "mc.start", "service=%s stat=%s", s->name, sm_diag());
-			pause_accept(s, ACCEPT_PAUSE_MS);
-			return;
-		}
-	}
-}
-
-static void watch(struct mc_service *s)
-{
-	for (size_t i = 0; i < s->listener_count; i++) {
-		struct mc_listener *l = s->listeners[i];
-		l->service = s;
-		if (sm_fd_open_level(&l->watch, l->fd, SM_RD, on_connection, l) == 0)
-			l->watched = true;
-		else
-			sm_log(SM_ERROR, "mc.listen", "service=%s stat=%s", s->name, sm_diag());
-	}
 }
 
 /* ---- the whole service up and down ---- */
@@ -304,7 +201,7 @@ static int64_t pending_until(const struct mc_service *s)
 {
 	int64_t until = 0;
 
-	for (size_t i = 0; i < s->slot_count && !per_connection(s); i++) {
+	for (size_t i = 0; i < s->slot_count && !mc_per_connection(s); i++) {
 		const struct mc_child *c = s->slots[i].child;
 		if (c != NULL && !c->ready && start_deadline(c) > sm_loop_now_ms() &&
 		    (until == 0 || start_deadline(c) < until))
@@ -338,8 +235,8 @@ void mc_service_start(struct mc_service *s)
 	s->again = false;
 	for (size_t i = 0; i < s->listener_count; i++)
 		(void)set_blocking(s->listeners[i], s->conf.start_action == SM_START_ACCEPT);
-	if (per_connection(s)) {
-		watch(s);
+	if (mc_per_connection(s)) {
+		mc_accept_begin(s);
 		return;
 	}
 	for (size_t i = 0; i < s->slot_count; i++) {
@@ -369,7 +266,7 @@ void mc_service_stop(struct mc_service *s, bool now)
 {
 	s->up = false;
 	sm_timer_cancel(&s->start_timer);
-	unwatch(s);
+	mc_accept_end(s);
 	for (size_t i = 0; i < s->slot_count; i++) {
 		struct mc_child *c = s->slots[i].child;
 		sm_timer_cancel(&s->slots[i].restart);
@@ -525,9 +422,8 @@ void mc_service_reaped(pid_t pid, int status)
 	if (s->stopping && s->alive == 0) {
 		s->stopping = false;
 		sm_timer_cancel(&s->kill_timer);
-	} else if (s->up && per_connection(s)) {
-		if (!sm_timer_is_set(&s->start_timer))
-			accept_level(s, SM_RD);
+	} else if (s->up && mc_per_connection(s)) {
+		mc_accept_again(s);
 	} else if (s->up) {
 		ended(slot, ran_ms, status);
 	}
@@ -596,7 +492,7 @@ void mc_service_log_state(const struct mc_service *s)
 			       "service=%s id=%u child_pid=%d age_ms=%lld ready=%d status=%s",
 			       s->name, slot->id, (int)c->pid,
 			       (long long)(sm_loop_now_ms() - c->started_ms), c->ready, c->status);
-		else if (!per_connection(s))
+		else if (!mc_per_connection(s))
 			sm_log(SM_NOTICE, "mc.process", "service=%s id=%u deaths=%u given_up=%d",
 			       s->name, slot->id, slot->brake.deaths, slot->given_up);
 	}

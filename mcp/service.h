@@ -15,6 +15,10 @@ void mc_service_start(struct mc_service *s);
 void mc_service_stop(struct mc_service *s, bool now);
 struct mc_view mc_service_view(const struct mc_service *s);
 
+/* A process for this slot, which has none; with a connection, that is its standard input and output
+ * and stays the caller's to close. -1: none. */
+int mc_slot_start(struct mc_slot *slot, int connection) SM_MUST_CHECK;
+
 /* A process of some service ended. */
 void mc_service_reaped(pid_t pid, int status);
 /* A packet came: a sign of life, or ready. */
