@@ -16,13 +16,13 @@ noinst_PROGRAMS += checks/milter/testfilter
 endif
 checks_milter_testfilter_SOURCES = checks/milter/testfilter.c
 checks_milter_testfilter_LDADD = $(MILTER_LIBS)
-# A queue of a million: with qmgr's own code, to be what qmgr writes.
 noinst_PROGRAMS += checks/bench/maplookup
 checks_bench_maplookup_SOURCES = checks/bench/maplookup.c
 checks_bench_maplookup_LDADD = libsm.a
 noinst_PROGRAMS += checks/bench/greylist
 checks_bench_greylist_SOURCES = checks/bench/greylist.c
 checks_bench_greylist_LDADD = libsmar.a libsm.a $(BDB_LIBS)
+# A queue of a million: with qmgr's and libcdb's own code, to be what they write.
 noinst_PROGRAMS += checks/bench/fillqueue
 checks_bench_fillqueue_SOURCES = checks/bench/fillqueue.c
 checks_bench_fillqueue_LDADD = libqm.a libcdb.a libsm.a

@@ -2,8 +2,8 @@
  * Maps: what an operator declares in the configuration ("map NAME { type = hash; ... }"), and what
  * every check, alias and route is looked up in.
  *
- * A map is opened by a driver (map_hash.c, map_lmdb.c, map_cdb.c, map_text.c, map_regex.c,
- * map_passwd.c, map_socket.c, map_sequence.c); beyond these files nobody knows which kind it is. A
+ * A map is opened by a driver (map_db.c, map_text.c, map_regex.c, map_passwd.c, map_socket.c,
+ * map_sequence.c; map_drivers.c lists them); beyond these files nobody knows which kind it is. A
  * set is all maps of one configuration, opened together and never changed: a reload opens a new
  * set, and either the whole new one takes the place of the old one or nothing does. A decision
  * holds the set it began with.

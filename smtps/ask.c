@@ -1,6 +1,6 @@
 /*
  * One question and its answer. Invariant: an answer belongs to the question whose memory it lands
- * in; a question that is freed is forgotten by rpc.c first. Coroutines of the loop's thread;
+ * in; a question that is freed is forgotten by rpc_call.c first. Coroutines of the loop's thread;
  * callbacks only store and wake.
  */
 #include "smtps/ask.h"
@@ -218,7 +218,7 @@ int ss_ask_wait(struct ss_ask *a)
 			ask(a, peer);
 		}
 		while (!a->done) {
-			/* rpc.c keeps the deadline. */
+			/* rpc_call.c keeps the deadline. */
 			err = sm_co_park(doing[a->kind], SM_NEVER);
 			if (err != 0)
 				return err;
