@@ -1,42 +1,11 @@
 /* Mail that waits for a queue run, or until it is asked for, on a whole queue manager. */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
-#include <cmocka.h>
+#include "qmgr/t_run.h"
 
 #include "libsm/time.h"
 #include "qmgr/atoms.h"
 #include "qmgr/filter.h"
 #include "qmgr/run_int.h"
 #include "qmgr/t_full.h"
-
-static struct qm_run_done last;
-static unsigned runs;
-
-static void ran(void *arg, const struct qm_run_done *done)
-{
-	(void)arg;
-	last = *done;
-	runs++;
-}
-
-static bool is_over(void)
-{
-	return runs >= t_want;
-}
-
-static void run_of(const char *dest, bool asked_for)
-{
-	const struct qm_run_ask ask = {
-	    .dest = sm_str(dest), .asked_for = asked_for, .by = "operator", .uid = 42, .cb = ran};
-
-	t_want = runs + 1;
-	assert_int_equal(qm_run(&w.q, &ask), 0);
-	assert_true(t_wait(is_over));
-}
 
 /* The first recipient of the first entry. */
 static struct qm_edbc_rcpt first(void)
@@ -47,11 +16,6 @@ static struct qm_edbc_rcpt first(void)
 
 	assert_true(qm_edbc_read_rcpt(&in, &x));
 	return x;
-}
-
-static size_t waits(enum sm_wait wait)
-{
-	return qm_edbc_wait_count(w.q.edbc, wait);
 }
 
 /* ---- by the way it came ---- */
@@ -491,102 +455,7 @@ static void suspended_beside_waiting(void **state)
 	assert_int_equal(w.sc.tasks, 1);
 }
 
-/* ---- many ---- */
-
-#define MANY 200000u
-
-static void of_many_only_some(void **state)
-{
-	struct qm_rec_rcpt r = {.orcpt = SM_STR(""),
-	                        .text = SM_STR(""),
-	                        .host = SM_STR(""),
-	                        .flags = QM_RCPT_ASKED,
-	                        .next_try_s = sm_wall_s() + 86400};
-	struct qm_rec_txn rec = {
-	    .sender = SM_STR(""), .envid = SM_STR(""), .rcpts_count = 1, .rcpts = &r};
-	struct qm_call call = {.dest = SM_STR("c7.test"), .waits = QM_WAITS_ANY};
-	int64_t began_us;
-	uint32_t until, dest;
-	unsigned n = 0;
-
-	(void)state;
-	t_qm_all();
-	for (uint64_t i = 1; i <= MANY; i++) {
-		char addr[40];
-
-		snprintf(addr, sizeof(addr), "x@c%u.test", (unsigned)(i % 1000));
-		r.addr = sm_str(addr);
-		rec.ta = (struct sm_id){i, 7};
-		qm_edbc_put_rec(w.q.edbc, &rec, (struct qm_loc){0});
-	}
-	/* A run of one looks at its own, and ends although it puts them behind the end. */
-	began_us = sm_now_us();
-	until = qm_edbc_wait_now(w.q.edbc);
-	dest = qm_edbc_dest_find(w.q.edbc, call.dest);
-	for (const struct qm_edbc_entry *x; (x = qm_edbc_wait_next(w.q.edbc, dest, until)) != NULL;
-	     n++)
-		assert_int_equal(qm_edbc_call(w.q.edbc, qm_edbc_id(x), &call, INT32_MAX), 1);
-	assert_int_equal(n, MANY / 1000);
-	printf("%u of %u in %lld us, %zu KB\n", n, MANY, (long long)(sm_now_us() - began_us),
-	       qm_edbc_bytes(w.q.edbc) / 1024);
-	assert_int_equal(waits(SM_WAIT_ASKED), MANY - n);
-	for (uint64_t i = 1; i <= MANY; i++)
-		qm_edbc_remove(w.q.edbc, (struct sm_id){i, 7});
-	assert_int_equal(waits(SM_WAIT_ASKED), 0);
-	assert_int_equal(qm_edbc_dest_find(w.q.edbc, call.dest), QM_EDBC_NO_DEST);
-}
-
-static unsigned turns;
-
-static bool count_turn(void *arg)
-{
-	(void)arg;
-	turns++;
-	return false;
-}
-
-/* Mails of `rcpts` recipients each, in so many domains; then a run. Gives the turns that it took.
- */
-static unsigned turns_of(unsigned mails, unsigned rcpts, unsigned domains, const char *dest)
-{
-	static struct qm_rec_rcpt r[1000];
-	static char addr[1000][40];
-	struct qm_rec_txn rec = {
-	    .sender = SM_STR(""), .envid = SM_STR(""), .rcpts_count = rcpts, .rcpts = r};
-
-	for (uint64_t i = 1; i <= mails; i++) {
-		for (unsigned k = 0; k < rcpts; k++) {
-			snprintf(addr[k], sizeof(addr[k]), "x@c%u.test",
-			         (unsigned)(i + k) % domains);
-			r[k] = (struct qm_rec_rcpt){.index = (uint16_t)k,
-			                            .addr = sm_str(addr[k]),
-			                            .orcpt = SM_STR(""),
-			                            .text = SM_STR(""),
-			                            .host = SM_STR(""),
-			                            .flags = QM_RCPT_ASKED,
-			                            .next_try_s = sm_wall_s() + 86400};
-		}
-		rec.ta = (struct sm_id){i, 7};
-		qm_edbc_put_rec(w.q.edbc, &rec, (struct qm_loc){0});
-	}
-	turns = 0;
-	run_of(dest, false);
-	for (uint64_t i = 1; i <= mails; i++)
-		qm_edbc_remove(w.q.edbc, (struct sm_id){i, 7});
-	return turns;
-}
-
-static void no_turn_is_long(void **state)
-{
-	struct sm_hook hook = {0};
-
-	(void)state;
-	t_qm_all();
-	sm_loop_before_sleep(&hook, count_turn, NULL);
-	assert_true(turns_of(100000, 1, 100000, "") > 10); /* of lists that nothing is in for it */
-	assert_true(turns_of(64, 1000, 500, "none.test") > 20);
-	sm_hook_remove(&hook);
-}
+/* ---- the schedule ---- */
 
 static void by_the_schedule(void **state)
 {
@@ -611,8 +480,6 @@ static void by_the_schedule(void **state)
 	assert_in_range(qm_run_next_s(&w.q), sm_wall_s(), sm_wall_s() + 60);
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, t_qm_setup_waiting, t_qm_teardown)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -636,8 +503,6 @@ int main(void)
 	    T(acts_on_what_waits),
 	    T(released_before_a_crash),
 	    T(suspended_beside_waiting),
-	    T(of_many_only_some),
-	    T(no_turn_is_long),
 	    T(by_the_schedule),
 	};
 
