@@ -9,6 +9,7 @@ from lib.certs import Certs
 from lib.debian import Unavailable, unpacked
 from lib.paths import SRC, build_says
 from lib.programs import Load, SinkProgram
+from lib.tracer import Failed, Perf, Strace, perf_counts
 from lib.wait import SLOW
 
 pytestmark = [pytest.mark.inside, pytest.mark.plain]
@@ -42,13 +43,89 @@ def test_load_to_sink(certs, tmp_path, arguments):
     assert lines(sink.arrivals, "GOT", 2, 4) == sorted(sent * rcpts)
 
 
-def compare(tmp_path, *arguments):
+CALLER = """
+import os, sys, threading
+def calls():
+    gate.wait()
+    for _ in range(100):
+        os.getppid()
+gate = threading.Event()
+threads = [threading.Thread(target=calls) for _ in range(20)]
+[t.start() for t in threads]
+print("ready", flush=True)
+sys.stdin.readline()
+gate.set()
+[t.join() for t in threads]
+print("done", flush=True)
+sys.stdin.readline()
+"""
+
+
+@pytest.mark.parametrize("by", ["perf", "strace"])
+def test_tracers_miss_no_call(by):
+    """Not the first ones either, of whatever thread: they count when they are said to."""
+    event = "syscalls:sys_enter_getppid" if by == "perf" else "getppid"
+    if by == "perf" and not perf_counts(event):
+        pytest.skip("perf may not count here")
+    with subprocess.Popen([sys.executable, "-c", CALLER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as p:
+        try:
+            p.stdout.readline()
+            try:
+                t = Perf([event], [p.pid]) if by == "perf" else Strace([p.pid])
+            except Failed as e:
+                pytest.skip(str(e))
+            with t:
+                print(file=p.stdin, flush=True)
+                p.stdout.readline()
+                assert t.counts()[event] == 2000
+        finally:
+            p.kill()
+
+
+def test_a_tracer_that_cannot_begin_says_so():
+    for tool in (lambda: Perf(["no:such"], [os.getpid()]), lambda: Strace([1 << 30])):
+        with pytest.raises(Failed):
+            tool()
+
+
+def instrument(tmp_path, name, *arguments):
+    """What it printed, and its figures."""
     out = os.path.join(tmp_path, "figures")
-    r = subprocess.run([sys.executable, os.path.join(SRC, "checks", "bench", "run"), "--sessions", "5", "--json", out, *arguments], stdout=subprocess.PIPE,
+    r = subprocess.run([sys.executable, os.path.join(SRC, "checks", "bench", name), "--json", out, *arguments], stdout=subprocess.PIPE,
                        stderr=subprocess.STDOUT, text=True, timeout=400 * SLOW, env=dict(os.environ, PYTHONDONTWRITEBYTECODE="1"))
     assert r.returncode == 0, r.stdout
     with open(out) as f:
         return r.stdout, json.load(f)
+
+
+def compare(tmp_path, *arguments):
+    return instrument(tmp_path, "run", "--sessions", "5", *arguments)
+
+
+@pytest.mark.parametrize("contents", ["segments", "files"])
+def test_a_queue_is_measured(tmp_path, contents):
+    _, figures = instrument(tmp_path, "queue", "--shapes", "1000x2", "--runs", "1", "--parts", "start,look,act,run", "--contents", contents)
+    of = {f["what"]: f["values"] for f in figures}
+    assert len(of["PSS of qmgr after the start"]) == len(of["PSS of qmgr behind a run of all"]) == 1
+    assert "list of all (1000 mails)" in of and "hold of 2000 recipients, durable" in of and all(v[0] > 0 for v in of.values())
+
+
+def test_scale_is_measured(tmp_path):
+    _, figures = instrument(tmp_path, "scale", "--axis", "queue", "--max", "1000", "--scale", "0.01", "--runs", "1")
+    for n in (0, 1000):
+        mine = [r for r in figures["results"] if r["point"] == n]
+        assert {"pss_mb", "rate", "switches"} <= {k for r in mine for k in r} and all(r["rate"] > 0 for r in mine if "rate" in r)
+
+
+def test_calls_are_measured(tmp_path):
+    """Each message takes as many, also the first."""
+    try:
+        with Strace([os.getpid()]):
+            pass
+    except Failed as e:
+        pytest.skip(str(e))
+    _, figures = instrument(tmp_path, "profile", "--cases", "A", "--parts", "calls", "--messages", "20", "--sessions", "1", "--by", "strace")
+    assert figures["cases"]["A"]["calls"]["smtps"]["accept4"] >= 1 and figures["cases"]["A"]["calls"]["smtpc"]["sendmsg"] > 0
 
 
 def has_postfix():

@@ -77,6 +77,13 @@ class Queue:
             peak = int(re.search(r"VmHWM:\s+(\d+)", f.read()).group(1)) / 1024
         return pss, peak
 
+    def idle(self):
+        """Returns when what has come is over, so that nothing but what is deferred is left."""
+        def over():
+            status, = (x for x in self.ask("status")[1] if x["type"] == "status")
+            return status["active_transactions"] == 0
+        until(over, lambda: f"no mail is active; log:\n{self.site.log_tail()}", every=0.1)
+
     def kill(self):
         """SIGKILL; returns when another qmgr serves."""
         old = self.site.kill("qmgr", signal.SIGKILL)

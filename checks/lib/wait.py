@@ -37,6 +37,18 @@ def until(condition, what="what was waited for", timeout=PATIENCE, every=0.02):
         time.sleep(every)
 
 
+def settled(read, margin, what, every=0.5):
+    """What read() gives as soon as that differs by no more than `margin` from what it gave `every` seconds before."""
+    seen = [read()]
+
+    def same():
+        time.sleep(every)
+        seen.append(read())
+        return abs(seen[-1] - seen[-2]) <= margin
+    until(same, lambda: f"{what} settles; the last were {[round(x, 3) for x in seen[-5:]]}")
+    return seen[-1]
+
+
 def never(condition, what, seconds):
     """AssertionError as soon as condition() is true; the only wait for a time, because nothing tells that something will not happen."""
     end = time.monotonic() + seconds

@@ -7,6 +7,8 @@ from lib.programs import figures
 
 from .peers import Impossible
 
+SAMPLE = 2  # seconds during which nothing happens
+
 
 def idle(bench, case, peer):
     """PSS before and after all of them have heard the reply to EHLO, and CPU while nothing happens."""
@@ -15,7 +17,7 @@ def idle(bench, case, peer):
     n, look = bench.messages(case), peer.processes
     look.quiet()
     try:
-        before = look.pss_mb()
+        before = look.settled_pss_mb()
     except PermissionError:
         raise Impossible("needs root to see memory") from None
     # some from each address: a relay limits the connections of one client
@@ -23,16 +25,16 @@ def idle(bench, case, peer):
                           peer.address], stdout=subprocess.PIPE, text=True)
     try:
         f = figures(p.stdout.readline())
-        time.sleep(1)
+        after = look.settled_pss_mb()
+        look.quiet()
         cpu = sum(look.cpu())
-        time.sleep(2)
+        time.sleep(SAMPLE)
         used = sum(look.cpu()) - cpu
-        after = look.pss_mb()
     finally:
         p.terminate()
         p.communicate()
     r = {"open": f["open"], "refused": f["refused"], "seconds": f["seconds"], "pss_mb": round(after, 1), "pss_more_mb": round(after - before, 1),
-         "kb_per_connection": round((after - before) * 1024 / max(1, f["open"]), 1), "idle_cpu_percent": round(used / 2 * 100, 2),
+         "kb_per_connection": round((after - before) * 1024 / max(1, f["open"]), 1), "idle_cpu_percent": round(used / SAMPLE * 100, 2),
          "processes": len(look.pids())}
     if f["refused"]:
         r["failed"] = f"{f['refused']} refused"

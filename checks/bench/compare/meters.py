@@ -4,6 +4,8 @@ import re
 import threading
 import time
 
+from lib.wait import settled
+
 TICK = os.sysconf("SC_CLK_TCK")
 SWITCHES = re.compile(r"^(voluntary|nonvoluntary)_ctxt_switches:\s+(\d+)", re.M)
 
@@ -85,15 +87,9 @@ class Processes:
                 user, system = user + int(w[11]), system + int(w[12])
         return user / TICK, system / TICK
 
-    def quiet(self):
-        """Wait until they have done their own clean-up."""
-        last = sum(self.cpu())
-        for _ in range(40):
-            time.sleep(0.25)
-            now = sum(self.cpu())
-            if now - last < 0.011:
-                return
-            last = now
+    def quiet(self, seconds=0.25):
+        """Wait until they have done their own clean-up: for so long they have used next to no CPU."""
+        settled(lambda: sum(self.cpu()), 0.0109, "CPU time", seconds)
 
     def pss_mb(self):
         """PermissionError where processes that have dropped their rights are only for root to look at."""
@@ -102,6 +98,10 @@ class Processes:
             m = re.search(r"Pss:\s+(\d+)", _read(f"/proc/{p}/smaps_rollup") or "")
             total += int(m.group(1)) if m else 0
         return total / 1024
+
+    def settled_pss_mb(self):
+        """When nothing of what came before changes it any more."""
+        return settled(self.pss_mb, 0.1, "PSS in MB")
 
     def switches(self):
         """(pid, thread) -> (role, voluntary, involuntary); the role is the name of the program."""
