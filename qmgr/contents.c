@@ -43,9 +43,17 @@ static bool child_eq(const struct sm_hash_node *n, const void *key)
 	                *(const struct sm_id *)key);
 }
 
+static bool of_eq(const struct sm_hash_node *n, const void *key)
+{
+	return sm_id_eq(SM_CONTAINER_OF(n, struct qm_content_child, by_of)->of,
+	                *(const struct sm_id *)key);
+}
+
 static void child_free(struct qm_contents *t, struct qm_content_child *child)
 {
 	sm_hash_remove(&t->children, &child->node);
+	if (child->dsn)
+		sm_hash_remove(&t->dsns, &child->by_of);
 	sm_list_remove(&child->link);
 	sm_free(child);
 }
@@ -66,6 +74,7 @@ void qm_contents_init(struct qm_contents *t)
 {
 	sm_hash_init(&t->by_id);
 	sm_hash_init(&t->children);
+	sm_hash_init(&t->dsns);
 	sm_list_init(&t->worth);
 }
 
@@ -77,6 +86,7 @@ void qm_contents_fini(struct qm_contents *t)
 	}
 	sm_hash_fini(&t->by_id);
 	sm_hash_fini(&t->children);
+	sm_hash_fini(&t->dsns);
 }
 
 /* ---- what is needed of a segment ---- */
@@ -191,7 +201,11 @@ void qm_content_child(struct qm_contents *t, const struct cdb_place *at, struct 
 		need(c, at)->ended = 1;
 	child->id = id;
 	child->of = of;
+	child->uses = c;
+	child->dsn = dsn;
 	sm_hash_insert(&t->children, &child->node, sm_id_hash(id));
+	if (dsn)
+		sm_hash_insert(&t->dsns, &child->by_of, sm_id_hash(of));
 	sm_list_push(dsn ? &c->dsns : &c->others, &child->link);
 }
 
@@ -359,13 +373,7 @@ const struct qm_content_child *qm_content_next(const struct qm_contents *t, stru
 
 struct sm_id qm_content_of_dsns(const struct qm_contents *t, struct sm_id of)
 {
-	for (struct sm_hash_node *n = sm_hash_next(&t->by_id, NULL); n;
-	     n = sm_hash_next(&t->by_id, n)) {
-		const struct content *c = SM_CONTAINER_OF(n, struct content, node);
+	struct sm_hash_node *n = sm_hash_find(&t->dsns, sm_id_hash(of), of_eq, &of);
 
-		SM_LIST_FOR (dsn, &c->dsns, struct qm_content_child, link)
-			if (sm_id_eq(dsn->of, of))
-				return c->id;
-	}
-	return (struct sm_id){0};
+	return n ? SM_CONTAINER_OF(n, struct qm_content_child, by_of)->uses->id : (struct sm_id){0};
 }

@@ -18,13 +18,17 @@
 struct qm_contents {
 	struct sm_hash by_id;
 	struct sm_hash children; /* of all of them, by their own ids */
+	struct sm_hash dsns;     /* of these the DSNs, by whom they are about */
 	struct sm_list worth;    /* sealed segments of which much has ended */
 };
 
 struct qm_content_child {
-	struct sm_hash_node node; /* by id */
-	struct sm_list link;      /* oldest first */
-	struct sm_id id, of;      /* the child, and its parent: the mail, or another child */
+	struct sm_hash_node node;   /* by id */
+	struct sm_hash_node by_of;  /* of a DSN */
+	struct sm_list link;        /* oldest first */
+	struct sm_id id, of;        /* the child, and its parent: the mail, or another child */
+	const struct content *uses; /* contents.c's */
+	bool dsn;
 };
 
 void qm_contents_init(struct qm_contents *t);
@@ -70,7 +74,7 @@ bool qm_content_needed(const struct qm_contents *t, struct sm_id segment, size_t
  * use as well. */
 bool qm_content_known(const struct qm_contents *t, struct sm_id content);
 /* Where the content of a mail is that is over itself: that which DSNs about it use; none: there are
- * no such. Looks at all contents that have an entry. */
+ * no such. */
 struct sm_id qm_content_of_dsns(const struct qm_contents *t, struct sm_id of);
 /* The children that use it, oldest first, until the next change: DSNs, or the others. Begin with
  * NULL; NULL is the end. */

@@ -79,6 +79,7 @@ static void assert_nothing_left(void)
 {
 	assert_int_equal(t.by_id.count, 0);
 	assert_int_equal(t.children.count, 0);
+	assert_int_equal(t.dsns.count, 0);
 }
 
 /* ---- a file of its own ---- */
@@ -134,6 +135,25 @@ static void children_are_told_apart(void **state)
 	assert_true(sm_id_eq(c->id, own(3)));
 	assert_null(qm_content_next(&t, segment(1), false, c));
 	assert_null(qm_content_next(&t, segment(2), false, NULL));
+}
+
+/* Also when the mail itself is over: by whom they are about, as long as one is there. */
+static void dsns_lead_to_the_content(void **state)
+{
+	(void)state;
+	child(segment(1), own(2), 5, true, false);
+	child(segment(1), own(3), 6, false, false);
+	child(segment(1), own(4), 5, true, false);
+	child(mail(7), own(8), 7, true, false);
+	assert_true(sm_id_eq(qm_content_of_dsns(&t, mail(5)), segment(1)));
+	assert_true(sm_id_none(qm_content_of_dsns(&t, mail(6)))); /* no DSN */
+	assert_true(sm_id_eq(qm_content_of_dsns(&t, mail(7)), mail(7)));
+	assert_false(ends(segment(1), 5, own(4)));
+	assert_true(sm_id_eq(qm_content_of_dsns(&t, mail(5)), segment(1)));
+	assert_false(ends(segment(1), 5, own(2)));
+	assert_true(sm_id_none(qm_content_of_dsns(&t, mail(5))));
+	assert_true(ends(mail(7), 7, own(8)));
+	assert_true(sm_id_none(qm_content_of_dsns(&t, mail(7))));
 }
 
 /* ---- segments ---- */
@@ -448,11 +468,17 @@ static void what_replay_finds_is_kept(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    T(a_mail_alone_has_no_entry), T(with_children),
-	    T(children_are_told_apart),   T(in_each_order),
-	    T(an_open_one_stays),         T(all_at_once),
-	    T(a_place_is_one_mails),      T(room_is_given_back),
-	    T(a_few_at_a_time),           T(what_replay_finds_is_kept),
+	    T(a_mail_alone_has_no_entry),
+	    T(with_children),
+	    T(children_are_told_apart),
+	    T(in_each_order),
+	    T(dsns_lead_to_the_content),
+	    T(an_open_one_stays),
+	    T(all_at_once),
+	    T(a_place_is_one_mails),
+	    T(room_is_given_back),
+	    T(a_few_at_a_time),
+	    T(what_replay_finds_is_kept),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
