@@ -25,7 +25,7 @@
 enum { EXIT_NOT_QUEUED = 1, EXIT_GAPS = 2, EXIT_NOINPUT_ = 66 };
 
 static const char usage[] =
-    "usage: rcvrenv [-aj] [-b BASE] [-k FILE -r TO] LOG ...\n"
+    "usage: rcvrenv [-ajm] [-b BASE] [-k FILE -r TO] LOG ...\n"
     "  -b, --base BASE      content store, with a slash at the end (default " SMX_QUEUEDIR "/)\n"
     "  -a, --all            show also the recipients and mails that are settled\n"
     "  -j, --json           JSON, a line for each mail\n"

@@ -105,7 +105,7 @@ class Stage:
     # -- the page and this machine
     def places(self):
         s = self.site
-        return (("/etc/smx/", os.path.join(s.dir, "etc") + "/"), ("/var/spool/smx/qmgr.log", os.path.join(s.log_dir, "qmgr.log")), ("/var/spool/smx", s.spool),
+        return (("/etc/smx/", os.path.join(s.dir, "etc") + "/"), *((f"/var/spool/smx/{p}.log", os.path.join(s.log_dir, f"{p}.log")) for p in ("qmgr", "smtps")), ("/var/spool/smx", s.spool),
                 ("192.0.2.71:25", f"{BIG}:{self.port}"), ("192.0.2.72:25", f"{OTHER}:{self.port}"), ("192.0.2.71", BIG), ("192.0.2.72", OTHER))
 
     def to_here(self, text):
