@@ -3,8 +3,8 @@
  *
  * Invariant: an entry exists while somebody is in it, and, of a segment, while that is not sealed;
  * a segment's file goes only when it is sealed and nobody is in it. `spans` has what each member
- * needs; that of a member that has ended stays while the segment has children, of whatever mail:
- * they are rare, and whose content one has is not asked.
+ * needs; that of a member that has ended stays while it has children of its own, no longer: a DSN
+ * that nobody takes must not hold the room of all that came with its mail.
  */
 #include "qmgr/contents.h"
 
@@ -13,8 +13,9 @@
 #define RELEASE_LEAST ((uint64_t)128 * 1024) /* bytes that are worth the work */
 
 struct span {
-	uint32_t offset, size : 31;
-	uint32_t ended : 1; /* its mail has; a child may need it */
+	uint32_t offset, size;
+	uint32_t children : 31;
+	uint32_t ended : 1; /* its mail has, or is not known */
 };
 
 struct content {
@@ -137,9 +138,10 @@ static void drop_span(struct content *c, struct span *sp)
 	memmove(sp, sp + 1, (size_t)(c->spans + c->span_count - sp) * sizeof(*sp));
 }
 
-static bool has_children(const struct content *c)
+static void drop_if_over(struct content *c, struct span *sp)
 {
-	return !sm_list_empty(&c->dsns) || !sm_list_empty(&c->others);
+	if (sp->ended && sp->children == 0)
+		drop_span(c, sp);
 }
 
 static void member_ended(struct content *c, const struct cdb_place *at)
@@ -148,20 +150,17 @@ static void member_ended(struct content *c, const struct cdb_place *at)
 
 	sm_assert(c->members > 0 && sp != NULL);
 	c->members--;
-	if (has_children(c))
-		sp->ended = 1;
-	else
-		drop_span(c, sp);
+	sp->ended = 1;
+	drop_if_over(c, sp);
 }
 
-static void child_ended(struct qm_contents *t, struct content *c, struct qm_content_child *child)
+static void child_ended(struct content *c, const struct cdb_place *at)
 {
-	child_free(t, child);
-	if (has_children(c))
-		return;
-	for (size_t i = c->span_count; i-- > 0;)
-		if (c->spans[i].ended)
-			drop_span(c, &c->spans[i]);
+	struct span *sp = find_span(c, at);
+
+	sm_assert(sp != NULL && sp->children > 0);
+	sp->children--;
+	drop_if_over(c, sp);
 }
 
 /* ---- who uses it ---- */
@@ -196,9 +195,13 @@ void qm_content_child(struct qm_contents *t, const struct cdb_place *at, struct 
 	struct content *c = entry(t, at->content, owner_open);
 	struct qm_content_child *child = sm_calloc(1, sizeof(*child));
 
-	/* After a restart the mail may be over. */
-	if (cdb_is_segment(at->content) && find_span(c, at) == NULL)
-		need(c, at)->ended = 1;
+	if (cdb_is_segment(at->content)) {
+		bool first = find_span(c, at) == NULL;
+		struct span *sp = need(c, at);
+
+		sp->ended |= first; /* after a restart the mail may be over */
+		sp->children++;
+	}
 	child->id = id;
 	child->of = of;
 	child->uses = c;
@@ -242,7 +245,7 @@ static void note_worth(struct qm_contents *t, struct content *c)
 
 static bool unused(const struct content *c)
 {
-	return !has_children(c) && c->members == 0;
+	return sm_list_empty(&c->dsns) && sm_list_empty(&c->others) && c->members == 0;
 }
 
 bool qm_content_end(struct qm_contents *t, const struct cdb_place *at, struct sm_id id)
@@ -254,12 +257,14 @@ bool qm_content_end(struct qm_contents *t, const struct cdb_place *at, struct sm
 	/* A segment without one is nobody's affair but that of who looks for orphans. */
 	if (c == NULL)
 		return !cdb_is_segment(at->content);
+	if (n != NULL)
+		child_free(t, SM_CONTAINER_OF(n, struct qm_content_child, node));
 	if (sm_id_eq(id, at->content))
 		c->owner_open = false;
-	else if (n != NULL)
-		child_ended(t, c, SM_CONTAINER_OF(n, struct qm_content_child, node));
-	else
+	else if (n == NULL)
 		member_ended(c, at);
+	else if (cdb_is_segment(at->content))
+		child_ended(c, at);
 	if (!unused(c) || !c->sealed) {
 		note_worth(t, c);
 		return false;

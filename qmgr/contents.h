@@ -5,7 +5,7 @@
  * children too: DSNs about it, and parts of its aliases. A segment holds the contents of many
  * mails, its members, and is used by them and their children; which parts that needs is known, so
  * that the room of all others can be given back. Only segments and contents with children have an
- * entry: a queue of a million mails pays eight bytes for each that is in a segment. Pure, loop
+ * entry: a queue of a million mails pays twelve bytes for each that is in a segment. Pure, loop
  * thread.
  */
 #ifndef QM_CONTENTS_H

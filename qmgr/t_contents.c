@@ -368,8 +368,8 @@ static void assert_not_told(struct told *told)
 	assert_int_equal(told->times, 0);
 }
 
-/* Only of one that is sealed, was so the last time, and of which much has ended: whatever mails and
- * their children need is kept. */
+/* Only of one that is sealed, was so the last time, and of which much has ended: what mails and
+ * their children need is kept, and nothing else. */
 static void room_is_given_back(void **state)
 {
 	enum { MAILS = 100 };
@@ -386,17 +386,20 @@ static void room_is_given_back(void **state)
 	assert_false(qm_content_seal(&t, segment(9)));
 	assert_not_told(&told);
 	const uint64_t three[] = {7, 50, 60};
+	const uint64_t two[] = {7, 50};
 
 	assert_told(&told, 3, three);
 	told.refuses = false;
 	assert_told(&told, 3, three); /* nobody was there to do it */
 	assert_not_told(&told);       /* nothing has ended since */
 	child(segment(9), own(3), 50, true, false);
+	child(segment(9), own(4), 50, false, false);
 	assert_false(ends(segment(9), 50, mail(50)));
+	assert_false(ends(segment(9), 50, own(4)));
 	assert_false(ends(segment(9), 60, mail(60)));
 	assert_not_told(&told); /* too little */
 	qm_content_recovered(&t);
-	assert_told(&told, 3, three); /* as long as there is a child, whatever it may need */
+	assert_told(&told, 2, two); /* 50 has a child, 60 has none */
 	qm_content_recovered(&t);
 	assert_false(ends(segment(9), 50, own(3)));
 	assert_told(&told, 1, three);
@@ -454,7 +457,7 @@ static void what_replay_finds_is_kept(void **state)
 	assert_false(ends(segment(9), 5, mail(5)));
 	assert_false(ends(segment(9), 1, own(3)));
 	assert_false(qm_contents_release(&t, 8, tell, &told));
-	assert_int_equal(told.count, 3); /* 4 has not ended: 5 stays, too */
+	assert_int_equal(told.count, 2); /* 5 is over, and nobody else's */
 	told.times = 0;
 	qm_content_recovered(&t);
 	assert_false(ends(segment(9), 2, own(4)));
