@@ -1,5 +1,6 @@
 """The log: one id through all processes, in both formats, over rotations; and envelopes made from it after a loss of the queue."""
 import collections
+import contextlib
 import glob
 import json
 import os
@@ -145,15 +146,27 @@ def recover(site, *args):
     return subprocess.run(["sh", f"{BUILD}/misc/rcvrenvfromlog.sh", *args], env=env, text=True, capture_output=True, timeout=120)
 
 
-@pytest.mark.parametrize("fmt,size", [("kv", "8MB"), ("json", "8MB"), ("kv", "0B")])
-def test_recovery_from_the_logs(dns, fmt, size, tag):
-    """Both logs of qmgr are lost: nothing is removed, the open mails are queued again from the log, each arrives once."""
-    wait = {"RCPT": b"451 4.2.0 not now\r\n"}
-    with Sink() as good, Sink(scripts=[[Serve(wait)]]) as later, Sink(scripts=[[Serve({"RCPT": b"550 5.1.1 never\r\n"})]]) as never, \
+@contextlib.contextmanager
+def site_to_three(dns, conf):
+    """One that uses segments, and servers: for good.test and src.test, later.test (451 for now), never.test (550)."""
+    with Sink() as good, Sink(scripts=[[Serve({"RCPT": b"451 4.2.0 not now\r\n"})]]) as later, \
+            Sink(scripts=[[Serve({"RCPT": b"550 5.1.1 never\r\n"})]]) as never, \
             Site(routes=[f"{d}.test {s.port}^esmtp:[127.0.0.1]" for d, s in
                          (("good", good), ("later", later), ("never", never), ("src", good))],
                  relay=["good.test", "later.test", "never.test"], dns=dns.address,
-                 settings={**settings(fmt), "smtps.CDB_segment_size": size, "smtps.CDB_segment_pace": "1"}) as site:
+                 settings={**conf, "smtps.CDB_segment_pace": "1"}) as site:
+        yield site, good, later, never
+
+
+def queue_files(site):
+    """Of the journal and of the deferred queue."""
+    return [path for log in ("ibdb", "defedb") for path in glob.glob(f"{site.spool}/{log}/**", recursive=True) if os.path.isfile(path)]
+
+
+@pytest.mark.parametrize("fmt,size", [("kv", "8MB"), ("json", "8MB"), ("kv", "0B")])
+def test_recovery_from_the_logs(dns, fmt, size, tag):
+    """Both logs of qmgr are lost: nothing is removed, the open mails are queued again from the log, each arrives once."""
+    with site_to_three(dns, {**settings(fmt), "smtps.CDB_segment_size": size}) as (site, good, later, _):
         ids = {}
         with site.client() as c:
             for name, sender, rcpts in (
@@ -182,9 +195,8 @@ def test_recovery_from_the_logs(dns, fmt, size, tag):
         for c in ("smtps", "qmgr"):  # a rotated and compressed log is a log
             os.rename(f"{site.log_dir}/{c}.log", f"{site.log_dir}/{c}.log.1")
         subprocess.run(["gzip", f"{site.log_dir}/smtps.log.1"], check=True)
-        for path in glob.glob(f"{site.spool}/ibdb/**", recursive=True) + glob.glob(f"{site.spool}/defedb/**", recursive=True):
-            if os.path.isfile(path):
-                os.unlink(path)
+        for path in queue_files(site):
+            os.unlink(path)
         later.scripts = [[Serve()]]
 
         site.start()
@@ -223,9 +235,7 @@ def test_recovery_from_the_logs(dns, fmt, size, tag):
 def damage(site, text):
     """Break each record of qmgr's logs that has this text."""
     n = 0
-    for path in glob.glob(f"{site.spool}/ibdb/**", recursive=True) + glob.glob(f"{site.spool}/defedb/**", recursive=True):
-        if not os.path.isfile(path):
-            continue
+    for path in queue_files(site):
         with open(path, "r+b") as f:
             data = f.read()
             for m in re.finditer(re.escape(text), data):
@@ -237,12 +247,7 @@ def damage(site, text):
 
 def test_recovery_of_a_part(dns, tag):
     """Neighbours in a segment: done, lost, known to qmgr, and one whose report is. What is lost is queued again, once, and nothing else."""
-    wait = {"RCPT": b"451 4.2.0 not now\r\n"}
-    with Sink() as good, Sink(scripts=[[Serve(wait)]]) as later, Sink(scripts=[[Serve({"RCPT": b"550 5.1.1 never\r\n"})]]) as never, \
-            Site(routes=[f"{d}.test {s.port}^esmtp:[127.0.0.1]" for d, s in
-                         (("good", good), ("later", later), ("never", never), ("src", good))],
-                 relay=["good.test", "later.test", "never.test"], dns=dns.address,
-                 settings={**settings("kv"), "smtps.CDB_segment_pace": "1", "qmgr.retry_min_delay": "1h", "qmgr.retry_max_delay": "1h"}) as site:
+    with site_to_three(dns, {**settings("kv"), "qmgr.retry_min_delay": "1h", "qmgr.retry_max_delay": "1h"}) as (site, good, later, never):
         ids, done = {}, []
 
         def send(name, sender, rcpt):
