@@ -49,15 +49,15 @@ struct qm_route {
 	uint8_t agent;            /* enum sm_agent */
 	uint32_t hop_count, turn;
 	struct qm_hop *hops;
-	struct sm_list lanes;      /* with groups, the next turn first */
-	unsigned waiting;          /* recipients in groups */
-	struct sm_list held;       /* groups that wait for others of their transaction */
-	unsigned left;             /* recipients that went from there to a task: for put_off.c */
-	struct sm_pace pace;       /* of these */
-	unsigned running;          /* tasks at smtpc */
-	unsigned waits;            /* hops in host.waiters */
-	struct sm_list probes;     /* that wait: probe.h */
-	struct sm_list probe_turn; /* in sched.probing */
+	struct sm_list lanes;         /* with groups, the next turn first */
+	unsigned waiting;             /* recipients in groups */
+	struct sm_list held;          /* groups that wait for others of their transaction */
+	unsigned left;                /* recipients that went from there to a task: for put_off.c */
+	struct sm_pace pace;          /* of these */
+	unsigned running;             /* tasks at smtpc */
+	unsigned waits;               /* hops in host.waiters */
+	struct sm_list probes;        /* that wait: probe.h */
+	struct sm_list probe_turn;    /* in sched.probing */
 	uint16_t idle[QM_AGENTS_MAX]; /* sessions that each agent keeps open to it */
 };
 
