@@ -353,8 +353,10 @@ static void look_again(void *arg)
 
 void qm_content_look(struct qm *q)
 {
-	bool more = qm_contents_release(&q->txns.contents, RELEASES, give_back, q);
+	bool more;
 
+	qm_incoming_look(q);
+	more = qm_contents_release(&q->txns.contents, RELEASES, give_back, q);
 	sm_timer_set(&q->content->release, sm_loop_now_ms() + (more ? SOON_MS : REST_MS),
 	             look_again, q);
 }

@@ -38,10 +38,10 @@ static void forget_all(struct qm_holder *h)
 	}
 }
 
-void qm_holders_init(struct qm_holders *h)
+void qm_holders_init(struct qm_holders *h, int64_t now_ms)
 {
 	for (size_t i = 0; i < QM_HOLDERS; i++) {
-		h->v[i].known = false;
+		h->v[i] = (struct qm_holder){.left_ms = now_ms};
 		sm_hash_init(&h->v[i].open);
 	}
 }
@@ -57,7 +57,8 @@ void qm_holders_fini(struct qm_holders *h)
 void qm_holder_start(struct qm_holders *h, uint8_t proc, uint64_t next_counter)
 {
 	forget_all(&h->v[proc]);
-	h->v[proc].known = true;
+	h->v[proc].known = h->v[proc].here = true;
+	h->v[proc].gone = false;
 	h->v[proc].next_counter = next_counter;
 }
 
@@ -67,6 +68,26 @@ void qm_holder_open(struct qm_holders *h, uint8_t proc, struct sm_id id)
 
 	o->id = id;
 	sm_hash_insert(&h->v[proc].open, &o->node, sm_id_hash(id));
+}
+
+void qm_holder_left(struct qm_holders *h, uint8_t proc, int64_t now_ms)
+{
+	h->v[proc].here = false;
+	h->v[proc].left_ms = now_ms;
+}
+
+bool qm_holders_look(struct qm_holders *hs, int64_t now_ms)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < QM_HOLDERS; i++) {
+		struct qm_holder *h = &hs->v[i];
+
+		if (h->here || h->gone || now_ms - h->left_ms < QM_HOLDER_AWAY_MS)
+			continue;
+		h->gone = any = true;
+	}
+	return any;
 }
 
 void qm_holder_taken(struct qm_holders *h, struct sm_id id)
@@ -86,6 +107,8 @@ bool qm_holder_gave_up(const struct qm_holders *hs, struct sm_id id)
 
 	if (id.proc == SM_ID_PROC_QMGR)
 		return true; /* qmgr's own have no content */
+	if (h->gone && cdb_is_segment(id))
+		return true;
 	/* A holder that never came since qmgr started may still live, with content that it is about
 	 * to commit. */
 	return h->known && cdb_counter(id) < h->next_counter &&

@@ -212,6 +212,8 @@ static void on_close(struct sm_peer *peer, void *arg)
 		next = sm_hash_next(&s->sessions, n);
 		session_close(q, s, SM_CONTAINER_OF(n, struct session, node));
 	}
+	if (s->started)
+		qm_holder_left(&q->in->holders, s->proc, sm_loop_now_ms());
 	server_free(s);
 	send_credits(q);
 }
@@ -255,6 +257,12 @@ static bool given_up(void *arg, struct sm_id content)
 static void content_unused(void *arg, struct sm_id content)
 {
 	qm_content_remove(arg, content);
+}
+
+void qm_incoming_look(struct qm *q)
+{
+	if (qm_holders_look(&q->in->holders, sm_loop_now_ms()))
+		qm_content_seal_all(&q->txns.contents, given_up, content_unused, q);
 }
 
 static int do_sealed(struct qm *q, struct qm_in_server *s, const struct sm_frame *f)
@@ -427,7 +435,7 @@ int qm_incoming_open(struct qm *q, const struct qm_recovered *found)
 	in->told = QM_NOT_READY;
 	sm_list_init(&in->servers);
 	qm_taken_init(&in->taken, TAKEN_MAX, TAKEN_KEEP_MS);
-	qm_holders_init(&in->holders);
+	qm_holders_init(&in->holders, sm_loop_now_ms());
 	sm_arena_init(&in->arena, "incoming", 16 * 1024, 8 * SM_FRAME_MAX);
 	qm_clients_init(&in->clients, (unsigned)q->conf->smtps.max_connections,
 	                (unsigned)q->conf->smtps.max_connection_rate);

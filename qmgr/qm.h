@@ -94,6 +94,8 @@ void qm_incoming_certs(struct qm *q, uint32_t uid);
  * another one when that is not here. False: nobody is. */
 bool qm_incoming_keep(struct qm *q, struct sm_id segment, const struct cdb_span *keep,
                       size_t count);
+/* Seal the segments of servers that have stayed away for so long that they are gone. */
+void qm_incoming_look(struct qm *q);
 /* Is content `id` one that its holder has given up, or whose holder is gone? (orphans) */
 bool qm_incoming_abandoned(const struct qm *q, struct sm_id id);
 

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "libcdb/cdb.h"
 #include "qmgr/holders.h"
 
 static struct sm_id id(uint64_t counter)
@@ -17,7 +18,7 @@ static void only_what_was_given_up(void **state)
 	static struct qm_holders h;
 
 	(void)state;
-	qm_holders_init(&h);
+	qm_holders_init(&h, 0);
 	assert_false(qm_holder_gave_up(&h, id(1))); /* its holder never came */
 	qm_holder_start(&h, 3, 100);
 	qm_holder_open(&h, 3, id(40));
@@ -32,6 +33,38 @@ static void only_what_was_given_up(void **state)
 	qm_holder_start(&h, 3, 200); /* it came again, with nothing open */
 	assert_true(qm_holder_gave_up(&h, id(50)));
 	assert_true(qm_holder_gave_up(&h, id(199)));
+	qm_holders_fini(&h);
+}
+
+/* Who does not come back is gone after an hour: of its segments nothing is needed, but a content in
+ * a file of its own may still be coming. */
+static void gone_for_good(void **state)
+{
+	static struct qm_holders h;
+	const struct sm_id segment = {5 | CDB_SEGMENT_BIT, 3}, other = {5 | CDB_SEGMENT_BIT, 4};
+
+	(void)state;
+	qm_holders_init(&h, 1000);
+	qm_holder_start(&h, 3, 100);
+	qm_holder_open(&h, 3, id(40));
+	qm_holder_open(&h, 3, segment);
+	assert_false(qm_holders_look(&h, QM_HOLDER_AWAY_MS + 999));
+	assert_true(qm_holders_look(&h, QM_HOLDER_AWAY_MS + 1000)); /* all that never came */
+	assert_false(qm_holders_look(&h, 9 * QM_HOLDER_AWAY_MS));
+	assert_true(qm_holder_gave_up(&h, other));
+	assert_false(qm_holder_gave_up(&h, (struct sm_id){5, 4}));
+	assert_false(qm_holder_gave_up(&h, segment)); /* as long as it is here */
+	qm_holder_left(&h, 3, 9 * QM_HOLDER_AWAY_MS);
+	assert_false(qm_holders_look(&h, 10 * QM_HOLDER_AWAY_MS - 1));
+	assert_false(qm_holder_gave_up(&h, segment));
+	assert_true(qm_holders_look(&h, 10 * QM_HOLDER_AWAY_MS));
+	assert_true(qm_holder_gave_up(&h, segment));
+	assert_false(qm_holder_gave_up(&h, id(40)));
+	/* And comes all the same. */
+	qm_holder_start(&h, 3, 200);
+	qm_holder_open(&h, 3, segment);
+	assert_false(qm_holder_gave_up(&h, segment));
+	assert_false(qm_holders_look(&h, 20 * QM_HOLDER_AWAY_MS));
 	qm_holders_fini(&h);
 }
 
@@ -60,6 +93,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(only_what_was_given_up),
+	    cmocka_unit_test(gone_for_good),
 	    cmocka_unit_test(taken_for_a_while),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

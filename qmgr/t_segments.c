@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "libsm/time.h"
+#include "qmgr/incoming_int.h"
 #include "qmgr/t_qm.h"
 
 static struct sm_id the_segment;
@@ -415,6 +416,30 @@ static void others_are_not_concerned(void **state)
 	t_wait_over();
 }
 
+/* Its index is not in use any more: mail that it left is delivered by a later qmgr, and its files
+ * go all the same. One without any mail, too. */
+static void its_smtps_never_comes_back(void **state)
+{
+	struct sm_id empty;
+
+	(void)state;
+	t_slow_retries();
+	one_waits();
+	empty = t_segment();
+	restart_without_smtps();
+	t_smtps_up(&w.ss2, 2);
+	deliver_all();
+	assert_stays(); /* it may have something on its way */
+	for (size_t i = 0; i < QM_HOLDERS; i++)
+		w.q.in->holders.v[i].left_ms -= QM_HOLDER_AWAY_MS;
+	qm_content_look(&w.q);
+	t_turns(100);
+	assert_false(t_content_there(the_segment));
+	qm_content_search_soon(&w.q);
+	t_wait_over();
+	assert_false(t_content_there(empty));
+}
+
 /* ---- orphans ---- */
 
 static void an_abandoned_one_is_found(void **state)
@@ -464,6 +489,7 @@ int main(void)
 	    T(it_lies),
 	    T(it_uses_a_place_twice),
 	    T(others_are_not_concerned),
+	    T(its_smtps_never_comes_back),
 	    T(an_abandoned_one_is_found),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
