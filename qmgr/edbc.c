@@ -323,6 +323,11 @@ const struct qm_edbc_entry *qm_edbc_walk(const struct qm_edbc *e, uint64_t *curs
 	return NULL;
 }
 
+uint32_t qm_edbc_number(const struct qm_edbc *e, const struct qm_edbc_entry *x)
+{
+	return (uint32_t)(x - e->v);
+}
+
 struct sm_id qm_edbc_id(const struct qm_edbc_entry *x)
 {
 	return (struct sm_id){x->counter, x->proc};

@@ -69,6 +69,9 @@ size_t qm_edbc_bytes(const struct qm_edbc *e);      /* memory it takes, with its
 const struct qm_edbc_entry *qm_edbc_walk(const struct qm_edbc *e, uint64_t *cursor);
 
 struct sm_id qm_edbc_id(const struct qm_edbc_entry *x);
+/* Small, and the same as long as it is there: for arrays beside the index. Another one may have it
+ * afterwards. */
+uint32_t qm_edbc_number(const struct qm_edbc *e, const struct qm_edbc_entry *x);
 struct qm_loc qm_edbc_loc(const struct qm_edbc_entry *x);
 int64_t qm_edbc_next_try(const struct qm_edbc_entry *x);
 unsigned qm_edbc_rcpts(const struct qm_edbc_entry *x);

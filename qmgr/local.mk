@@ -6,7 +6,7 @@ QM_LDADD = libqm.a $(UNIT_LDADD)
 
 # Records, transactions and policy: what unit tests and tools want.
 libqm_a_SOURCES += qmgr/rec.h qmgr/rec.c qmgr/txn.h qmgr/txn.c qmgr/contents.h qmgr/contents.c qmgr/sched.h qmgr/sched_int.h qmgr/sched.c qmgr/routes.c qmgr/hosts.h qmgr/hosts.c qmgr/probe.h qmgr/probe.c qmgr/verify_cache.h qmgr/verify_cache.c qmgr/limits.h qmgr/limits.c qmgr/blocked.h qmgr/blocked.c qmgr/schedule.h qmgr/schedule.c qmgr/retry.h qmgr/retry.c qmgr/resource.h qmgr/resource.c \
-	qmgr/clients.h qmgr/clients.c qmgr/users.h qmgr/users.c qmgr/transcript.h qmgr/transcript.c qmgr/holders.h qmgr/holders.c qmgr/conf.h qmgr/conf_int.h qmgr/conf.c qmgr/conf_dsn.c qmgr/conf_limits.c qmgr/conf_run.c qmgr/store.h qmgr/store_int.h qmgr/store.c qmgr/replay.h qmgr/takeover.c qmgr/replay.c qmgr/recover.c \
+	qmgr/clients.h qmgr/clients.c qmgr/users.h qmgr/users.c qmgr/transcript.h qmgr/transcript.c qmgr/holders.h qmgr/holders.c qmgr/conf.h qmgr/conf_int.h qmgr/conf.c qmgr/conf_dsn.c qmgr/conf_limits.c qmgr/conf_run.c qmgr/store.h qmgr/store_int.h qmgr/store.c qmgr/replay.h qmgr/takeover.c qmgr/replay.c qmgr/replay_contents.c qmgr/recover.c \
 	qmgr/pool.h qmgr/pool.c qmgr/atoms.h qmgr/atoms.c qmgr/reason.h qmgr/reason.c \
 	qmgr/edbc.h qmgr/edbc_int.h qmgr/edbc.c qmgr/edbc_heap.c qmgr/edbc_tail.c qmgr/edbc_wait.c qmgr/view.h qmgr/view.c \
 	qmgr/filter.h qmgr/filter_int.h qmgr/filter.c qmgr/filter_parse.c qmgr/control_words.c \
@@ -67,7 +67,9 @@ qmgr_t_hosts_SOURCES = qmgr/t_hosts.c
 qmgr_t_hosts_LDADD = $(QM_LDADD)
 qmgr_t_limits_SOURCES = qmgr/t_limits.c qmgr/limits_load.c
 qmgr_t_limits_LDADD = $(QM_LDADD) $(BDB_LIBS)
-QM_TESTS += qmgr/t_schedule qmgr/t_edbc_wait
+QM_TESTS += qmgr/t_schedule qmgr/t_edbc_wait qmgr/t_replay_contents
+qmgr_t_replay_contents_SOURCES = qmgr/t_replay_contents.c
+qmgr_t_replay_contents_LDADD = $(QM_LDADD)
 qmgr_t_edbc_wait_SOURCES = qmgr/t_edbc_wait.c
 qmgr_t_edbc_wait_LDADD = $(QM_LDADD)
 qmgr_t_schedule_SOURCES = qmgr/t_schedule.c

@@ -10,7 +10,6 @@
  */
 #include "qmgr/replay.h"
 
-#include <stdlib.h>
 #include <unistd.h>
 #include "libsm/log.h"
 #include "libsm/time.h"
@@ -278,11 +277,12 @@ static size_t copy_journal(struct qm_replay *rp)
 	size_t count = 0;
 
 	SM_LIST_FOR_SAFE (txn, &rp->txns->active, struct qm_txn, link) {
-		struct cdb_place at = qm_txn_place(txn);
+		const struct cdb_place at = qm_txn_place(txn);
+		struct sm_id id = txn->id, of = txn->dsn_kind ? txn->dsn_of : txn->child_of;
+		bool dsn = txn->dsn_kind != SM_DSN_NONE;
 
-		qm_replay_saw_child(rp, txn->id, &at, txn->dsn_kind ? txn->dsn_of : txn->child_of,
-		                    txn->dsn_kind != SM_DSN_NONE);
 		copy(rp, txn);
+		qm_replay_saw_content(rp, id, &at, of, dsn);
 		count++;
 	}
 	return count;
@@ -327,37 +327,6 @@ static int open_log(struct qm_store *st, const char *name, const struct qm_conf_
 	*(out == &st->ibdb ? &st->ibdb_segment_bytes : &st->defedb_segment_bytes) =
 	    conf.segment_bytes ? conf.segment_bytes : QM_LOG_SEGMENT_BYTES;
 	return qm_log_open(&conf, out);
-}
-
-static int child_cmp(const void *a, const void *b)
-{
-	const struct qm_replay_child *x = a, *y = b;
-
-	return x->id.counter < y->id.counter   ? -1
-	       : x->id.counter > y->id.counter ? 1
-	                                       : (int)x->id.proc - (int)y->id.proc;
-}
-
-/* Count the users of segments, and of contents that open children need; one may have been seen more
- * than once. */
-static void count_contents(struct qm_replay *rp)
-{
-	if (rp->child_count)
-		qsort(rp->children, rp->child_count, sizeof(*rp->children), child_cmp);
-	for (size_t i = 0; i < rp->child_count; i++) {
-		const struct qm_replay_child *c = &rp->children[i];
-
-		if (i > 0 && sm_id_eq(c->id, rp->children[i - 1].id))
-			continue;
-		if (qm_edbc_find(rp->edbc, c->id) == NULL)
-			continue;
-		if (c->id.proc == SM_ID_PROC_QMGR)
-			qm_content_child(&rp->txns->contents, &c->at, c->id, c->of, c->dsn,
-			                 qm_edbc_find(rp->edbc, c->at.content) != NULL);
-		else
-			qm_content_member(&rp->txns->contents, &c->at);
-	}
-	qm_content_recovered(&rp->txns->contents);
 }
 
 /* Copied ones have them in their snapshots. */
@@ -421,7 +390,7 @@ static int recover(struct qm_replay *rp, struct qm_recovered *found)
 		return sm_fail_in(err, "copying what is open");
 	found->from_ibdb = copy_journal(rp);
 	copy_overs(rp);
-	count_contents(rp);
+	qm_replay_count_contents(rp);
 	copy_wishes(rp);
 	find_birth(rp, found);
 	/* The counters, before the segments that tell of them are let go. */

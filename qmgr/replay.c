@@ -6,7 +6,6 @@
  */
 #include "qmgr/replay.h"
 
-#include <stdlib.h>
 #include "libsm/id.h"
 
 /* A change to a deferred transaction whose snapshot has not been read yet. */
@@ -317,20 +316,6 @@ static bool taken_over(const struct qm_replay *rp, struct sm_id id, uint64_t lsn
 	return (txn && txn->last_lsn > lsn) || (o && o->lsn > lsn);
 }
 
-/* Children use another one's content, and many a segment: counted at the end, when it is known
- * which are open. */
-void qm_replay_saw_child(struct qm_replay *rp, struct sm_id id, const struct cdb_place *at,
-                         struct sm_id of, bool dsn)
-{
-	if (sm_id_eq(id, at->content))
-		return;
-	if (rp->child_count == rp->child_cap) {
-		rp->child_cap = rp->child_cap ? rp->child_cap * 2 : 64;
-		rp->children = sm_realloc(rp->children, rp->child_cap, sizeof(*rp->children));
-	}
-	rp->children[rp->child_count++] = (struct qm_replay_child){id, of, *at, dsn};
-}
-
 struct marking {
 	struct qm_replay *rp;
 	struct sm_id ta;
@@ -363,10 +348,10 @@ static void index_txn(struct qm_replay *rp, const struct qm_rec_txn *rec, uint64
 		return;
 	}
 	journal_yields(rp, rec->ta, lsn);
-	at = (struct cdb_place){rec->content, rec->content_offset, rec->size};
-	qm_replay_saw_child(rp, rec->ta, &at, rec->dsn_kind ? rec->dsn_of : rec->child_of,
-	                    rec->dsn_kind != SM_DSN_NONE);
 	qm_edbc_put_rec(rp->edbc, rec, loc);
+	at = (struct cdb_place){rec->content, rec->content_offset, rec->size};
+	qm_replay_saw_content(rp, rec->ta, &at, rec->dsn_kind ? rec->dsn_of : rec->child_of,
+	                      rec->dsn_kind != SM_DSN_NONE);
 	mark(rp, rec->ta, rec->act);
 }
 
@@ -498,6 +483,6 @@ void qm_replay_fini(struct qm_replay *rp)
 		;
 	sm_hash_fini(&rp->overs);
 	sm_arena_fini(&rp->arena);
-	SM_FREE(rp->children);
+	qm_replay_forget_contents(rp);
 	SM_FREE(rp->ended);
 }

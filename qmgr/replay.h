@@ -11,9 +11,16 @@
 
 #define QM_ENDED_MAX 100000
 
+/* Of a content that is not its mail's own file; all zero: it is. As cdb_place, but a content in a
+ * segment is small, and of a file nobody asks for the size. */
+struct qm_replay_place {
+	uint64_t counter; /* of its id, as proc */
+	uint32_t offset, size;
+	uint8_t proc;
+};
+/* Made by qmgr, and uses the content of another one. */
 struct qm_replay_child {
 	struct sm_id id, of;
-	struct cdb_place at;
 	bool dsn;
 };
 
@@ -24,8 +31,9 @@ struct qm_replay {
 	struct sm_arena arena;     /* of the record being looked at */
 	struct sm_hash touched;    /* transactions in DEFEDB with changes after their snapshot */
 	struct sm_hash overs;      /* transactions that IBDB says are over also in DEFEDB */
-	struct qm_replay_child *children; /* that were seen, some more than once, some over since */
-	size_t child_count, child_cap;
+	struct qm_replay_place *places;   /* by the numbers of index entries (replay_contents.c) */
+	struct qm_replay_child *children; /* that were seen, some over since */
+	size_t place_cap, child_count, child_cap;
 	uint64_t next_counter; /* ids below it may be in use */
 	uint64_t birth;        /* as the newest grant has it */
 	struct sm_id *ended;   /* the newest QM_ENDED_MAX of `ended_count`, as a ring */
@@ -46,8 +54,13 @@ bool qm_replay_touched(const struct qm_replay *rp, struct sm_id id);
 void qm_replay_apply(struct qm_replay *rp, struct qm_txn *txn);
 /* One of those that IBDB says are over: DEFEDB may not say it yet. False: there is none left. */
 bool qm_replay_next_over(struct qm_replay *rp, struct sm_id *id);
-/* Of one that does not own its content. */
-void qm_replay_saw_child(struct qm_replay *rp, struct sm_id id, const struct cdb_place *at,
-                         struct sm_id of, bool dsn);
+
+/* It was put into the index: `at` is where its content is, `of` whose child it is. */
+void qm_replay_saw_content(struct qm_replay *rp, struct sm_id id, const struct cdb_place *at,
+                           struct sm_id of, bool dsn);
+/* All was seen: count the users of segments, and of contents that open children need, in
+ * rp->txns->contents. Nothing of it is remembered any more. */
+void qm_replay_count_contents(struct qm_replay *rp);
+void qm_replay_forget_contents(struct qm_replay *rp);
 
 #endif
