@@ -139,7 +139,10 @@ static void told(struct sm_buf *b, const json_t *o)
 static void host(struct sm_buf *b, const json_t *h)
 {
 	sm_buf_printf(b, "\n  %" PRId64 " ", qc_num(h, "preference"));
-	text(b, h, "name");
+	if (*qc_str(h, "name"))
+		text(b, h, "name");
+	else
+		sm_buf_cstr(b, "the local agent (LMTP_socket of smtpc)");
 	if (*qc_str(h, "address")) {
 		sm_buf_cstr(b, " at ");
 		text(b, h, "address");

@@ -11,6 +11,7 @@
 #include "libsm/fault.h"
 #include "libsm/last_words.h"
 #include "libsm/log.h"
+#include "libsm/msg_words.h"
 #include "smar/check.h"
 #include "smar/reload.h"
 #include "smar/resolve.h"
@@ -81,9 +82,9 @@ static int conn_check(const struct ar *ar, const struct ar_ctx *ctx, struct sm_s
 	out->type = SM_MSG_conn_verdict;
 	rc = ar_check_conn(ar, ctx, &m, &out->m.conn);
 	if (rc == 0)
-		sm_log(SM_INFO, "ar.conn", "ss_sess=%I client=%A resolve=%u name=%S code=%u",
-		       m.sess, &m.client, out->m.conn.resolve, out->m.conn.client_name,
-		       out->m.conn.code);
+		sm_log(SM_INFO, "ar.conn", "ss_sess=%I client=%A resolve=%s name=%?S code=%u",
+		       m.sess, &m.client, sm_word_of(sm_resolve_words, out->m.conn.resolve),
+		       out->m.conn.client_name, out->m.conn.code);
 	return rc;
 }
 

@@ -188,6 +188,7 @@ def test_status_and_reload(site, ctl):
 def test_people_read_it(ctl):
     out = ctl.text("check", "--client", "127.0.0.66", "--from", "a@src.test", "--to", "user@local.test", status=1)
     assert "=> 220" in out and "=> 550 5.7.1 go away  (of the connection)" in out
+    assert "\n  0 the local agent" in ctl.text("route", "user@local.test")
     for args in (["help"], ["--help"], ["status"], ["route", "x@d.test"], ["dns", "d.test"]):
         assert ctl.text(*args)
     for args in ([], ["nosuch"], ["route"], ["dns"], ["status", "x"], ["lookup", "a"], ["route", "a@b.test", "--as", "ip"], ["route", "a", "--nosuch"]):
