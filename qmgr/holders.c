@@ -90,6 +90,11 @@ bool qm_holders_look(struct qm_holders *hs, int64_t now_ms)
 	return any;
 }
 
+bool qm_holder_is_gone(const struct qm_holders *h, uint8_t proc)
+{
+	return h->v[proc].gone;
+}
+
 void qm_holder_taken(struct qm_holders *h, struct sm_id id)
 {
 	struct sm_hash *open = &h->v[id.proc].open;

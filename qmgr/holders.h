@@ -37,6 +37,8 @@ void qm_holder_open(struct qm_holders *h, uint8_t proc, struct sm_id id);
 void qm_holder_left(struct qm_holders *h, uint8_t proc, int64_t now_ms);
 /* Looks who has stayed away for too long; true: some are gone that were not at the last look. */
 bool qm_holders_look(struct qm_holders *h, int64_t now_ms);
+/* Was it so at the last look? */
+bool qm_holder_is_gone(const struct qm_holders *h, uint8_t proc);
 /* It is ours now. */
 void qm_holder_taken(struct qm_holders *h, struct sm_id id);
 /* Has its holder told that it needs this id no more? Or is it gone, and that is a segment? */

@@ -280,6 +280,19 @@ static int do_sealed(struct qm *q, struct qm_in_server *s, const struct sm_frame
 	return 0;
 }
 
+/* One that was taken for gone: its segments may be, too. It tries again, and has done with them
+ * when nobody of theirs waits for an answer any more. */
+static bool comes_too_late(const struct qm *q, const struct qm_in_server *s,
+                           const struct sm_msg_ss_start *m)
+{
+	if (!qm_holder_is_gone(&q->in->holders, s->proc))
+		return false;
+	for (uint32_t i = 0; i < m->open_count; i++)
+		if (cdb_is_segment(m->open[i].id))
+			return true;
+	return false;
+}
+
 static int do_start(struct qm *q, struct qm_in_server *s, const struct sm_frame *f)
 {
 	const struct qm_in_server *other;
@@ -297,6 +310,8 @@ static int do_start(struct qm *q, struct qm_in_server *s, const struct sm_frame 
 		return sm_fail(SM_E_PROTO,
 		               "process index %u is that of process %d already: option id", s->proc,
 		               (int)sm_peer_pid(other->peer));
+	if (comes_too_late(q, s, &m))
+		return sm_fail(SM_E_PROTO, "it comes too late to go on with its segments");
 	s->started = true;
 	qm_holder_start(&q->in->holders, s->proc,
 	                m.next_counter ? m.next_counter : q->in->next_counter);

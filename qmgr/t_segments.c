@@ -416,6 +416,13 @@ static void others_are_not_concerned(void **state)
 	t_wait_over();
 }
 
+static void hours_pass(void)
+{
+	for (size_t i = 0; i < QM_HOLDERS; i++)
+		w.q.in->holders.v[i].left_ms -= QM_HOLDER_AWAY_MS;
+	qm_content_look(&w.q);
+}
+
 /* Its index is not in use any more: mail that it left is delivered by a later qmgr, and its files
  * go all the same. One without any mail, too. */
 static void its_smtps_never_comes_back(void **state)
@@ -430,14 +437,30 @@ static void its_smtps_never_comes_back(void **state)
 	t_smtps_up(&w.ss2, 2);
 	deliver_all();
 	assert_stays(); /* it may have something on its way */
-	for (size_t i = 0; i < QM_HOLDERS; i++)
-		w.q.in->holders.v[i].left_ms -= QM_HOLDER_AWAY_MS;
-	qm_content_look(&w.q);
+	hours_pass();
 	t_turns(100);
 	assert_false(t_content_there(the_segment));
 	qm_content_search_soon(&w.q);
 	t_wait_over();
 	assert_false(t_content_there(empty));
+}
+
+/* It was only stopped for long, or had no way to us. What it may still write to is gone: it has to
+ * have done with that first. */
+static void its_smtps_comes_too_late(void **state)
+{
+	(void)state;
+	t_qm_all();
+	the_segment = t_segment();
+	for (int open = 0; open < 2; open++) {
+		t_down(&w.ss.p);
+		t_turns(50);
+		hours_pass();
+		comes_again(open ? &the_segment : NULL);
+		if (open)
+			assert_refused();
+	}
+	t_wait_over();
 }
 
 /* ---- orphans ---- */
@@ -490,6 +513,7 @@ int main(void)
 	    T(it_uses_a_place_twice),
 	    T(others_are_not_concerned),
 	    T(its_smtps_never_comes_back),
+	    T(its_smtps_comes_too_late),
 	    T(an_abandoned_one_is_found),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
