@@ -311,7 +311,9 @@ int main(int argc, char **argv)
 	if (given.json)
 		ask.line = pass_on;
 	status = qc_ask(&ask);
-	if (status == QC_NOTHING && !given.json && print.rows == 0 && (v->options & QC_LIMIT))
+	/* Of list and summary; others that find nothing are told by qmgr what there is not. */
+	if (status == QC_NOTHING && !given.json && print.rows == 0 &&
+	    (v->options & (QC_AFTER | QC_BY)))
 		puts("no mail is such");
 	sm_buf_fini(&ids);
 	sm_buf_fini(&print.out);

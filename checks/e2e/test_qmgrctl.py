@@ -75,6 +75,7 @@ def test_empty(site, ctl):
     assert ctl("list", status=1) == "no mail is such\n"
     assert ctl.lines("list", status=1) == []
     assert ctl("summary", status=1) == "no mail is such\n"
+    assert ctl("users", status=1) == ""
 
 
 def test_list_and_filters(site, ctl):
