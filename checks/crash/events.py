@@ -12,6 +12,7 @@ import tempfile
 import time
 
 from lib.faults import FaultControl
+from lib.health import alive
 from lib.paths import BUILD
 from lib.site import COMPONENTS
 from lib.wait import SLOW, until
@@ -76,15 +77,6 @@ def inode(pid):
     return s.st_dev, s.st_ino
 
 
-def is_zombie(pid):
-    try:
-        with open(f"/proc/{pid}/stat") as f:
-            text = f.read()
-        return text[text.rindex(")") + 2] in "ZX"
-    except OSError:
-        return True
-
-
 # ---- events
 
 class Said:
@@ -128,7 +120,7 @@ class Events:
             old = [p for ps in self.site.all_pids().values() for p in ps]
             self.note(which)
             self.site.kill("mcp")
-            until(lambda: not any(os.path.exists(f"/proc/{p}") and not is_zombie(p) for p in old), "the children of mcp end", 40)
+            until(lambda: not any(map(alive, old)), "the children of mcp end", 40)
             self.site.start(wait=False)
             return
         old = self.site.pids(which)

@@ -8,9 +8,9 @@ import time
 
 import pytest
 from crash import settings
-from events import is_zombie
 from lib.client import Client, Closed, message
 from lib.faults import Inject, can_trace
+from lib.health import alive
 from lib.sink import Serve, Sink
 from lib.site import Site
 from lib.wait import PATIENCE, SLOW, never, until
@@ -242,7 +242,7 @@ class TestSupervisor:
             for c in clients:
                 c.send(message(tag) + b".\r\n")
             start = time.monotonic()
-            until(lambda: all(is_zombie(p) for p in old), "all programs end", 8)
+            until(lambda: not any(map(alive, old)), "all programs end", 8)
             assert time.monotonic() - start < 8 * SLOW
         finally:
             for c in clients:

@@ -8,7 +8,8 @@ import subprocess
 import time
 
 import pytest
-from lib.mcp import PYTHON, alive, ask
+from lib.health import alive
+from lib.mcp import PYTHON, ask
 from lib.paths import free_port
 from lib.wait import SLOW, until
 

@@ -6,10 +6,12 @@ import signal
 import socket
 import stat
 import subprocess
+import sys
 import time
 
 import pytest
-from lib.mcp import NOBODY, ROOT, alive, ask
+from lib.health import alive
+from lib.mcp import NOBODY, ROOT, ask
 from lib.paths import free_port, program
 from lib.wait import PATIENCE, SLOW, never, until
 
@@ -151,6 +153,40 @@ def test_mcp_sh(mcp):
     # A process id that now belongs to somebody else is not taken for mcp.
     m.write("mcp.pid", str(os.getpid()))
     assert sh("status").returncode == 3
+
+
+# Is called mcp and has lost its command line, as a process that was killed has for a moment; and then ends.
+DYING = """
+import sys
+open("/proc/self/comm", "w").write("mcp")
+first, end = map(int, open("/proc/self/stat").read().rsplit(")", 1)[1].split()[45:47])
+with open("/proc/self/mem", "r+b", buffering=0) as memory:
+    memory.seek(first)
+    memory.write(bytes(end - first))
+print(flush=True)
+sys.stdin.read()
+"""
+
+
+def test_mcp_sh_start_after_kill(mcp):
+    """One that dies is not taken for one that runs: start waits for its end."""
+    m = mcp()
+    m.conf(m.child("srv", "ready loop"))
+    env = {**os.environ, "MCP_PROG": program("mcp/mcp"), "MCP_CONF": m.path("mcp.conf"), "MCP_DIR": m.dir, "MCP_LOGDIR": m.path("log")}
+    sh = [*m.prefix, "sh", program("misc/mcp.sh")]
+    with subprocess.Popen([*m.prefix, sys.executable, "-c", DYING], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as dying:
+        dying.stdout.readline()
+        m.write("mcp.pid", str(dying.pid))
+        os.chmod(m.path("mcp.pid"), 0o666)
+        with subprocess.Popen([*sh, "start"], env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as start:
+            never(lambda: start.poll() is not None or m.events("srv"), "it ends or starts before that one is gone", 0.5)
+            dying.stdin.close()
+            dying.wait()
+            try:
+                assert "mcp started" in start.communicate(timeout=PATIENCE * SLOW)[0] and start.returncode == 0
+                assert m.events("srv", "start")
+            finally:
+                subprocess.run([*sh, "stop"], env=env, check=True, timeout=PATIENCE * SLOW)
 
 
 # ---- users ----

@@ -4,7 +4,8 @@ import re
 import signal
 import time
 
-from lib.mcp import alive, ask
+from lib.health import alive
+from lib.mcp import ask
 from lib.paths import free_port
 from lib.wait import never, until
 

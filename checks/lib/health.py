@@ -26,6 +26,15 @@ def no_report(name, text):
     assert not m, f"{name}: {text[max(0, m.start() - 200):m.start() + 3000]}"
 
 
+def alive(pid):
+    """Not gone, nor a zombie. One that was killed is alive until it has let go of everything."""
+    try:
+        with open(f"/proc/{pid}/stat") as f:
+            return f.read().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 class Snapshot:
     """pids, memory and descriptors of each component, and where its log ends."""
 

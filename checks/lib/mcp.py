@@ -121,11 +121,3 @@ def ask(port, text=b"", timeout=PATIENCE):
         while chunk := s.recv(1000):
             data += chunk
         return data.decode()
-
-
-def alive(pid):
-    try:
-        with open(f"/proc/{pid}/stat") as f:
-            return f.read().rsplit(")", 1)[1].split()[0] not in "ZX"
-    except (FileNotFoundError, ProcessLookupError):
-        return False

@@ -15,7 +15,7 @@ import time
 
 from . import client
 from .faults import FaultControl
-from .health import Snapshot, no_report
+from .health import Snapshot, alive, no_report
 from .paths import BUILD, SRC, free_port
 from .wait import SLOW, until
 
@@ -231,7 +231,7 @@ class Site:
                     os.kill(pid, sig)
                 except ProcessLookupError:
                     pass
-        until(lambda: not self.all_pids(), "all are dead", 10)
+        until(lambda: not any(map(alive, pids)) and not self.all_pids(), "all are dead", 10)
 
     def restarted(self, component, old, timeout=15):
         """Wait for a new process in place of the old pids."""
