@@ -96,7 +96,8 @@ int sb_connect(const char *to)
 	int fd = strchr(to, '/') ? connect_unix(to) : connect_inet(to);
 
 	if (fd == -1)
-		return sm_fail_sys(errno, "%s", to);
+		return sm_fail_sys(
+		    errno, errno == ENOENT || errno == ECONNREFUSED ? "no server at %s" : "%s", to);
 	(void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
 	(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait));
 	return fd;
