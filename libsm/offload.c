@@ -15,7 +15,6 @@
 #include <string.h>
 
 #define HELPER_STACK (512 * 1024) /* NSS modules and Berkeley DB like some room */
-#define HELPERS_MAX  64
 
 static struct {
 	pthread_mutex_t lock;
@@ -24,7 +23,7 @@ static struct {
 	unsigned idle;
 	bool stop;
 } pool = {.lock = PTHREAD_MUTEX_INITIALIZER, .more = PTHREAD_COND_INITIALIZER};
-static pthread_t helpers[HELPERS_MAX];
+static pthread_t helpers[SM_OFFLOAD_MAX];
 static unsigned helper_count;
 static size_t queued;
 
@@ -69,7 +68,7 @@ int sm_offload_init(unsigned threads)
 	pthread_attr_t attr;
 	int err = 0;
 
-	sm_assert(helper_count == 0 && threads > 0 && threads <= HELPERS_MAX);
+	sm_assert(helper_count == 0 && threads > 0 && threads <= SM_OFFLOAD_MAX);
 	pool.first = NULL;
 	pool.end = &pool.first;
 	pool.stop = false;

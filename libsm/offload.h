@@ -9,6 +9,8 @@
 #include "libsm/co.h"
 #include "libsm/loop.h"
 
+/* Most helpers of a process: what options for their number may have as their bound. */
+#define SM_OFFLOAD_MAX 256
 /* Start `threads` helpers (after the process has dropped its rights). Signals are blocked in them.
  */
 int sm_offload_init(unsigned threads) SM_MUST_CHECK;

@@ -14,6 +14,13 @@ static int with_helpers(void **state)
 	return rc != 0 ? rc : sm_offload_init(3);
 }
 
+static int with_all_helpers(void **state)
+{
+	int rc = t_setup(state);
+
+	return rc != 0 ? rc : sm_offload_init(SM_OFFLOAD_MAX);
+}
+
 static int without_helpers(void **state)
 {
 	assert_int_equal(sm_offload_queued(), 0);
@@ -188,6 +195,7 @@ int main(void)
 	                                    without_helpers),
 	    cmocka_unit_test_setup_teardown(test_loop_goes_on, with_helpers, without_helpers),
 	    cmocka_unit_test_setup_teardown(test_async, with_helpers, without_helpers),
+	    cmocka_unit_test_setup_teardown(test_results, with_all_helpers, without_helpers),
 	    T_TEST(test_no_helpers),
 	};
 

@@ -8,6 +8,7 @@
 #include "libsm/err.h"
 #include "libsm/msg.h"
 #include "libsm/net.h"
+#include "libsm/offload.h"
 #include "libsm/utf8.h"
 #include "smtps/nets.h"
 
@@ -310,7 +311,7 @@ const struct sm_opt ss_conf_opts[] = {
 
 	{.name = "max_threads", .type = SM_OPT_INT, .offset = AT(max_threads), .def = "2000", .min = 1, .max = 30000,
 	 .unit = "sessions", .help = "most sessions of a process at a time"},
-	{.name = "io_threads", .type = SM_OPT_INT, .offset = AT(io_threads), .def = "16", .min = 1, .max = 256,
+	{.name = "io_threads", .type = SM_OPT_INT, .offset = AT(io_threads), .def = "16", .min = 1, .max = SM_OFFLOAD_MAX,
 	 .unit = "threads", .help = "helper threads for the disk"},
 
 	{.name = "max_bad_commands_per_session", .type = SM_OPT_INT, .offset = AT(max_bad_session), .def = "20", .min = 0, .max = 100000,

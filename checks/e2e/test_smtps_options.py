@@ -221,3 +221,12 @@ def test_cdb_gid(sink, dns):
             assert c.send_mail("me@src.test", "you@local.test", message("x")).code == 250
         path, = until(s.content_files, "a content")
         assert os.stat(path).st_gid == me.pw_gid and os.stat(path).st_mode & 0o777 == 0o640, grp.getgrgid(os.stat(path).st_gid)
+
+
+def test_helper_threads_at_their_bounds(sink):
+    """As many as the options allow: all processes start and carry a mail."""
+    most = {"smtps.io_threads": "256", "qmgr.unlink_threads": "16", "smtpc.helper_threads": "64"}
+    with Site(routes=[f"local.test {sink.port}^lmtp:[127.0.0.1]"], settings=most) as s:
+        with s.client() as c:
+            assert c.send_mail("me@src.test", "helpers@local.test", message("helpers")).code == 250
+        until(lambda: any("helpers@local.test" in m.rcpts for m in sink.accepted), "it arrives")
