@@ -225,7 +225,7 @@ const struct sm_opt ss_conf_opts[] = {
 	{.name = "CDB_segment_size", .type = SM_OPT_SIZE, .offset = AT(cdb_segment_bytes), .def = "8MB", .min = 0, .max = 1 << 30,
 	 .help = "small contents share files of this size; 0B: each has a file of its own",
 	 .man = "One sync makes all contents durable that came meanwhile, where a file of its own costs each mail a sync, and the file system the making "
-	 "and removing of a file. Such a file is removed when nothing in it is needed any more; what is deferred keeps it."},
+	 "and removing of a file. Such a file is removed when nothing in it is needed any more; what is deferred keeps it, but after a while not the room of the rest."},
 	{.name = "CDB_segment_pace", .type = SM_OPT_INT, .offset = AT(cdb_segment_pace), .def = "8", .min = 1, .max = 1000000, .unit = "contents",
 	 .help = "so many in a second begin to share a file", .man = "Where less comes each content has a file of its own."},
 	{.name = "relay_to", .type = SM_OPT_LIST, .offset = AT(relay_to), .def = "", .max = 1000, .reload = true, .session = true,
