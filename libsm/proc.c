@@ -202,8 +202,8 @@ int sm_proc_start(struct sm_proc *p, int argc, char **argv, bool *done)
 		return sm_proc_end(p, SM_EXIT_OSERR);
 	}
 	if (sm_str_chr(p->global.hostname, '.') < 0)
-		sm_log(SM_WARN, "proc.hostname", "hostname=%S problem=no_domain",
-		       p->global.hostname);
+		sm_log(SM_WARN, "proc.hostname", "hostname=%S problem=no_domain hint=%s",
+		       p->global.hostname, "other servers may refuse it: set hostname");
 	*done = false;
 	return SM_EXIT_OK;
 }
