@@ -11,7 +11,7 @@ from lib.ledger import judge, read_arrivals, read_ledger
 from lib.paths import free_port
 from lib.programs import Load, SinkProgram
 from lib.site import COMPONENTS, Site
-from lib.sink import Sink
+from lib.sink import Serve, Sink
 from lib.wait import SLOW, until
 
 pytestmark = pytest.mark.inside
@@ -151,6 +151,33 @@ def test_what_waits_keeps_its_segment(port, tmp_path):
             site.qmgrctl("flush")
             until(lambda: late.accepted, "the one that waited comes")
             assert late.accepted[0].without_trace() == message("waits")
+            site.wait_empty()
+
+
+def test_what_waits_keeps_no_others_room(port):
+    """A mail, and a DSN that nobody takes, have their own blocks when their segment has rested: those of their neighbours go."""
+    away, no = free_port(), free_port()
+    routes = [f"{name}.test {p}^esmtp:[127.0.0.1]" for name, p in (("dest", port), ("away", away), ("no", no))]
+    with Site(routes=routes, relay=["dest.test", "away.test", "no.test"], settings=FAST) as site, Sink(port) as sink, \
+            Sink(no) as nobody:
+        nobody.default = Serve({"RCPT": b"550 5.1.1 nobody\r\n"})
+        marks = site.log_marks()
+        with site.client() as c:
+            for i in range(200):
+                to, sender = {70: ("no", "away"), 130: ("away", "src")}.get(i, ("dest", "src"))
+                assert c.send_mail(f"a@{sender}.test", f"b{i}@{to}.test", message("size", b"y\r\n" * 1500)).code == 250
+        until(lambda: len(sink.accepted) == 198, "all others are delivered")
+
+        def room():
+            return sum(os.stat(f).st_blocks for f in site.content_files()) * 512
+        assert room() > 200 * 4500
+        until(lambda: room() <= len(site.content_files()) * 4096 + 2 * 3 * 4096, lambda: f"only what waits has room, not {room()}", 150)
+        assert not [t for t in site.logs_since(marks).values() if "ss.release" in t]
+        with Sink(away) as late:
+            site.qmgrctl("flush")
+            until(lambda: len(late.accepted) == 2, "the mail and the DSN come")
+            whole = [m for m in late.accepted if m.sender == "a@src.test"]
+            assert len(whole) == 1 and whole[0].without_trace() == message("size", b"y\r\n" * 1500)
             site.wait_empty()
 
 
