@@ -8,7 +8,7 @@ import time
 
 from .client import greets
 from .paths import program
-from .wait import SLOW, until
+from .wait import SLOW, settled, until
 
 # Mail for these goes to the sink; what fillqueue makes goes elsewhere.
 DEST = "dest.test"
@@ -76,6 +76,22 @@ class Queue:
         with open(f"/proc/{pid}/status") as f:
             peak = int(re.search(r"VmHWM:\s+(\d+)", f.read()).group(1)) / 1024
         return pss, peak
+
+    def _at_work(self):
+        """Does any thread of qmgr run, or wait for the disk?"""
+        pid = self.pid()
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            try:
+                with open(f"/proc/{pid}/task/{thread}/stat") as f:
+                    if f.read().rpartition(")")[2].split()[0] in "RD":
+                        return True
+            except OSError:
+                continue  # it has ended
+        return False
+
+    def settled_mb(self):
+        """PSS of qmgr when nothing goes on in it. After a start it looks for contents without a mail, which takes a while and memory."""
+        return settled(lambda: float("nan") if self._at_work() else self.memory_mb()[0], 0.1, "PSS of qmgr in MB", 1)
 
     def idle(self):
         """Returns when what has come is over, so that nothing but what is deferred is left."""
