@@ -26,7 +26,7 @@
 #define CDB_SMALL_BYTES CDB_WRITE_BYTES
 #define CDB_PIECE_BYTES ((size_t)256 * 1024)
 #define CDB_IOV_MAX     1024
-/* A content up to this can go into a segment: it is read as one piece. */
+/* What holds a content that can go into a segment: it is read as one piece. */
 #define CDB_BUFFERS ((int)(CDB_PIECE_BYTES / CDB_WRITE_BYTES))
 
 struct cdb_spare {
