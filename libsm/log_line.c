@@ -181,20 +181,23 @@ static size_t literal(const char *p)
 
 /* ---- key=value ---- */
 
-static bool is_plain(unsigned char c)
-{
-	return c > ' ' && c < 0x7f && c != ',' && c != '"' && c != '\\';
-}
+/* What stands for itself, always or in quotes. */
+enum { PLAIN = 1, IN_QUOTES = 2 };
+static const unsigned char kinds[256] = {
+    [' '] = IN_QUOTES,     ['!'] = PLAIN,         ['#' ... '+'] = PLAIN,
+    ['-' ... '['] = PLAIN, [']' ... '~'] = PLAIN,
+};
 
 static void escape(struct sm_buf *b, struct sm_str s, size_t max, bool spaces)
 {
 	static const char hex[] = "0123456789abcdef";
+	const int stays = spaces ? PLAIN | IN_QUOTES : PLAIN;
 	size_t n = SM_MIN(s.n, max);
 
 	for (size_t i = 0; i < n; i++) {
 		size_t from = i;
 
-		while (i < n && (is_plain((unsigned char)s.p[i]) || (spaces && s.p[i] == ' ')))
+		while (i < n && (kinds[(unsigned char)s.p[i]] & stays) != 0)
 			i++;
 		if (i > from)
 			sm_buf_append(b, s.p + from, i - from);

@@ -56,6 +56,8 @@ bool sm_utf8_valid(struct sm_str s)
 
 bool sm_utf8_graphic(struct sm_str s)
 {
+	if (sm_str_is_ascii(s))
+		return true;
 	while (s.n > 0) {
 		int32_t c = sm_utf8_next(&s);
 

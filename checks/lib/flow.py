@@ -16,7 +16,9 @@ from .wait import SLOW
 CASES = {  # as in checks/bench/run: arguments of load
     "A": ("a connection for each message", ["-l", "5120"]),
     "B": ("connections kept", ["-l", "5120", "-d"]),
+    "D": ("20 recipients", ["-l", "5120", "-r", "20"]),
 }
+RCPTS = {"D": 20}
 TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -38,16 +40,17 @@ class Flow:
     def send(self, case, messages, limit=600):
         """SystemExit when one of them was not accepted or has not arrived."""
         limit = int(limit * SLOW)
-        with Program("sink", "-n", messages, "-T", limit, f"127.0.0.1:{self.sink_port}") as sink:
+        rcpts = messages * RCPTS.get(case, 1)
+        with Program("sink", "-n", rcpts, "-T", limit, f"127.0.0.1:{self.sink_port}") as sink:
             r = subprocess.run([program("checks/bench/load"), "-s", str(self.sessions), "-m", str(messages), "-T", str(limit), "-R", str(limit), *CASES[case][1],
-                                "-t", "rcpt@dest.test", f"127.0.0.1:{self.site.port}"], stdout=subprocess.PIPE, text=True)
+                                "-t", "rcpt%r@dest.test", f"127.0.0.1:{self.site.port}"], stdout=subprocess.PIPE, text=True)
             acked = figures(r.stdout.strip().splitlines()[-1])["acked"]
             if acked != messages:
                 raise SystemExit(f"only {acked} of {messages} messages were acknowledged\n{self.site.log_tail()}")
             sink.wait(limit + 10)
             came = sink.stop()["rcpts"]
-        if came != messages:
-            raise SystemExit(f"{came:g} of {messages} messages arrived\n{self.site.log_tail()}")
+        if came != rcpts:
+            raise SystemExit(f"{came:g} of {rcpts} copies arrived\n{self.site.log_tail()}")
         self.quiet()
 
     def quiet(self, seconds=1.5):
