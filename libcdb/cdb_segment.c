@@ -3,14 +3,14 @@
  * gathered while the sync before ran. A disk that is slow to sync holds nobody up for long: then
  * batches overlap.
  *
- * Contents go into at most one segment. It begins when much comes, and ends when it is full, when
- * nothing has come for a moment, or with the first failure. So what comes one by one costs what a
- * file costs, and neither qmgr nor the disk has a segment for each. Invariants: a batch begins on a
- * block of its own, so nothing durable is ever written again; the first of a segment, which makes
- * the file, runs alone in it; those that overlap have open files of their own, because the kernel
- * tells each open file of a failed write once, whoever asks; a segment is `sealed` when it is
- * written no more and nobody has a content in it that qmgr may still be asked to take: then, and
- * not before, qmgr may remove it. Loop thread, but for batch_job.
+ * What comes goes into one segment at a time. It begins when much comes, and ends when it is full,
+ * when nothing has come for a moment, or with the first failure. So what comes one by one costs
+ * what a file costs, and neither qmgr nor the disk has a segment for each. Invariants: a batch
+ * begins on a block of its own, so nothing durable is ever written again; the first of a segment,
+ * which makes the file, runs alone in it; those that overlap have open files of their own, because
+ * the kernel tells each open file of a failed write once, whoever asks; a segment is `sealed` when
+ * it is written no more and nobody has a content in it that qmgr may still be asked to take: then,
+ * and not before, qmgr may remove it. Loop thread, but for batch_job.
  */
 #include "libcdb/cdb_int.h"
 

@@ -116,10 +116,14 @@ def test_readiness_for_systemd(mcp):
     assert env.stdout.strip() == "0"
 
 
+def mcp_sh_env(m):
+    return {**os.environ, "MCP_PROG": program("mcp/mcp"), "MCP_CONF": m.path("mcp.conf"), "MCP_DIR": m.dir, "MCP_LOGDIR": m.path("log")}
+
+
 def test_mcp_sh(mcp):
     m = mcp()
     m.conf(m.child("srv", "sleep0.2 ready loop"))
-    env = {**os.environ, "MCP_PROG": program("mcp/mcp"), "MCP_CONF": m.path("mcp.conf"), "MCP_DIR": m.dir, "MCP_LOGDIR": m.path("log")}
+    env = mcp_sh_env(m)
 
     def sh(verb, **more):
         return subprocess.run([*m.prefix, "sh", program("misc/mcp.sh"), verb], env={**env, **more}, text=True, stdout=subprocess.PIPE,
@@ -172,7 +176,7 @@ def test_mcp_sh_start_after_kill(mcp):
     """One that dies is not taken for one that runs: start waits for its end."""
     m = mcp()
     m.conf(m.child("srv", "ready loop"))
-    env = {**os.environ, "MCP_PROG": program("mcp/mcp"), "MCP_CONF": m.path("mcp.conf"), "MCP_DIR": m.dir, "MCP_LOGDIR": m.path("log")}
+    env = mcp_sh_env(m)
     sh = [*m.prefix, "sh", program("misc/mcp.sh")]
     with subprocess.Popen([*m.prefix, sys.executable, "-c", DYING], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as dying:
         dying.stdout.readline()

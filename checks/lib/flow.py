@@ -13,12 +13,11 @@ from .programs import Program, figures
 from .site import Site
 from .wait import SLOW
 
-CASES = {  # as in checks/bench/run: arguments of load
-    "A": ("a connection for each message", ["-l", "5120"]),
-    "B": ("connections kept", ["-l", "5120", "-d"]),
-    "D": ("20 recipients", ["-l", "5120", "-r", "20"]),
+CASES = {  # as in checks/bench/run: arguments of load, recipients of a message
+    "A": ("a connection for each message", ["-l", "5120"], 1),
+    "B": ("connections kept", ["-l", "5120", "-d"], 1),
+    "D": ("20 recipients", ["-l", "5120"], 20),
 }
-RCPTS = {"D": 20}
 TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -40,9 +39,10 @@ class Flow:
     def send(self, case, messages, limit=600):
         """SystemExit when one of them was not accepted or has not arrived."""
         limit = int(limit * SLOW)
-        rcpts = messages * RCPTS.get(case, 1)
+        _, args, each = CASES[case]
+        rcpts = messages * each
         with Program("sink", "-n", rcpts, "-T", limit, f"127.0.0.1:{self.sink_port}") as sink:
-            r = subprocess.run([program("checks/bench/load"), "-s", str(self.sessions), "-m", str(messages), "-T", str(limit), "-R", str(limit), *CASES[case][1],
+            r = subprocess.run([program("checks/bench/load"), "-s", str(self.sessions), "-m", str(messages), "-T", str(limit), "-R", str(limit), *args, "-r", str(each),
                                 "-t", "rcpt%r@dest.test", f"127.0.0.1:{self.site.port}"], stdout=subprocess.PIPE, text=True)
             acked = figures(r.stdout.strip().splitlines()[-1])["acked"]
             if acked != messages:
