@@ -4,16 +4,33 @@
  */
 #include "libsm/id.h"
 
+#include <endian.h>
+
 #include "libsm/err.h"
 #include "libsm/hash.h"
 
 static const char digits[] = "0123456789ABCDEF";
 
-static char *put_hex(char *to, uint64_t v, int width)
+static char *put_hex2(char *to, uint8_t v)
 {
-	for (int i = width - 1; i >= 0; i--, v >>= 4)
-		to[i] = digits[v & 15];
-	return to + width;
+	to[0] = digits[v >> 4];
+	to[1] = digits[v & 15];
+	return to + 2;
+}
+
+/* All digits at once, each in a byte of its own: log lines are full of ids. */
+static char *put_hex8(char *to, uint32_t v)
+{
+	const uint64_t ones = 0x0101010101010101;
+	uint64_t x = v, letters;
+
+	x = (x | x << 16) & 0x0000ffff0000ffff;
+	x = (x | x << 8) & 0x00ff00ff00ff00ff;
+	x = (x | x << 4) & 0x0f0f0f0f0f0f0f0f;
+	letters = (x + 6 * ones) >> 4 & ones;
+	x = htobe64(x + '0' * ones + ('A' - '0' - 10) * letters);
+	memcpy(to, &x, sizeof(x));
+	return to + sizeof(x);
 }
 
 uint64_t sm_id_hash(struct sm_id id)
@@ -24,8 +41,12 @@ uint64_t sm_id_hash(struct sm_id id)
 
 const char *sm_id_text(struct sm_id id, char out[SM_ID_SIZE])
 {
-	out[0] = 'S';
-	*put_hex(put_hex(out + 1, id.counter, 16), id.proc, 2) = '\0';
+	char *to = out;
+
+	*to++ = 'S';
+	to = put_hex8(to, (uint32_t)(id.counter >> 32));
+	to = put_hex8(to, (uint32_t)id.counter);
+	*put_hex2(to, id.proc) = '\0';
 	return out;
 }
 
@@ -60,7 +81,11 @@ int sm_id_parse(struct sm_str s, struct sm_id *id)
 
 const char *sm_cid_text(struct sm_cid id, char out[SM_ID_SIZE])
 {
-	out[0] = 'C';
-	*put_hex(put_hex(put_hex(out + 1, id.proc, 2), id.counter, 8), id.task, 8) = '\0';
+	char *to = out;
+
+	*to++ = 'C';
+	to = put_hex2(to, id.proc);
+	to = put_hex8(to, id.counter);
+	*put_hex8(to, id.task) = '\0';
 	return out;
 }

@@ -44,15 +44,15 @@ void sm_log_attach_loop(void);
 void sm_log_detach_loop(void);
 
 /*
- * One event. `pairs` is a printf-like list: each %-directive is escaped as a value; what is literal
- * stands as it is: sm_log(SM_INFO, "ss.mail", "ss_ta=%I mail=<%S> size=%llu", id, sender, size)
- * Directives: %S struct sm_str, %s char *, %d int, %u unsigned, %x unsigned, each also with l, ll
- * or z before it; %m int64_t milliseconds, shown as seconds; %I struct sm_id, %C struct sm_cid, %A
- * const struct sm_sa
- * *, %E int error code (its text and the diag), %%. Another one is a bug (asserted). With `?`
- * behind the percent sign the pair is left out when its value is empty, 0 or no id. A value is cut
- * at 640 bytes, a line at 8 KiB (in JSON: whole pairs, then "cut":true). Pairs are separated by a
- * space in the list. Only the loop's thread logs.
+ * One event. `pairs` is NULL or a printf-like list, which must be a string literal, because it is
+ * taken apart only once: each %-directive is escaped as a value, what is literal stands as it is.
+ *     sm_log(SM_INFO, "ss.mail", "ss_ta=%I mail=<%S> size=%llu", id, sender, size)
+ * Directives: %S struct sm_str; %s char *; %d int, %u and %x unsigned, each also with l, ll or z
+ * before it; %m int64_t milliseconds, shown as seconds; %I struct sm_id; %C struct sm_cid; %A const
+ * struct sm_sa *; %E int error code (its text and the diag); %%. Another one is a bug (asserted).
+ * With `?` behind the percent sign the pair is left out when its value is empty, 0 or no id. A
+ * value is cut at 640 bytes, a line at 8 KiB (in JSON: whole pairs, then "cut":true). Pairs are
+ * separated by a space in the list. Only the loop's thread logs.
  */
 void sm_log(enum sm_sev sev, const char *event, const char *pairs, ...);
 /* Escape as values are: for others who print peer data (control answers, dumps). At most `max`

@@ -21,8 +21,7 @@
 
 struct arg {
 	struct sm_str s;
-	char directive; /* behind flag and length */
-	bool optional, empty;
+	bool empty;
 	char mem[VALUE_BYTES + 1];
 };
 
@@ -58,23 +57,22 @@ static void set_seconds(struct arg *a, int64_t ms)
 
 _Static_assert(sizeof(size_t) == sizeof(long), "z and l are read alike");
 
-/* `longs` is how many l, or 1 for z. */
-static void take_integer(struct arg *a, int longs, va_list *ap)
+static void take_integer(struct arg *a, const struct sm_log_step *step, va_list *ap)
 {
 	int64_t s;
 	uint64_t u;
 
-	if (a->directive == 'd') {
-		s = longs == 0   ? va_arg(*ap, int)
-		    : longs == 1 ? va_arg(*ap, long)
-		                 : va_arg(*ap, long long);
+	if (step->directive == 'd') {
+		s = step->longs == 0   ? va_arg(*ap, int)
+		    : step->longs == 1 ? va_arg(*ap, long)
+		                       : va_arg(*ap, long long);
 		set_number(a, s < 0 ? -(uint64_t)s : (uint64_t)s, s < 0);
 		return;
 	}
-	u = longs == 0   ? va_arg(*ap, unsigned)
-	    : longs == 1 ? va_arg(*ap, unsigned long)
-	                 : va_arg(*ap, unsigned long long);
-	if (a->directive == 'u') {
+	u = step->longs == 0   ? va_arg(*ap, unsigned)
+	    : step->longs == 1 ? va_arg(*ap, unsigned long)
+	                       : va_arg(*ap, unsigned long long);
+	if (step->directive == 'u') {
 		set_number(a, u, false);
 		return;
 	}
@@ -93,25 +91,18 @@ static void take_error(struct arg *a, int err)
 
 _Static_assert(SM_SA_TEXT <= VALUE_BYTES, "an address fits");
 
-/* `p` is behind the percent sign; gives what follows the directive. */
-static const char *take(struct arg *a, const char *p, va_list *ap)
+static void take(struct arg *a, const struct sm_log_step *step, va_list *ap)
 {
 	struct sm_id id;
 	struct sm_cid cid;
 	const struct sm_sa *sa;
-	int longs = 0;
 
 	a->empty = false;
-	a->optional = *p == '?';
-	p += a->optional;
-	for (; *p == 'l' || *p == 'z'; p++)
-		longs++;
-	a->directive = *p;
-	switch (*p) {
+	switch (step->directive) {
 	case 'd':
 	case 'u':
 	case 'x':
-		take_integer(a, longs, ap);
+		take_integer(a, step, ap);
 		break;
 	case 'm':
 		set_seconds(a, va_arg(*ap, int64_t));
@@ -148,35 +139,6 @@ static const char *take(struct arg *a, const char *p, va_list *ap)
 	default:
 		sm_assert_fail(__FILE__, __LINE__, "log directive");
 	}
-	return p + 1;
-}
-
-static bool is_number(char directive)
-{
-	return directive == 'd' || directive == 'u' || directive == 'm';
-}
-
-/* A space ends a pair; for the eye there may be a comma before it. */
-static bool at_end(const char *p)
-{
-	return *p == '\0' || *p == ' ' || (*p == ',' && p[1] == ' ');
-}
-
-static const char *next_pair(const char *p)
-{
-	while (*p == ' ' || (*p == ',' && p[1] == ' '))
-		p++;
-	return p;
-}
-
-/* How much is literal: up to a directive or the end of the pair. */
-static size_t literal(const char *p)
-{
-	size_t n = strcspn(p, "% ,");
-
-	while (p[n] == ',' && !at_end(p + n))
-		n += 1 + strcspn(p + n + 1, "% ,");
-	return n;
 }
 
 /* ---- key=value ---- */
@@ -188,165 +150,200 @@ static const unsigned char kinds[256] = {
     ['-' ... '['] = PLAIN, [']' ... '~'] = PLAIN,
 };
 
-static void escape(struct sm_buf *b, struct sm_str s, size_t max, bool spaces)
+/* Memory that is filled from its front; what it cannot hold is cut off. */
+struct room {
+	char *to, *end;
+};
+
+static void put(struct room *r, const char *p, size_t n)
+{
+	n = SM_MIN(n, (size_t)(r->end - r->to));
+	memcpy(r->to, p, n);
+	r->to += n;
+}
+
+/* As much of `s` as stands for itself. */
+static size_t put_plain(struct room *r, struct sm_str s, int stays)
+{
+	size_t n = 0, most = SM_MIN(s.n, (size_t)(r->end - r->to));
+
+	for (; n < most && (kinds[(unsigned char)s.p[n]] & stays) != 0; n++)
+		r->to[n] = s.p[n];
+	r->to += n;
+	return n;
+}
+
+static void put_escaped(struct room *r, struct sm_str s, int stays)
 {
 	static const char hex[] = "0123456789abcdef";
-	const int stays = spaces ? PLAIN | IN_QUOTES : PLAIN;
-	size_t n = SM_MIN(s.n, max);
 
-	for (size_t i = 0; i < n; i++) {
-		size_t from = i;
+	for (s = sm_str_from(s, put_plain(r, s, stays)); s.n > 0 && r->to < r->end;
+	     s = sm_str_from(s, put_plain(r, s, stays))) {
+		unsigned char c = (unsigned char)s.p[0];
+		const char x[4] = {'\\', 'x', hex[c >> 4], hex[c & 15]};
 
-		while (i < n && (kinds[(unsigned char)s.p[i]] & stays) != 0)
-			i++;
-		if (i > from)
-			sm_buf_append(b, s.p + from, i - from);
-		if (i < n) {
-			unsigned char c = (unsigned char)s.p[i];
-			const char x[4] = {'\\', 'x', hex[c >> 4], hex[c & 15]};
-
-			sm_buf_append(b, x, sizeof(x));
-		}
+		put(r, x, sizeof(x));
+		s = sm_str_from(s, 1);
 	}
-	if (s.n > max)
-		sm_buf_append(b, "...", 3);
+}
+
+static void escape(struct sm_buf *b, struct sm_str s, size_t max, int stays)
+{
+	struct sm_str head = sm_str_head(s, max);
+	size_t need = head.n + (s.n > max ? 3 : 0);
+	struct room r;
+
+	for (size_t i = 0; i < head.n; i++)
+		need += (kinds[(unsigned char)head.p[i]] & stays) != 0 ? 0 : 3;
+	r.to = sm_buf_reserve(b, need);
+	if (r.to == NULL)
+		return;
+	r.end = r.to + need;
+	put_escaped(&r, head, stays);
+	put(&r, "...", (size_t)(r.end - r.to));
+	sm_buf_commit(b, need);
 }
 
 void sm_log_escape(struct sm_buf *b, struct sm_str s, size_t max)
 {
-	escape(b, s, max, false);
+	escape(b, s, max, PLAIN);
 }
 
 void sm_log_escape_text(struct sm_buf *b, struct sm_str s, size_t max)
 {
-	escape(b, s, max, true);
+	escape(b, s, max, PLAIN | IN_QUOTES);
 }
 
 /* A value with spaces that is all of its pair stands in quotes, for people to read; the quote
  * itself is always escaped. */
-static void put_value(struct sm_buf *b, const struct arg *a)
+static void put_special(struct room *r, struct sm_str s, bool lone)
 {
-	bool quote;
+	bool quote = lone && sm_str_chr(s, ' ') >= 0;
 
-	if (is_number(a->directive) || a->directive == 'I' || a->directive == 'C' ||
-	    a->directive == '%') {
-		sm_buf_str(b, a->s);
-		return;
-	}
-	quote = b->len > 0 && sm_buf_p(b)[b->len - 1] == '=' && sm_str_chr(a->s, ' ') >= 0;
 	if (quote)
-		sm_buf_char(b, '"');
-	escape(b, a->s, VALUE_BYTES, quote);
+		put(r, "\"", 1);
+	put_escaped(r, sm_str_head(s, VALUE_BYTES), quote ? PLAIN | IN_QUOTES : PLAIN);
+	if (s.n > VALUE_BYTES)
+		put(r, "...", 3);
 	if (quote)
-		sm_buf_char(b, '"');
+		put(r, "\"", 1);
 }
 
-/* `a` is scratch memory: clean for each pair, it would cost more than what is put into it. */
-static const char *put_pair(struct sm_buf *b, const char *p, bool first, struct arg *a, va_list *ap)
+static void put_value(struct room *r, struct sm_str s, const struct sm_log_step *step)
 {
-	size_t before = b->len;
+	size_t plain;
+
+	if (step->clean) {
+		put(r, s.p, s.n);
+		return;
+	}
+	plain = s.n <= VALUE_BYTES ? put_plain(r, s, PLAIN) : 0;
+	if (plain == s.n)
+		return;
+	r->to -= plain;
+	put_special(r, s, step->lone);
+}
+
+static void put_pairs(struct room *r, const struct sm_log_form *f, va_list *ap)
+{
+	char *bare = r->to, *before = bare;
 	bool leave_out = false;
+	struct arg a;
 
-	sm_buf_str(b, first ? SM_STR(" ") : SM_STR(", "));
-	while (!at_end(p)) {
-		size_t n = literal(p);
+	for (const struct sm_log_step *s = f->step; s < f->step + f->count; s++) {
+		size_t skip = 0;
 
-		sm_buf_append(b, p, n);
-		p += n;
-		if (*p == '%') {
-			p = take(a, p + 1, ap);
-			leave_out = leave_out || (a->optional && a->empty);
-			put_value(b, a);
+		if (s->first) {
+			if (leave_out)
+				r->to = before;
+			leave_out = false;
+			before = r->to;
+			skip = before == bare; /* no comma behind the event */
 		}
+		put(r, s->text.p + skip, s->text.n - skip);
+		if (s->directive == '\0')
+			continue;
+		take(&a, s, ap);
+		leave_out = leave_out || (s->optional && a.empty);
+		put_value(r, a.s, s);
 	}
 	if (leave_out)
-		sm_buf_truncate(b, before);
-	return next_pair(p);
+		r->to = before;
+}
+
+/* The time and a space. Many lines share theirs with the line before. */
+static size_t put_stamp(struct room *r, int64_t ms)
+{
+	static int64_t last = INT64_MIN;
+	static struct arg a;
+
+	if (ms != last)
+		set_seconds(&a, ms);
+	last = ms;
+	put(r, a.s.p, a.s.n);
+	put(r, " ", 1);
+	return a.s.n + 1;
 }
 
 size_t sm_log_line_kv(struct sm_buf *b, int64_t wall_ms, enum sm_sev sev, const char *event,
                       const char *pairs, va_list *ap)
 {
-	size_t text, bare;
-	struct arg a;
+	const size_t most = SM_LOG_LINE_BYTES - 1;
+	char *line = sm_buf_reserve(b, most);
+	struct room r = {line, line + most - 3};
+	const char *name = sm_log_sev_name(sev);
+	size_t text = put_stamp(&r, wall_ms);
 
-	set_seconds(&a, wall_ms);
-	sm_buf_str(b, a.s);
-	sm_buf_char(b, ' ');
-	text = b->len;
-	sm_buf_cstr(b, sm_log_sev_name(sev));
-	sm_buf_char(b, ' ');
-	sm_buf_cstr(b, event);
-	bare = b->len;
-	for (const char *p = next_pair(pairs ? pairs : ""); *p != '\0';)
-		p = put_pair(b, p, b->len == bare, &a, ap);
-	if (sm_buf_err(b) != 0) {
-		sm_buf_truncate(b, SM_MIN(b->len, (size_t)SM_LOG_LINE_BYTES - 3));
-		b->err = 0;
-		sm_buf_append(b, "...", 3);
+	put(&r, name, strlen(name));
+	put(&r, " ", 1);
+	put(&r, event, strlen(event));
+	put_pairs(&r, sm_log_form_of(pairs), ap);
+	if (r.to == r.end) {
+		r.end += 3;
+		put(&r, "...", 3);
 	}
+	sm_buf_commit(b, (size_t)(r.to - line));
 	return text;
 }
 
 /* ---- JSON ---- */
 
-/* What is literal and made of digits only is a number too. */
-static bool literal_number(const char *p)
-{
-	const char *from = p;
-
-	while (sm_isdigit(*p))
-		p++;
-	return p > from && at_end(p) && (*from != '0' || p == from + 1);
-}
-
-/* Is all of the value one number? */
-static bool lone_number(const char *p)
-{
-	if (*p != '%')
-		return literal_number(p);
-	p += p[1] == '?' ? 2 : 1;
-	while (*p == 'l' || *p == 'z')
-		p++;
-	return is_number(*p) && at_end(p + 1);
-}
-
-/* Literal text and directives up to a literal `stop`, or to the end of the pair. */
-static const char *put_json_text(struct sm_buf *b, const char *p, char stop, va_list *ap,
-                                 bool *leave_out)
-{
-	struct arg a;
-
-	for (;;) {
-		const char *from = p;
-
-		while (*p != '%' && *p != stop && !at_end(p))
-			p++;
-		sm_buf_append(b, from, (size_t)(p - from));
-		if (*p != '%')
-			return p;
-		p = take(&a, p + 1, ap);
-		*leave_out = *leave_out || (a.optional && a.empty);
-		sm_json_ascii(b, a.s, VALUE_BYTES);
-	}
-}
-
-static const char *put_json_pair(struct sm_buf *b, const char *p, va_list *ap)
+/* From its first step `s`; gives the first of the next pair. */
+static const struct sm_log_step *put_json_pair(struct sm_buf *b, const struct sm_log_step *s,
+                                               const struct sm_log_step *end, va_list *ap)
 {
 	size_t before = b->len;
-	bool leave_out = false, quote;
+	bool leave_out = false, in_key = true, quote = !s->number;
+	struct sm_str text = sm_str_from(s->text, strlen(SM_LOG_SEPARATOR));
+	struct arg a;
 
-	sm_buf_append(b, ",\"", 2);
-	p = put_json_text(b, p, '=', ap, &leave_out);
-	p += *p == '=';
-	quote = !lone_number(p);
-	sm_buf_cstr(b, quote ? "\":\"" : "\":");
-	p = put_json_text(b, p, '\0', ap, &leave_out);
+	sm_buf_cstr(b, ",\"");
+	for (;;) {
+		ptrdiff_t equals = in_key ? sm_str_chr(text, '=') : -1;
+
+		if (equals >= 0) {
+			sm_buf_str(b, sm_str_head(text, (size_t)equals));
+			sm_buf_cstr(b, quote ? "\":\"" : "\":");
+			text = sm_str_from(text, (size_t)equals + 1);
+			in_key = false;
+		}
+		sm_buf_str(b, text);
+		if (s->directive != '\0') {
+			take(&a, s, ap);
+			leave_out = leave_out || (s->optional && a.empty);
+			sm_json_ascii(b, a.s, VALUE_BYTES);
+		}
+		if (++s == end || s->first)
+			break;
+		text = s->text;
+	}
+	if (in_key)
+		sm_buf_cstr(b, "\":\"");
 	if (quote)
 		sm_buf_char(b, '"');
 	if (leave_out)
 		sm_buf_truncate(b, before);
-	return next_pair(p);
+	return s;
 }
 
 /* RFC 3339, UTC. Most lines share their second with the line before. */
@@ -373,6 +370,7 @@ size_t sm_log_line_json(struct sm_buf *b, int64_t wall_ms, const struct sm_log_w
                         enum sm_sev sev, const char *event, const char *pairs, va_list *ap)
 {
 	const size_t most = SM_LOG_LINE_BYTES - sizeof(JSON_CUT);
+	const struct sm_log_form *f = sm_log_form_of(pairs);
 	size_t text;
 
 	sm_buf_cstr(b, "{\"time\":\"");
@@ -381,10 +379,10 @@ size_t sm_log_line_json(struct sm_buf *b, int64_t wall_ms, const struct sm_log_w
 	text = b->len;
 	sm_buf_printf(b, "\"sev\":\"%s\",\"proc\":\"%s\",\"pid\":%d,\"event\":\"%s\"",
 	              sm_log_sev_name(sev), who->name, who->pid, event);
-	for (const char *p = next_pair(pairs ? pairs : ""); *p != '\0';) {
+	for (const struct sm_log_step *s = f->step; s < f->step + f->count;) {
 		size_t before = b->len;
 
-		p = put_json_pair(b, p, ap);
+		s = put_json_pair(b, s, f->step + f->count, ap);
 		if (sm_buf_err(b) != 0 || b->len > most) {
 			b->err = 0;
 			sm_buf_truncate(b, before);
