@@ -19,11 +19,28 @@ static bool is_8bit(char c)
 	return (unsigned char)c >= 0x80;
 }
 
-/* atext of RFC 5322 3.2.3, which RFC 5321 uses for Atom; of RFC 6531 3.3 with `utf8`. */
+/* What a byte may be part of. */
+enum { ATEXT = 1 /* RFC 5322 3.2.3, RFC 5321's Atom */, LDH = 2 /* of RFC 5321's sub-domain */ };
+static const unsigned char kinds[256] = {
+    ['!'] = ATEXT,
+    ['#' ... '\''] = ATEXT,
+    ['*'] = ATEXT,
+    ['+'] = ATEXT,
+    ['-'] = ATEXT | LDH,
+    ['/'] = ATEXT,
+    ['0' ... '9'] = ATEXT | LDH,
+    ['='] = ATEXT,
+    ['?'] = ATEXT,
+    ['A' ... 'Z'] = ATEXT | LDH,
+    ['^' ... '`'] = ATEXT,
+    ['a' ... 'z'] = ATEXT | LDH,
+    ['{' ... '~'] = ATEXT,
+};
+
+/* With `utf8` as in RFC 6531 3.3. */
 static bool is_atext(char c, bool utf8)
 {
-	return sm_isalnum(c) || (utf8 && is_8bit(c)) ||
-	       (c != '\0' && strchr("!#$%&'*+-/=?^_`{|}~", c) != NULL);
+	return (kinds[(unsigned char)c] & ATEXT) != 0 || (utf8 && is_8bit(c));
 }
 
 /* Names a byte that has no place here: 8-bit is a matter of its own, because the reply differs. */
@@ -36,6 +53,26 @@ static int bad_byte(char c, const char *where)
 
 /* ---- domains ---- */
 
+static int check_label(struct sm_str label)
+{
+	if (label.n == 0)
+		return sm_fail(SM_E_SYNTAX, "empty label in domain");
+	if (label.n > 63)
+		return sm_fail(SM_E_TOOBIG, "label of domain longer than 63");
+	if (label.p[0] == '-' || label.p[label.n - 1] == '-')
+		return sm_fail(SM_E_SYNTAX, "label of domain begins or ends with '-'");
+	return 0;
+}
+
+static bool is_number(struct sm_str label)
+{
+	size_t n = 0;
+
+	while (n < label.n && sm_isdigit(label.p[n]))
+		n++;
+	return n == label.n;
+}
+
 /*
  *   Domain     = sub-domain *("." sub-domain)
  *   sub-domain = Let-dig [Ldh-str]
@@ -43,33 +80,26 @@ static int bad_byte(char c, const char *where)
  */
 static int check_domain(struct sm_str d, bool loose)
 {
-	bool numeric = false;
-	size_t label = 0;
+	struct sm_str label;
+	size_t start = 0, i;
+	int err;
 
 	if (d.n == 0)
 		return sm_fail(SM_E_SYNTAX, "empty domain");
-	for (size_t i = 0; i <= d.n; i++) {
-		char c = i < d.n ? d.p[i] : '.';
-		if (c == '.') {
-			size_t len = i - label;
-			if (len == 0)
-				return sm_fail(SM_E_SYNTAX, "empty label in domain");
-			if (len > 63)
-				return sm_fail(SM_E_TOOBIG, "label of domain longer than 63");
-			if (d.p[label] == '-' || d.p[i - 1] == '-')
-				return sm_fail(SM_E_SYNTAX,
-				               "label of domain begins or ends with '-'");
-			numeric = true;
-			for (size_t k = label; k < i; k++)
-				numeric = numeric && sm_isdigit(d.p[k]);
-			label = i + 1;
-		} else if (!sm_isalnum(c) && c != '-' && !(loose && c == '_')) {
-			return bad_byte(c, "domain");
-		}
+	for (;; start = i + 1) {
+		for (i = start; i < d.n && d.p[i] != '.'; i++)
+			if (!(kinds[(unsigned char)d.p[i]] & LDH) && !(loose && d.p[i] == '_'))
+				return bad_byte(d.p[i], "domain");
+		label = sm_str_n(d.p + start, i - start);
+		err = check_label(label);
+		if (err != 0)
+			return err;
+		if (i == d.n)
+			break;
 	}
 	if (d.n > SM_DOMAIN_MAX)
 		return sm_fail(SM_E_TOOBIG, "domain longer than %d", SM_DOMAIN_MAX);
-	if (numeric)
+	if (is_number(label))
 		return sm_fail(SM_E_SYNTAX, "last label of domain is a number");
 	return 0;
 }
@@ -212,12 +242,22 @@ static int take_local(struct sm_str *in, bool utf8, char *out, size_t *out_n)
 			return 0;
 		}
 	} else {
-		while (n < in->n && (is_atext(in->p[n], utf8) || in->p[n] == '.'))
-			n++;
+		bool dot = true, misplaced = false; /* an atom has to begin here */
+
+		for (; n < in->n; n++) {
+			if (is_atext(in->p[n], utf8)) {
+				dot = false;
+			} else if (in->p[n] == '.') {
+				misplaced |= dot;
+				dot = true;
+			} else {
+				break;
+			}
+		}
 		bare = sm_str_head(*in, n);
 		if (n < in->n && in->p[n] != '@' && in->p[n] != '>')
 			return bad_byte(in->p[n], "local part");
-		if (!is_dot_string(bare, utf8))
+		if (dot || misplaced)
 			return sm_fail(SM_E_SYNTAX,
 			               n == 0 ? "empty local part" : "misplaced dot in local part");
 		if (n > SM_LOCALPART_MAX)
@@ -250,7 +290,8 @@ static int take_mailbox(struct sm_str *in, char end, unsigned flags, struct sm_a
 	err = take_local(in, utf8, local, &local_n);
 	if (err != 0)
 		return err;
-	if (utf8 && !sm_utf8_graphic(sm_str_n(local, local_n)))
+	if (utf8 && !sm_str_is_ascii(sm_str_n(local, local_n)) &&
+	    !sm_utf8_graphic(sm_str_n(local, local_n)))
 		return sm_fail(SM_E_SYNTAX, "local part is not in UTF-8, or has controls");
 	if (in->n == 0 || in->p[0] != '@') {
 		if (in->n > 0 && in->p[0] != end)
@@ -291,8 +332,7 @@ static int take_mailbox(struct sm_str *in, char end, unsigned flags, struct sm_a
 	if (domain.n > 0) {
 		char *d = mem + local_n + 1;
 		d[-1] = '@';
-		for (size_t i = 0; i < domain.n; i++)
-			d[i] = sm_lower(domain.p[i]);
+		sm_str_lower(domain, d);
 		if (literal && d[1] == 'i')
 			memcpy(d + 1, "IPv6", 4);
 		out->domain = out->ascii_domain = sm_str_n(d, domain.n);

@@ -83,18 +83,17 @@ int sm_last_words_install(void)
 
 void sm_last_words_make(struct sm_last_words *w, struct sm_peer *p, uint64_t tag)
 {
+	static struct sm_buf b = {.max = sizeof(w->frame)}; /* made for each request */
 	const struct sm_msg_died m = {.proc = p ? p->proc : 0};
-	struct sm_buf b;
 
 	*w = (struct sm_last_words){.peer = p};
-	sm_buf_init(&b, sizeof(w->frame));
+	sm_buf_reset(&b);
 	if (p == NULL || sm_frame_put(&b, SM_MSG_died, SM_FRAME_REPLY, tag, &m) != 0) {
 		w->peer = NULL;
 	} else {
 		memcpy(w->frame, sm_buf_p(&b), b.len);
 		w->bytes = b.len;
 	}
-	sm_buf_fini(&b);
 }
 
 void sm_last_words_set(const struct sm_last_words *w)

@@ -12,7 +12,7 @@ bool sm_str_caseeq(struct sm_str a, struct sm_str b)
 	if (a.n != b.n)
 		return false;
 	for (size_t i = 0; i < a.n; i++)
-		if (sm_lower(a.p[i]) != sm_lower(b.p[i]))
+		if (a.p[i] != b.p[i] && sm_lower(a.p[i]) != sm_lower(b.p[i]))
 			return false;
 	return true;
 }
@@ -25,17 +25,6 @@ int sm_str_cmp(struct sm_str a, struct sm_str b)
 	if (rc != 0)
 		return rc;
 	return a.n < b.n ? -1 : a.n > b.n;
-}
-
-struct sm_str sm_str_from(struct sm_str s, size_t start)
-{
-	start = SM_MIN(start, s.n);
-	return sm_str_n(s.p ? s.p + start : NULL, s.n - start);
-}
-
-struct sm_str sm_str_head(struct sm_str s, size_t n)
-{
-	return sm_str_n(s.p, SM_MIN(n, s.n));
 }
 
 static struct sm_str tail(struct sm_str s, size_t n)
@@ -63,20 +52,6 @@ bool sm_str_has_casesuffix(struct sm_str s, struct sm_str suffix)
 	return s.n >= suffix.n && sm_str_caseeq(tail(s, suffix.n), suffix);
 }
 
-ptrdiff_t sm_str_chr(struct sm_str s, char c)
-{
-	const char *at = s.n ? memchr(s.p, c, s.n) : NULL;
-
-	return at ? at - s.p : -1;
-}
-
-ptrdiff_t sm_str_rchr(struct sm_str s, char c)
-{
-	const char *at = s.n ? memrchr(s.p, c, s.n) : NULL;
-
-	return at ? at - s.p : -1;
-}
-
 static bool is_blank(char c)
 {
 	return c == ' ' || c == '\t';
@@ -94,6 +69,31 @@ bool sm_str_is_ascii(struct sm_str s)
 	for (; i < s.n; i++)
 		seen |= (unsigned char)s.p[i];
 	return (seen & 0x8080808080808080U) == 0;
+}
+
+/* Of each byte at once: 0x80 in those that are 'A' to 'Z'. Sums stay in their byte, because the
+ * high bits are taken off before. */
+static uint64_t upper(uint64_t word)
+{
+	const uint64_t ones = 0x0101010101010101;
+	uint64_t low = word & 0x7f * ones;
+	uint64_t from_a = low + (0x80 - 'A') * ones, above_z = low + (0x7f - 'Z') * ones;
+
+	return from_a & ~above_z & ~word & 0x80 * ones;
+}
+
+void sm_str_lower(struct sm_str s, char *to)
+{
+	uint64_t word;
+	size_t i = 0;
+
+	for (; s.n - i >= sizeof(word); i += sizeof(word)) {
+		memcpy(&word, s.p + i, sizeof(word));
+		word |= upper(word) >> 2; /* 0x20 */
+		memcpy(to + i, &word, sizeof(word));
+	}
+	for (; i < s.n; i++)
+		to[i] = sm_lower(s.p[i]);
 }
 
 struct sm_str sm_str_trim(struct sm_str s)

@@ -61,12 +61,31 @@ bool sm_str_has_caseprefix(struct sm_str s, struct sm_str prefix);
 bool sm_str_has_suffix(struct sm_str s, struct sm_str suffix);
 bool sm_str_has_casesuffix(struct sm_str s, struct sm_str suffix);
 /* Index of the first/last `c`, or -1. */
-ptrdiff_t sm_str_chr(struct sm_str s, char c);
-ptrdiff_t sm_str_rchr(struct sm_str s, char c);
+static inline ptrdiff_t sm_str_chr(struct sm_str s, char c)
+{
+	const char *at = s.n ? memchr(s.p, c, s.n) : NULL;
+
+	return at ? at - s.p : -1;
+}
+static inline ptrdiff_t sm_str_rchr(struct sm_str s, char c)
+{
+	const char *at = s.n ? memrchr(s.p, c, s.n) : NULL;
+
+	return at ? at - s.p : -1;
+}
 /* From `start` to the end; `start` past the end gives an empty view at the end. */
-struct sm_str sm_str_from(struct sm_str s, size_t start);
-struct sm_str sm_str_head(struct sm_str s, size_t n);
+static inline struct sm_str sm_str_from(struct sm_str s, size_t start)
+{
+	start = SM_MIN(start, s.n);
+	return sm_str_n(s.p ? s.p + start : NULL, s.n - start);
+}
+static inline struct sm_str sm_str_head(struct sm_str s, size_t n)
+{
+	return sm_str_n(s.p, SM_MIN(n, s.n));
+}
 bool sm_str_is_ascii(struct sm_str s); /* no byte above 0x7f */
+/* `s` in lower case to `to`, which has room for s.n bytes and may be s.p itself. */
+void sm_str_lower(struct sm_str s, char *to);
 /* Without spaces and tabs at both ends. */
 struct sm_str sm_str_trim(struct sm_str s);
 /* The part before the first `sep`; `*rest` is what follows it (empty, p NULL when there was no

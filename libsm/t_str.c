@@ -137,13 +137,31 @@ static void t_copy(void **state)
 	assert_string_equal(to, "");
 }
 
+static void t_lower(void **state)
+{
+	char all[256 + 16], to[sizeof(all)];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(all); i++)
+		all[i] = (char)i;
+	for (size_t from = 0; from < 256; from++)
+		for (size_t n = 0; n <= 16; n++) {
+			memset(to, '-', sizeof(to));
+			sm_str_lower(sm_str_n(all + from, n), to);
+			for (size_t i = 0; i < n; i++)
+				assert_int_equal(to[i], sm_lower(all[from + i]));
+			assert_int_equal(to[n], '-');
+		}
+	sm_str_lower(sm_str_n(all, sizeof(all)), all);
+	assert_memory_equal(all + 'A', "abcdefghijklmnopqrstuvwxyz[", 27);
+	sm_str_lower(SM_STR_NONE, to);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(t_compare),
-	    cmocka_unit_test(t_cut),
-	    cmocka_unit_test(t_numbers),
-	    cmocka_unit_test(t_copy),
+	    cmocka_unit_test(t_compare), cmocka_unit_test(t_cut),   cmocka_unit_test(t_numbers),
+	    cmocka_unit_test(t_copy),    cmocka_unit_test(t_lower),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

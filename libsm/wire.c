@@ -8,41 +8,11 @@
  */
 #include "libsm/wire.h"
 
-#include <endian.h>
-
 enum { SA_NONE = 0, SA_UNIX = 1, SA_IPV4 = 4, SA_IPV6 = 6 };
 #define UNIX_PATH_AT  offsetof(struct sockaddr_un, sun_path)
 #define UNIX_PATH_MAX (sizeof(((struct sockaddr_un *)0)->sun_path) - 1)
 
 /* ---- write ---- */
-
-void sm_w_u8(struct sm_buf *b, uint8_t v)
-{
-	sm_buf_append(b, &v, sizeof(v));
-}
-
-void sm_w_u16(struct sm_buf *b, uint16_t v)
-{
-	v = htole16(v);
-	sm_buf_append(b, &v, sizeof(v));
-}
-
-void sm_w_u32(struct sm_buf *b, uint32_t v)
-{
-	v = htole32(v);
-	sm_buf_append(b, &v, sizeof(v));
-}
-
-void sm_w_u64(struct sm_buf *b, uint64_t v)
-{
-	v = htole64(v);
-	sm_buf_append(b, &v, sizeof(v));
-}
-
-void sm_w_i64(struct sm_buf *b, int64_t v)
-{
-	sm_w_u64(b, (uint64_t)v);
-}
 
 void sm_w_count(struct sm_buf *b, uint32_t n, uint32_t max)
 {
@@ -64,12 +34,6 @@ void sm_w_str_max(struct sm_buf *b, struct sm_str s, size_t max)
 	}
 	sm_w_u32(b, (uint32_t)s.n);
 	sm_buf_str(b, s);
-}
-
-void sm_w_id(struct sm_buf *b, struct sm_id id)
-{
-	sm_w_u64(b, id.counter);
-	sm_w_u8(b, id.proc);
 }
 
 void sm_w_sa(struct sm_buf *b, const struct sm_sa *sa)
@@ -110,66 +74,11 @@ void sm_w_sa(struct sm_buf *b, const struct sm_sa *sa)
 
 /* ---- read ---- */
 
-static void fail(struct sm_reader *r, int err)
+void sm_r_fail(struct sm_reader *r, int err)
 {
 	if (r->err == 0)
 		r->err = err;
 	r->p = r->end;
-}
-
-/* The next `n` bytes, or NULL in error. */
-static const uint8_t *take(struct sm_reader *r, size_t n)
-{
-	const uint8_t *p = r->p;
-
-	if (SM_UNLIKELY(r->err != 0 || (size_t)(r->end - p) < n)) {
-		fail(r, SM_E_PROTO);
-		return NULL;
-	}
-	r->p += n;
-	return p;
-}
-
-uint8_t sm_r_u8(struct sm_reader *r)
-{
-	const uint8_t *p = take(r, 1);
-
-	return p ? *p : 0;
-}
-
-uint16_t sm_r_u16(struct sm_reader *r)
-{
-	const uint8_t *p = take(r, 2);
-	uint16_t v = 0;
-
-	if (p != NULL)
-		memcpy(&v, p, sizeof(v));
-	return le16toh(v);
-}
-
-uint32_t sm_r_u32(struct sm_reader *r)
-{
-	const uint8_t *p = take(r, 4);
-	uint32_t v = 0;
-
-	if (p != NULL)
-		memcpy(&v, p, sizeof(v));
-	return le32toh(v);
-}
-
-uint64_t sm_r_u64(struct sm_reader *r)
-{
-	const uint8_t *p = take(r, 8);
-	uint64_t v = 0;
-
-	if (p != NULL)
-		memcpy(&v, p, sizeof(v));
-	return le64toh(v);
-}
-
-int64_t sm_r_i64(struct sm_reader *r)
-{
-	return (int64_t)sm_r_u64(r);
 }
 
 struct sm_str sm_r_str(struct sm_reader *r, size_t max)
@@ -178,30 +87,21 @@ struct sm_str sm_r_str(struct sm_reader *r, size_t max)
 	const uint8_t *p;
 
 	if (n > max) {
-		fail(r, SM_E_TOOBIG);
+		sm_r_fail(r, SM_E_TOOBIG);
 		return sm_str_n("", 0);
 	}
-	p = take(r, n);
+	p = sm_r_bytes(r, n);
 	return p ? sm_str_n(p, n) : sm_str_n("", 0);
-}
-
-struct sm_id sm_r_id(struct sm_reader *r)
-{
-	struct sm_id id;
-
-	id.counter = sm_r_u64(r);
-	id.proc = sm_r_u8(r);
-	return id;
 }
 
 static void read_unix(struct sm_reader *r, struct sm_sa *sa)
 {
 	size_t n = sm_r_u8(r);
-	const uint8_t *p = n <= UNIX_PATH_MAX ? take(r, n) : NULL;
+	const uint8_t *p = n <= UNIX_PATH_MAX ? sm_r_bytes(r, n) : NULL;
 
 	/* A NUL inside of a path would end it early: written again, it would be another one. */
 	if (p == NULL || (n > 0 && p[0] != '\0' && memchr(p, '\0', n) != NULL)) {
-		fail(r, SM_E_PROTO);
+		sm_r_fail(r, SM_E_PROTO);
 		return;
 	}
 	sa->u.un.sun_family = AF_UNIX;
@@ -219,7 +119,7 @@ void sm_r_sa(struct sm_reader *r, struct sm_sa *sa)
 	case SA_NONE:
 		break;
 	case SA_IPV4:
-		p = take(r, 6);
+		p = sm_r_bytes(r, 6);
 		if (p == NULL)
 			break;
 		sa->len = sizeof(sa->u.in4);
@@ -228,7 +128,7 @@ void sm_r_sa(struct sm_reader *r, struct sm_sa *sa)
 		memcpy(&sa->u.in4.sin_port, p + 4, 2);
 		break;
 	case SA_IPV6:
-		p = take(r, 18);
+		p = sm_r_bytes(r, 18);
 		if (p == NULL)
 			break;
 		sa->len = sizeof(sa->u.in6);
@@ -241,7 +141,7 @@ void sm_r_sa(struct sm_reader *r, struct sm_sa *sa)
 		read_unix(r, sa);
 		break;
 	default:
-		fail(r, SM_E_PROTO);
+		sm_r_fail(r, SM_E_PROTO);
 		break;
 	}
 }
@@ -251,11 +151,11 @@ uint32_t sm_r_count(struct sm_reader *r, uint32_t max, size_t least_bytes_each)
 	uint32_t n = sm_r_u32(r);
 
 	if (n > max) {
-		fail(r, SM_E_TOOBIG);
+		sm_r_fail(r, SM_E_TOOBIG);
 		return 0;
 	}
 	if (n * least_bytes_each > (size_t)(r->end - r->p)) {
-		fail(r, SM_E_PROTO);
+		sm_r_fail(r, SM_E_PROTO);
 		return 0;
 	}
 	return n;
@@ -271,7 +171,7 @@ void *sm_r_array(struct sm_reader *r, struct sm_arena *a, uint32_t max, size_t l
 		return NULL;
 	v = sm_arena_alloc(a, *count * size);
 	if (v == NULL) {
-		fail(r, SM_E_TOOBIG);
+		sm_r_fail(r, SM_E_TOOBIG);
 		*count = 0;
 	}
 	return v;
@@ -280,6 +180,6 @@ void *sm_r_array(struct sm_reader *r, struct sm_arena *a, uint32_t max, size_t l
 int sm_r_end(struct sm_reader *r)
 {
 	if (r->err == 0 && r->p != r->end)
-		fail(r, SM_E_PROTO);
+		sm_r_fail(r, SM_E_PROTO);
 	return r->err;
 }

@@ -38,8 +38,7 @@ static int find_dn(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str 
 	if (dn.n == 0 || dn.n > AR_KEY_MAX - tag.n)
 		return 0;
 	key = sm_arena_must(ctx->a, dn.n);
-	for (size_t i = 0; i < dn.n; i++)
-		key[i] = sm_lower(dn.p[i]);
+	sm_str_lower(dn, key);
 	ar_keys_word(&keys, tag, sm_str_n(key, dn.n));
 	return ar_access_find(ar, ctx, &keys, out);
 }

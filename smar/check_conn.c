@@ -58,8 +58,7 @@ static void take_name(struct sm_arena *a, const struct sm_msg_conn_check *m,
 	if (!good)
 		return;
 	name = sm_arena_must(a, given.n);
-	for (size_t i = 0; i < given.n; i++)
-		name[i] = sm_lower(given.p[i]);
+	sm_str_lower(given, name);
 	out->client_name = sm_str_n(name, given.n);
 }
 

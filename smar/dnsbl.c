@@ -44,8 +44,7 @@ static bool question(const struct ar_dnsbl_conf *list, const struct sm_sa *clien
 {
 	char zone[AR_DNS_NAME_MAX + 1];
 
-	for (size_t i = 0; i < list->domain.n; i++)
-		zone[i] = sm_lower(list->domain.p[i]);
+	sm_str_lower(list->domain, zone);
 	return ar_reverse_name(client, sm_str_n(zone, list->domain.n),
 	                       sm_str_n(zone, list->domain.n), out);
 }
@@ -107,8 +106,7 @@ static struct sm_str tag_of(const struct ar_dnsbl_conf *list, char out[TAG_BYTES
 {
 	size_t n = list->tag.n;
 
-	for (size_t i = 0; i < n; i++)
-		out[i] = sm_lower(list->tag.p[i]);
+	sm_str_lower(list->tag, out);
 	out[n] = ':';
 	return sm_str_n(out, n + 1);
 }

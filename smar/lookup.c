@@ -166,10 +166,8 @@ struct sm_str ar_address_key(struct sm_arena *a, struct sm_str address)
 	if (at >= 0 && !sm_str_is_ascii(domain))
 		(void)!sm_domain_ascii(domain, text, &domain);
 	p = sm_arena_must(a, local.n + domain.n + 1);
-	for (size_t i = 0; i < local.n; i++)
-		p[i] = sm_lower(local.p[i]);
-	for (size_t i = 0; i < domain.n; i++)
-		p[local.n + i] = sm_lower(domain.p[i]);
+	sm_str_lower(local, p);
+	sm_str_lower(domain, p + local.n);
 	return sm_str_n(p, local.n + domain.n);
 }
 
@@ -184,8 +182,7 @@ bool ar_key_ascii(struct sm_str key, char *out, struct sm_str *ascii, bool *othe
 	if (sm_str_is_ascii(domain) || sm_str_chr(domain, '.') < 0 ||
 	    sm_domain_ascii(domain, text, &domain) != 0 || domain.n > AR_KEY_MAX - before)
 		return false;
-	for (size_t i = 0; i < before; i++)
-		out[i] = sm_lower(key.p[i]);
+	sm_str_lower(sm_str_head(key, before), out);
 	memcpy(out + before, domain.p, domain.n);
 	out[before + domain.n] = '\0';
 	*ascii = sm_str_n(out, before + domain.n);

@@ -125,8 +125,7 @@ static unsigned add(struct ar_table *t, struct sm_str key, struct sm_str value, 
 	p = append(t, sizeof(h) + key.n + value.n);
 	memcpy(p, &h, sizeof(h));
 	p += sizeof(h);
-	for (size_t i = 0; i < key.n; i++)
-		p[i] = sm_lower(key.p[i]);
+	sm_str_lower(key, p);
 	if (value.n > 0)
 		memcpy(p + key.n, value.p, value.n);
 	key.p = p;

@@ -104,7 +104,6 @@ struct sm_str ss_auth_name(struct sm_str mech, unsigned step, struct sm_str resp
 	if (at > 0 && sm_str_caseeq(sm_str_from(name, (size_t)at + 1), realm))
 		name.n = (size_t)at;
 	name = sm_str_head(name, size);
-	for (size_t i = 0; i < name.n; i++)
-		out[i] = sm_lower(name.p[i]);
+	sm_str_lower(name, out);
 	return sm_str_n(out, name.n);
 }
