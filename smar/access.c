@@ -72,17 +72,3 @@ bool ar_access_apply(const struct ar_ctx *ctx, const struct ar_action *action,
 		v->flags |= SM_VERDICT_QUICK;
 	return true;
 }
-
-int ar_access_address(const struct ar *ar, struct sm_arena *a, struct sm_str mailbox,
-                      struct ar_parts *out)
-{
-	struct sm_str delimiter = ar->conf->address_delimiter;
-	struct sm_addr addr;
-
-	if (sm_str_caseeq(mailbox, SM_STR("postmaster")))
-		mailbox = sm_arena_printf(a, "postmaster@" SM_STR_FMT, SM_STR_ARG(ar->hostname));
-	if (sm_addr_mailbox(mailbox, a, &addr) != 0 || addr.domain.n == 0)
-		return SM_E_SYNTAX;
-	ar_parts_of(ar_address_key(a, addr.mailbox), delimiter.n > 0 ? delimiter.p[0] : '+', out);
-	return 0;
-}

@@ -26,11 +26,4 @@ void ar_access_failed(const struct ar_ctx *ctx, const struct ar_keys *keys, int 
 bool ar_access_apply(const struct ar_ctx *ctx, const struct ar_action *action,
                      struct sm_msg_verdict *v);
 
-/*
- * A mail address as the maps know it: lower case, taken apart at the delimiter of the
- * configuration. The domain of a bare <postmaster> is the host's. SM_E_SYNTAX.
- */
-int ar_access_address(const struct ar *ar, struct sm_arena *a, struct sm_str mailbox,
-                      struct ar_parts *out) SM_MUST_CHECK;
-
 #endif

@@ -87,21 +87,6 @@ int ar_alias_owner(const struct ar *ar, const struct ar_ctx *ctx, const struct a
 	return SM_E_NOTFOUND;
 }
 
-int ar_alias_mailbox(const struct ar *ar, struct sm_arena *a, struct sm_str rcpt,
-                     struct sm_str *mailbox)
-{
-	struct sm_addr addr;
-	int rc;
-
-	if (sm_str_caseeq(rcpt, SM_STR("postmaster")))
-		rcpt = sm_arena_printf(a, "postmaster@" SM_STR_FMT, SM_STR_ARG(ar->hostname));
-	rc = sm_addr_mailbox(rcpt, a, &addr);
-	if (rc == 0 && addr.domain.n == 0)
-		rc = sm_fail(SM_E_SYNTAX, "address without domain");
-	*mailbox = addr.mailbox;
-	return rc == 0 ? 0 : SM_E_SYNTAX;
-}
-
 /* ---- members ---- */
 
 struct include_job {

@@ -15,8 +15,8 @@
 #define AR_ALIAS_H
 
 #include "libsm/msg.h"
+#include "smar/address.h"
 #include "smar/alias_rhs.h"
-#include "smar/ar.h"
 
 /* ---- one level ---- */
 
@@ -49,18 +49,15 @@ int ar_alias_members(const struct ar *ar, const struct ar_ctx *ctx, struct sm_st
  * SM_E_NOTFOUND: no, or it is no alias. Otherwise as above. */
 int ar_alias_any(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str mailbox,
                  bool (*match)(void *arg, struct sm_str member), void *arg) SM_YIELDS SM_MUST_CHECK;
-/* The canonical mailbox of a recipient: a bare <postmaster> gets the hostname. SM_E_SYNTAX. */
-int ar_alias_mailbox(const struct ar *ar, struct sm_arena *a, struct sm_str rcpt,
-                     struct sm_str *mailbox) SM_MUST_CHECK;
 
 /* ---- all levels ---- */
 
 enum { AR_ALIAS_CHUNK = 1000 }; /* members in one answer */
 
 /*
- * Answer for a recipient that is an alias: members (SM_ROUTE_ALIAS), or why there are none. 0;
- * SM_E_NOTFOUND: it is none, route it; SM_E_AGAIN: only without may_wait. `out`: strings in ctx->a
- * or static.
+ * Answer for a recipient (`rcpt`: m->rcpt) that is an alias: members (SM_ROUTE_ALIAS), or why there
+ * are none. 0; SM_E_NOTFOUND: it is none, route it; SM_E_AGAIN: only without may_wait. `out`:
+ * strings in ctx->a or static.
  *
  * Members come in the order of their bytes, each once, those behind m->after; at most
  * AR_ALIAS_CHUNK, `more` when there are others. A member is final, or has to be asked for by
@@ -68,7 +65,7 @@ enum { AR_ALIAS_CHUNK = 1000 }; /* members in one answer */
  * ever, so that it spoils nothing for the others.
  */
 int ar_alias_route(const struct ar *ar, const struct ar_ctx *ctx, const struct sm_msg_route_get *m,
-                   struct sm_msg_route *out) SM_YIELDS SM_MUST_CHECK;
+                   const struct ar_address *rcpt, struct sm_msg_route *out) SM_YIELDS SM_MUST_CHECK;
 /* Forget the expansions that are kept between the chunks of an answer. */
 void ar_alias_fini(void);
 

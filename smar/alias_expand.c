@@ -203,33 +203,29 @@ static int give_up(const struct ar_ctx *ctx, int rc, struct sm_str mailbox,
 }
 
 int ar_alias_route(const struct ar *ar, const struct ar_ctx *ctx, const struct sm_msg_route_get *m,
-                   struct sm_msg_route *out)
+                   const struct ar_address *rcpt, struct sm_msg_route *out)
 {
 	struct ar_alias_found found;
-	struct ar_parts parts;
-	struct sm_str mailbox;
 	struct ar_alias_tree *t = NULL;
 	bool local;
 	int rc;
 
-	if (ar_maps_aliases(ar->maps) == NULL || (m->flags & SM_ROUTE_FINAL) != 0 ||
-	    ar_alias_mailbox(ar, ctx->a, m->rcpt, &mailbox) != 0)
+	if (ar_maps_aliases(ar->maps) == NULL || (m->flags & SM_ROUTE_FINAL) != 0)
 		return SM_E_NOTFOUND;
 	if (m->after.n > 0)
-		t = take(mailbox);
+		t = take(rcpt->mailbox);
 	if (t != NULL) {
 		rc = answer(&t, ctx, m, out);
 		ar_alias_tree_free(&t);
 		return rc;
 	}
 	/* Most are none. */
-	ar_parts_of(ar_address_key(ctx->a, mailbox), ar->conf->address_delimiter.p[0], &parts);
-	rc = ar_alias_local(ar, ctx, &parts, &local);
+	rc = ar_alias_local(ar, ctx, &rcpt->parts, &local);
 	if (rc == 0)
-		rc = ar_alias_find(ar, ctx, &parts, local, &found);
+		rc = ar_alias_find(ar, ctx, &rcpt->parts, local, &found);
 	if (rc == 0) {
 		t = ar_alias_tree_new(ar, ctx, m->level);
-		rc = ar_alias_tree_expand(t, mailbox);
+		rc = ar_alias_tree_expand(t, rcpt->mailbox);
 	}
 	if (rc == 0 && t->root->state == AR_NODE_LEAF)
 		rc = SM_E_NOTFOUND;
@@ -237,7 +233,7 @@ int ar_alias_route(const struct ar *ar, const struct ar_ctx *ctx, const struct s
 		tell(t, ctx, m);
 		rc = answer(&t, ctx, m, out);
 	} else {
-		rc = give_up(ctx, rc, mailbox, m, out);
+		rc = give_up(ctx, rc, rcpt->mailbox, m, out);
 	}
 	ar_alias_tree_free(&t);
 	return rc;

@@ -3,6 +3,7 @@
 #define AR_CHECK_INT_H
 
 #include "smar/access.h"
+#include "smar/address.h"
 #include "smar/ask.h"
 #include "smar/check.h"
 #include "smar/on_demand.h"

@@ -162,7 +162,7 @@ int ar_check_mail(const struct ar *ar, const struct ar_ctx *ctx, const struct sm
 {
 	struct ar_action action = {.kind = AR_ACTION_CONT};
 	bool access = (m->flags & SM_CHECK_ACCESS) != 0;
-	struct ar_parts parts;
+	struct ar_address sender;
 	struct found *f;
 	bool local;
 	int rc;
@@ -170,20 +170,20 @@ int ar_check_mail(const struct ar *ar, const struct ar_ctx *ctx, const struct sm
 	*out = (struct sm_msg_verdict){.text = SM_STR("")};
 	if (m->sender.n == 0)
 		return 0;
-	if (ar_access_address(ar, ctx->a, m->sender, &parts) != 0)
+	if (ar_address_of(ar, ctx->a, m->sender, &sender) != 0)
 		return ar_refuse(out, 553, "5.1.7 malformed sender address");
 	if (m->flags & SM_CHECK_SESSION_QUICK)
 		return 0;
 	f = SM_ARENA_NEW(ctx->a, struct found);
-	rc = ar_check_domain(ar, ctx, parts.domain, &f->routed, &local, out);
+	rc = ar_check_domain(ar, ctx, sender.parts.domain, &f->routed, &local, out);
 	if (rc == 0 && out->code == 0 && access && !(m->flags & SM_CHECK_NO_DNS))
-		rc = check_routable(ar, ctx, parts.domain, f, out);
+		rc = check_routable(ar, ctx, sender.parts.domain, f, out);
 	if (rc == 0 && out->code == 0 && local)
-		rc =
-		    ar_check_local(ar, ctx, &parts, 550, "5.1.1 There is no such sender here", out);
+		rc = ar_check_local(ar, ctx, &sender.parts, 550,
+		                    "5.1.1 There is no such sender here", out);
 	if (rc != 0 || out->code != 0 || !access)
 		return rc;
-	rc = check_sender(ar, ctx, &parts, &action);
+	rc = check_sender(ar, ctx, &sender.parts, &action);
 	if (rc == 0 && action.kind == AR_ACTION_CONT)
 		rc = check_addresses(ar, ctx, f, &action);
 	if (rc == 0)

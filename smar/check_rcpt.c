@@ -58,7 +58,7 @@ int ar_check_local(const struct ar *ar, const struct ar_ctx *ctx, const struct a
 
 struct rcpt {
 	const struct sm_msg_rcpt_check *m;
-	struct ar_parts parts;
+	struct ar_address address;
 	bool local;              /* its domain is */
 	struct ar_demand demand; /* what mail for its domain waits for */
 	bool allowed;            /* to have it relayed, or it need not be */
@@ -89,7 +89,7 @@ static int find_entry(const struct ar *ar, const struct ar_ctx *ctx, struct rcpt
 	r->action = (struct ar_action){.kind = AR_ACTION_CONT, .none = true};
 	if (!has(r, SM_CHECK_ACCESS) || (has(r, SM_CHECK_SESSION_QUICK) && r->allowed))
 		return 0;
-	ar_keys_address(&keys, SM_STR("to:"), &r->parts, AR_KEYS_LOCALPART);
+	ar_keys_address(&keys, SM_STR("to:"), &r->address.parts, AR_KEYS_LOCALPART);
 	rc = ar_access_find(ar, ctx, &keys, &r->action);
 	r->allowed = r->allowed || r->action.kind == AR_ACTION_RELAY;
 	return rc;
@@ -137,12 +137,12 @@ int ar_check_rcpt(const struct ar *ar, const struct ar_ctx *ctx, const struct sm
 	int rc;
 
 	*out = (struct sm_msg_verdict){.text = SM_STR("")};
-	if (ar_access_address(ar, ctx->a, m->rcpt, &r.parts) != 0)
+	if (ar_address_of(ar, ctx->a, m->rcpt, &r.address) != 0)
 		return ar_refuse(out, 553, "5.1.3 malformed recipient address");
-	rc = ar_check_domain(ar, ctx, r.parts.domain, &routed, &r.local, out);
+	rc = ar_check_domain(ar, ctx, r.address.parts.domain, &routed, &r.local, out);
 	if (rc != 0 || out->code != 0)
 		return rc;
-	rc = ar_check_demand(ar, ctx, r.parts.domain, &r.demand, out);
+	rc = ar_check_demand(ar, ctx, r.address.parts.domain, &r.demand, out);
 	if (rc != 0 || out->code != 0)
 		return rc;
 	out->flags = r.local ? SM_VERDICT_LOCAL : r.demand.relay ? SM_VERDICT_ON_DEMAND : 0;
@@ -156,9 +156,9 @@ int ar_check_rcpt(const struct ar *ar, const struct ar_ctx *ctx, const struct sm
 	if (!r.allowed && !r.action.failed)
 		return ar_refuse(out, 550, "5.7.1 Relaying denied");
 	if (r.local)
-		rc = ar_check_local(ar, ctx, &r.parts, 550, "5.1.1 User unknown", out);
+		rc = ar_check_local(ar, ctx, &r.address.parts, 550, "5.1.1 User unknown", out);
 	if (rc == 0 && out->code == 0 && has(&r, SM_CHECK_ACCESS))
-		rc = ar_protect(ar, ctx, m, &r.parts, out);
+		rc = ar_protect(ar, ctx, m, &r.address.parts, out);
 	if (rc != 0 || out->code != 0)
 		return rc;
 	if (r.action.kind == AR_ACTION_ERROR || r.action.kind == AR_ACTION_DISCARD)
@@ -168,7 +168,7 @@ int ar_check_rcpt(const struct ar *ar, const struct ar_ctx *ctx, const struct sm
 		return 0;
 	/* Who is called on demand only is not called for a question. */
 	if (r.demand.wait == SM_WAIT_NO)
-		rc = ar_check_verify(ar, ctx, r.parts.domain, out);
+		rc = ar_check_verify(ar, ctx, r.address.parts.domain, out);
 	if (rc != 0 || out->code != 0 || !has(&r, SM_CHECK_GREYLIST))
 		return rc;
 	return check_greylist(ar, ctx, m, out);

@@ -1,7 +1,7 @@
 # smar: DNS, routes, policy. Everything but main() is a library, so that the unit tests can have it.
 noinst_LIBRARIES += libsmar.a
 libsmar_a_SOURCES = smar/ar.h smar/conf.h smar/conf.c smar/map.h smar/map_int.h smar/map.c smar/map_conf.h smar/map_conf.c \
-	smar/map_drivers.c smar/map_table.h smar/map_table.c smar/map_text.c \
+	smar/map_drivers.c smar/address.h smar/address.c smar/map_table.h smar/map_table.c smar/map_text.c \
 	smar/map_db.c smar/map_sequence.c smar/reload.h smar/reload.c smar/lookup.h smar/lookup.c smar/way.h smar/way.c smar/mailertable.h smar/mailertable.c smar/mailertable_lookup.c \
 	smar/mx.h smar/mx.c smar/own.h smar/own.c smar/dns_msg.h smar/dns_msg.c smar/dns.h smar/dns.c \
 	smar/dns_cache.h smar/dns_cache.c smar/ask.h smar/route.h smar/route.c smar/check.h smar/check_conn.c \

@@ -55,14 +55,14 @@ const struct ar_mt_entry *ar_mt_find(const struct ar_mt *mt, struct sm_str domai
  * if there is none; SM_E_AGAIN as ar_map_get; anything else: the map failed, or its value is wrong,
  * with diag.
  *
- * That of a recipient goes before that of its domain, and says only where its mail goes: whether a
- * domain is local is asked by domain.
+ * That of a recipient (its address as a key) goes before that of its domain, and says only where
+ * its mail goes: whether a domain is local is asked by domain.
  */
 struct ar;
 struct ar_ctx;
 int ar_mt_lookup(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str domain,
                  const struct ar_mt_entry **out) SM_YIELDS SM_MUST_CHECK;
-int ar_mt_lookup_rcpt(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str rcpt,
+int ar_mt_lookup_rcpt(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str key,
                       struct sm_str domain, const struct ar_mt_entry **out) SM_YIELDS SM_MUST_CHECK;
 
 #endif

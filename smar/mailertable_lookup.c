@@ -63,7 +63,7 @@ int ar_mt_lookup(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str do
 	return 0;
 }
 
-int ar_mt_lookup_rcpt(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str rcpt,
+int ar_mt_lookup_rcpt(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str key,
                       struct sm_str domain, const struct ar_mt_entry **out)
 {
 	struct ar_map *map = ar_maps_mailertable(ar->maps);
@@ -71,7 +71,7 @@ int ar_mt_lookup_rcpt(const struct ar *ar, const struct ar_ctx *ctx, struct sm_s
 	int rc = 0;
 
 	*out = NULL;
-	ar_keys_word(&keys, SM_STR(""), ar_address_key(ctx->a, rcpt));
+	ar_keys_word(&keys, SM_STR(""), key);
 	if (map != NULL)
 		rc = find_in_map(map, ctx, &keys, out);
 	else if (ar->mt != NULL && ar->mt->addresses > 0)

@@ -9,7 +9,6 @@
 
 #include "libsm/err.h"
 #include "libsm/utf8.h"
-#include "smar/alias.h"
 #include "smar/local.h"
 
 static bool listed(const struct sm_conf_list *domains, struct ar_keys *keys)
@@ -77,17 +76,4 @@ int ar_on_demand(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str do
 	if (rc == 0)
 		*out = (struct ar_demand){.wait = SM_WAIT_NO};
 	return rc == SM_E_NOTFOUND ? 0 : rc;
-}
-
-int ar_on_demand_rcpt(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str rcpt,
-                      struct ar_demand *out)
-{
-	struct sm_str mailbox;
-	struct ar_parts parts;
-
-	*out = (struct ar_demand){.wait = SM_WAIT_NO};
-	if (ar_alias_mailbox(ar, ctx->a, rcpt, &mailbox) != 0)
-		return 0;
-	ar_parts_of(ar_address_key(ctx->a, mailbox), ar->conf->address_delimiter.p[0], &parts);
-	return ar_on_demand(ar, ctx, parts.domain, out);
 }

@@ -18,8 +18,5 @@ struct ar_demand {
  * without may_wait; anything else: it cannot be told, with diag. */
 int ar_on_demand(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str domain,
                  struct ar_demand *out) SM_YIELDS SM_MUST_CHECK;
-/* The same for a recipient. What is malformed waits for nothing. */
-int ar_on_demand_rcpt(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str rcpt,
-                      struct ar_demand *out) SM_YIELDS SM_MUST_CHECK;
 
 #endif

@@ -7,6 +7,7 @@
 
 #include "libsm/err.h"
 #include "smar/access.h"
+#include "smar/address.h"
 #include "smar/alias.h"
 
 /* ---- comparing ---- */
@@ -51,7 +52,7 @@ bool ar_protect_client_is(struct sm_str pattern, const struct sm_sa *client, uin
 struct question {
 	const struct sm_msg_rcpt_check *m;
 	const struct ar_parts *rcpt;
-	struct ar_parts sender;
+	struct ar_address sender;
 };
 
 struct member {
@@ -70,7 +71,7 @@ static bool member_is(void *arg, struct sm_str member)
 static int sender_in_list(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str list,
                           const struct question *q, bool *met)
 {
-	struct member m = {&q->sender, q->m->flags};
+	struct member m = {&q->sender.parts, q->m->flags};
 	struct sm_str mailbox = list;
 	int rc;
 
@@ -90,11 +91,11 @@ static int try_restriction(const struct ar *ar, const struct ar_ctx *ctx,
                            const struct ar_restriction *r, const struct question *q, bool *met)
 {
 	uint32_t flags = q->m->flags;
-	bool by_sender = (flags & SM_CHECK_PROTECT_SENDER) != 0 && q->sender.local.n > 0;
+	bool by_sender = (flags & SM_CHECK_PROTECT_SENDER) != 0 && q->sender.parts.local.n > 0;
 
 	switch (r->kind) {
 	case AR_RESTRICTION_FROM:
-		*met = by_sender && ar_protect_sender_is(r->what, &q->sender, flags);
+		*met = by_sender && ar_protect_sender_is(r->what, &q->sender.parts, flags);
 		break;
 	case AR_RESTRICTION_CLIENT:
 		*met = (flags & SM_CHECK_PROTECT_CLIENT) != 0 &&
@@ -143,7 +144,7 @@ int ar_protect(const struct ar *ar, const struct ar_ctx *ctx, const struct sm_ms
 	if (rc == SM_E_NOTFOUND)
 		return 0;
 	if (rc == 0 && m->sender.n > 0)
-		rc = ar_access_address(ar, ctx->a, m->sender, &q.sender);
+		rc = ar_address_of(ar, ctx->a, m->sender, &q.sender);
 	if (rc == 0)
 		rc = any_restriction(ar, ctx, value, &q, &met);
 	if (rc == SM_E_AGAIN)

@@ -12,27 +12,20 @@
 #include "smar/server_conf.h"
 
 /* 0: it may be there. */
-static int known(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str rcpt)
+static int known(const struct ar *ar, const struct ar_ctx *ctx, const struct ar_parts *rcpt)
 {
-	struct sm_str mailbox;
-	struct ar_parts parts;
 	bool local;
-	int rc;
+	int rc = ar_alias_local(ar, ctx, rcpt, &local);
 
-	/* What is malformed gets its answer from the route. */
-	if (ar_alias_mailbox(ar, ctx->a, rcpt, &mailbox) != 0)
-		return 0;
-	ar_parts_of(ar_address_key(ctx->a, mailbox), ar->conf->address_delimiter.p[0], &parts);
-	rc = ar_alias_local(ar, ctx, &parts, &local);
-	return rc == 0 && local ? ar_local_known(ar, ctx, &parts) : rc;
+	return rc == 0 && local ? ar_local_known(ar, ctx, rcpt) : rc;
 }
 
 /* Its mail waits, unless it is asked for now; 0: no more is to be said of it. */
 static int wait_or_go(const struct ar *ar, const struct ar_ctx *ctx,
-                      const struct sm_msg_route_get *m, struct ar_demand *demand,
-                      struct sm_msg_route *out)
+                      const struct sm_msg_route_get *m, const struct ar_address *rcpt,
+                      struct ar_demand *demand, struct sm_msg_route *out)
 {
-	int rc = ar_on_demand_rcpt(ar, ctx, m->rcpt, demand);
+	int rc = ar_on_demand(ar, ctx, rcpt->parts.domain, demand);
 
 	if (rc == SM_E_AGAIN)
 		return rc;
@@ -51,29 +44,50 @@ static int wait_or_go(const struct ar *ar, const struct ar_ctx *ctx,
 	return demand->wait == SM_WAIT_NO || (m->flags & SM_ROUTE_RUN) ? SM_E_NOTFOUND : 0;
 }
 
+static int go(const struct ar *ar, const struct ar_ctx *ctx, const struct sm_msg_route_get *m,
+              const struct ar_address *rcpt, struct sm_msg_route *out)
+{
+	int rc = ar_route(ar, ctx, m, rcpt, out);
+
+	return rc == 0 ? ar_rcpt_conf(ar, ctx, rcpt, out) : rc;
+}
+
+/* What is malformed waits for nothing, and goes nowhere. */
+static int malformed(const struct sm_msg_route_get *m, struct sm_msg_route *out)
+{
+	*out = (struct sm_msg_route){.ttl_s = 60};
+	if (m->flags & SM_ROUTE_ASK_WAIT)
+		return 0;
+	out->status = SM_ROUTE_PERM;
+	out->code = 553;
+	out->text = SM_STR("5.1.3 malformed recipient address");
+	return 0;
+}
+
 int ar_resolve(const struct ar *ar, const struct ar_ctx *ctx, const struct sm_msg_route_get *m,
                struct sm_msg_route *out)
 {
+	struct ar_address rcpt;
 	struct ar_demand demand;
 	int rc;
 
+	if (ar_address_of(ar, ctx->a, m->rcpt, &rcpt) != 0)
+		return malformed(m, out);
 	if (m->flags & SM_ROUTE_ASK_WAIT)
-		return wait_or_go(ar, ctx, m, &demand, out);
-	if (!sm_str_empty(m->route)) {
-		rc = ar_route(ar, ctx, m, out);
-		return rc == 0 ? ar_rcpt_conf(ar, ctx, m->rcpt, out) : rc;
-	}
-	rc = ar_alias_route(ar, ctx, m, out);
+		return wait_or_go(ar, ctx, m, &rcpt, &demand, out);
+	if (!sm_str_empty(m->route))
+		return go(ar, ctx, m, &rcpt, out);
+	rc = ar_alias_route(ar, ctx, m, &rcpt, out);
 	if (rc != SM_E_NOTFOUND)
 		return rc;
-	rc = known(ar, ctx, m->rcpt);
+	rc = known(ar, ctx, &rcpt.parts);
 	if (rc == 0) {
-		rc = wait_or_go(ar, ctx, m, &demand, out);
+		rc = wait_or_go(ar, ctx, m, &rcpt, &demand, out);
 		if (rc != SM_E_NOTFOUND)
 			return rc;
-		rc = ar_route(ar, ctx, m, out);
+		rc = go(ar, ctx, m, &rcpt, out);
 		out->wait = (uint8_t)demand.wait;
-		return rc == 0 ? ar_rcpt_conf(ar, ctx, m->rcpt, out) : rc;
+		return rc;
 	}
 	if (rc == SM_E_AGAIN)
 		return rc;

@@ -408,24 +408,6 @@ static void conclude(struct build *b)
 	}
 }
 
-/* The domain of a recipient as the mailertable knows it: that of <postmaster> is the host's.
- * SM_E_SYNTAX. */
-static int domain_of(const struct ar *ar, struct sm_str rcpt, struct sm_arena *a,
-                     struct sm_str *domain)
-{
-	struct sm_addr addr;
-
-	/* RFC 5321 4.5.1: <postmaster> without domain is ours. */
-	if (sm_str_caseeq(rcpt, SM_STR("postmaster"))) {
-		*domain = ar->hostname;
-		return 0;
-	}
-	if (sm_addr_mailbox(rcpt, a, &addr) != 0 || addr.domain.n == 0)
-		return sm_fail_in(SM_E_SYNTAX, "recipient");
-	*domain = addr.ascii_domain;
-	return 0;
-}
-
 static struct build *begin(const struct ar *ar, const struct ar_ctx *ctx, struct sm_msg_route *out)
 {
 	struct build *b = sm_arena_must(ctx->a, sizeof(*b));
@@ -516,19 +498,19 @@ static int trouble(struct sm_msg_route *out, const char *text)
 
 /* By what the table says of the recipient, or of the domain. */
 static int go_listed(const struct ar *ar, const struct ar_ctx *ctx,
-                     const struct sm_msg_route_get *m, struct sm_str domain,
+                     const struct sm_msg_route_get *m, const struct ar_address *rcpt,
                      struct sm_msg_route *out)
 {
 	const struct ar_mt_entry *e;
-	int rc = ar_mt_lookup_rcpt(ar, ctx, m->rcpt, domain, &e);
+	int rc = ar_mt_lookup_rcpt(ar, ctx, rcpt->key, rcpt->parts.domain, &e);
 
 	if (rc == 0)
-		return e != NULL ? go(ar, ctx, &e->ways, m, domain, out)
-		                 : go_by_dns(begin(ar, ctx, out), domain);
+		return e != NULL ? go(ar, ctx, &e->ways, m, rcpt->domain, out)
+		                 : go_by_dns(begin(ar, ctx, out), rcpt->domain);
 	if (rc == SM_E_AGAIN)
 		return rc;
 	sm_log(SM_WARN, "ar.mailertable", "rcpt=<%S> error=%E", m->rcpt, rc);
-	ar_trace_failed(ctx, domain, sm_diag());
+	ar_trace_failed(ctx, rcpt->domain, sm_diag());
 	return trouble(out, "4.3.0 the table of routes cannot be read");
 }
 
@@ -547,15 +529,8 @@ static int go_told(const struct ar *ar, const struct ar_ctx *ctx, const struct s
 }
 
 int ar_route(const struct ar *ar, const struct ar_ctx *ctx, const struct sm_msg_route_get *m,
-             struct sm_msg_route *out)
+             const struct ar_address *rcpt, struct sm_msg_route *out)
 {
-	struct build *b = begin(ar, ctx, out);
-	struct sm_str domain;
-
-	if (domain_of(ar, m->rcpt, ctx->a, &domain) != 0) {
-		refuse(b, SM_ROUTE_PERM, 553, "5.1.3 malformed recipient address");
-		return 0;
-	}
-	return sm_str_empty(m->route) ? go_listed(ar, ctx, m, domain, out)
-	                              : go_told(ar, ctx, m, domain, out);
+	return sm_str_empty(m->route) ? go_listed(ar, ctx, m, rcpt, out)
+	                              : go_told(ar, ctx, m, rcpt->domain, out);
 }

@@ -15,7 +15,7 @@
 #define AR_SERVER_CONF_H
 
 #include "libsm/msg.h"
-#include "smar/ar.h"
+#include "smar/address.h"
 
 /* Fills the whole answer (strings in ctx->a or static): 0; SM_E_AGAIN, only without may_wait. A map
  * that fails is a temporary refusal. */
@@ -24,7 +24,7 @@ int ar_server_conf(const struct ar *ar, const struct ar_ctx *ctx,
                    struct sm_msg_server_confd *out) SM_YIELDS SM_MUST_CHECK;
 /* To a route that is OK: conf, and a key that only those with the same conf share. A map that fails
  * makes it a temporary failure. As above. */
-int ar_rcpt_conf(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str rcpt,
+int ar_rcpt_conf(const struct ar *ar, const struct ar_ctx *ctx, const struct ar_address *rcpt,
                  struct sm_msg_route *route) SM_YIELDS SM_MUST_CHECK;
 
 #endif

@@ -14,7 +14,6 @@
 #include "smar/dns_cache.h"
 #include "smar/own.h"
 #include "smar/resolve.h"
-#include "smar/route.h"
 #include "smar/t_dns_run.h"
 
 static const struct t_dns_row zone[] = {
@@ -267,7 +266,7 @@ static int route_of(const struct ar_ctx *c, struct sm_str rcpt, struct sm_msg_ro
 {
 	const struct sm_msg_route_get q = {.rcpt = rcpt, .route = SM_STR(""), .rcpts = 1};
 
-	return ar_route(&ar, c, &q, m);
+	return ar_resolve(&ar, c, &q, m);
 }
 
 static void body_routes(void)
@@ -506,7 +505,7 @@ static void assert_way(const struct sm_msg_route_get *q, unsigned way, bool othe
 {
 	struct sm_msg_route m;
 
-	assert_int_equal(ar_route(&ar, patient(), q, &m), 0);
+	assert_int_equal(ar_resolve(&ar, patient(), q, &m), 0);
 	if (m.status == SM_ROUTE_OK)
 		assert_true(sm_str_eq(m.key, sm_str(text)));
 	else

@@ -72,11 +72,19 @@ static void servers(void **state SM_UNUSED)
 	t_site_close();
 }
 
+static int rcpt_conf(const char *rcpt, struct sm_msg_route *r)
+{
+	struct ar_address a;
+
+	assert_int_equal(ar_address_of(&site.ar, &site.arena, sm_str(rcpt), &a), 0);
+	return ar_rcpt_conf(&site.ar, &site.ctx, &a, r);
+}
+
 static void recipient(const char *rcpt, const char *text, struct sm_str *key)
 {
 	struct sm_msg_route r = {.status = SM_ROUTE_OK, .key = SM_STR("smtp:25:mx.example")};
 
-	assert_int_equal(ar_rcpt_conf(&site.ar, &site.ctx, sm_str(rcpt), &r), 0);
+	assert_int_equal(rcpt_conf(rcpt, &r), 0);
 	assert_int_equal(r.status, SM_ROUTE_OK);
 	assert_true(sm_str_eq(r.conf, sm_str(text)));
 	*key = r.key;
@@ -113,7 +121,7 @@ static void long_keys(void **state SM_UNUSED)
 	memset(key, 'k', sizeof(key) - 1);
 	key[600] = '\0';
 	r.key = sm_str(key);
-	assert_int_equal(ar_rcpt_conf(&site.ar, &site.ctx, SM_STR("joe@r.example"), &r), 0);
+	assert_int_equal(rcpt_conf("joe@r.example", &r), 0);
 	assert_in_range(r.key.n, 1, 600);
 	t_site_close();
 }
@@ -128,7 +136,7 @@ static void failing_body(void)
 	assert_int_equal(ar_server_conf(&site.ar, &site.ctx, &m, &out), 0);
 	assert_int_equal(out.code, 451);
 	assert_int_equal(out.conf.n + out.auth.n, 0);
-	assert_int_equal(ar_rcpt_conf(&site.ar, &site.ctx, SM_STR("joe@r.example"), &r), 0);
+	assert_int_equal(rcpt_conf("joe@r.example", &r), 0);
 	assert_int_equal(r.status, SM_ROUTE_TEMP);
 	assert_int_equal(r.code, 451);
 }
