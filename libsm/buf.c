@@ -49,8 +49,13 @@ void sm_buf_trim(struct sm_buf *b)
 {
 	if (b->len > 0)
 		return;
-	give_back(b);
-	b->head = b->cap = 0;
+	b->head = 0;
+	if (b->cap > FIRST_BYTES) {
+		give_back(b);
+		b->cap = 0;
+	} else if (b->wipe && b->mem) {
+		explicit_bzero(b->mem, b->cap);
+	}
 }
 
 /* Move the live bytes to the front, or into a larger block. Not realloc: that would copy the dead

@@ -26,7 +26,8 @@ void sm_buf_init(struct sm_buf *b, size_t max_bytes);
 void sm_buf_fini(struct sm_buf *b);  /* frees; may be init'ed again */
 void sm_buf_reset(struct sm_buf *b); /* empties, clears the error, keeps the memory */
 void sm_buf_wipe(struct sm_buf *b);  /* overwrites with zeros, then frees: for secrets */
-/* Gives memory back when nothing is in it: for the idle. */
+/* For the idle: when nothing is in it, gives memory back, but for the 256 bytes that most lines and
+ * replies fit in: to take these anew for each would cost more than they do. */
 void sm_buf_trim(struct sm_buf *b);
 
 void sm_buf_printf(struct sm_buf *b, const char *fmt, ...) SM_PRINTF(2, 3);

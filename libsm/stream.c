@@ -3,7 +3,7 @@
  * unstuff.c.
  *
  * Invariant: what is read goes through one scratch buffer of the thread, so that an idle stream
- * holds no memory: both buffers are given back before it waits for its peer. Coroutines of the
+ * holds next to no memory: both buffers are trimmed before it waits for its peer. Coroutines of the
  * loop's thread only.
  */
 #include "libsm/stream.h"

@@ -38,9 +38,35 @@ static void t_append(void **state)
 	assert_string_equal(sm_buf_c(&b), "de1");
 	sm_buf_consume(&b, 3);
 	is(&b, "");
-	sm_buf_trim(&b);
+	sm_buf_fini(&b);
 	assert_null(b.mem);
 	sm_buf_fini(&b);
+}
+
+/* Only what is empty and large is given back; what is kept tells nothing of what was in it. */
+static void t_trim(void **state)
+{
+	struct sm_buf b;
+
+	(void)state;
+	sm_buf_init(&b, 1000);
+	sm_buf_trim(&b);
+	assert_null(b.mem);
+	sm_buf_printf(&b, "%0200d", 7);
+	sm_buf_trim(&b);
+	assert_int_equal(b.len, 200);
+	sm_buf_consume(&b, 200);
+	sm_buf_trim(&b);
+	assert_true(b.mem != NULL && b.cap <= 256 && b.mem[199] == '7');
+	b.wipe = true;
+	sm_buf_trim(&b);
+	assert_true(b.mem != NULL && b.mem[199] == '\0');
+	sm_buf_printf(&b, "%0300d", 7);
+	sm_buf_reset(&b);
+	sm_buf_trim(&b);
+	assert_true(b.mem == NULL && b.cap == 0);
+	sm_buf_cstr(&b, "again");
+	is(&b, "again");
 	sm_buf_fini(&b);
 }
 
@@ -143,6 +169,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(t_append),
+	    cmocka_unit_test(t_trim),
 	    cmocka_unit_test(t_maximum),
 	    cmocka_unit_test(t_printf_grows),
 	    cmocka_unit_test(t_queue),

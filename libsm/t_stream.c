@@ -232,8 +232,8 @@ static void batch_user(struct run *r)
 	assert_int_equal(sm_stream_line(&r->s, &line, 20, sm_now_ms() + 20), SM_E_TIMEOUT);
 	n = recv(r->far.f.fd, got, sizeof(got), MSG_DONTWAIT);
 	assert_true(n == 6 && memcmp(got, "1\r\n2\r\n", 6) == 0);
-	/* An idle stream holds no memory. */
-	assert_true(r->s.in.cap == 0 && r->s.out.cap == 0);
+	/* An idle stream holds no more memory than a line and a reply take. */
+	assert_true(r->s.in.cap <= 256 && r->s.out.cap <= 256);
 	for (int i = 0; i < 100; i++)
 		sm_stream_puts(&r->s, SM_STR("0123456789"));
 	assert_int_equal(sm_stream_flush(&r->s, SOON), SM_E_TOOBIG);
