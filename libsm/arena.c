@@ -46,15 +46,31 @@ void sm_arena_init(struct sm_arena *a, const char *name, size_t first_bytes, siz
 	};
 }
 
-static struct sm_arena_block *block_new(size_t size)
+/* A block in `bytes` of memory. */
+static struct sm_arena_block *block_in(void *mem, size_t bytes)
 {
-	struct sm_arena_block *b = sm_malloc(sizeof(*b) + size);
+	struct sm_arena_block *b = mem;
 
 	b->next = NULL;
-	b->size = size;
+	b->size = bytes - sizeof(*b);
 	b->used = 0;
-	POISON(b->mem, size);
+	POISON(b->mem, b->size);
 	return b;
+}
+
+static struct sm_arena_block *block_new(size_t size)
+{
+	size_t bytes = sizeof(struct sm_arena_block) + size;
+
+	return block_in(sm_malloc(bytes), bytes);
+}
+
+void sm_arena_init_in(struct sm_arena *a, const char *name, struct sm_arena_room *room,
+                      size_t cap_bytes)
+{
+	sm_arena_init(a, name, sizeof(room->mem), cap_bytes);
+	a->first = a->cur = block_in(room->mem, sizeof(room->mem));
+	a->lent = true;
 }
 
 static void block_free(struct sm_arena_block *b)
@@ -81,9 +97,12 @@ void sm_arena_reset(struct sm_arena *a)
 void sm_arena_fini(struct sm_arena *a)
 {
 	sm_arena_reset(a);
-	if (a->first)
+	if (a->lent)
+		UNPOISON(a->first->mem, a->first->size);
+	else if (a->first)
 		block_free(a->first);
 	a->first = a->cur = NULL;
+	a->lent = false;
 }
 
 void sm_arena_wipe(struct sm_arena *a)

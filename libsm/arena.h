@@ -16,9 +16,17 @@ struct sm_arena {
 	const char *name; /* for diagnostics; static */
 	struct sm_arena_block *first, *cur;
 	size_t first_bytes, cap_bytes, used_bytes;
+	bool lent; /* the first block is the caller's */
+};
+/* The caller's memory for a first block: what most commands need of an arena. */
+struct sm_arena_room {
+	_Alignas(16) char mem[640];
 };
 
 void sm_arena_init(struct sm_arena *a, const char *name, size_t first_bytes, size_t cap_bytes);
+/* The same for an arena that does not outlive `room`, which it fills before it takes memory. */
+void sm_arena_init_in(struct sm_arena *a, const char *name, struct sm_arena_room *room,
+                      size_t cap_bytes);
 void sm_arena_reset(struct sm_arena *a);
 void sm_arena_fini(struct sm_arena *a);
 void sm_arena_wipe(struct sm_arena *a); /* zero all, then reset */

@@ -37,6 +37,36 @@ static void t_pieces(void **state)
 	sm_arena_fini(&a);
 }
 
+/* Begins in the caller's memory, goes on in its own, and leaves the caller's as it would any. */
+static void t_lent(void **state)
+{
+	struct sm_arena_room room;
+	struct sm_arena a;
+
+	(void)state;
+	for (int round = 0; round < 2; round++) {
+		sm_arena_init_in(&a, "test", &room, 2000);
+		char *p = sm_arena_alloc(&a, 100);
+		assert_true(p > room.mem && p + 100 <= room.mem + sizeof(room.mem));
+		assert_int_equal((uintptr_t)p % 16, 0);
+		memset(p, 'p', 100);
+		char *q = sm_arena_alloc(&a, 700);
+		assert_true(q < room.mem || q >= room.mem + sizeof(room.mem));
+		memset(q, 'q', 700);
+		assert_int_equal(p[99], 'p');
+		while (sm_arena_alloc(&a, 100) != NULL)
+			continue;
+		assert_null(sm_arena_alloc(&a, 100));
+		sm_arena_reset(&a);
+		assert_ptr_equal(sm_arena_alloc(&a, 100), p);
+		sm_arena_fini(&a);
+		memset(room.mem, 0, sizeof(room.mem)); /* with ASan: nothing is poisoned any more */
+	}
+	/* Without the memory it goes on as any. */
+	assert_non_null(sm_arena_alloc(&a, 100));
+	sm_arena_fini(&a);
+}
+
 static void t_cap(void **state)
 {
 	struct sm_arena a;
@@ -111,10 +141,8 @@ static void t_poison(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(t_pieces),
-	    cmocka_unit_test(t_cap),
-	    cmocka_unit_test(t_texts),
-	    cmocka_unit_test(t_poison),
+	    cmocka_unit_test(t_pieces), cmocka_unit_test(t_lent),   cmocka_unit_test(t_cap),
+	    cmocka_unit_test(t_texts),  cmocka_unit_test(t_poison),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

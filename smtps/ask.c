@@ -1,6 +1,6 @@
 /*
  * One question and its answer. Invariant: an answer belongs to the question whose memory it lands
- * in; a question that is freed is forgotten by rpc_call.c first. Coroutines of the loop's thread;
+ * in; a question that ends is forgotten by rpc_call.c first. Coroutines of the loop's thread;
  * callbacks only store and wake.
  */
 #include "smtps/ask.h"
@@ -33,8 +33,13 @@ static struct sm_str put(char **p, struct sm_str s)
 static void keep_answer(struct ss_ask *a, struct sm_str text, struct sm_str name,
                         struct sm_str conf)
 {
-	char *p = a->answer = sm_malloc(text.n + name.n + conf.n + 1);
+	size_t n = text.n + name.n + conf.n;
+	char *p;
 
+	/* Most say nothing. */
+	if (n == 0)
+		return;
+	p = a->answer = sm_malloc(n);
 	a->text = put(&p, text);
 	a->client_name = put(&p, name);
 	a->conf = put(&p, conf);
@@ -164,23 +169,34 @@ static void ask(struct ss_ask *a, struct sm_peer *peer)
 	}
 }
 
-struct ss_ask *ss_ask_start(struct ss_session *s, enum ss_ask_kind kind, struct sm_str sender,
-                            struct sm_str rcpt)
+void ss_ask_start(struct ss_ask *a, struct ss_session *s, enum ss_ask_kind kind,
+                  struct sm_str sender, struct sm_str rcpt)
 {
-	struct ss_ask *a = sm_calloc(1, sizeof(*a) + sender.n + rcpt.n);
-	char *p = a->words;
+	int64_t patience_ms =
+	    kind == SS_ASK_VERIFY ? s->conf->verify_timeout_ms : s->conf->check_timeout_ms;
 	struct sm_peer *peer;
 
-	a->s = s;
-	a->kind = kind;
-	a->sender = put(&p, sender);
-	a->rcpt = put(&p, rcpt);
-	a->deadline_ms = sm_loop_now_ms() + (kind == SS_ASK_VERIFY ? s->conf->verify_timeout_ms
-	                                                           : s->conf->check_timeout_ms);
+	*a = (struct ss_ask){.s = s,
+	                     .kind = kind,
+	                     .sender = sender,
+	                     .rcpt = rcpt,
+	                     .deadline_ms = sm_loop_now_ms() + patience_ms};
 	sm_list_init(&a->link);
 	peer = sm_link_peer(link_of(a));
 	if (peer != NULL)
 		ask(a, peer);
+}
+
+struct ss_ask *ss_ask_new(struct ss_session *s, enum ss_ask_kind kind, struct sm_str sender,
+                          struct sm_str rcpt)
+{
+	struct ss_ask *a = sm_malloc(sizeof(*a) + sender.n + rcpt.n);
+	char *p = (char *)(a + 1);
+
+	sender = put(&p, sender);
+	rcpt = put(&p, rcpt);
+	ss_ask_start(a, s, kind, sender, rcpt);
+	a->own_memory = true;
 	return a;
 }
 
@@ -193,7 +209,7 @@ void ss_ask_verify(struct ss_ask *a)
 	    (a->flags & SM_VERDICT_VERIFY) == 0 || (a->flags & SM_VERDICT_DISCARD) != 0 ||
 	    (a->code != 0 && !grey_later) || s->conn_code != 0 || s->txn.mail_code != 0)
 		return;
-	a->verify = ss_ask_start(a->s, SS_ASK_VERIFY, SM_STR_NONE, a->rcpt);
+	a->verify = ss_ask_new(a->s, SS_ASK_VERIFY, SM_STR_NONE, a->rcpt);
 }
 
 int ss_ask_wait(struct ss_ask *a)
@@ -228,17 +244,15 @@ int ss_ask_wait(struct ss_ask *a)
 	}
 }
 
-void ss_ask_free(struct ss_ask **ap)
+void ss_ask_end(struct ss_ask *a)
 {
-	struct ss_ask *a = *ap;
-
-	*ap = NULL;
 	if (a == NULL)
 		return;
-	ss_ask_free(&a->verify);
+	ss_ask_end(a->verify);
 	if (a->sent)
 		sm_call_cancel(&a->call);
 	sm_list_remove(&a->link);
-	sm_free(a->answer);
-	sm_free(a);
+	SM_FREE(a->answer);
+	if (a->own_memory)
+		sm_free(a);
 }

@@ -24,7 +24,7 @@ struct ss_ask {
 	struct sm_list link; /* of prefetch.c */
 	struct ss_session *s;
 	enum ss_ask_kind kind;
-	struct sm_str sender, rcpt; /* in `words` */
+	struct sm_str sender, rcpt;
 	bool sent, done;
 	int64_t deadline_ms;
 	int err; /* when done: 0, or why there is no answer */
@@ -35,15 +35,21 @@ struct ss_ask {
 	uint8_t resolve;
 	struct sm_str client_name;
 	struct sm_str conf; /* for the session */
-	char *answer;       /* memory of text, client_name and conf */
+	char *answer;       /* memory of text, client_name and conf; NULL: all are empty */
 	/* RCPT: what qmgr was asked about the same recipient; ours. NULL: nothing yet. */
 	struct ss_ask *verify;
-	char words[];
+	bool own_memory; /* of ss_ask_new, with sender and rcpt behind it */
 };
 
-/* Ask now, if the peer is there. sender, rcpt: copied; empty where the kind has none. */
-struct ss_ask *ss_ask_start(struct ss_session *s, enum ss_ask_kind kind, struct sm_str sender,
-                            struct sm_str rcpt);
+/*
+ * Ask now, if the peer is there. `a`, sender and rcpt are the caller's until ss_ask_end; these are
+ * empty where the kind has none.
+ */
+void ss_ask_start(struct ss_ask *a, struct ss_session *s, enum ss_ask_kind kind,
+                  struct sm_str sender, struct sm_str rcpt);
+/* The same in memory of its own, with copies: for questions that are asked ahead. */
+struct ss_ask *ss_ask_new(struct ss_session *s, enum ss_ask_kind kind, struct sm_str sender,
+                          struct sm_str rcpt);
 /*
  * Wait for the answer; asks again when the peer went away and came back in time. 0: see code, text,
  * flags; SM_E_PEER, SM_E_TIMEOUT, SM_E_CANCEL: there is none.
@@ -55,7 +61,7 @@ int ss_ask_wait(struct ss_ask *a) SM_YIELDS SM_MUST_CHECK;
  * was asked already. The transaction is open.
  */
 void ss_ask_verify(struct ss_ask *a);
-/* Also when it is still under way. */
-void ss_ask_free(struct ss_ask **a);
+/* Also when it is still under way; with its own memory, if it has any. NULL is fine. */
+void ss_ask_end(struct ss_ask *a);
 
 #endif

@@ -26,13 +26,15 @@ static bool is_on(const struct ss_session *s)
 
 static enum may ask_smar(struct ss_session *s, struct sm_str node)
 {
-	struct ss_ask *a = ss_ask_start(s, SS_ASK_MAY_ETRN, SM_STR_NONE, node);
-	int err = ss_ask_wait(a);
-	enum may may = err != 0 || a->code >= 400        ? NOT_TOLD
-	               : (a->flags & SM_VERDICT_OK) != 0 ? MAY
-	                                                 : MAY_NOT;
+	struct ss_ask a;
+	enum may may;
 
-	ss_ask_free(&a);
+	ss_ask_start(&a, s, SS_ASK_MAY_ETRN, SM_STR_NONE, node);
+	if (ss_ask_wait(&a) != 0 || a.code >= 400)
+		may = NOT_TOLD;
+	else
+		may = (a.flags & SM_VERDICT_OK) != 0 ? MAY : MAY_NOT;
+	ss_ask_end(&a);
 	return may;
 }
 
@@ -96,13 +98,14 @@ static void refuse(struct ss_session *s, enum may may)
 
 static void start(struct ss_session *s, struct sm_str node)
 {
-	struct ss_ask *a = ss_ask_start(s, SS_ASK_ETRN, SM_STR_NONE, node);
+	struct ss_ask a;
 
-	if (ss_ask_wait(a) != 0)
+	ss_ask_start(&a, s, SS_ASK_ETRN, SM_STR_NONE, node);
+	if (ss_ask_wait(&a) != 0)
 		ss_say(s, SS_R_ETRN_AWAY);
 	else
-		ss_say_text(s, a->code != 0 ? a->code : 250, a->text);
-	ss_ask_free(&a);
+		ss_say_text(s, a.code != 0 ? a.code : 250, a.text);
+	ss_ask_end(&a);
 }
 
 void ss_cmd_etrn(struct ss_session *s, struct sm_str arg)

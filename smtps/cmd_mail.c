@@ -128,7 +128,7 @@ static bool admit(struct ss_session *s, const struct mail *m)
 static bool check(struct ss_session *s, struct sm_arena *arena, struct mail *m)
 {
 	bool ok = false;
-	struct ss_ask *a;
+	struct ss_ask a;
 	int err;
 
 	if (s->who.discard)
@@ -137,26 +137,26 @@ static bool check(struct ss_session *s, struct sm_arena *arena, struct mail *m)
 		ss_prefetch(s, m->sender.mailbox);
 		return true;
 	}
-	a = ss_ask_start(s, SS_ASK_MAIL, m->sender.mailbox, SM_STR_NONE);
+	ss_ask_start(&a, s, SS_ASK_MAIL, m->sender.mailbox, SM_STR_NONE);
 	/* Greylisting writes down who came: not before it is known that the sender may. */
 	if (!(s->conf->flags & SS_F_GREYLISTING))
 		ss_prefetch(s, m->sender.mailbox);
-	err = ss_ask_wait(a);
+	err = ss_ask_wait(&a);
 	if (err != 0) {
 		refuse_by(s, m, SS_R_MAIL_CHECK_AWAY);
-	} else if (a->code < 400) {
-		m->discard = (a->flags & SM_VERDICT_DISCARD) != 0;
+	} else if (a.code < 400) {
+		m->discard = (a.flags & SM_VERDICT_DISCARD) != 0;
 		ok = true;
-	} else if (ss_policy_later(s->conf, a->code, a->flags)) {
-		m->later_code = a->code;
-		m->later_text = sm_arena_str(arena, a->text);
+	} else if (ss_policy_later(s->conf, a.code, a.flags)) {
+		m->later_code = a.code;
+		m->later_text = sm_arena_str(arena, a.text);
 		ok = true;
 	} else {
-		refuse(s, m, a->code, a->text);
-		if (a->flags & SM_VERDICT_CLOSE)
+		refuse(s, m, a.code, a.text);
+		if (a.flags & SM_VERDICT_CLOSE)
 			s->closing = true;
 	}
-	ss_ask_free(&a);
+	ss_ask_end(&a);
 	return ok;
 }
 
@@ -183,10 +183,11 @@ static bool filter(struct ss_session *s, struct mail *m, struct sm_id id)
 void ss_cmd_mail(struct ss_session *s, struct sm_str arg)
 {
 	struct mail m = {.params = {.size = 0}};
+	struct sm_arena_room room;
 	struct sm_arena a;
 	struct sm_id id;
 
-	sm_arena_init(&a, "MAIL", 512, SCRATCH_CAP);
+	sm_arena_init_in(&a, "MAIL", &room, SCRATCH_CAP);
 	s->refused = false;
 	if (!parse(s, arg, &a, &m) || !admit(s, &m) || !check(s, &a, &m))
 		goto out;

@@ -208,7 +208,7 @@ static enum admitted admit(struct ss_session *s, const struct sm_addr *addr, str
 	enum ss_reply_name r = ss_limits_rcpt(&s->limits, s->conf, t->rcpt_count + t->discarded);
 	enum admitted result = REFUSED;
 	bool asked = false;
-	struct ss_ask *a;
+	struct ss_ask mem, *a;
 
 	if (r == SS_R_NONE && s->ss->rcpt_count >= s->ss->credit.max_rcpts)
 		r = SS_R_NO_RCPT_ROOM;
@@ -220,7 +220,7 @@ static enum admitted admit(struct ss_session *s, const struct sm_addr *addr, str
 	if ((s->who.discard || t->discard) && s->conn_code == 0)
 		return VANISHES;
 	ss_prefetch(s, t->sender);
-	a = ss_prefetch_rcpt(s, t->sender, addr->mailbox);
+	a = ss_prefetch_rcpt(s, t->sender, addr->mailbox, &mem);
 	ss_prefetch(s, t->sender);
 	if (ss_ask_wait(a) != 0) {
 		refuse_by(s, addr->mailbox, SS_R_RCPT_CHECK_AWAY);
@@ -237,7 +237,7 @@ static enum admitted admit(struct ss_session *s, const struct sm_addr *addr, str
 	/* Filters may want to know of those that they were not asked about. */
 	if (result == REFUSED && !asked && !s->closing)
 		ss_milters_rcpt_refused(s, addr->mailbox, written);
-	ss_ask_free(&a);
+	ss_ask_end(a);
 	return result;
 }
 
@@ -257,9 +257,10 @@ void ss_cmd_rcpt(struct ss_session *s, struct sm_str arg)
 	struct ss_rcpt_params params;
 	struct sm_addr addr;
 	struct sm_str written;
+	struct sm_arena_room room;
 	struct sm_arena a;
 
-	sm_arena_init(&a, "RCPT", 512, SCRATCH_CAP);
+	sm_arena_init_in(&a, "RCPT", &room, SCRATCH_CAP);
 	if (parse(s, arg, &a, &addr, &params, &written)) {
 		switch (admit(s, &addr, written)) {
 		case REFUSED:

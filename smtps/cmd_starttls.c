@@ -104,15 +104,16 @@ void ss_cmd_starttls(struct ss_session *s, struct sm_str arg)
 
 static bool ask_smar(struct ss_session *s)
 {
-	struct ss_ask *a = ss_ask_start(s, SS_ASK_CERT, s->tls.facts.issuer, s->tls.facts.subject);
-	int err = ss_ask_wait(a);
-	bool ok = err == 0 && a->code < 400;
+	struct ss_ask a;
+	bool ok;
 
-	if (ok && (a->flags & SM_VERDICT_RELAY))
+	ss_ask_start(&a, s, SS_ASK_CERT, s->tls.facts.issuer, s->tls.facts.subject);
+	ok = ss_ask_wait(&a) == 0 && a.code < 400;
+	if (ok && (a.flags & SM_VERDICT_RELAY))
 		ss_session_earned(s);
 	if (!ok)
 		ss_say_and_close(s, SS_R_CHECK_AWAY_CONN, "certificate cannot be checked");
-	ss_ask_free(&a);
+	ss_ask_end(&a);
 	return ok;
 }
 

@@ -113,17 +113,17 @@ static bool wait_id(struct ss_session *s)
 /* qmgr and smar, both at once. False: refused, and it has been said. */
 static bool admit(struct ss_session *s)
 {
-	struct ss_ask *qmgr, *smar;
+	struct ss_ask qmgr, smar;
 	bool ok;
 
 	s->admitted = true;
 	/* Also when no answer comes: qmgr may count us all the same. */
 	s->told_qmgr = true;
-	qmgr = ss_ask_start(s, SS_ASK_SESSION, SM_STR_NONE, SM_STR_NONE);
-	smar = ss_ask_start(s, SS_ASK_CONN, SM_STR_NONE, SM_STR_NONE);
-	ok = ask_qmgr(s, qmgr) && ask_smar(s, smar);
-	ss_ask_free(&qmgr);
-	ss_ask_free(&smar);
+	ss_ask_start(&qmgr, s, SS_ASK_SESSION, SM_STR_NONE, SM_STR_NONE);
+	ss_ask_start(&smar, s, SS_ASK_CONN, SM_STR_NONE, SM_STR_NONE);
+	ok = ask_qmgr(s, &qmgr) && ask_smar(s, &smar);
+	ss_ask_end(&qmgr);
+	ss_ask_end(&smar);
 	return ok && ask_filters(s);
 }
 

@@ -318,12 +318,13 @@ static struct sm_str domain_of(struct sm_str mailbox)
 struct ss_word ss_milters_rcpt(struct ss_session *s, struct sm_str rcpt, struct sm_str params,
                                bool local)
 {
+	if (s->milters == NULL)
+		return go;
+
 	struct ss_macros m = {.rcpt_addr = rcpt,
 	                      .rcpt_host = domain_of(rcpt),
 	                      .rcpt_mailer = local ? SM_STR("local") : SM_STR("esmtp")};
 
-	if (s->milters == NULL)
-		return go;
 	put_path(&s->milters->data, rcpt, params);
 	return ask_all(s, SS_MP_RCPT, &m);
 }

@@ -21,31 +21,37 @@ static bool is_rcpt(struct sm_str line, unsigned flags, struct sm_arena *a, stru
 	       sm_smtp_from_to(c.arg, SM_STR("TO:"), flags, a, addr, &params) == 0;
 }
 
-void ss_prefetch(struct ss_session *s, struct sm_str sender)
+static void look_ahead(struct ss_session *s, struct sm_str sender)
 {
 	/* Whether the mail has SMTPUTF8 is not known here yet; RCPT will look. */
 	unsigned flags = ss_offers_smtputf8(s->conf) ? SM_ADDR_UTF8_OK : 0;
+	struct sm_arena_room room;
 	struct sm_arena a;
 	struct sm_addr addr;
 	struct sm_str line;
 	size_t at = 0;
 
-	/* Nobody is asked about the recipients of what vanishes. */
-	if (!sm_list_empty(&s->prefetch) || !sm_stream_has_input(&s->io) || s->who.discard ||
-	    s->txn.discard)
-		return;
-	sm_arena_init(&a, "look-ahead", 512, 65536);
+	sm_arena_init_in(&a, "look-ahead", &room, 65536);
 	for (int i = 0; i < BATCH_MAX && sm_stream_peek_line(&s->io, &at, &line); i++) {
 		if (!is_rcpt(line, flags, &a, &addr))
 			break;
-		struct ss_ask *ask = ss_ask_start(s, SS_ASK_RCPT, sender, addr.mailbox);
+		struct ss_ask *ask = ss_ask_new(s, SS_ASK_RCPT, sender, addr.mailbox);
 		sm_list_push(&s->prefetch, &ask->link);
 		sm_arena_reset(&a);
 	}
 	sm_arena_fini(&a);
 }
 
-struct ss_ask *ss_prefetch_rcpt(struct ss_session *s, struct sm_str sender, struct sm_str rcpt)
+void ss_prefetch(struct ss_session *s, struct sm_str sender)
+{
+	/* Nobody is asked about the recipients of what vanishes. */
+	if (sm_list_empty(&s->prefetch) && sm_stream_has_input(&s->io) && !s->who.discard &&
+	    !s->txn.discard)
+		look_ahead(s, sender);
+}
+
+struct ss_ask *ss_prefetch_rcpt(struct ss_session *s, struct sm_str sender, struct sm_str rcpt,
+                                struct ss_ask *mem)
 {
 	struct ss_ask *a = SM_LIST_FIRST(&s->prefetch, struct ss_ask, link);
 
@@ -54,7 +60,8 @@ struct ss_ask *ss_prefetch_rcpt(struct ss_session *s, struct sm_str sender, stru
 		return a;
 	}
 	ss_prefetch_drop(s);
-	return ss_ask_start(s, SS_ASK_RCPT, sender, rcpt);
+	ss_ask_start(mem, s, SS_ASK_RCPT, sender, rcpt);
+	return mem;
 }
 
 void ss_prefetch_drop(struct ss_session *s)
@@ -62,7 +69,7 @@ void ss_prefetch_drop(struct ss_session *s)
 	struct ss_ask *a;
 
 	while ((a = SM_LIST_FIRST(&s->prefetch, struct ss_ask, link)) != NULL)
-		ss_ask_free(&a);
+		ss_ask_end(a);
 }
 
 void ss_prefetch_verify(struct ss_session *s)

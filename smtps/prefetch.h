@@ -11,8 +11,10 @@
 /* Ask ahead for the commands behind the one that is being done; `sender` is that of their
  * transaction. */
 void ss_prefetch(struct ss_session *s, struct sm_str sender);
-/* The question about this recipient: the one asked ahead, or a new one. The caller frees it. */
-struct ss_ask *ss_prefetch_rcpt(struct ss_session *s, struct sm_str sender, struct sm_str rcpt);
+/* The question about this recipient: the one asked ahead, or a new one in `mem`. The caller ends
+ * it, before his strings go. */
+struct ss_ask *ss_prefetch_rcpt(struct ss_session *s, struct sm_str sender, struct sm_str rcpt,
+                                struct ss_ask *mem);
 /* Forget what was asked ahead. */
 void ss_prefetch_drop(struct ss_session *s);
 
