@@ -139,6 +139,7 @@ static enum sm_outcome outcome_of(const struct task *t, const struct sm_msg_task
 
 static void settle(struct qm *q, struct task *t, const struct sm_msg_task_result *m, bool died)
 {
+	struct sm_list unsaid = SM_LIST_INIT(unsaid);
 	struct sm_list *e;
 
 	for (uint32_t i = 0; i < m->results_count; i++) {
@@ -162,7 +163,8 @@ static void settle(struct qm *q, struct task *t, const struct sm_msg_task_result
 		                            .final = t->route->agent == SM_AGENT_LMTP,
 		                            .took_ms = sm_loop_now_ms() - t->begun_ms};
 
-		qm_settle_rcpt(q, r, &last);
+		if (qm_settle_unsaid(q, r, &last))
+			sm_list_push(&unsaid, &r->link);
 	}
 	while ((e = sm_list_shift(&t->rcpts)) != NULL) {
 		struct qm_rcpt *r = SM_LIST_ENTRY(e, struct qm_rcpt, link);
@@ -172,6 +174,10 @@ static void settle(struct qm *q, struct task *t, const struct sm_msg_task_result
 		else
 			undecided(q, r);
 	}
+	/* When nothing is open any more `end` follows, and says it of all of them. */
+	while ((e = sm_list_shift(&unsaid)) != NULL)
+		if (t->txn->open > 0)
+			qm_store_rcpt(q->store, SM_LIST_ENTRY(e, struct qm_rcpt, link));
 }
 
 static void finished(int err, const struct sm_frame *f, void *arg)

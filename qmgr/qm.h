@@ -181,6 +181,9 @@ void qm_look_at_clock(struct qm *q);
 /* Change and record one recipient; or it is NEW, for another way. Afterwards qm_progress once for
  * the transaction, and qm_resolve if something is NEW. */
 void qm_settle_rcpt(struct qm *q, struct qm_rcpt *r, const struct qm_try *t);
+/* The same without the record: true if the caller has to write it (qm_store_rcpt), in this turn,
+ * before anything else about the transaction; not when all recipients are settled by then. */
+bool qm_settle_unsaid(struct qm *q, struct qm_rcpt *r, const struct qm_try *t) SM_MUST_CHECK;
 /* It waits for a run: its time is when its sender is to be told (then it is `late`), or when it is
  * given up. */
 void qm_settle_wait(struct qm *q, struct qm_rcpt *r);

@@ -62,13 +62,18 @@ static void fail(struct qm *q, struct qm_rcpt *r, int64_t now_s)
 	q->stats.failed++;
 }
 
-void qm_look_at_clock(struct qm *q)
+static void look_at_clock(struct qm *q, int64_t now_s)
 {
 	int64_t before_s = q->clock.ahead_s;
 
-	if (qm_clock_look(&q->clock, sm_wall_s(), sm_loop_now_ms()))
+	if (qm_clock_look(&q->clock, now_s, sm_loop_now_ms()))
 		sm_log(SM_WARN, "qm.clock", "stat=set_forward by=%lld",
 		       (long long)(q->clock.ahead_s - before_s));
+}
+
+void qm_look_at_clock(struct qm *q)
+{
+	look_at_clock(q, sm_wall_s());
 }
 
 void qm_settle_wait(struct qm *q, struct qm_rcpt *r)
@@ -77,7 +82,7 @@ void qm_settle_wait(struct qm *q, struct qm_rcpt *r)
 	int64_t now = sm_wall_s(), queued = r->txn->queued_s;
 	int64_t since;
 
-	qm_look_at_clock(q);
+	look_at_clock(q, now);
 	/* After the clock was set forward it only seems to have waited for long. */
 	since = SM_MAX(queued, q->clock.stepped_s);
 	r->next_try_s = queued + rc.return_s > now ? queued + rc.return_s : now + rc.max_s;
@@ -85,15 +90,15 @@ void qm_settle_wait(struct qm *q, struct qm_rcpt *r)
 		r->late = qm_retry_late(&rc, since, now, true, since, 0, &r->next_try_s);
 }
 
-void qm_settle_rcpt(struct qm *q, struct qm_rcpt *r, const struct qm_try *t)
+bool qm_settle_unsaid(struct qm *q, struct qm_rcpt *r, const struct qm_try *t)
 {
 	struct qm_retry_conf rc = retry_conf(q);
 	int64_t now = sm_wall_s();
 	int64_t seen = SM_MAX(r->txn->queued_s, r->last_try_s);
 
 	if (qm_way_next(q, r, t))
-		return;
-	qm_look_at_clock(q);
+		return false;
+	look_at_clock(q, now);
 	qm_rcpt_note(r, t->code, t->text, t->host, now);
 	qm_rcpt_note_tls(r, t->tls);
 	if (!t->no_try && !t->local && r->tries < UINT16_MAX)
@@ -102,7 +107,7 @@ void qm_settle_rcpt(struct qm *q, struct qm_rcpt *r, const struct qm_try *t)
 		qm_now_decide(q, r, t);
 		log_try(r, t, now);
 		qm_now_known(q, r, t);
-		return;
+		return false;
 	}
 	switch (t->outcome) {
 	case SM_OUTCOME_DONE:
@@ -116,7 +121,7 @@ void qm_settle_rcpt(struct qm *q, struct qm_rcpt *r, const struct qm_try *t)
 	case SM_OUTCOME_TEMP:
 		if (r->mark != QM_MARK_NONE) {
 			(void)qm_bulk_caught(q, r); /* that is logged */
-			return;
+			return false;
 		}
 		/* Our own trouble is no reason to give up, nor is time that mail is held. What
 		 * stands behind a dead host was tried by proxy. */
@@ -146,7 +151,12 @@ void qm_settle_rcpt(struct qm *q, struct qm_rcpt *r, const struct qm_try *t)
 	log_try(r, t, now);
 	/* The last one that was open needs no record of its own: `end` follows, or the snapshot in
 	 * DEFEDB. A failure is kept at once: its DSN may have to wait. */
-	if (r->txn->busy > 0 || (r->txn->open > 0 && r->state != QM_RCPT_DEFERRED))
+	return r->txn->busy > 0 || (r->txn->open > 0 && r->state != QM_RCPT_DEFERRED);
+}
+
+void qm_settle_rcpt(struct qm *q, struct qm_rcpt *r, const struct qm_try *t)
+{
+	if (qm_settle_unsaid(q, r, t))
 		qm_store_rcpt(q->store, r);
 }
 

@@ -16,6 +16,11 @@ static bool smar_is_up(void)
 	return w.smar.up;
 }
 
+static bool two_delivered(void)
+{
+	return w.q.stats.delivered == 2;
+}
+
 /* ---- the straight way ---- */
 
 static void delivered(void **state)
@@ -33,6 +38,34 @@ static void delivered(void **state)
 	assert_int_equal(w.sc.task[0].count + w.sc.task[1].count, 3);
 	assert_int_equal(w.q.stats.delivered, 3);
 	assert_int_equal(w.q.stats.ended, 1);
+}
+
+static uint64_t records(void)
+{
+	struct qm_log_stat s;
+
+	qm_log_stat(qm_store_ibdb(w.q.store), &s);
+	return s.records;
+}
+
+static void the_end_says_all_of_the_last_task(void **state)
+{
+	uint64_t before;
+
+	(void)state;
+	t_qm_all();
+	w.sc.hold = true;
+	t_taken("s@a.test", "v@b.test x@b.test y@c.test z@c.test");
+	t_wait_n(t_tasks, 2);
+	assert_true(t_wait(t_all_written));
+	before = records();
+	t_answer(&w.sc, &w.sc.task[0]);
+	assert_true(t_wait(two_delivered));
+	assert_true(t_wait(t_all_written));
+	assert_int_equal(records(), before + 2); /* the others are open: a crash may come */
+	t_answer(&w.sc, &w.sc.task[1]);
+	t_wait_over();
+	assert_int_equal(records(), before + 3);
 }
 
 static void a_thousand_recipients(void **state)
@@ -421,6 +454,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    T(delivered),
+	    T(the_end_says_all_of_the_last_task),
 	    T(a_thousand_recipients),
 	    T(company_is_waited_for),
 	    T(tried_again),
