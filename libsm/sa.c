@@ -134,11 +134,14 @@ static bool as_in6(const struct sm_sa *sa, struct in6_addr *out)
 /* The IPv4 address in it, host byte order; false when there is none. */
 static bool as_v4(const struct sm_sa *sa, uint32_t *out)
 {
-	struct in6_addr a;
+	const struct in6_addr *a = &sa->u.in6.sin6_addr;
 
-	if (!as_in6(sa, &a) || !IN6_IS_ADDR_V4MAPPED(&a))
+	if (family(sa) == AF_INET)
+		*out = sa->u.in4.sin_addr.s_addr;
+	else if (family(sa) == AF_INET6 && IN6_IS_ADDR_V4MAPPED(a))
+		memcpy(out, a->s6_addr + 12, sizeof(*out));
+	else
 		return false;
-	memcpy(out, a.s6_addr + 12, 4);
 	*out = ntohl(*out);
 	return true;
 }
@@ -147,6 +150,8 @@ bool sm_sa_eq_host(const struct sm_sa *a, const struct sm_sa *b)
 {
 	struct in6_addr x, y;
 
+	if (family(a) == AF_INET && family(b) == AF_INET)
+		return a->u.in4.sin_addr.s_addr == b->u.in4.sin_addr.s_addr;
 	if (as_in6(a, &x))
 		return as_in6(b, &y) && memcmp(&x, &y, sizeof(x)) == 0;
 	if (family(a) != family(b))
@@ -162,7 +167,10 @@ bool sm_sa_eq(const struct sm_sa *a, const struct sm_sa *b)
 uint64_t sm_sa_hash_host(const struct sm_sa *sa)
 {
 	struct in6_addr a;
+	uint32_t v4;
 
+	if (as_v4(sa, &v4))
+		return sm_hash_u64(v4);
 	if (as_in6(sa, &a))
 		return sm_hash_str(sm_str_n(&a, sizeof(a)));
 	return family(sa) == AF_UNIX ? sm_hash_str(unix_path(sa)) : 0;

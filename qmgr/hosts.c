@@ -19,7 +19,7 @@ static bool host_eq(const struct sm_hash_node *n, const void *key)
 
 static uint64_t hash_of(const struct sm_sa *sa)
 {
-	return sm_hash_u64(sm_sa_hash_host(sa) ^ sm_sa_port(sa));
+	return sm_sa_hash_host(sa) ^ sm_sa_port(sa);
 }
 
 void qm_hosts_init(struct qm_hosts *h, const struct qm_hosts_conf *conf)

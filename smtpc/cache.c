@@ -18,7 +18,7 @@ struct place {
 
 static uint64_t place_hash(struct sm_str key, const struct sm_sa *sa)
 {
-	return sm_hash_u64(sm_hash_str(key) ^ sm_sa_hash_host(sa));
+	return sm_hash_str(key) ^ sm_sa_hash_host(sa);
 }
 
 static struct sc_session *session_of(const struct sm_hash_node *n)
@@ -51,7 +51,7 @@ static bool address_eq(const struct sm_hash_node *n, const void *key)
 
 static uint64_t address_hash(const struct sm_sa *sa)
 {
-	return sm_hash_u64(sm_sa_hash_host(sa) ^ sm_sa_port(sa));
+	return sm_sa_hash_host(sa) ^ sm_sa_port(sa);
 }
 
 static struct sc_address *address_find(const struct sc_cache *c, const struct sm_sa *sa)
