@@ -486,12 +486,16 @@ bool qm_txn_act_waits(const struct qm_txn *txn)
 	return false;
 }
 
-/* A note that says what the one before said takes no further room. */
-static struct sm_str renote(struct qm_txn *txn, struct sm_str old, struct sm_str s, size_t max)
+/* A note that says what the one before said, or that of the recipient before, takes no further
+ * room: a server says the same of all. */
+static struct sm_str renote(struct qm_txn *txn, struct sm_str old, struct sm_str beside,
+                            struct sm_str s, size_t max)
 {
 	s = sm_str_head(s, max);
 	if (s.n == 0)
 		return SM_STR("");
+	if (sm_str_eq(beside, s))
+		return beside;
 	if (sm_str_eq(old, s))
 		return old;
 	struct sm_str copy = sm_arena_str(&txn->arena, s);
@@ -499,16 +503,22 @@ static struct sm_str renote(struct qm_txn *txn, struct sm_str old, struct sm_str
 	return copy.p ? copy : SM_STR("");
 }
 
+/* The recipient before it; the first one has itself. */
+static const struct qm_rcpt *before(const struct qm_rcpt *r)
+{
+	return r > r->txn->rcpts ? r - 1 : r;
+}
+
 void qm_rcpt_note(struct qm_rcpt *r, uint16_t code, struct sm_str text, struct sm_str host,
                   int64_t now_s)
 {
 	r->code = code;
-	r->text = renote(r->txn, r->text, text, 512);
-	r->host = renote(r->txn, r->host, host, 256);
+	r->text = renote(r->txn, r->text, before(r)->text, text, 512);
+	r->host = renote(r->txn, r->host, before(r)->host, host, 256);
 	r->last_try_s = now_s;
 }
 
 void qm_rcpt_note_tls(struct qm_rcpt *r, struct sm_str tls)
 {
-	r->tls = renote(r->txn, r->tls, tls, 160);
+	r->tls = renote(r->txn, r->tls, before(r)->tls, tls, 160);
 }
