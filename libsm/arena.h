@@ -20,7 +20,7 @@ struct sm_arena {
 };
 /* The caller's memory for a first block: what most commands need of an arena. */
 struct sm_arena_room {
-	_Alignas(16) char mem[640];
+	_Alignas(16) char mem[256];
 };
 
 void sm_arena_init(struct sm_arena *a, const char *name, size_t first_bytes, size_t cap_bytes);

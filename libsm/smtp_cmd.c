@@ -11,15 +11,45 @@
 #include "libsm/err.h"
 #include "libsm/utf8.h"
 
+static bool is_control(char c)
+{
+	return (unsigned char)c < ' ' || c == 0x7f;
+}
+
+/*
+ * Eight bytes at a time. A byte below n has its high bit set when n is taken from it, and had it
+ * not before; a DEL is below 1 when 0x7f is made 0. What is borrowed from the next byte is borrowed
+ * only where one was found.
+ */
+bool sm_smtp_has_control(struct sm_str s)
+{
+	const uint64_t each = 0x0101010101010101U, high = 0x80 * each;
+	uint64_t word, found = 0;
+	size_t i = 0;
+
+	for (; s.n - i >= sizeof(word); i += sizeof(word)) {
+		memcpy(&word, s.p + i, sizeof(word));
+		uint64_t del = word ^ (0x7f * each);
+		found |= ((word - ' ' * each) & ~word) | ((del - each) & ~del);
+	}
+	if ((found & high) != 0)
+		return true;
+	for (; i < s.n; i++)
+		if (is_control(s.p[i]))
+			return true;
+	return false;
+}
+
 int sm_smtp_cmd_parse(struct sm_str line, struct sm_smtp_cmd *out)
 {
 	size_t verb = 0;
 
 	while (line.n > 0 && (line.p[line.n - 1] == ' ' || line.p[line.n - 1] == '\t'))
 		line.n--;
-	for (size_t i = 0; i < line.n; i++)
-		if (((unsigned char)line.p[i] < ' ' && line.p[i] != '\t') || line.p[i] == 0x7f)
-			return sm_fail(SM_E_SYNTAX, "control character in command");
+	if (sm_smtp_has_control(line))
+		for (size_t i = 0; i < line.n; i++)
+			if (is_control(line.p[i]) && line.p[i] != '\t')
+				return sm_fail(SM_E_SYNTAX, "control character in command");
 	while (verb < line.n && sm_isalpha(line.p[verb]))
 		verb++;
 	if (verb == 0 || (verb < line.n && line.p[verb] != ' '))

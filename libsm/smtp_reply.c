@@ -8,6 +8,7 @@
 #include "libsm/smtp_reply.h"
 
 #include "libsm/err.h"
+#include "libsm/smtp_cmd.h"
 
 enum {
 	REPLY_LINE_MAX = 512, /* RFC 5321 4.5.3.1.5, with CRLF */
@@ -66,30 +67,41 @@ static void put_line(struct sm_buf *b, int code, bool last, struct sm_str enhanc
 	p = mempcpy(p, head, sizeof(head));
 	if (enhanced.n > 0)
 		p = mempcpy(p, enhanced.p, enhanced.n);
-	for (size_t i = 0; i < text.n; i++)
-		*p++ = is_printable(text.p[i]) ? text.p[i] : '?';
-	memcpy(p, "\r\n", 2);
+	if (text.n > 0)
+		memcpy(p, text.p, text.n);
+	if (sm_smtp_has_control(text) || !sm_str_is_ascii(text))
+		for (size_t i = 0; i < text.n; i++)
+			if (!is_printable(p[i]))
+				p[i] = '?';
+	memcpy(p + text.n, "\r\n", 2);
 	sm_buf_commit(b, bytes);
+}
+
+/* RFC 2034 4: the enhanced code of the first line stands on every line. */
+static void put_lines(struct sm_buf *b, int code, struct sm_str first, struct sm_str more)
+{
+	struct sm_str enhanced = SM_STR_NONE, after;
+	unsigned num[3];
+
+	if (sm_enhanced_parse(first, code, num, &after))
+		enhanced = sm_str_head(first, (size_t)(after.p - first.p));
+	put_line(b, code, false, SM_STR_NONE, first);
+	while (more.p != NULL) {
+		struct sm_str line = sm_str_split(more, '\n', &more);
+		bool has_own = sm_enhanced_parse(line, code, num, &after);
+
+		put_line(b, code, more.p == NULL, has_own ? SM_STR_NONE : enhanced, line);
+	}
 }
 
 void sm_reply_put(struct sm_buf *b, int code, struct sm_str text)
 {
-	struct sm_str enhanced = SM_STR_NONE, after;
-	unsigned num[3];
-	bool first = true;
+	struct sm_str more, first = sm_str_split(text, '\n', &more);
 
-	do {
-		struct sm_str line = sm_str_split(text, '\n', &text);
-
-		if (first && sm_enhanced_parse(line, code, num, &after))
-			enhanced = sm_str_head(line, (size_t)(after.p - line.p));
-		/* RFC 2034 4: the enhanced code stands on every line. */
-		if (first || sm_enhanced_parse(line, code, num, &after))
-			put_line(b, code, text.p == NULL, SM_STR_NONE, line);
-		else
-			put_line(b, code, text.p == NULL, enhanced, line);
-		first = false;
-	} while (text.p != NULL);
+	if (more.p == NULL)
+		put_line(b, code, true, SM_STR_NONE, first);
+	else
+		put_lines(b, code, first, more);
 }
 
 void sm_reply_parser_init(struct sm_reply_parser *p, int max_lines)

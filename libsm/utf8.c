@@ -145,28 +145,34 @@ static bool is_folded(struct sm_str d)
 	return true;
 }
 
-int sm_domain_ascii_in(struct sm_arena *a, struct sm_str d, struct sm_str *ascii)
+static int domain_ascii_in(struct sm_arena *a, struct sm_str d, struct sm_str *ascii)
 {
 	char text[SM_DOMAIN_ASCII_SIZE];
-	int rc;
+	int rc = sm_domain_ascii(d, text, ascii);
 
-	*ascii = d;
-	if (is_folded(d))
-		return 0;
-	rc = sm_domain_ascii(d, text, ascii);
 	if (rc != 0)
 		return rc;
 	*ascii = sm_arena_str(a, *ascii);
 	return ascii->p != NULL ? 0 : sm_fail(SM_E_TOOBIG, "no room for a domain");
 }
 
-bool sm_domain_eq(struct sm_str a, struct sm_str b)
+int sm_domain_ascii_in(struct sm_arena *a, struct sm_str d, struct sm_str *ascii)
+{
+	*ascii = d;
+	return is_folded(d) ? 0 : domain_ascii_in(a, d, ascii);
+}
+
+static bool domain_eq_utf8(struct sm_str a, struct sm_str b)
 {
 	char text_a[SM_DOMAIN_ASCII_SIZE], text_b[SM_DOMAIN_ASCII_SIZE];
 
-	if (sm_str_is_ascii(a) && sm_str_is_ascii(b))
-		return sm_str_caseeq(a, b);
 	if (sm_domain_ascii(a, text_a, &a) != 0 || sm_domain_ascii(b, text_b, &b) != 0)
 		return sm_str_eq(a, b);
 	return sm_str_eq(a, b);
+}
+
+bool sm_domain_eq(struct sm_str a, struct sm_str b)
+{
+	return sm_str_is_ascii(a) && sm_str_is_ascii(b) ? sm_str_caseeq(a, b)
+	                                                : domain_eq_utf8(a, b);
 }

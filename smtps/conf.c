@@ -471,21 +471,33 @@ int ss_conf_listen_address(struct sm_str text, struct sm_sa *sa)
 	return sm_sa_ip(sa, sm_str_head(text, (size_t)colon), (uint16_t)port);
 }
 
+/* `name` of a list; both are ASCII. */
+static bool covers(struct sm_str name, struct sm_str domain)
+{
+	return name.n > 0 && name.p[0] == '.'
+	           ? domain.n > name.n && sm_str_has_casesuffix(domain, name)
+	           : sm_str_caseeq(domain, name);
+}
+
+static bool covers_utf8(struct sm_str name, struct sm_str domain)
+{
+	char text[SM_DOMAIN_ASCII_SIZE];
+
+	return sm_domain_ascii(name, text, &name) == 0 && covers(name, domain);
+}
+
 bool ss_conf_domain_in(const struct sm_conf_list *list, struct sm_str domain)
 {
-	char text[SM_DOMAIN_ASCII_SIZE], other[SM_DOMAIN_ASCII_SIZE];
+	if (!sm_str_is_ascii(domain)) {
+		char text[SM_DOMAIN_ASCII_SIZE];
 
-	if (list->count == 0 || sm_domain_ascii(domain, text, &domain) != 0)
-		return false;
-	for (size_t i = 0; i < list->count; i++) {
-		struct sm_str d = list->v[i];
-
-		if (!sm_str_is_ascii(d) && sm_domain_ascii(d, other, &d) != 0)
-			continue;
-		if (d.n > 0 && d.p[0] == '.' ? domain.n > d.n && sm_str_has_casesuffix(domain, d)
-		                             : sm_str_caseeq(domain, d))
-			return true;
+		return sm_domain_ascii(domain, text, &domain) == 0 &&
+		       ss_conf_domain_in(list, domain);
 	}
+	for (size_t i = 0; i < list->count; i++)
+		if (sm_str_is_ascii(list->v[i]) ? covers(list->v[i], domain)
+		                                : covers_utf8(list->v[i], domain))
+			return true;
 	return false;
 }
 

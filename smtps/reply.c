@@ -10,20 +10,30 @@
 #include "libsm/smtp_reply.h"
 #include "smtps/session.h"
 
-static void say(struct ss_session *s, int code, struct sm_str text)
+static void put(struct ss_session *s, int code, struct sm_str text)
+{
+	for (uint32_t i = 0; i < SM_MAX(s->answers, 1u); i++)
+		sm_reply_put(&s->io.out, code, text);
+}
+
+static void put_plain(struct ss_session *s, int code, struct sm_str text)
 {
 	struct sm_buf plain;
 
+	sm_buf_init(&plain, text.n + 1);
+	ss_reply_plain(code, text, &plain);
+	put(s, code, sm_buf_view(&plain));
+	sm_buf_fini(&plain);
+}
+
+static void say(struct ss_session *s, int code, struct sm_str text)
+{
 	s->reply_code = code;
 	sm_str_cut(text, s->reply_text, sizeof(s->reply_text));
-	sm_buf_init(&plain, text.n + 1);
-	if (ss_hides(s->conf, SS_X_ENHANCEDSTATUSCODES)) {
-		ss_reply_plain(code, text, &plain);
-		text = sm_buf_view(&plain);
-	}
-	for (uint32_t i = 0; i < SM_MAX(s->answers, 1u); i++)
-		sm_reply_put(&s->io.out, code, text);
-	sm_buf_fini(&plain);
+	if (ss_hides(s->conf, SS_X_ENHANCEDSTATUSCODES))
+		put_plain(s, code, text);
+	else
+		put(s, code, text);
 }
 
 void ss_say_text(struct ss_session *s, int code, struct sm_str text)
