@@ -86,10 +86,9 @@ static bool is_param(struct sm_str s)
 	return s.n > 0 && sc_is_sendable(s) && sm_str_is_ascii(s) && sm_str_chr(s, ' ') == -1;
 }
 
-static void put_path(struct sm_stream *out, struct sm_str verb, struct sm_str path)
+static void put_path(struct sm_stream *out, struct sm_str begin, struct sm_str path)
 {
-	sm_stream_puts(out, verb);
-	sm_stream_puts(out, SM_STR(":<"));
+	sm_stream_puts(out, begin);
 	sm_stream_puts(out, path);
 	sm_stream_puts(out, SM_STR(">"));
 }
@@ -99,7 +98,7 @@ static void put_mail(struct round *r)
 	const struct sm_msg_task *m = &r->t->in;
 	struct sm_stream *out = &r->s->stream;
 
-	put_path(out, SM_STR("MAIL FROM"), m->sender);
+	put_path(out, SM_STR("MAIL FROM:<"), m->sender);
 	if (r->utf8)
 		sm_stream_puts(out, SM_STR(" SMTPUTF8"));
 	if (r->s->ehlo.caps & SC_CAP_SIZE)
@@ -186,7 +185,7 @@ static void put_rcpt(struct round *r, const struct sm_msg_rcpt_task *rcpt)
 {
 	struct sm_stream *out = &r->s->stream;
 
-	put_path(out, SM_STR("RCPT TO"), rcpt->addr);
+	put_path(out, SM_STR("RCPT TO:<"), rcpt->addr);
 	if (r->s->ehlo.caps & SC_CAP_DSN) {
 		put_notify(out, rcpt->notify);
 		put_orcpt(r, rcpt->orcpt);

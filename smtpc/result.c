@@ -132,8 +132,30 @@ const char *sc_text_local(char out[SC_TEXT_MAX + 1], const char *enhanced, const
 
 /* ---- settling ---- */
 
-static void log_result(const struct sc_task *t, const struct sc_rcpt *r, const struct sc_session *s,
-                       const struct sc_why *why)
+/* What all have in common that are settled for the same cause; the strings live in the task's
+ * arena. */
+struct cause {
+	const struct sc_session *s; /* NULL: there is none */
+	const struct sc_why *why;
+	enum sm_outcome outcome;
+	struct sm_str text, tls;
+	struct sm_str host; /* who said so, if anybody said anything */
+	char address[SM_SA_TEXT];
+};
+
+static void cause_init(struct cause *c, struct sc_task *t, const struct sc_session *s,
+                       enum sm_outcome outcome, const struct sc_why *why)
+{
+	c->s = s;
+	c->why = why;
+	c->outcome = outcome;
+	c->text = sm_arena_str(&t->arena, sm_str(why->text));
+	c->tls = s != NULL ? sm_arena_str(&t->arena, sm_str(s->tls_text)) : SM_STR("");
+	c->host = s != NULL || why->code != 0 ? t->host_name : SM_STR_NONE;
+	(void)sm_sa_text(&t->host, c->address);
+}
+
+static void log_result(const struct sc_task *t, const struct sc_rcpt *r, const struct cause *c)
 {
 	static const char *const events[] = {
 	    [SM_OUTCOME_DONE] = "sc.delivered",
@@ -145,77 +167,71 @@ static void log_result(const struct sc_task *t, const struct sc_rcpt *r, const s
 	    [SM_OUTCOME_TEMP] = "not_told",
 	    [SM_OUTCOME_PERM] = "unknown",
 	};
-	struct sm_cid transaction = s != NULL ? s->id : why->session;
+	struct sm_cid transaction = c->s != NULL ? c->s->id : c->why->session;
 
 	/* A name of its own: nothing was delivered, whoever reads the log. */
 	if (t->in.probe_ms > 0) {
 		sm_log(SM_INFO, "sc.probe",
-		       "da_sess=%?C ss_ta=%?I server=%S address=%A port=%u where=%s rcpt=<%S> "
+		       "da_sess=%?C ss_ta=%?I server=%S address=%s port=%u where=%s rcpt=<%S> "
 		       "xdelay=%m result=%s stat=%d reply=%S",
-		       sc_session_id(transaction), t->in.ta, t->host_name, &t->host,
+		       sc_session_id(transaction), t->in.ta, t->host_name, c->address,
 		       (unsigned)sm_sa_port(&t->host), sc_stage_name((enum sm_stage)r->r.stage),
 		       r->in->addr, t->begun_ms ? sm_loop_now_ms() - t->begun_ms : 0,
 		       probed[r->r.outcome], (int)r->r.code, r->r.text);
 		return;
 	}
 	sm_log(SM_INFO, events[r->r.outcome],
-	       "da_sess=%?C da_ta=%?C ss_ta=%I xid=%?S dsn_of=%?I rcpt_idx=%u server=%S address=%A "
+	       "da_sess=%?C da_ta=%?C ss_ta=%I xid=%?S dsn_of=%?I rcpt_idx=%u server=%S address=%s "
 	       "port=%u tls=%?S where=%s rcpt=<%S> xdelay=%m stat=%d reply=%S",
 	       sc_session_id(transaction), transaction, t->in.ta, t->in.xid, t->in.dsn_of,
-	       (unsigned)r->in->index, t->host_name, &t->host, (unsigned)sm_sa_port(&t->host),
+	       (unsigned)r->in->index, t->host_name, c->address, (unsigned)sm_sa_port(&t->host),
 	       r->r.tls, sc_stage_name((enum sm_stage)r->r.stage), r->in->addr,
 	       t->begun_ms ? sm_loop_now_ms() - t->begun_ms : 0, (int)r->r.code, r->r.text);
 }
 
-/* `text` and `host` live in the task's arena. */
-static void settle(struct sc_task *t, struct sc_rcpt *r, const struct sc_session *s,
-                   enum sm_outcome outcome, const struct sc_why *why, struct sm_str text,
-                   struct sm_str host)
+static void settle(struct sc_task *t, struct sc_rcpt *r, const struct cause *c)
 {
+	bool done = c->outcome == SM_OUTCOME_DONE;
+
 	sm_assert(r->state != SC_RCPT_SETTLED);
 	r->state = SC_RCPT_SETTLED;
 	r->r = (struct sm_msg_rcpt_result){
 	    .index = r->in->index,
-	    .outcome = (uint8_t)outcome,
-	    .code = (uint16_t)why->code,
-	    .text = text,
-	    .stage = (uint8_t)why->stage,
-	    .host = host,
-	    .local = outcome == SM_OUTCOME_TEMP && why->stage == SM_STAGE_LOCAL && !why->lasting,
-	    .tls = s != NULL ? sm_arena_str(&t->arena, sm_str(s->tls_text)) : SM_STR(""),
-	    .dsn_passed =
-		outcome == SM_OUTCOME_DONE && s != NULL && (s->ehlo.caps & SC_CAP_DSN) != 0,
+	    .outcome = (uint8_t)c->outcome,
+	    .code = (uint16_t)c->why->code,
+	    .text = c->text,
+	    .stage = (uint8_t)c->why->stage,
+	    .host = c->host,
+	    .local = c->outcome == SM_OUTCOME_TEMP && c->why->stage == SM_STAGE_LOCAL &&
+	             !c->why->lasting,
+	    .tls = c->tls,
+	    .dsn_passed = done && c->s != NULL && (c->s->ehlo.caps & SC_CAP_DSN) != 0,
 	};
-	log_result(t, r, s, why);
-}
-
-/* Who said so: the host, if it said anything. */
-static struct sm_str host_of(const struct sc_task *t, const struct sc_session *s,
-                             const struct sc_why *why)
-{
-	return s != NULL || why->code != 0 ? t->host_name : SM_STR_NONE;
+	log_result(t, r, c);
 }
 
 void sc_result_set(struct sc_task *t, struct sc_rcpt *r, const struct sc_session *s,
                    enum sm_outcome outcome, const struct sc_why *why)
 {
-	settle(t, r, s, outcome, why, sm_arena_str(&t->arena, sm_str(why->text)),
-	       host_of(t, s, why));
+	struct cause c;
+
+	cause_init(&c, t, s, outcome, why);
+	settle(t, r, &c);
 }
 
 void sc_result_set_all(struct sc_task *t, enum sc_rcpt_state state, bool round,
                        const struct sc_session *s, enum sm_outcome outcome,
                        const struct sc_why *why)
 {
-	struct sm_str text = SM_STR_NONE;
+	struct cause c = {.why = NULL};
 
 	for (size_t i = 0; i < t->in.rcpts_count; i++) {
 		struct sc_rcpt *r = &t->rcpts[i];
 		if (r->state != state || (round && !r->in_round))
 			continue;
-		if (text.p == NULL)
-			text = sm_arena_str(&t->arena, sm_str(why->text));
-		settle(t, r, s, outcome, why, text, host_of(t, s, why));
+		if (c.why == NULL)
+			cause_init(&c, t, s, outcome, why);
+		settle(t, r, &c);
 	}
 }
 

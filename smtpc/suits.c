@@ -109,20 +109,26 @@ static bool mail_suits(struct sc_task *t, struct sc_session *s)
 
 /* ---- of one recipient ---- */
 
-static bool rcpt_suits(struct sc_task *t, struct sc_session *s, struct sc_rcpt *r)
+static void refuse_rcpt(struct sc_task *t, const struct sc_session *s, struct sc_rcpt *r,
+                        const char *enhanced, const char *text)
 {
 	struct sc_why why = {.stage = SM_STAGE_RCPT};
 
-	if (r->in->addr.n == 0 || !sc_is_sendable(r->in->addr)) {
-		(void)sc_text_local(why.text, "5.1.3", "recipient address cannot be sent");
-		sc_result_set(t, r, NULL, SM_OUTCOME_PERM, &why);
+	(void)sc_text_local(why.text, enhanced, text);
+	sc_result_set(t, r, s, SM_OUTCOME_PERM, &why);
+}
+
+static bool rcpt_suits(struct sc_task *t, struct sc_session *s, struct sc_rcpt *r)
+{
+	struct sm_str addr = r->in->addr;
+
+	if (addr.n == 0 || !sc_is_sendable(addr)) {
+		refuse_rcpt(t, NULL, r, "5.1.3", "recipient address cannot be sent");
 		return false;
 	}
-	if (!sm_str_is_ascii(r->in->addr) && !offers(s, SC_CAP_SMTPUTF8)) {
-		(void)sc_text_local(
-		    why.text, "5.6.7",
-		    "recipient address is in UTF-8, the server does not offer SMTPUTF8");
-		sc_result_set(t, r, s, SM_OUTCOME_PERM, &why);
+	if (!sm_str_is_ascii(addr) && !offers(s, SC_CAP_SMTPUTF8)) {
+		refuse_rcpt(t, s, r, "5.6.7",
+		            "recipient address is in UTF-8, the server does not offer SMTPUTF8");
 		return false;
 	}
 	return true;

@@ -200,8 +200,6 @@ static void walk(struct sc_task *t)
 
 	sm_assert(t->in.hosts_count <= HOSTS_MAX);
 	t->tried = sm_arena_must(&t->arena, (t->in.hosts_count + 1) * sizeof(*t->tried));
-	(void)sm_fail(SM_E_NOTFOUND, "no host to send to");
-	sc_why_error(&t->why, SM_STAGE_CONNECT, SM_E_NOTFOUND);
 	t->permanent = t->in.hosts_count > 0;
 	size_t at = first_host(t, &s);
 	for (size_t n = 0; n < t->in.hosts_count && any_open(t); n++) {
@@ -212,6 +210,10 @@ static void walk(struct sc_task *t)
 			at++;
 		if (sm_co_cancelled() || sm_loop_now_ms() >= t->end_ms || t->why.abort)
 			break;
+	}
+	if (t->why.text[0] == '\0' && any_open(t)) {
+		(void)sm_fail(SM_E_NOTFOUND, "no host to send to");
+		sc_why_error(&t->why, SM_STAGE_CONNECT, SM_E_NOTFOUND);
 	}
 }
 

@@ -33,7 +33,7 @@ struct sc_task {
 	struct sm_msg_host_try *tried; /* in the order they were */
 	uint32_t tried_count;
 	struct sm_str host_name; /* of it, as the route has it */
-	struct sc_why why;       /* of the last failure */
+	struct sc_why why;       /* of the last failure; its text is empty: there was none */
 	bool permanent; /* so far each host was in the way of something that an operator wants to
 	                   be for good */
 };
