@@ -135,6 +135,8 @@ static void hops_free(struct qm_sched *s, struct qm_route *r)
 
 void qm_route_free(struct qm_sched *s, struct qm_route *r)
 {
+	if (s->found == r)
+		s->found = NULL;
 	sm_hash_remove(&s->routes, &r->node);
 	sm_list_remove(&r->link);
 	sm_list_remove(&r->lru);
@@ -165,9 +167,14 @@ static bool route_eq(const struct sm_hash_node *n, const void *key)
 
 struct qm_route *qm_route_find(struct qm_sched *s, struct sm_str key)
 {
-	struct sm_hash_node *n = sm_hash_find(&s->routes, sm_hash_str(key), route_eq, &key);
+	struct sm_hash_node *n;
 
-	return n ? SM_CONTAINER_OF(n, struct qm_route, node) : NULL;
+	/* The recipients of a mail mostly go the same way. */
+	if (s->found != NULL && sm_str_eq(s->found->key, key))
+		return s->found;
+	n = sm_hash_find(&s->routes, sm_hash_str(key), route_eq, &key);
+	s->found = n ? SM_CONTAINER_OF(n, struct qm_route, node) : NULL;
+	return s->found;
 }
 
 static bool target_eq(const struct sm_msg_host *a, const struct sm_msg_host *b)

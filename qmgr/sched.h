@@ -89,10 +89,11 @@ struct qm_sched {
 	struct qm_sched_conf conf;
 	struct qm_hosts hosts;
 	struct sm_hash routes, lanes;
-	struct sm_list ready; /* routes with groups that may go now, the next turn first */
-	struct sm_list idle;  /* routes that nobody uses, longest unused first */
-	struct sm_list much;  /* routes with QM_ROUTE_MUCH recipients waiting, or more */
-	struct sm_heap timed; /* hosts that the message rate holds up, by when it lets them on */
+	struct qm_route *found; /* the last that was asked for: often the next one too; or NULL */
+	struct sm_list ready;   /* routes with groups that may go now, the next turn first */
+	struct sm_list idle;    /* routes that nobody uses, longest unused first */
+	struct sm_list much;    /* routes with QM_ROUTE_MUCH recipients waiting, or more */
+	struct sm_heap timed;   /* hosts that the message rate holds up, by when it lets them on */
 	struct qm_agent *agents[QM_AGENTS_MAX];
 	unsigned room;          /* tasks that the agents may still take */
 	unsigned waiting;       /* routes that wait for room at their hosts */

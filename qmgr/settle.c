@@ -90,9 +90,37 @@ void qm_settle_wait(struct qm *q, struct qm_rcpt *r)
 		r->late = qm_retry_late(&rc, since, now, true, since, 0, &r->next_try_s);
 }
 
-bool qm_settle_unsaid(struct qm *q, struct qm_rcpt *r, const struct qm_try *t)
+/* For now: it is tried again, or fails for having waited too long. */
+static void failed_for_now(struct qm *q, struct qm_rcpt *r, const struct qm_try *t, int64_t now,
+                           int64_t seen)
 {
 	struct qm_retry_conf rc = retry_conf(q);
+
+	/* Our own trouble is no reason to give up, nor is time that mail is held. What stands
+	 * behind a dead host was tried by proxy. */
+	if (!t->local && !(r->flags & QM_RCPT_HELD) &&
+	    qm_retry_expired(&rc, r->txn->queued_s, now, r->tries + (unsigned)t->no_try, seen,
+	                     q->clock.stepped_s)) {
+		fail(q, r, now);
+		return;
+	}
+	if (qm_run_missed(r, t)) {
+		qm_settle_wait(q, r);
+	} else {
+		r->next_try_s = t->retry_in_s
+		                    ? now + t->retry_in_s
+		                    : qm_retry_next(&rc, r->txn->queued_s, now, sm_rand_u64());
+		if (!t->local && r->tries + (unsigned)t->no_try > 0 && qm_dsn_wants_delay(r) &&
+		    qm_retry_late(&rc, r->txn->queued_s, now, !t->no_try, seen, q->clock.stepped_s,
+		                  &r->next_try_s))
+			r->late = true;
+	}
+	qm_rcpt_set(r, QM_RCPT_DEFERRED);
+	q->stats.deferred++;
+}
+
+bool qm_settle_unsaid(struct qm *q, struct qm_rcpt *r, const struct qm_try *t)
+{
 	int64_t now = sm_wall_s();
 	int64_t seen = SM_MAX(r->txn->queued_s, r->last_try_s);
 
@@ -123,29 +151,7 @@ bool qm_settle_unsaid(struct qm *q, struct qm_rcpt *r, const struct qm_try *t)
 			(void)qm_bulk_caught(q, r); /* that is logged */
 			return false;
 		}
-		/* Our own trouble is no reason to give up, nor is time that mail is held. What
-		 * stands behind a dead host was tried by proxy. */
-		if (!t->local && !(r->flags & QM_RCPT_HELD) &&
-		    qm_retry_expired(&rc, r->txn->queued_s, now, r->tries + (unsigned)t->no_try,
-		                     seen, q->clock.stepped_s)) {
-			fail(q, r, now);
-			break;
-		}
-		if (qm_run_missed(r, t)) {
-			qm_settle_wait(q, r);
-			qm_rcpt_set(r, QM_RCPT_DEFERRED);
-			q->stats.deferred++;
-			break;
-		}
-		r->next_try_s = t->retry_in_s
-		                    ? now + t->retry_in_s
-		                    : qm_retry_next(&rc, r->txn->queued_s, now, sm_rand_u64());
-		if (!t->local && r->tries + (unsigned)t->no_try > 0 && qm_dsn_wants_delay(r) &&
-		    qm_retry_late(&rc, r->txn->queued_s, now, !t->no_try, seen, q->clock.stepped_s,
-		                  &r->next_try_s))
-			r->late = true;
-		qm_rcpt_set(r, QM_RCPT_DEFERRED);
-		q->stats.deferred++;
+		failed_for_now(q, r, t, now, seen);
 		break;
 	}
 	log_try(r, t, now);
