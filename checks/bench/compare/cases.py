@@ -53,6 +53,7 @@ class Case:
     targets: tuple = ()
     variants: tuple = (Variant(),)
     once: bool = False  # in the first run only
+    pause: int = 0  # seconds before each run, in which nothing is removed
 
 
 def five_kb(*more):
@@ -76,7 +77,7 @@ CASES = {
     "B": Case("the same, connections kept", **five_kb("-d"), targets=(least("rate", 6000), least("ratio", 7), most("cpu_per_1000", 0.25))),
     "C": Case("messages of 100 KB", messages=2000, load=("-l", "102400"), source=("-l", "102400"), targets=(least("rate", 2500),)),
     "D": Case("messages with 20 recipients at one destination", messages=1000, rcpts=20, **five_kb("-r", "20"), targets=(least("rate", 2500),)),
-    "E": Case("accept only: deliveries are stopped, connections kept", how="accept", load=("-l", "5120", "-d"), peers=("smx", "postfix"),
+    "E": Case("accept only: deliveries are stopped, connections kept", how="accept", load=("-l", "5120", "-d"), peers=("smx", "postfix"), pause=70,
               variants=layouts((least("rate", 8000), below("p99_ms", 25)), (least("rate", 5000), below("p99_ms", 25)))),
     "F": Case("drain: all were deferred, and become due at one moment", how="drain", load=("-l", "5120", "-d"), peers=("smx", "postfix"),
               targets=(least("rate", 5000),)),
