@@ -16,28 +16,31 @@ static bool is_control(char c)
 	return (unsigned char)c < ' ' || c == 0x7f;
 }
 
-/*
- * Eight bytes at a time. A byte below n has its high bit set when n is taken from it, and had it
- * not before; a DEL is below 1 when 0x7f is made 0. What is borrowed from the next byte is borrowed
- * only where one was found.
- */
+/* Not 0 when one of the eight bytes at `p` is a control character: then its high bit is set. */
+static uint64_t controls(const char *p)
+{
+	const uint64_t each = 0x0101010101010101U, low = 0x7f * each;
+	uint64_t word, from_space, from_del;
+
+	memcpy(&word, p, sizeof(word));
+	/* Both sums stay within their bytes. */
+	from_space = (word & low) + (0x80 - ' ') * each;
+	from_del = (word & low) + (0x80 - 0x7f) * each;
+	return (~from_space | from_del) & ~word & ~low;
+}
+
 bool sm_smtp_has_control(struct sm_str s)
 {
-	const uint64_t each = 0x0101010101010101U, high = 0x80 * each;
-	uint64_t word, found = 0;
-	size_t i = 0;
+	uint64_t found = 0;
 
-	for (; s.n - i >= sizeof(word); i += sizeof(word)) {
-		memcpy(&word, s.p + i, sizeof(word));
-		uint64_t del = word ^ (0x7f * each);
-		found |= ((word - ' ' * each) & ~word) | ((del - each) & ~del);
+	if (s.n < sizeof(found)) {
+		for (size_t i = 0; i < s.n; i++)
+			found |= is_control(s.p[i]);
+		return found != 0;
 	}
-	if ((found & high) != 0)
-		return true;
-	for (; i < s.n; i++)
-		if (is_control(s.p[i]))
-			return true;
-	return false;
+	for (size_t i = 0; i < s.n - sizeof(found); i += sizeof(found))
+		found |= controls(s.p + i);
+	return (found | controls(s.p + s.n - sizeof(found))) != 0;
 }
 
 int sm_smtp_cmd_parse(struct sm_str line, struct sm_smtp_cmd *out)

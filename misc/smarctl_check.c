@@ -209,7 +209,7 @@ static bool stored(const struct session *s)
 }
 
 /* 0: there is a verdict. */
-static int ask(struct session *s, const char *verb, struct sm_str what, struct sm_str domain)
+static int ask(struct session *s, const char *verb, struct sm_str what, bool listed)
 {
 	struct sm_str words[5] = {what};
 	char check[16];
@@ -217,7 +217,7 @@ static int ask(struct session *s, const char *verb, struct sm_str what, struct s
 	int status;
 
 	snprintf(check, sizeof(check), "%u",
-	         (unsigned)ss_policy_check_flags(&s->conf, &s->who, domain, stored(s)));
+	         (unsigned)ss_policy_check_flags(&s->conf, &s->who, listed, stored(s)));
 	words[n++] = ac_option("check", check);
 	if (strcmp(verb, "conn") != 0)
 		words[n++] = ac_option("client", s->ac->client);
@@ -271,7 +271,7 @@ static bool connection(struct session *s)
 	int status;
 
 	stage(s, "connection from ", s->ac->client);
-	status = ask(s, "conn", sm_str(s->ac->client), SM_STR(""));
+	status = ask(s, "conn", sm_str(s->ac->client), false);
 	if (status != QC_OK)
 		return failed(s, status);
 	if (!session_conf(s))
@@ -352,7 +352,7 @@ static bool mail(struct session *s)
 		tell_reply(s, "mail", SS_R_SENDER_OK, "");
 		return true;
 	}
-	status = ask(s, "mail", sm_str(s->ac->from), SM_STR(""));
+	status = ask(s, "mail", sm_str(s->ac->from), false);
 	if (status != QC_OK)
 		return failed(s, status);
 	if (ss_policy_later(&s->conf, s->code, s->flags)) {
@@ -389,6 +389,7 @@ static bool recipient(struct session *s, const char *rcpt)
 {
 	const char *at = strrchr(rcpt, '@');
 	struct sm_str domain = at != NULL ? sm_str(at + 1) : s->hostname;
+	bool listed = ss_policy_listed(&s->conf, domain);
 	struct ss_policy p;
 	int status;
 
@@ -397,10 +398,10 @@ static bool recipient(struct session *s, const char *rcpt)
 		tell_reply(s, "rcpt", SS_R_RCPT_OK, "vanishes");
 		return true;
 	}
-	status = ask(s, "rcpt", sm_str(rcpt), domain);
+	status = ask(s, "rcpt", sm_str(rcpt), listed);
 	if (status != QC_OK)
 		return failed(s, status);
-	p = ss_policy_of(&s->conf, &s->who, s->code, s->flags, domain, stored(s));
+	p = ss_policy_of(&s->conf, &s->who, s->code, s->flags, listed, stored(s));
 	switch (ss_policy_rcpt(&p)) {
 	case SS_POLICY_ACCEPT:
 		accepted(s);

@@ -47,13 +47,11 @@ static void keep_answer(struct ss_ask *a, struct sm_str text, struct sm_str name
 
 static int decode(struct ss_ask *a, const struct sm_frame *f)
 {
-	struct sm_arena none;
 	int err;
 
-	sm_arena_init(&none, "verdict", 64, 4096);
 	if (a->kind == SS_ASK_CONN && f->type == SM_MSG_conn_verdict) {
 		struct sm_msg_conn_verdict v;
-		err = sm_msg_conn_verdict_decode(f->body, &none, &v);
+		err = sm_msg_conn_verdict_decode(f->body, NULL, &v);
 		if (err == 0) {
 			a->code = v.code;
 			a->flags = v.flags;
@@ -62,7 +60,7 @@ static int decode(struct ss_ask *a, const struct sm_frame *f)
 		}
 	} else if (a->kind != SS_ASK_CONN && f->type == SM_MSG_verdict) {
 		struct sm_msg_verdict v;
-		err = sm_msg_verdict_decode(f->body, &none, &v);
+		err = sm_msg_verdict_decode(f->body, NULL, &v);
 		if (err == 0) {
 			a->code = v.code;
 			a->flags = v.flags;
@@ -73,7 +71,6 @@ static int decode(struct ss_ask *a, const struct sm_frame *f)
 	}
 	if (err == 0 && a->code != 0 && (a->code < 200 || a->code > 599))
 		err = sm_fail(SM_E_PROTO, "verdict with code %d", a->code);
-	sm_arena_fini(&none);
 	return err;
 }
 
@@ -102,9 +99,8 @@ static struct sm_str domain_of(struct sm_str mailbox)
 static void ask(struct ss_ask *a, struct sm_peer *peer)
 {
 	const struct ss_session *s = a->s;
-	uint32_t flags = ss_policy_check_flags(
-	    s->conf, &s->who, a->kind == SS_ASK_RCPT ? domain_of(a->rcpt) : SM_STR(""),
-	    s->conn_code != 0 || s->txn.mail_code != 0);
+	uint32_t flags = ss_policy_check_flags(s->conf, &s->who, a->listed,
+	                                       s->conn_code != 0 || s->txn.mail_code != 0);
 
 	a->done = false;
 	a->sent = true;
@@ -180,6 +176,8 @@ void ss_ask_start(struct ss_ask *a, struct ss_session *s, enum ss_ask_kind kind,
 	                     .kind = kind,
 	                     .sender = sender,
 	                     .rcpt = rcpt,
+	                     .listed =
+	                         kind == SS_ASK_RCPT && ss_policy_listed(s->conf, domain_of(rcpt)),
 	                     .deadline_ms = sm_loop_now_ms() + patience_ms};
 	sm_list_init(&a->link);
 	peer = sm_link_peer(link_of(a));

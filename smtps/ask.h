@@ -25,6 +25,7 @@ struct ss_ask {
 	struct ss_session *s;
 	enum ss_ask_kind kind;
 	struct sm_str sender, rcpt;
+	bool listed; /* RCPT: its domain is one to relay to */
 	bool sent, done;
 	int64_t deadline_ms;
 	int err; /* when done: 0, or why there is no answer */

@@ -116,7 +116,7 @@ static void refuse_stored(struct ss_session *s, struct sm_str rcpt)
 /* By the verdict on the recipient. True: accepted; the verdict may want it to vanish. */
 static bool decide(struct ss_session *s, const struct sm_addr *addr, const struct ss_ask *a)
 {
-	struct ss_policy p = ss_policy_of(s->conf, &s->who, a->code, a->flags, addr->domain,
+	struct ss_policy p = ss_policy_of(s->conf, &s->who, a->code, a->flags, a->listed,
 	                                  s->conn_code != 0 || s->txn.mail_code != 0);
 	bool greylisted = (a->flags & SM_VERDICT_GREYLISTED) != 0;
 

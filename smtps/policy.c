@@ -49,12 +49,17 @@ bool ss_policy_grey_later(const struct ss_conf *conf, uint32_t flags)
 	return (flags & SM_VERDICT_GREYLISTED) != 0 && (conf->flags & SS_F_GREY_AT_DATA) != 0;
 }
 
+bool ss_policy_listed(const struct ss_conf *conf, struct sm_str domain)
+{
+	return ss_conf_domain_in(&conf->relay_to, domain);
+}
+
 uint32_t ss_policy_check_flags(const struct ss_conf *conf, const struct ss_standing *who,
-                               struct sm_str domain, bool stored)
+                               bool listed, bool stored)
 {
 	uint32_t flags = ss_conf_check_flags(conf) | who->verdict;
 
-	if (who->may_relay || (domain.n > 0 && ss_conf_domain_in(&conf->relay_to, domain)))
+	if (who->may_relay || listed)
 		flags |= SM_CHECK_MAY_RELAY;
 	if (stored)
 		flags |= SM_CHECK_STORED;
@@ -65,7 +70,7 @@ uint32_t ss_policy_check_flags(const struct ss_conf *conf, const struct ss_stand
 }
 
 struct ss_policy ss_policy_of(const struct ss_conf *conf, const struct ss_standing *who, int code,
-                              uint32_t flags, struct sm_str domain, bool stored)
+                              uint32_t flags, bool listed, bool stored)
 {
 	const uint32_t ok_or_relay = SM_VERDICT_OK | SM_VERDICT_RELAY;
 	bool map = (conf->flags & SS_F_ACCESS) != 0;
@@ -75,7 +80,7 @@ struct ss_policy ss_policy_of(const struct ss_conf *conf, const struct ss_standi
 	    .local = (flags & SM_VERDICT_LOCAL) != 0,
 	    .on_demand = (flags & SM_VERDICT_ON_DEMAND) != 0,
 	    .map_relays = map && (flags & SM_VERDICT_RELAY) != 0,
-	    .domain_listed = ss_conf_domain_in(&conf->relay_to, domain),
+	    .domain_listed = listed,
 	    .session_may_relay = who->may_relay,
 	    .local_needs_right = ss_conf_local_needs_right(conf),
 	    .stored = stored,

@@ -43,13 +43,15 @@ void ss_policy_connection(const struct ss_conf *conf, uint32_t flags, struct ss_
 bool ss_policy_later(const struct ss_conf *conf, int code, uint32_t flags);
 /* delay_greylisting_error_until_DATA: this verdict on a recipient is said at DATA. */
 bool ss_policy_grey_later(const struct ss_conf *conf, uint32_t flags);
-/* SM_CHECK_*: what smar has to know of listener and session. `domain` of the recipient; empty: it
- * is asked about something else. */
+/* Does the configuration list the domain of a recipient as one to relay to? */
+bool ss_policy_listed(const struct ss_conf *conf, struct sm_str domain);
+/* SM_CHECK_*: what smar has to know of listener and session. `listed`: the domain of the recipient;
+ * false where it is asked about something else. */
 uint32_t ss_policy_check_flags(const struct ss_conf *conf, const struct ss_standing *who,
-                               struct sm_str domain, bool stored);
-/* All there is to know about a recipient in `domain`, of which smar said `code` and `flags`. */
+                               bool listed, bool stored);
+/* All there is to know about a recipient of which smar said `code` and `flags`. */
 struct ss_policy ss_policy_of(const struct ss_conf *conf, const struct ss_standing *who, int code,
-                              uint32_t flags, struct sm_str domain, bool stored);
+                              uint32_t flags, bool listed, bool stored);
 
 /* May a session relay by where it comes from? */
 bool ss_policy_local_session(bool client_is_loopback, bool flag, bool listener_listed);

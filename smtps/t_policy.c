@@ -93,17 +93,17 @@ static void test_submission(void **state)
 	static const uint32_t strict[] = {SS_F_SUBMISSION, SS_F_LMTP_NO_RELAY};
 	struct ss_standing who = {.may_relay = false}, trusted = {.may_relay = true};
 	struct ss_conf conf = {.flags = 0};
-	struct sm_str d = SM_STR("local.example");
-	struct ss_policy p = ss_policy_of(&conf, &who, 0, SM_VERDICT_LOCAL, d, false);
+	struct ss_policy p = ss_policy_of(&conf, &who, 0, SM_VERDICT_LOCAL, false, false);
 	(void)state;
 
 	assert_int_equal(ss_policy_rcpt(&p), SS_POLICY_ACCEPT);
 	for (size_t i = 0; i < SM_ARRAY_SIZE(strict); i++) {
 		conf.flags = strict[i];
-		assert_true(ss_policy_check_flags(&conf, &who, d, false) & SM_CHECK_LMTP_NO_RELAY);
-		p = ss_policy_of(&conf, &who, 0, SM_VERDICT_LOCAL, d, false);
+		assert_true(ss_policy_check_flags(&conf, &who, false, false) &
+		            SM_CHECK_LMTP_NO_RELAY);
+		p = ss_policy_of(&conf, &who, 0, SM_VERDICT_LOCAL, false, false);
 		assert_int_equal(ss_policy_rcpt(&p), SS_POLICY_NO_RELAY);
-		p = ss_policy_of(&conf, &trusted, 0, SM_VERDICT_LOCAL, d, false);
+		p = ss_policy_of(&conf, &trusted, 0, SM_VERDICT_LOCAL, false, false);
 		assert_int_equal(ss_policy_rcpt(&p), SS_POLICY_ACCEPT);
 	}
 }
@@ -120,20 +120,38 @@ static void test_later(void **state)
 	assert_false(ss_policy_later(&conf, 0, 0));
 	assert_false(ss_policy_later(&conf, 550, SM_VERDICT_QUICK));
 	assert_false(ss_policy_later(&conf, 421, SM_VERDICT_CLOSE));
-	assert_int_equal(ss_policy_check_flags(&conf, &who, SM_STR("a.example"), false),
-	                 SM_CHECK_GREYLIST);
-	assert_int_equal(ss_policy_check_flags(&conf, &who, SM_STR("a.example"), true),
+	assert_int_equal(ss_policy_check_flags(&conf, &who, false, false), SM_CHECK_GREYLIST);
+	assert_int_equal(ss_policy_check_flags(&conf, &who, false, true),
 	                 SM_CHECK_GREYLIST | SM_CHECK_STORED);
 	who.may_relay = true;
-	assert_int_equal(ss_policy_check_flags(&conf, &who, SM_STR(""), false), SM_CHECK_MAY_RELAY);
+	assert_int_equal(ss_policy_check_flags(&conf, &who, false, false), SM_CHECK_MAY_RELAY);
 	conf.flags = 0;
 	assert_false(ss_policy_later(&conf, 550, 0));
 	assert_false(ss_policy_grey_later(&conf, SM_VERDICT_GREYLISTED));
 	conf.flags = SS_F_GREY_AT_DATA;
 	assert_true(ss_policy_grey_later(&conf, SM_VERDICT_GREYLISTED));
-	assert_int_equal(
-	    ss_policy_of(&conf, &who, 421, SM_VERDICT_GREYLISTED, SM_STR("a.example"), false).code,
-	    0);
+	assert_int_equal(ss_policy_of(&conf, &who, 421, SM_VERDICT_GREYLISTED, false, false).code,
+	                 0);
+}
+
+/* A domain that is listed: smar hears that mail for it may be relayed, and we do it. */
+static void test_listed(void **state)
+{
+	struct sm_str names[] = {SM_STR(".example")};
+	struct ss_conf conf = {.relay_to = {.v = names, .count = 1}};
+	struct ss_standing who = {.may_relay = false};
+	struct ss_policy p;
+	(void)state;
+
+	assert_true(ss_policy_listed(&conf, SM_STR("a.example")));
+	assert_false(ss_policy_listed(&conf, SM_STR("a.test")));
+	assert_false(ss_policy_listed(&conf, SM_STR("")));
+	assert_int_equal(ss_policy_check_flags(&conf, &who, true, false), SM_CHECK_MAY_RELAY);
+	assert_int_equal(ss_policy_check_flags(&conf, &who, false, false), 0);
+	p = ss_policy_of(&conf, &who, 0, 0, true, false);
+	assert_int_equal(ss_policy_rcpt(&p), SS_POLICY_ACCEPT);
+	p = ss_policy_of(&conf, &who, 0, 0, false, false);
+	assert_int_equal(ss_policy_rcpt(&p), SS_POLICY_NO_RELAY);
 }
 
 static void test_local_session(void **state)
@@ -151,6 +169,7 @@ int main(void)
 	    cmocka_unit_test(test_all),           cmocka_unit_test(test_no_open_relay),
 	    cmocka_unit_test(test_local_session), cmocka_unit_test(test_standing),
 	    cmocka_unit_test(test_submission),    cmocka_unit_test(test_later),
+	    cmocka_unit_test(test_listed),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
