@@ -495,7 +495,10 @@ void sm_co_doing(struct sm_str what, struct sm_str of)
 	if (self == NULL)
 		return;
 	memcpy(self->doing, what.p, n);
-	if (of.n > 0 && n < sizeof(self->doing) - 1)
+	self->doing[n] = '\0';
+	if (of.n == 0)
+		return;
+	if (n < sizeof(self->doing) - 1)
 		self->doing[n++] = ' ';
 	sm_str_cut(of, self->doing + n, sizeof(self->doing) - n);
 }

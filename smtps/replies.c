@@ -5,11 +5,13 @@
 
 static const struct {
 	int code;
-	struct sm_str text;
+	struct sm_str text, wire;
 } table[SS_R_COUNT_] = {
-#define X(name, code, text) [SS_R_##name] = {code, SM_STR(text)},
+#define X(name, code, text)       [SS_R_##name] = {code, SM_STR(text), SM_STR(#code " " text "\r\n")},
+#define X_LINES(name, code, text) [SS_R_##name] = {code, SM_STR(text), SM_STR_NONE},
 #include "smtps/replies.def"
 #undef X
+#undef X_LINES
 };
 
 int ss_reply_code(enum ss_reply_name r)
@@ -20,6 +22,11 @@ int ss_reply_code(enum ss_reply_name r)
 struct sm_str ss_reply_text(enum ss_reply_name r)
 {
 	return table[r].text;
+}
+
+struct sm_str ss_reply_wire(enum ss_reply_name r)
+{
+	return table[r].wire;
 }
 
 int ss_reply_soften(int code, struct sm_str *text, char *mem, size_t size)

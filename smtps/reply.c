@@ -10,6 +10,12 @@
 #include "libsm/smtp_reply.h"
 #include "smtps/session.h"
 
+static void remember(struct ss_session *s, int code, struct sm_str text)
+{
+	s->reply_code = code;
+	sm_str_cut(text, s->reply_text, sizeof(s->reply_text));
+}
+
 static void put(struct ss_session *s, int code, struct sm_str text)
 {
 	for (uint32_t i = 0; i < SM_MAX(s->answers, 1u); i++)
@@ -28,8 +34,7 @@ static void put_plain(struct ss_session *s, int code, struct sm_str text)
 
 static void say(struct ss_session *s, int code, struct sm_str text)
 {
-	s->reply_code = code;
-	sm_str_cut(text, s->reply_text, sizeof(s->reply_text));
+	remember(s, code, text);
 	if (ss_hides(s->conf, SS_X_ENHANCEDSTATUSCODES))
 		put_plain(s, code, text);
 	else
@@ -70,8 +75,18 @@ static enum ss_reply_name worded(const struct ss_session *s, enum ss_reply_name 
 
 void ss_say(struct ss_session *s, enum ss_reply_name r)
 {
+	struct sm_str wire;
+
 	r = worded(s, r);
-	ss_say_text(s, ss_reply_code(r), ss_reply_text(r));
+	wire = ss_reply_wire(r);
+	if (sm_str_empty(wire) || (s->conf->flags & SS_F_SOFT_BOUNCE) ||
+	    ss_hides(s->conf, SS_X_ENHANCEDSTATUSCODES)) {
+		ss_say_text(s, ss_reply_code(r), ss_reply_text(r));
+		return;
+	}
+	remember(s, ss_reply_code(r), ss_reply_text(r));
+	for (uint32_t i = 0; i < SM_MAX(s->answers, 1u); i++)
+		sm_buf_str(&s->io.out, wire);
 }
 
 void ss_say_detail(struct ss_session *s, enum ss_reply_name r, const char *detail)

@@ -11,14 +11,18 @@
 enum ss_reply_name {
 	SS_R_NONE,
 #define X(name, code, text) SS_R_##name,
+#define X_LINES             X
 #include "smtps/replies.def"
 #undef X
+#undef X_LINES
 	SS_R_COUNT_
 };
 
 /* Code and text as in the table. */
 int ss_reply_code(enum ss_reply_name r);
 struct sm_str ss_reply_text(enum ss_reply_name r);
+/* What sm_reply_put makes of these; empty for those of several lines. */
+struct sm_str ss_reply_wire(enum ss_reply_name r);
 
 /* soft_bounce: 55z 5.a.b becomes 45z 4.a.b. `text` is changed in `mem` (at least as large as it)
  * when needed. */

@@ -109,6 +109,26 @@ static void test_replies(void **state)
 	}
 }
 
+/* The bytes that are ready are those that would be made. */
+static void test_wire(void **state)
+{
+	struct sm_buf b;
+	(void)state;
+
+	sm_buf_init(&b, 1024);
+	for (int r = SS_R_NONE + 1; r < SS_R_COUNT_; r++) {
+		struct sm_str text = ss_reply_text((enum ss_reply_name)r);
+		struct sm_str wire = ss_reply_wire((enum ss_reply_name)r);
+
+		assert_int_equal(sm_str_empty(wire), sm_str_chr(text, '\n') >= 0);
+		sm_buf_reset(&b);
+		sm_reply_put(&b, ss_reply_code((enum ss_reply_name)r), text);
+		if (!sm_str_empty(wire) && !sm_str_eq(wire, sm_buf_view(&b)))
+			fail_msg("%.*s", SM_STR_ARG(wire));
+	}
+	sm_buf_fini(&b);
+}
+
 static void test_soften(void **state)
 {
 	char mem[64];
@@ -135,7 +155,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_matrix), cmocka_unit_test(test_find),
 	    cmocka_unit_test(test_state),  cmocka_unit_test(test_replies),
-	    cmocka_unit_test(test_soften),
+	    cmocka_unit_test(test_soften), cmocka_unit_test(test_wire),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
