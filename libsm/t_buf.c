@@ -168,10 +168,8 @@ static void t_queue(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(t_append),
-	    cmocka_unit_test(t_trim),
-	    cmocka_unit_test(t_maximum),
-	    cmocka_unit_test(t_printf_grows),
+	    cmocka_unit_test(t_append),  cmocka_unit_test(t_trim),
+	    cmocka_unit_test(t_maximum), cmocka_unit_test(t_printf_grows),
 	    cmocka_unit_test(t_queue),
 	};
 
