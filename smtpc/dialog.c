@@ -256,7 +256,6 @@ static int on_mail(struct round *r, int code)
 static void on_rcpt(struct round *r, struct sc_rcpt *rcpt, int code)
 {
 	enum sm_outcome outcome = sc_outcome(code);
-	struct sc_why why;
 
 	if (!r->mail_ok) {
 		r->stray += outcome == SM_OUTCOME_DONE;
@@ -274,6 +273,8 @@ static void on_rcpt(struct round *r, struct sc_rcpt *rcpt, int code)
 			           succeeds */
 		outcome = SM_OUTCOME_TEMP;
 	}
+	struct sc_why why;
+
 	sc_why_reply(&why, r->s, SM_STAGE_RCPT);
 	sc_result_set(r->t, rcpt, r->s, outcome, &why);
 }
@@ -534,6 +535,15 @@ static bool begin(struct round *r)
 	return rcpts > 0;
 }
 
+/* Took part, and has no result. */
+static bool any_left(const struct sc_task *t)
+{
+	for (size_t i = 0; i < t->in.rcpts_count; i++)
+		if (t->rcpts[i].state == SC_RCPT_OPEN && t->rcpts[i].in_round)
+			return true;
+	return false;
+}
+
 int sc_dialog(struct sc_task *t, struct sc_session *s)
 {
 	size_t done;
@@ -555,8 +565,8 @@ int sc_dialog(struct sc_task *t, struct sc_session *s)
 			break;
 		rc = transaction(&r, &done);
 	}
-	if (rc == 0 && !sc_session_is_used_up(s)) {
-		/* Left over of "too many recipients". */
+	if (rc == 0 && !sc_session_is_used_up(s) && any_left(t)) {
+		/* Of "too many recipients". */
 		struct sc_why why = {.stage = SM_STAGE_RCPT, .code = TOO_MANY};
 		(void)sc_text_local(why.text, "4.5.3", "server takes fewer recipients at a time");
 		sc_result_set_all(t, SC_RCPT_OPEN, true, s, SM_OUTCOME_TEMP, &why);

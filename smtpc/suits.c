@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 
+#include "libsm/smtp_cmd.h"
 #include "libsm/utf8.h"
 #include "smtpc/dsn.h"
 #include "smtpc/sc.h"
@@ -14,10 +15,7 @@
 
 bool sc_is_sendable(struct sm_str s)
 {
-	for (size_t i = 0; i < s.n; i++)
-		if ((unsigned char)s.p[i] < ' ' || s.p[i] == 0x7f)
-			return false;
-	return sm_utf8_graphic(s);
+	return !sm_smtp_has_control(s) && sm_utf8_graphic(s);
 }
 
 static bool offers(const struct sc_session *s, unsigned caps)
