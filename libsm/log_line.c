@@ -166,10 +166,11 @@ static void put(struct room *r, const char *p, size_t n)
 static size_t put_plain(struct room *r, struct sm_str s, int stays)
 {
 	size_t n = 0, most = SM_MIN(s.n, (size_t)(r->end - r->to));
+	char *to = r->to; /* a local one: bytes that are stored might be part of *r */
 
 	for (; n < most && (kinds[(unsigned char)s.p[n]] & stays) != 0; n++)
-		r->to[n] = s.p[n];
-	r->to += n;
+		to[n] = s.p[n];
+	r->to = to + n;
 	return n;
 }
 
@@ -246,9 +247,9 @@ static void put_value(struct room *r, struct sm_str s, const struct sm_log_step 
 
 static void put_pairs(struct room *r, const struct sm_log_form *f, va_list *ap)
 {
+	static struct arg a; /* on the stack it would be cleared for each line */
 	char *bare = r->to, *before = bare;
 	bool leave_out = false;
-	struct arg a;
 
 	for (const struct sm_log_step *s = f->step; s < f->step + f->count; s++) {
 		size_t skip = 0;

@@ -55,11 +55,12 @@ int ar_check_verify(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str
 {
 	const struct ar_verify_conf *conf = &ar->conf->verify;
 	struct ar_map *map = ar_maps_verify(ar->maps);
-	struct ar_keys keys;
-	struct sm_str value;
 	int rc = SM_E_NOTFOUND;
 
 	if (map != NULL) {
+		struct ar_keys keys;
+		struct sm_str value;
+
 		ar_keys_domain(&keys, SM_STR(""), domain, AR_KEYS_DEFAULT);
 		rc = ar_map_find(map, ctx, &keys, &value);
 		if (rc == 0)

@@ -63,18 +63,29 @@ int ar_mt_lookup(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str do
 	return 0;
 }
 
-int ar_mt_lookup_rcpt(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str key,
-                      struct sm_str domain, const struct ar_mt_entry **out)
+/* What the table says of one key. */
+static int find_word(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str key,
+                     const struct ar_mt_entry **out)
 {
 	struct ar_map *map = ar_maps_mailertable(ar->maps);
 	struct ar_keys keys;
+
+	ar_keys_word(&keys, SM_STR(""), key);
+	if (map != NULL)
+		return find_in_map(map, ctx, &keys, out);
+	*out = find(ar->mt, &keys, ctx->trace);
+	return 0;
+}
+
+int ar_mt_lookup_rcpt(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str key,
+                      struct sm_str domain, const struct ar_mt_entry **out)
+{
+	bool addresses =
+	    ar_maps_mailertable(ar->maps) != NULL || (ar->mt != NULL && ar->mt->addresses > 0);
 	int rc = 0;
 
 	*out = NULL;
-	ar_keys_word(&keys, SM_STR(""), key);
-	if (map != NULL)
-		rc = find_in_map(map, ctx, &keys, out);
-	else if (ar->mt != NULL && ar->mt->addresses > 0)
-		*out = find(ar->mt, &keys, ctx->trace);
+	if (addresses)
+		rc = find_word(ar, ctx, key, out);
 	return rc != 0 || *out != NULL ? rc : ar_mt_lookup(ar, ctx, domain, out);
 }

@@ -59,16 +59,12 @@ static int find(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str dom
 	return 0;
 }
 
-int ar_on_demand(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str domain,
-                 struct ar_demand *out)
+static int demand_of(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str domain,
+                     struct ar_demand *out)
 {
 	struct ar_keys keys;
-	int rc;
+	int rc = find(ar, ctx, domain, &keys, &out->wait);
 
-	*out = (struct ar_demand){.wait = SM_WAIT_NO};
-	if (ar_maps_on_demand(ar->maps) == NULL && ar->conf->on_demand.domains.count == 0)
-		return 0;
-	rc = find(ar, ctx, domain, &keys, &out->wait);
 	if (rc != 0 || out->wait == SM_WAIT_NO)
 		return rc;
 	out->relay = !sm_str_eq(keys.key, SM_STR("."));
@@ -76,4 +72,13 @@ int ar_on_demand(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str do
 	if (rc == 0)
 		*out = (struct ar_demand){.wait = SM_WAIT_NO};
 	return rc == SM_E_NOTFOUND ? 0 : rc;
+}
+
+int ar_on_demand(const struct ar *ar, const struct ar_ctx *ctx, struct sm_str domain,
+                 struct ar_demand *out)
+{
+	*out = (struct ar_demand){.wait = SM_WAIT_NO};
+	if (ar_maps_on_demand(ar->maps) == NULL && ar->conf->on_demand.domains.count == 0)
+		return 0;
+	return demand_of(ar, ctx, domain, out);
 }

@@ -118,22 +118,31 @@ int ar_server_conf(const struct ar *ar, const struct ar_ctx *ctx,
 	return 0;
 }
 
+/* What the access map says of the recipient: "" for nothing. */
+static int find_rcpt(const struct ar *ar, const struct ar_ctx *ctx, const struct ar_address *rcpt,
+                     struct sm_str *value)
+{
+	struct ar_keys keys;
+	int rc;
+
+	ar_keys_address(&keys, SM_STR("smtpc_rcpt_conf:"), &rcpt->parts, AR_KEYS_LOCALPART);
+	rc = ar_access_value(ar, ctx, &keys, value);
+	return fits(rc, value, CONF_MAX);
+}
+
 int ar_rcpt_conf(const struct ar *ar, const struct ar_ctx *ctx, const struct ar_address *rcpt,
                  struct sm_msg_route *route)
 {
 	struct sm_str key = route->key, value = SM_STR("");
 	unsigned long long hash;
-	struct ar_keys keys;
 	int rc;
 
 	route->conf = SM_STR("");
 	if (ar_maps_access(ar->maps) == NULL || route->status != SM_ROUTE_OK)
 		return 0;
-	ar_keys_address(&keys, SM_STR("smtpc_rcpt_conf:"), &rcpt->parts, AR_KEYS_LOCALPART);
-	rc = ar_access_value(ar, ctx, &keys, &value);
+	rc = find_rcpt(ar, ctx, rcpt, &value);
 	if (rc == SM_E_AGAIN)
 		return rc;
-	rc = fits(rc, &value, CONF_MAX);
 	if (rc != 0) {
 		(void)failed(ctx, "access_map", rcpt->mailbox, rc);
 		*route = (struct sm_msg_route){
