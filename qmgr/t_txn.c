@@ -53,6 +53,31 @@ static void counts_follow_states(void **state)
 	qm_txn_table_fini(&t);
 }
 
+static void what_is_said_of_all_is_kept_once(void **state)
+{
+	char text[] = "4.4.1 away", host[] = "mx.y.test";
+	struct qm_txn_table t;
+	struct qm_txn *txn;
+
+	(void)state;
+	qm_txn_table_init(&t);
+	txn = three(&t);
+	for (unsigned i = 0; i < 3; i++)
+		qm_rcpt_note(&txn->rcpts[i], 451, sm_str(text), sm_str(host), 1010);
+	text[0] = host[0] = '?'; /* they are the caller's */
+	for (unsigned i = 0; i < 3; i++) {
+		assert_ptr_equal(txn->rcpts[i].text.p, txn->rcpts[0].text.p);
+		assert_ptr_equal(txn->rcpts[i].host.p, txn->rcpts[0].host.p);
+		assert_true(sm_str_eq(txn->rcpts[i].text, SM_STR("4.4.1 away")));
+	}
+	qm_rcpt_note(&txn->rcpts[0], 250, SM_STR("2.0.0 fine"), SM_STR("mx.y.test"), 1020);
+	assert_ptr_equal(txn->rcpts[0].host.p, txn->rcpts[1].host.p);
+	assert_true(sm_str_eq(txn->rcpts[0].text, SM_STR("2.0.0 fine")));
+	assert_true(sm_str_eq(txn->rcpts[1].text, SM_STR("4.4.1 away")));
+	qm_txn_free(&t, &txn);
+	qm_txn_table_fini(&t);
+}
+
 static struct sm_sa t_address(void)
 {
 	struct sm_sa sa;
@@ -187,6 +212,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(counts_follow_states),
+	    cmocka_unit_test(what_is_said_of_all_is_kept_once),
 	    cmocka_unit_test(snapshot_and_changes),
 	    cmocka_unit_test(content_ends_with_its_last_user),
 	};
