@@ -10,12 +10,6 @@
 #include "libsm/smtp_reply.h"
 #include "smtps/session.h"
 
-static void remember(struct ss_session *s, int code, struct sm_str text)
-{
-	s->reply_code = code;
-	sm_str_cut(text, s->reply_text, sizeof(s->reply_text));
-}
-
 static void put(struct ss_session *s, int code, struct sm_str text)
 {
 	for (uint32_t i = 0; i < SM_MAX(s->answers, 1u); i++)
@@ -34,7 +28,9 @@ static void put_plain(struct ss_session *s, int code, struct sm_str text)
 
 static void say(struct ss_session *s, int code, struct sm_str text)
 {
-	remember(s, code, text);
+	sm_str_cut(text, s->reply_mem, sizeof(s->reply_mem));
+	s->reply_text = s->reply_mem;
+	s->reply_code = code;
 	if (ss_hides(s->conf, SS_X_ENHANCEDSTATUSCODES))
 		put_plain(s, code, text);
 	else
@@ -84,7 +80,8 @@ void ss_say(struct ss_session *s, enum ss_reply_name r)
 		ss_say_text(s, ss_reply_code(r), ss_reply_text(r));
 		return;
 	}
-	remember(s, ss_reply_code(r), ss_reply_text(r));
+	s->reply_text = ss_reply_text(r).p;
+	s->reply_code = ss_reply_code(r);
 	for (uint32_t i = 0; i < SM_MAX(s->answers, 1u); i++)
 		sm_buf_str(&s->io.out, wire);
 }

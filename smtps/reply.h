@@ -18,7 +18,7 @@ enum ss_reply_name {
 	SS_R_COUNT_
 };
 
-/* Code and text as in the table. */
+/* Code and text as in the table; the text has a NUL behind it. */
 int ss_reply_code(enum ss_reply_name r);
 struct sm_str ss_reply_text(enum ss_reply_name r);
 /* What sm_reply_put makes of these; empty for those of several lines. */

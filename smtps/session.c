@@ -455,7 +455,7 @@ int ss_session_start(struct ss *ss, int fd, const struct sm_sa *client, const ch
 	learn_owner(s, fd);
 	sm_str_cut(sm_str(listener), s->listener, sizeof(s->listener));
 	stand(s);
-	s->why = "";
+	s->why = s->reply_text = "";
 	s->began_ms = sm_loop_now_ms();
 	s->ends_ms = s->began_ms + s->conf->session_timeout_ms;
 	sm_stream_init(&s->io, &s->net, IN_MAX, ss_speaks_lmtp(s) ? OUT_MAX_LMTP : OUT_MAX);

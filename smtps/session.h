@@ -61,7 +61,8 @@ struct ss_session {
 
 	uint32_t answers; /* LMTP: each reply is said so often, once for each recipient; 0: once */
 	int reply_code;   /* of the last command */
-	char reply_text[100];
+	const char *reply_text; /* of the table, or in `reply_mem`, for which it is cut */
+	char reply_mem[100];
 	bool idle;    /* waits for a command outside of a transaction */
 	bool closing; /* no further command; what was said is sent, then the connection is closed */
 	bool linger; /* unread input may be there: let the client see the last reply, not a reset */
