@@ -15,7 +15,7 @@ enum {
 	ARENA_FIRST = 1024,
 	/* Sender, envid and 1000 recipients with ORCPT. */
 	ARENA_CAP = 2 * 1024 * 1024,
-	RCPTS_FIRST = 8,
+	RCPTS_FIRST = 16,
 };
 
 void ss_txn_init(struct ss_txn *t)
