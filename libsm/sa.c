@@ -148,10 +148,10 @@ static bool as_v4(const struct sm_sa *sa, uint32_t *out)
 
 bool sm_sa_eq_host(const struct sm_sa *a, const struct sm_sa *b)
 {
-	struct in6_addr x, y;
-
 	if (family(a) == AF_INET && family(b) == AF_INET)
 		return a->u.in4.sin_addr.s_addr == b->u.in4.sin_addr.s_addr;
+	struct in6_addr x, y;
+
 	if (as_in6(a, &x))
 		return as_in6(b, &y) && memcmp(&x, &y, sizeof(x)) == 0;
 	if (family(a) != family(b))
