@@ -63,6 +63,7 @@ static void formats(void **state)
 	sm_log(SM_ERROR, "x", NULL);
 	sm_log(SM_ERROR, "x", "s=%s", (char *)NULL);
 	sm_log(SM_ERROR, "x", "s=%s t=<%s>", "two \"words\", u=1", "a b");
+	sm_log(SM_INFO, "x", "u=%s%s v=x%s", "a b", "c", "d e"); /* none is all of its value */
 	(void)!sm_fail(SM_E_IO, "cdb/0: no, \"never\"");
 	sm_log(SM_CRIT, "x", "error=%E", SM_E_IO);
 	const char *text = caught();
@@ -76,6 +77,7 @@ static void formats(void **state)
 		  "1795217632.000 ERROR x\n"
 		  "1795217632.000 ERROR x s=\n"
 		  "1795217632.000 ERROR x s=\"two \\x22words\\x22\\x2c u=1\", t=<a\\x20b>\n"
+		  "1795217632.000 INFO x u=a\\x20bc, v=xd\\x20e\n"
 		  "1795217632.000 CRIT x error=\"disk read\\x2c write or sync failed: "
 		  "cdb/0: no\\x2c \\x22never\\x22\"\n");
 }
