@@ -201,11 +201,11 @@ struct ss_ask *ss_ask_new(struct ss_session *s, enum ss_ask_kind kind, struct sm
 void ss_ask_verify(struct ss_ask *a)
 {
 	const struct ss_session *s = a->s;
-	bool grey_later = ss_policy_grey_later(s->conf, a->flags);
 
 	if (a->kind != SS_ASK_RCPT || !a->done || a->err != 0 || a->verify != NULL ||
 	    (a->flags & SM_VERDICT_VERIFY) == 0 || (a->flags & SM_VERDICT_DISCARD) != 0 ||
-	    (a->code != 0 && !grey_later) || s->conn_code != 0 || s->txn.mail_code != 0)
+	    (a->code != 0 && !ss_policy_grey_later(s->conf, a->flags)) || s->conn_code != 0 ||
+	    s->txn.mail_code != 0)
 		return;
 	a->verify = ss_ask_new(a->s, SS_ASK_VERIFY, SM_STR_NONE, a->rcpt);
 }

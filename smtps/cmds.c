@@ -4,9 +4,10 @@
 
 #include "smtps/session.h"
 
+/* It is searched from the front. */
 static const struct ss_cmd table[] = {
-    {SM_STR("MAIL"), SS_ST_READY, 0, ss_cmd_mail},
     {SM_STR("RCPT"), SS_ST_MAIL | SS_ST_RCPT, 0, ss_cmd_rcpt},
+    {SM_STR("MAIL"), SS_ST_READY, 0, ss_cmd_mail},
     {SM_STR("DATA"), SS_ST_RCPT, SS_CMD_LAST | SS_CMD_NOARG, ss_cmd_data},
     {SM_STR("BDAT"), SS_ST_RCPT | SS_ST_CHUNKS, SS_CMD_CHUNK, ss_cmd_bdat},
     {SM_STR("EHLO"), SS_ST_ANY, SS_CMD_LAST | SS_CMD_ANYBODY | SS_CMD_SMTP, ss_cmd_ehlo},

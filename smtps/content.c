@@ -299,11 +299,15 @@ void ss_content_cut(struct ss_session *s, int io_err)
 
 static void say_accepted(struct ss_session *s)
 {
-	char text[64], id_text[SM_ID_SIZE];
+	char id_text[SM_ID_SIZE];
+	struct sm_buf text;
 
-	snprintf(text, sizeof(text), "2.0.0 %s Message accepted for delivery",
-	         sm_id_text(s->txn.id, id_text));
-	ss_say_text(s, ss_reply_code(SS_R_ACCEPTED), sm_str(text));
+	sm_buf_init(&text, 64);
+	sm_buf_cstr(&text, "2.0.0 ");
+	sm_buf_cstr(&text, sm_id_text(s->txn.id, id_text));
+	sm_buf_cstr(&text, " Message accepted for delivery");
+	ss_say_text(s, ss_reply_code(SS_R_ACCEPTED), sm_buf_view(&text));
+	sm_buf_fini(&text);
 }
 
 /* As it came, or with the From: that we have added. */
