@@ -14,6 +14,29 @@ enum { SA_NONE = 0, SA_UNIX = 1, SA_IPV4 = 4, SA_IPV6 = 6 };
 
 /* ---- write ---- */
 
+void sm_w_u8(struct sm_buf *b, uint8_t v)
+{
+	sm_buf_append(b, &v, sizeof(v));
+}
+
+void sm_w_u16(struct sm_buf *b, uint16_t v)
+{
+	v = htole16(v);
+	sm_buf_append(b, &v, sizeof(v));
+}
+
+void sm_w_u32(struct sm_buf *b, uint32_t v)
+{
+	v = htole32(v);
+	sm_buf_append(b, &v, sizeof(v));
+}
+
+void sm_w_u64(struct sm_buf *b, uint64_t v)
+{
+	v = htole64(v);
+	sm_buf_append(b, &v, sizeof(v));
+}
+
 void sm_w_count(struct sm_buf *b, uint32_t n, uint32_t max)
 {
 	if (n > max)

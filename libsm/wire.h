@@ -13,25 +13,10 @@
 #include "libsm/id.h"
 #include "libsm/net.h"
 
-static inline void sm_w_u8(struct sm_buf *b, uint8_t v)
-{
-	sm_buf_append(b, &v, sizeof(v));
-}
-static inline void sm_w_u16(struct sm_buf *b, uint16_t v)
-{
-	v = htole16(v);
-	sm_buf_append(b, &v, sizeof(v));
-}
-static inline void sm_w_u32(struct sm_buf *b, uint32_t v)
-{
-	v = htole32(v);
-	sm_buf_append(b, &v, sizeof(v));
-}
-static inline void sm_w_u64(struct sm_buf *b, uint64_t v)
-{
-	v = htole64(v);
-	sm_buf_append(b, &v, sizeof(v));
-}
+void sm_w_u8(struct sm_buf *b, uint8_t v);
+void sm_w_u16(struct sm_buf *b, uint16_t v);
+void sm_w_u32(struct sm_buf *b, uint32_t v);
+void sm_w_u64(struct sm_buf *b, uint64_t v);
 static inline void sm_w_i64(struct sm_buf *b, int64_t v)
 {
 	sm_w_u64(b, (uint64_t)v);
