@@ -16,40 +16,13 @@ static bool is_control(char c)
 	return (unsigned char)c < ' ' || c == 0x7f;
 }
 
-/* Not 0 when one of the eight bytes at `p` is a control character: then its high bit is set. */
-static uint64_t controls(const char *p)
-{
-	const uint64_t each = 0x0101010101010101U, low = 0x7f * each;
-	uint64_t word, from_space, from_del;
-
-	memcpy(&word, p, sizeof(word));
-	/* Both sums stay within their bytes. */
-	from_space = (word & low) + (0x80 - ' ') * each;
-	from_del = (word & low) + (0x80 - 0x7f) * each;
-	return (~from_space | from_del) & ~word & ~low;
-}
-
-bool sm_smtp_has_control(struct sm_str s)
-{
-	uint64_t found = 0;
-
-	if (s.n < sizeof(found)) {
-		for (size_t i = 0; i < s.n; i++)
-			found |= is_control(s.p[i]);
-		return found != 0;
-	}
-	for (size_t i = 0; i < s.n - sizeof(found); i += sizeof(found))
-		found |= controls(s.p + i);
-	return (found | controls(s.p + s.n - sizeof(found))) != 0;
-}
-
 int sm_smtp_cmd_parse(struct sm_str line, struct sm_smtp_cmd *out)
 {
 	size_t verb = 0;
 
 	while (line.n > 0 && (line.p[line.n - 1] == ' ' || line.p[line.n - 1] == '\t'))
 		line.n--;
-	if (sm_smtp_has_control(line))
+	if (sm_str_has_control(line))
 		for (size_t i = 0; i < line.n; i++)
 			if (is_control(line.p[i]) && line.p[i] != '\t')
 				return sm_fail(SM_E_SYNTAX, "control character in command");

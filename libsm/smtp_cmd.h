@@ -10,8 +10,6 @@ struct sm_smtp_cmd {
 	struct sm_str verb; /* letters as given; compare by case folding */
 	struct sm_str arg;  /* what follows one space, without trailing white space; empty: none */
 };
-/* Is there a control character, a tab or DEL among them? */
-bool sm_smtp_has_control(struct sm_str s);
 /* SM_E_SYNTAX: no verb, or bytes outside of printable ASCII (8-bit and tabs are let through in
  * arguments). */
 int sm_smtp_cmd_parse(struct sm_str line, struct sm_smtp_cmd *out) SM_MUST_CHECK;

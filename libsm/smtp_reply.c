@@ -8,7 +8,6 @@
 #include "libsm/smtp_reply.h"
 
 #include "libsm/err.h"
-#include "libsm/smtp_cmd.h"
 
 enum {
 	REPLY_LINE_MAX = 512, /* RFC 5321 4.5.3.1.5, with CRLF */
@@ -69,7 +68,7 @@ static void put_line(struct sm_buf *b, int code, bool last, struct sm_str enhanc
 		p = mempcpy(p, enhanced.p, enhanced.n);
 	if (text.n > 0)
 		memcpy(p, text.p, text.n);
-	if (sm_smtp_has_control(text) || !sm_str_is_ascii(text))
+	if (sm_str_has_control(text) || !sm_str_is_ascii(text))
 		for (size_t i = 0; i < text.n; i++)
 			if (!is_printable(p[i]))
 				p[i] = '?';

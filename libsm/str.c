@@ -71,6 +71,33 @@ bool sm_str_is_ascii(struct sm_str s)
 	return (seen & 0x8080808080808080U) == 0;
 }
 
+/* Not 0 when one of the eight bytes at `p` is a control character: then its high bit is set. */
+static uint64_t controls(const char *p)
+{
+	const uint64_t each = 0x0101010101010101U, low = 0x7f * each;
+	uint64_t word, from_space, from_del;
+
+	memcpy(&word, p, sizeof(word));
+	/* Both sums stay within their bytes. */
+	from_space = (word & low) + (0x80 - ' ') * each;
+	from_del = (word & low) + (0x80 - 0x7f) * each;
+	return (~from_space | from_del) & ~word & ~low;
+}
+
+bool sm_str_has_control(struct sm_str s)
+{
+	uint64_t found = 0;
+
+	if (s.n < sizeof(found)) {
+		for (size_t i = 0; i < s.n; i++)
+			found |= (unsigned char)s.p[i] < ' ' || s.p[i] == 0x7f;
+		return found != 0;
+	}
+	for (size_t i = 0; i < s.n - sizeof(found); i += sizeof(found))
+		found |= controls(s.p + i);
+	return (found | controls(s.p + s.n - sizeof(found))) != 0;
+}
+
 /* Of each byte at once: 0x80 in those that are 'A' to 'Z'. Sums stay in their byte, because the
  * high bits are taken off before. */
 static uint64_t upper(uint64_t word)

@@ -83,7 +83,8 @@ static inline struct sm_str sm_str_head(struct sm_str s, size_t n)
 {
 	return sm_str_n(s.p, SM_MIN(n, s.n));
 }
-bool sm_str_is_ascii(struct sm_str s); /* no byte above 0x7f */
+bool sm_str_is_ascii(struct sm_str s);    /* no byte above 0x7f */
+bool sm_str_has_control(struct sm_str s); /* one below 0x20, a tab too, or DEL */
 /* `s` in lower case to `to`, which has room for s.n bytes and may be s.p itself. */
 void sm_str_lower(struct sm_str s, char *to);
 /* Without spaces and tabs at both ends. */

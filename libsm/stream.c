@@ -8,8 +8,6 @@
  */
 #include "libsm/stream.h"
 
-#include "libsm/smtp_cmd.h"
-
 enum {
 	SCRATCH_BYTES = 16 * 1024,
 	OUT_RESERVE = 8, /* what sm_stream_put_data_end may add without a flush */
@@ -71,7 +69,7 @@ static int fill(struct sm_stream *s, int64_t deadline_ms)
 
 static bool is_clean(struct sm_str s)
 {
-	return !sm_smtp_has_control(s) ||
+	return !sm_str_has_control(s) ||
 	       (memchr(s.p, '\n', s.n) == NULL && memchr(s.p, '\r', s.n) == NULL &&
 	        memchr(s.p, '\0', s.n) == NULL);
 }

@@ -259,34 +259,12 @@ static void test_unitext(void **state)
 	sm_arena_fini(&a);
 }
 
-/* Each byte at each place of texts of each length around a word's, among bytes at the edges. */
-static void test_has_control(void **state)
-{
-	static const unsigned char around[] = {'a', ' ', '~', 0x80, 0xff};
-	char text[20];
-
-	(void)state;
-	assert_false(sm_smtp_has_control(SM_STR_NONE));
-	for (size_t f = 0; f < SM_ARRAY_SIZE(around); f++) {
-		memset(text, around[f], sizeof(text));
-		for (size_t n = 1; n <= sizeof(text); n++)
-			for (size_t at = 0; at < n; at++)
-				for (int c = 0; c < 256; c++) {
-					text[at] = (char)c;
-					assert_int_equal(sm_smtp_has_control(sm_str_n(text, n)),
-					                 c < ' ' || c == 0x7f);
-					text[at] = (char)around[f];
-				}
-	}
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_has_control), cmocka_unit_test(test_split),
-	    cmocka_unit_test(test_params),      cmocka_unit_test(test_from_to),
-	    cmocka_unit_test(test_xtext),       cmocka_unit_test(test_bdat),
-	    cmocka_unit_test(test_unitext),
+	    cmocka_unit_test(test_split),   cmocka_unit_test(test_params),
+	    cmocka_unit_test(test_from_to), cmocka_unit_test(test_xtext),
+	    cmocka_unit_test(test_bdat),    cmocka_unit_test(test_unitext),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

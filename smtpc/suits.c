@@ -7,7 +7,6 @@
 
 #include <stdio.h>
 
-#include "libsm/smtp_cmd.h"
 #include "libsm/utf8.h"
 #include "smtpc/dsn.h"
 #include "smtpc/sc.h"
@@ -15,7 +14,7 @@
 
 bool sc_is_sendable(struct sm_str s)
 {
-	return !sm_smtp_has_control(s) && sm_utf8_graphic(s);
+	return !sm_str_has_control(s) && sm_utf8_graphic(s);
 }
 
 static bool offers(const struct sc_session *s, unsigned caps)
