@@ -273,6 +273,21 @@ toobig:
 
 /* ---- mailbox and path ---- */
 
+/* *ascii: what it is compared by, in the arena; untouched if that is the domain itself. */
+static int take_domain_utf8(struct sm_str d, struct sm_arena *a, struct sm_str *ascii)
+{
+	if (sm_str_is_ascii(d))
+		return check_domain(d, false);
+
+	char text[SM_DOMAIN_ASCII_SIZE];
+	int err = check_domain_utf8(d, false, text, &d);
+
+	if (err != 0)
+		return err;
+	*ascii = sm_arena_str(a, d);
+	return ascii->p != NULL ? 0 : sm_fail(SM_E_TOOBIG, "no room for another address");
+}
+
 /*
  * Mailbox = Local-part "@" ( Domain / address-literal ), up to `end` or, when that is NUL, all of
  * *in. What follows the mailbox stays in *in.
@@ -281,7 +296,7 @@ static int take_mailbox(struct sm_str *in, char end, unsigned flags, struct sm_a
                         struct sm_addr *out)
 {
 	bool utf8 = (flags & SM_ADDR_UTF8_OK) != 0;
-	char local[SM_LOCALPART_MAX], ascii[SM_DOMAIN_ASCII_SIZE], *mem;
+	char local[SM_LOCALPART_MAX], *mem;
 	size_t local_n = 0, n = 0;
 	struct sm_str domain, compared = SM_STR_NONE;
 	bool literal;
@@ -313,7 +328,7 @@ static int take_mailbox(struct sm_str *in, char end, unsigned flags, struct sm_a
 			if (!sm_domain_literal_valid(domain))
 				return sm_fail(SM_E_SYNTAX, "bad address literal");
 		} else {
-			err = utf8 ? check_domain_utf8(domain, false, ascii, &compared)
+			err = utf8 ? take_domain_utf8(domain, a, &compared)
 			           : check_domain(domain, false);
 			if (err != 0)
 				return err;
@@ -336,10 +351,8 @@ static int take_mailbox(struct sm_str *in, char end, unsigned flags, struct sm_a
 		if (literal && d[1] == 'i')
 			memcpy(d + 1, "IPv6", 4);
 		out->domain = out->ascii_domain = sm_str_n(d, domain.n);
-		if (!sm_str_is_ascii(domain))
-			out->ascii_domain = sm_arena_str(a, compared);
-		if (out->ascii_domain.p == NULL)
-			return sm_fail(SM_E_TOOBIG, "no room for another address");
+		if (compared.p != NULL)
+			out->ascii_domain = compared;
 	}
 	mem[out->mailbox.n] = '\0';
 	out->mailbox.p = mem;
