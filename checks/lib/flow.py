@@ -16,6 +16,7 @@ from .wait import SLOW
 CASES = {  # as in checks/bench/run: arguments of load, recipients of a message
     "A": ("a connection for each message", ["-l", "5120"], 1),
     "B": ("connections kept", ["-l", "5120", "-d"], 1),
+    "C": ("100 KB", ["-l", "102400"], 1),
     "D": ("20 recipients", ["-l", "5120"], 20),
 }
 TICK = os.sysconf("SC_CLK_TCK")
