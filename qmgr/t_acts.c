@@ -229,6 +229,7 @@ static void nothing_leaves_while_one_chooses(void **state)
 	}
 	w.sc.fine = true;
 	w.sc.tasks = 0;
+	w.smar_hold = true; /* what is chosen may still go until that is durable */
 	ask(QM_MARK_HOLD);
 	assert_true(qm_bulk_choosing(&w.q)); /* before its first turn already */
 	t_want = answers + 1;
@@ -249,6 +250,9 @@ static void nothing_leaves_while_one_chooses(void **state)
 	assert_int_equal(failed, 0);
 	for (uint64_t i = 1; i <= MANY; i++)
 		qm_edbc_remove(w.q.edbc, (struct sm_id){i, 7});
+	w.smar_hold = false;
+	t_down(&w.smar); /* the questions are lost */
+	t_smar_up();
 	t_wait_n(held, REAL);
 	assert_int_equal(w.sc.tasks, 0);
 	act(QM_MARK_RELEASE);
