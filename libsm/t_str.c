@@ -153,7 +153,7 @@ static void t_lower(void **state)
 			assert_int_equal(to[n], '-');
 		}
 	sm_str_lower(sm_str_n(all, sizeof(all)), all);
-	assert_memory_equal(all + 'A', "abcdefghijklmnopqrstuvwxyz[", 27);
+	assert_memory_equal(&all['A'], "abcdefghijklmnopqrstuvwxyz[", 27);
 	sm_str_lower(SM_STR_NONE, to);
 }
 
