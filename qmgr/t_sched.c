@@ -400,10 +400,6 @@ static void unused_routes_are_forgotten(void **state)
 	assert_non_null(qm_route_find(&sched, SM_STR("busy")));
 	assert_null(qm_route_find(&sched, SM_STR("r5")));
 	assert_non_null(qm_route_find(&sched, SM_STR("r99")));
-	/* Nor does it help to have been asked for last. */
-	assert_non_null(qm_route_find(&sched, SM_STR("r93")));
-	route("new", SM_AGENT_SMTP);
-	assert_null(qm_route_find(&sched, SM_STR("r93")));
 }
 
 int main(void)
